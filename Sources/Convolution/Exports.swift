@@ -1,0 +1,248 @@
+import CConvolution
+import CConvolutionShims
+
+// The functions of include/convolution.h, under the compiler's check that they are what the header declares. They compute nothing.
+
+@c @implementation
+public func convolution_version() -> Int32 {
+    Int32(CONVOLUTION_VERSION_MAJOR * 10000 + CONVOLUTION_VERSION_MINOR * 100 + CONVOLUTION_VERSION_PATCH)
+}
+
+@c @implementation
+public func convolution_status_name(_ status: Int32) -> UnsafePointer<CChar>? {
+    statusName(status)
+}
+
+@c @implementation
+public func convolution_error_message() -> UnsafePointer<CChar>? {
+    errorText()
+}
+
+@c @implementation
+public func convolution_constant(_ name: UnsafePointer<CChar>?, _ value: UnsafeMutablePointer<Int32>?) -> Int32 {
+    status { () throws(Failure) in
+        guard let name else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "name is NULL; it must be the name of a constant") }
+        guard let value else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "value is NULL; it must point to an int32_t") }
+        guard let found = constant(named: name) else {
+            throw Failure(CONVOLUTION_ERROR_NAME, "name is \"\(name)\"; convolution.h has no constant of that name")
+        }
+        value.pointee = Int32(truncatingIfNeeded: found)
+    }
+}
+
+@c @implementation
+public func convolution_isa() -> UnsafePointer<CChar>? {
+    Tier.standard?.cName
+}
+
+@c @implementation
+public func convolution_isa_name(_ index: Int32) -> UnsafePointer<CChar>? {
+    Tier(rawValue: index)?.cName
+}
+
+@c @implementation
+public func convolution_isa_supported(_ name: UnsafePointer<CChar>?) -> Int32 {
+    guard let name, let tier = Tier.named(name) else { return 0 }
+    return tier.isSupported ? 1 : 0
+}
+
+// MARK: - conv2d
+
+@c @implementation
+public func conv2d_params_size() -> Int {
+    MemoryLayout<conv2d_params>.size
+}
+
+@c @implementation
+public func conv2d_output_shape(_ params: UnsafePointer<conv2d_params>?, _ shape: UnsafeMutablePointer<Int64>?) -> Int32 {
+    status { () throws(Failure) in try writeShape(validate(params), shape) }
+}
+
+@c @implementation
+public func conv2d(
+    _ params: UnsafePointer<conv2d_params>?, _ input: UnsafeRawPointer?, _ kernel: UnsafeRawPointer?, _ bias: UnsafeRawPointer?,
+    _ output: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in try run(validate(params), input, kernel, bias, output) }
+}
+
+@c @implementation
+public func conv2d_plan_create(
+    _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ bias: UnsafeRawPointer?, _ plan: UnsafeMutablePointer<OpaquePointer?>?
+) -> Int32 {
+    status { () throws(Failure) in
+        let plan = try cleared(plan)
+        plan.pointee = OpaquePointer(try createPlan(validate(params), kernel: kernel, bias: bias))
+    }
+}
+
+@c @implementation
+public func conv2d_plan_execute(_ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) -> Int32 {
+    status { () throws(Failure) in try run(plan, input, output) }
+}
+
+@c @implementation
+public func conv2d_plan_destroy(_ plan: OpaquePointer?) {
+    destroyLayerPlan(plan)
+}
+
+@c @implementation
+public func conv2d_matrix_size(
+    _ params: UnsafePointer<conv2d_params>?, _ rows: UnsafeMutablePointer<Int64>?, _ columns: UnsafeMutablePointer<Int64>?,
+    _ nonzeros: UnsafeMutablePointer<Int64>?
+) -> Int32 {
+    status { () throws(Failure) in
+        let size = try matrixSize(validate(params))
+        rows?.pointee = Int64(size.rows)
+        columns?.pointee = Int64(size.columns)
+        nonzeros?.pointee = Int64(size.nonzeros)
+    }
+}
+
+@c @implementation
+public func conv2d_matrix(
+    _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64
+) -> Int32 {
+    status { () throws(Failure) in try writeDense(validate(params), kernel, matrix, capacity) }
+}
+
+@c @implementation
+public func conv2d_matrix_csr(
+    _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ row_offsets: UnsafeMutablePointer<Int64>?,
+    _ column_indices: UnsafeMutablePointer<Int64>?, _ values: UnsafeMutableRawPointer?, _ capacity: Int64
+) -> Int32 {
+    status { () throws(Failure) in try writeSparse(validate(params), kernel, row_offsets, column_indices, values, capacity) }
+}
+
+// MARK: - conv2d_transpose
+
+@c @implementation
+public func conv2d_transpose_params_size() -> Int {
+    MemoryLayout<conv2d_transpose_params>.size
+}
+
+@c @implementation
+public func conv2d_transpose_output_shape(
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ shape: UnsafeMutablePointer<Int64>?
+) -> Int32 {
+    status { () throws(Failure) in try writeShape(validate(params), shape) }
+}
+
+@c @implementation
+public func conv2d_transpose(
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ input: UnsafeRawPointer?, _ kernel: UnsafeRawPointer?, _ bias: UnsafeRawPointer?,
+    _ output: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in try run(validate(params), input, kernel, bias, output) }
+}
+
+@c @implementation
+public func conv2d_transpose_plan_create(
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ kernel: UnsafeRawPointer?, _ bias: UnsafeRawPointer?,
+    _ plan: UnsafeMutablePointer<OpaquePointer?>?
+) -> Int32 {
+    status { () throws(Failure) in
+        let plan = try cleared(plan)
+        plan.pointee = OpaquePointer(try createPlan(validate(params), kernel: kernel, bias: bias))
+    }
+}
+
+@c @implementation
+public func conv2d_transpose_plan_execute(_ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) -> Int32 {
+    status { () throws(Failure) in try run(plan, input, output) }
+}
+
+@c @implementation
+public func conv2d_transpose_plan_destroy(_ plan: OpaquePointer?) {
+    destroyLayerPlan(plan)
+}
+
+// MARK: - upsample2d
+
+@c @implementation
+public func upsample2d_params_size() -> Int {
+    MemoryLayout<upsample2d_params>.size
+}
+
+@c @implementation
+public func upsample2d_output_shape(_ params: UnsafePointer<upsample2d_params>?, _ shape: UnsafeMutablePointer<Int64>?) -> Int32 {
+    status { () throws(Failure) in
+        let r = try validate(params)
+        try writeShape(r.batch, r.vertical.output, r.horizontal.output, r.channels, channelsFirst: r.channelsFirst, shape)
+    }
+}
+
+@c @implementation
+public func upsample2d(_ params: UnsafePointer<upsample2d_params>?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) -> Int32 {
+    status { () throws(Failure) in
+        let resampling = try validate(params)
+        try checkArguments(resampling, input: input, output: output)
+        let plan = try createPlan(resampling)
+        defer { destroy(plan) }
+        try execute(plan, input: input, output: output)
+    }
+}
+
+@c @implementation
+public func upsample2d_plan_create(_ params: UnsafePointer<upsample2d_params>?, _ plan: UnsafeMutablePointer<OpaquePointer?>?) -> Int32 {
+    status { () throws(Failure) in
+        let plan = try cleared(plan)
+        plan.pointee = OpaquePointer(try createPlan(validate(params)))
+    }
+}
+
+@c @implementation
+public func upsample2d_plan_execute(_ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) -> Int32 {
+    status { () throws(Failure) in
+        guard let plan = UnsafePointer<ResamplingPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL") }
+        try checkArguments(plan.pointee.resampling, input: input, output: output)
+        try execute(plan, input: input, output: output)
+    }
+}
+
+@c @implementation
+public func upsample2d_plan_destroy(_ plan: OpaquePointer?) {
+    if let plan = UnsafeMutablePointer<ResamplingPlan>(plan) { destroy(plan) }
+}
+
+// MARK: - What the verbs share
+
+private func writeShape(_ layer: Layer, _ shape: UnsafeMutablePointer<Int64>?) throws(Failure) {
+    try writeShape(
+        layer.batch, layer.vertical.output, layer.horizontal.output, layer.outChannels, channelsFirst: layer.channelsFirst, shape)
+}
+
+private func writeShape(
+    _ batch: Int, _ rows: Int, _ columns: Int, _ channels: Int, channelsFirst: Bool, _ shape: UnsafeMutablePointer<Int64>?
+) throws(Failure) {
+    guard let shape else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "shape is NULL; it must point to four int64_t") }
+    shape[0] = Int64(batch)
+    shape[1] = Int64(channelsFirst ? channels : rows)
+    shape[2] = Int64(channelsFirst ? rows : columns)
+    shape[3] = Int64(channelsFirst ? columns : channels)
+}
+
+private func run(
+    _ layer: Layer, _ input: UnsafeRawPointer?, _ kernel: UnsafeRawPointer?, _ bias: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?
+) throws(Failure) {
+    try checkArguments(layer, input: input, kernel: kernel, bias: bias, output: output)
+    let plan = try createPlan(layer, kernel: kernel, bias: bias)
+    defer { destroy(plan) }
+    try execute(plan, input: input, output: output)
+}
+
+private func run(_ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) throws(Failure) {
+    guard let plan = UnsafePointer<ConvolutionPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL") }
+    try checkArguments(plan.pointee.layer, input: input, kernel: nil, bias: nil, output: output)
+    try execute(plan, input: input, output: output)
+}
+
+private func destroyLayerPlan(_ plan: OpaquePointer?) {
+    if let plan = UnsafeMutablePointer<ConvolutionPlan>(plan) { destroy(plan) }
+}
+
+private func cleared(_ plan: UnsafeMutablePointer<OpaquePointer?>?) throws(Failure) -> UnsafeMutablePointer<OpaquePointer?> {
+    guard let plan else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL; it must point to where the plan goes") }
+    plan.pointee = nil
+    return plan
+}

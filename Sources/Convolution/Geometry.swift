@@ -1,0 +1,311 @@
+import CConvolution
+
+// Sizes, paddings and windows: pure functions on integers, one axis at a time. Overflow anywhere is a failure that names the axis.
+
+/// The names of one axis's parameters, for error texts.
+struct AxisNames {
+    var size: StaticString
+    var kernel: StaticString
+    var stride: StaticString
+    var dilation: StaticString
+    var padBefore: StaticString
+    var padAfter: StaticString
+    var outputPadding: StaticString
+    var output: StaticString
+
+    static var vertical: AxisNames {
+        AxisNames(
+            size: "height", kernel: "kernel_height", stride: "stride_height", dilation: "dilation_height", padBefore: "pad_top",
+            padAfter: "pad_bottom", outputPadding: "output_padding_height", output: "output_height")
+    }
+    static var horizontal: AxisNames {
+        AxisNames(
+            size: "width", kernel: "kernel_width", stride: "stride_width", dilation: "dilation_width", padBefore: "pad_left",
+            padAfter: "pad_right", outputPadding: "output_padding_width", output: "output_width")
+    }
+}
+
+/// One axis of a convolution or transposed convolution after validation.
+struct Axis {
+    var input: Int
+    var kernel: Int
+    var stride: Int
+    var dilation: Int
+    var output: Int
+    /// conv2d: padding before the input. conv2d_transpose: what is cut off the start of the natural result.
+    var start: Int
+}
+
+/// No length, extent or offset may exceed this. It is the size of a process's address space, and small enough that the engine can add
+/// and subtract such numbers unchecked.
+let largestLength = 1 << 48
+
+private func checked(_ result: Int, _ overflow: Bool, _ a: Int, _ sign: StaticString, _ b: Int, _ what: StaticString) throws(Failure) -> Int {
+    if overflow || result > largestLength || result < -largestLength {
+        throw Failure(CONVOLUTION_ERROR_OVERFLOW, "\(what): \(a) \(sign) \(b) is more than memory can hold (2^48)")
+    }
+    return result
+}
+
+func times(_ a: Int, _ b: Int, _ what: StaticString) throws(Failure) -> Int {
+    let (result, overflow) = a.multipliedReportingOverflow(by: b)
+    return try checked(result, overflow, a, "times", b, what)
+}
+
+func plus(_ a: Int, _ b: Int, _ what: StaticString) throws(Failure) -> Int {
+    let (result, overflow) = a.addingReportingOverflow(b)
+    return try checked(result, overflow, a, "plus", b, what)
+}
+
+func minus(_ a: Int, _ b: Int, _ what: StaticString) throws(Failure) -> Int {
+    let (result, overflow) = a.subtractingReportingOverflow(b)
+    return try checked(result, overflow, a, "minus", b, what)
+}
+
+/// Rounds towards minus infinity: an overhang of more than a stride must not become a size of 0 or 1. `b` is positive.
+func floorDivide(_ a: Int, _ b: Int) -> Int {
+    let quotient = a / b
+    return a % b < 0 ? quotient - 1 : quotient
+}
+
+func ceilDivide(_ a: Int, _ b: Int) -> Int {
+    let quotient = a / b
+    return a % b > 0 ? quotient + 1 : quotient
+}
+
+/// Extent of the dilated kernel, (kernel - 1) * dilation + 1.
+func kernelExtent(_ kernel: Int, _ dilation: Int, _ names: AxisNames) throws(Failure) -> Int {
+    try plus(times(kernel - 1, dilation, names.kernel), 1, names.kernel)
+}
+
+enum Padding {
+    case valid, same, sameLower, full, causal
+    case explicit(before: Int, after: Int)
+}
+
+/// conv2d: padding before the input and output length. `output` may come out below 1; the caller decides what that means.
+func convolutionWindow(
+    input: Int, kernel: Int, stride: Int, dilation: Int, padding: Padding, _ names: AxisNames
+) throws(Failure) -> (before: Int, after: Int, output: Int) {
+    let extent = try kernelExtent(kernel, dilation, names)
+    let before: Int
+    let after: Int
+    switch padding {
+    case .valid:
+        (before, after) = (0, 0)
+    case .same, .sameLower:
+        let output = ceilDivide(input, stride)
+        let covered = try plus(times(output - 1, stride, names.stride), extent, names.kernel)
+        let total = max(try minus(covered, input, names.size), 0)
+        if case .same = padding {
+            (before, after) = (total / 2, total - total / 2)
+        } else {
+            (before, after) = (total - total / 2, total / 2)
+        }
+        return (before, after, output)
+    case .full:
+        (before, after) = (extent - 1, extent - 1)
+    case .causal:
+        (before, after) = (extent - 1, 0)
+    case .explicit(let padBefore, let padAfter):
+        (before, after) = (padBefore, padAfter)
+    }
+    let padded = try plus(plus(input, before, names.padBefore), after, names.padAfter)
+    let room = try minus(padded, extent, names.kernel)
+    return (before, after, floorDivide(room, stride) + 1)
+}
+
+enum TransposeRule {
+    case keras(same: Bool)
+    case torch(before: Int, after: Int)
+    case onnx(before: Int, after: Int)
+    case onnxSame(lower: Bool)
+    case jax(same: Bool)
+    case window(before: Int, after: Int)
+}
+
+/// conv2d_transpose: the window (output length o, crop c) of the natural result that a framework's rule cuts out.
+///
+/// `outputPadding` nil is None; `wanted` is an explicit output size. The table stands in the header and was established by running
+/// Keras on four backends, PyTorch, JAX and ONNX Runtime over all small sizes.
+func transposeWindow(
+    input: Int, kernel: Int, stride: Int, dilation: Int, rule: TransposeRule, outputPadding: Int?, wanted: Int?, _ names: AxisNames
+) throws(Failure) -> (crop: Int, output: Int) {
+    let extent = try kernelExtent(kernel, dilation, names)
+    let natural = input == 0 ? 0 : try plus(times(input - 1, stride, names.stride), extent, names.kernel)
+    if outputPadding != nil, wanted != nil {
+        throw Failure(
+            CONVOLUTION_ERROR_OUTPUT_PADDING,
+            "\(names.outputPadding) and \(names.output) are both given; give only one of output padding and output size")
+    }
+    let extra = outputPadding ?? 0
+
+    func limit(_ bound: Int, _ why: StaticString) throws(Failure) {
+        if extra < 0 || extra >= bound {
+            throw Failure(
+                CONVOLUTION_ERROR_OUTPUT_PADDING,
+                "\(names.outputPadding) is \(extra); it must be from 0 to \(bound - 1) (\(why))")
+        }
+    }
+
+    switch rule {
+    case .keras(let same):
+        try limit(stride, "Keras: less than the stride")
+        let output: Int
+        if let wanted {
+            // The forward convolution of the wanted size must give back the input's size.
+            let forward = same ? ceilDivide(wanted, stride) : ceilDivide(try plus(minus(wanted, extent, names.kernel), 1, names.kernel), stride)
+            if forward != input {
+                let low = try plus(times(input - 1, stride, names.stride), same ? 1 : extent, names.kernel)
+                throw Failure(
+                    CONVOLUTION_ERROR_OUTPUT_SIZE,
+                    "\(names.output) is \(wanted); with \(names.size) \(input) this rule permits \(max(low, 1)) to \(try plus(low, stride - 1, names.stride))")
+            }
+            output = wanted
+        } else if same {
+            output = outputPadding == nil
+                ? try times(input, stride, names.stride)
+                : try plus(plus(times(max(input - 1, 0), stride, names.stride), input == 0 ? 0 : extent % 2, names.kernel), extra, names.outputPadding)
+        } else if outputPadding == nil {
+            output = input == 0 ? 0 : try plus(times(input - 1, stride, names.stride), max(extent, stride), names.kernel)
+        } else {
+            output = try plus(natural, extra, names.outputPadding)
+        }
+        return (same ? max(natural - output, 0) / 2 : 0, output)
+
+    case .torch(let before, let after), .onnx(let before, let after):
+        try limit(max(stride, dilation), "less than the larger of stride and dilation")
+        if case .onnx = rule, let wanted {
+            let total = max(try minus(natural, wanted, names.output), 0)
+            return (total - total / 2, wanted)
+        }
+        let smallest = try minus(minus(natural, before, names.padBefore), after, names.padAfter)
+        if let wanted {
+            let largest = try plus(smallest, stride - 1, names.stride)
+            if wanted < smallest || wanted > largest {
+                throw Failure(
+                    CONVOLUTION_ERROR_OUTPUT_SIZE,
+                    "\(names.output) is \(wanted); with \(names.size) \(input) this rule permits \(max(smallest, 1)) to \(largest)")
+            }
+            return (before, wanted)
+        }
+        return (before, try plus(smallest, extra, names.outputPadding))
+
+    case .onnxSame(let lower):
+        try limit(max(stride, dilation), "less than the larger of stride and dilation")
+        let output: Int
+        if let wanted { output = wanted } else { output = try times(input, stride, names.stride) }
+        let total = max(try minus(plus(natural, extra, names.outputPadding), output, names.output), 0)
+        return (lower ? total - total / 2 : total / 2, output)
+
+    case .jax(let same):
+        if outputPadding != nil {
+            throw Failure(CONVOLUTION_ERROR_OUTPUT_PADDING, "\(names.outputPadding) is given; rule JAX has no output padding")
+        }
+        if wanted != nil {
+            throw Failure(CONVOLUTION_ERROR_OUTPUT_SIZE, "\(names.output) is given; rule JAX infers the output size")
+        }
+        return try transposeWindow(
+            input: input, kernel: kernel, stride: stride, dilation: dilation, rule: .keras(same: same), outputPadding: nil, wanted: nil, names)
+
+    case .window(let before, let after):
+        if extra < 0 {
+            throw Failure(CONVOLUTION_ERROR_OUTPUT_PADDING, "\(names.outputPadding) is \(extra); it must be at least 0")
+        }
+        let rest = try minus(minus(natural, before, names.padBefore), after, names.padAfter)
+        if let wanted { return (before, wanted) }
+        return (before, try plus(rest, extra, names.outputPadding))
+    }
+}
+
+enum PaddingMode {
+    case constant, reflect, symmetric, replicate, circular
+}
+
+/// The input index that stands at `index`, which lies at most one length outside (validation saw to that), or nil for a constant.
+@inline(__always)
+func borderIndex(_ index: Int, _ length: Int, _ mode: PaddingMode) -> Int? {
+    if UInt(bitPattern: index) < UInt(bitPattern: length) { return index }
+    switch mode {
+    case .constant: return nil
+    case .reflect: return index < 0 ? -index : 2 &* (length &- 1) &- index
+    case .symmetric: return index < 0 ? -index &- 1 : 2 &* length &- 1 &- index
+    case .replicate: return index < 0 ? 0 : length &- 1
+    case .circular: return index < 0 ? index &+ length : index &- length
+    }
+}
+
+/// The part of one axis in which every output element uses the same kernel taps: output element `q` stands at
+/// `outputStart + q * outputStep` and its tap `j`, kernel element `kernelStart + j * kernelStep`, reads input element
+/// `q * inputStep + offsetStart + j * offsetStep`.
+///
+/// A convolution is one such lattice. A transposed convolution with stride s is up to s of them, its output phases: no zeros are
+/// inserted, and every output element belongs to exactly one.
+struct Lattice {
+    var outputStart: Int
+    var outputStep: Int
+    var count: Int
+    var inputStep: Int
+    var taps: Int
+    var kernelStart: Int
+    var kernelStep: Int
+    var offsetStart: Int
+    var offsetStep: Int
+
+    static func convolution(_ axis: Axis) -> Lattice {
+        Lattice(
+            outputStart: 0, outputStep: 1, count: axis.output, inputStep: axis.stride, taps: axis.kernel,
+            kernelStart: 0, kernelStep: 1, offsetStart: -axis.start, offsetStep: axis.dilation)
+    }
+
+    /// The phase of the outputs that kernel element `first` (0 ..< stride / gcd(stride, dilation), and below kernel) reaches: output t
+    /// with t + start = j * stride + a * dilation uses a = first, first + stride / gcd, ... nil if no output lies in it.
+    static func phase(_ axis: Axis, first: Int) -> Lattice? {
+        let common = greatestCommonDivisor(axis.stride, axis.dilation)
+        let kernelStep = axis.stride / common
+        // The smallest t >= 0 of the phase: t = first * dilation - start modulo stride.
+        let place = first * axis.dilation - axis.start
+        let outputStart = place - floorDivide(place, axis.stride) * axis.stride
+        guard outputStart < axis.output else { return nil }
+        return Lattice(
+            outputStart: outputStart, outputStep: axis.stride, count: (axis.output - outputStart - 1) / axis.stride + 1, inputStep: 1,
+            taps: (axis.kernel - first - 1) / kernelStep + 1, kernelStart: first, kernelStep: kernelStep,
+            offsetStart: (outputStart - place) / axis.stride, offsetStep: -(axis.dilation / common))
+    }
+
+    /// How many values of `first` there are for `phase`.
+    static func phaseCount(_ axis: Axis) -> Int {
+        min(axis.stride / greatestCommonDivisor(axis.stride, axis.dilation), axis.kernel)
+    }
+
+    /// The taps of output element `q` that meet the input, as a range of j. Offsets fall (offsetStep is negative).
+    func meeting(_ q: Int, input: Int) -> Range<Int> {
+        let first = q * inputStep + offsetStart
+        // first + j * offsetStep <= input - 1 and >= 0.
+        let low = first < input ? 0 : ceilDivide(first - (input - 1), -offsetStep)
+        let high = first < 0 ? 0 : first / -offsetStep + 1
+        let end = min(high, taps)
+        return low < end ? low..<end : 0..<0
+    }
+
+    /// The run of outputs from `q` on that meet the input with the same taps, as a lattice of just those taps; nil if none meets it.
+    func trimmed(from q: Int, input: Int) -> (next: Int, part: Lattice?) {
+        let range = meeting(q, input: input)
+        var next = q + 1
+        while next < count, meeting(next, input: input) == range { next += 1 }
+        if range.isEmpty { return (next, nil) }
+        var part = self
+        part.outputStart += q * outputStep
+        part.count = next - q
+        part.taps = range.count
+        part.kernelStart += range.lowerBound * kernelStep
+        part.offsetStart += q * inputStep + range.lowerBound * offsetStep
+        return (next, part)
+    }
+}
+
+func greatestCommonDivisor(_ a: Int, _ b: Int) -> Int {
+    var (a, b) = (a, b)
+    while b != 0 { (a, b) = (b, a % b) }
+    return a
+}

@@ -1,0 +1,96 @@
+import ConvolutionKernels
+
+/// Element strides of one tensor by axis name, whatever its data format.
+struct Strides {
+    var batch: Int
+    var row: Int
+    var column: Int
+    var channel: Int
+}
+
+/// A checked conv2d or conv2d_transpose: nothing in it can fail any more but memory.
+struct Layer {
+    var transposed: Bool
+    var isDouble: Bool
+    var channelsFirst: Bool
+    /// OIHW or IOHW rather than HWIO or HWOI.
+    var torchKernel: Bool
+    var flipKernel: Bool
+    var batch: Int
+    var inChannels: Int
+    var outChannels: Int
+    var groups: Int
+    var vertical: Axis
+    var horizontal: Axis
+    var paddingMode: PaddingMode
+    var paddingValue: Double
+    var activation: Activation<Double>
+    var input: Strides
+    var output: Strides
+    var threads: Int
+    var tier: Tier
+
+    var inChannelsPerGroup: Int { groups == 0 ? 0 : inChannels / groups }
+    var outChannelsPerGroup: Int { groups == 0 ? 0 : outChannels / groups }
+    var kernelElements: Int {
+        vertical.kernel * horizontal.kernel * (transposed ? inChannels * outChannelsPerGroup : outChannels * inChannelsPerGroup)
+    }
+    var outputElements: Int { batch * vertical.output * horizontal.output * outChannels }
+
+    /// Strides of the kernel array: rows, columns, input channels and output channels within a group, and groups.
+    var kernelStrides: (row: Int, column: Int, input: Int, output: Int, group: Int) {
+        let area = vertical.kernel * horizontal.kernel
+        switch (transposed, torchKernel) {
+        case (false, false): // HWIO
+            let pixel = inChannelsPerGroup * outChannels
+            return (horizontal.kernel * pixel, pixel, outChannels, 1, outChannelsPerGroup)
+        case (false, true): // OIHW
+            let output = inChannelsPerGroup * area
+            return (horizontal.kernel, 1, area, output, outChannelsPerGroup * output)
+        case (true, false): // HWOI
+            let pixel = outChannelsPerGroup * inChannels
+            return (horizontal.kernel * pixel, pixel, 1, inChannels, inChannelsPerGroup)
+        case (true, true): // IOHW
+            let input = outChannelsPerGroup * area
+            return (horizontal.kernel, 1, input, area, inChannelsPerGroup * input)
+        }
+    }
+
+    /// Index of a kernel element in the caller's array.
+    func kernelIndex(row: Int, column: Int, input: Int, output: Int, group: Int) -> Int {
+        let strides = kernelStrides
+        let a = flipKernel ? vertical.kernel - 1 - row : row
+        let b = flipKernel ? horizontal.kernel - 1 - column : column
+        return a * strides.row + b * strides.column + input * strides.input + output * strides.output + group * strides.group
+    }
+}
+
+/// A checked upsample2d.
+struct Resampling {
+    var isDouble: Bool
+    var channelsFirst: Bool
+    var batch: Int
+    var channels: Int
+    var vertical: ResamplingAxis
+    var horizontal: ResamplingAxis
+    var bilinear: Bool
+    var input: Strides
+    var output: Strides
+    var threads: Int
+    var tier: Tier
+}
+
+enum Coordinates {
+    case halfPixel, alignCorners, asymmetric
+}
+
+/// One axis of an upsampling.
+struct ResamplingAxis {
+    var input: Int
+    var output: Int
+    /// Not 0: exact repetition by this factor (nearest only).
+    var repetition: Int
+    /// Not 0: the scale that the caller named, kept distinct from output / input.
+    var scale: Double
+    var coordinates: Coordinates
+}

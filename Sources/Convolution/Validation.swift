@@ -1,0 +1,560 @@
+import CConvolution
+import ConvolutionKernels
+
+// Untrusted C arguments in, a checked `Layer` or `Resampling` out, or a failure that names the parameter, its value and what is
+// permitted. Every failure but out-of-memory arises here.
+
+/// A copy of the caller's struct. A shorter struct than ours would be one of an older release, and its missing fields zero; a longer
+/// one is accepted if what we do not know of it is zero.
+func readStruct<T>(_ pointer: UnsafePointer<T>?, _ name: StaticString, into copy: inout T) throws(Failure) {
+    guard let pointer else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "params is NULL; it must point to a \(name)") }
+    let known = MemoryLayout<T>.size
+    let bytes = UnsafeRawPointer(pointer)
+    let given = bytes.loadUnaligned(as: UInt.self)
+    // Far above any size this struct will have; it keeps a garbage size from being walked.
+    guard given >= UInt(known), given <= 4096 else {
+        throw Failure(CONVOLUTION_ERROR_STRUCT_SIZE, "struct_size is \(given); it must be sizeof(\(name)), \(known) in this version")
+    }
+    for i in known..<Int(given) where bytes.load(fromByteOffset: i, as: UInt8.self) != 0 {
+        throw Failure(
+            CONVOLUTION_ERROR_STRUCT_SIZE,
+            "struct_size is \(given) and byte \(i) of \(name) is not 0; this version of the library knows \(known) bytes of it")
+    }
+    withUnsafeMutableBytes(of: &copy) { $0.copyMemory(from: UnsafeRawBufferPointer(start: bytes, count: known)) }
+}
+
+private func choice(_ value: Int32, _ name: StaticString, _ count: Int32, _ status: Int) throws(Failure) {
+    if value < 0 || value >= count {
+        throw Failure(status, "\(name) is \(value); it must be from 0 to \(count - 1)")
+    }
+}
+
+private func flag(_ value: Int32, _ name: StaticString) throws(Failure) -> Bool {
+    try choice(value, name, 2, CONVOLUTION_ERROR_FLAG)
+    return value == 1
+}
+
+private func size(_ value: Int64, _ name: StaticString, atLeast least: Int, _ status: Int) throws(Failure) -> Int {
+    let value = Int(value)
+    if value < least { throw Failure(status, "\(name) is \(value); it must be at least \(least)") }
+    if value > largestLength {
+        throw Failure(CONVOLUTION_ERROR_OVERFLOW, "\(name) is \(value); more than \(largestLength) (2^48) is beyond what memory can hold")
+    }
+    return value
+}
+
+/// A size whose 0 means 1.
+private func step(_ value: Int64, _ name: StaticString, _ status: Int) throws(Failure) -> Int {
+    if value < 0 { throw Failure(status, "\(name) is \(Int(value)); it must be at least 1 (0 means 1)") }
+    return try max(size(value, name, atLeast: 0, status), 1)
+}
+
+private func signed(_ value: Int64, _ name: StaticString) throws(Failure) -> Int {
+    let value = Int(value)
+    if value > largestLength || value < -largestLength {
+        throw Failure(CONVOLUTION_ERROR_OVERFLOW, "\(name) is \(value); it must be from -\(largestLength) to \(largestLength) (2^48)")
+    }
+    return value
+}
+
+private func threadCount(_ value: Int32) throws(Failure) -> Int {
+    if value < 0 || value > 1024 {
+        throw Failure(CONVOLUTION_ERROR_THREADS, "threads is \(value); it must be from 0 (one per core) to 1024")
+    }
+    return Int(value)
+}
+
+private func activation(_ kind: Int32, alpha: Double, min low: Double, max high: Double) throws(Failure) -> Activation<Double> {
+    try choice(kind, "activation", 7, CONVOLUTION_ERROR_ACTIVATION)
+    switch Int(kind) {
+    case CONVOLUTION_ACTIVATION_RELU: return .relu
+    case CONVOLUTION_ACTIVATION_RELU6: return .clamp(0, 6)
+    case CONVOLUTION_ACTIVATION_CLAMP:
+        if low.isNaN { throw Failure(CONVOLUTION_ERROR_ACTIVATION, "activation_min is \(low); it must be a number") }
+        if high.isNaN { throw Failure(CONVOLUTION_ERROR_ACTIVATION, "activation_max is \(high); it must be a number") }
+        if low > high {
+            throw Failure(CONVOLUTION_ERROR_ACTIVATION, "activation_min is \(low) and activation_max is \(high); min must not exceed max")
+        }
+        return .clamp(low, high)
+    case CONVOLUTION_ACTIVATION_LEAKY_RELU:
+        if !alpha.isFinite { throw Failure(CONVOLUTION_ERROR_ACTIVATION, "activation_alpha is \(alpha); it must be finite") }
+        return .leaky(alpha == 0 ? 0.01 : alpha)
+    case CONVOLUTION_ACTIVATION_SIGMOID: return .sigmoid
+    case CONVOLUTION_ACTIVATION_TANH: return .tanh
+    default: return .none
+    }
+}
+
+/// Groups and channel counts; `depthMultiplier` not 0 means depthwise.
+private func channels(
+    input: Int64, output: Int64, groups: Int64, depthMultiplier: Int64
+) throws(Failure) -> (input: Int, output: Int, groups: Int) {
+    let inChannels = try size(input, "in_channels", atLeast: 0, CONVOLUTION_ERROR_CHANNELS)
+    let outChannels = try size(output, "out_channels", atLeast: 0, CONVOLUTION_ERROR_CHANNELS)
+    let groups = try size(groups, "groups", atLeast: 0, CONVOLUTION_ERROR_GROUPS)
+    let multiplier = try size(depthMultiplier, "depth_multiplier", atLeast: 0, CONVOLUTION_ERROR_GROUPS)
+    if multiplier > 0 {
+        let expected = try times(inChannels, multiplier, "depth_multiplier")
+        if outChannels != 0, outChannels != expected {
+            throw Failure(
+                CONVOLUTION_ERROR_GROUPS,
+                "depth_multiplier is \(multiplier) and out_channels \(outChannels); with in_channels \(inChannels) out_channels must be \(expected) (or 0)")
+        }
+        if groups != 0, groups != inChannels {
+            throw Failure(
+                CONVOLUTION_ERROR_GROUPS, "depth_multiplier is \(multiplier) and groups \(groups); groups must be in_channels, \(inChannels) (or 0)")
+        }
+        return (inChannels, expected, max(inChannels, 1))
+    }
+    let count = max(groups, 1)
+    if inChannels % count != 0 {
+        throw Failure(CONVOLUTION_ERROR_GROUPS, "groups is \(count); it must divide in_channels, \(inChannels)")
+    }
+    if outChannels % count != 0 {
+        throw Failure(CONVOLUTION_ERROR_GROUPS, "groups is \(count); it must divide out_channels, \(outChannels)")
+    }
+    return (inChannels, outChannels, count)
+}
+
+private func padding(_ kind: Int32, before: Int64, after: Int64, _ names: AxisNames) throws(Failure) -> Padding {
+    if Int(kind) != CONVOLUTION_PADDING_EXPLICIT {
+        try absent(before, names.padBefore, kind)
+        try absent(after, names.padAfter, kind)
+    }
+    switch Int(kind) {
+    case CONVOLUTION_PADDING_SAME: return .same
+    case CONVOLUTION_PADDING_SAME_LOWER: return .sameLower
+    case CONVOLUTION_PADDING_FULL: return .full
+    case CONVOLUTION_PADDING_CAUSAL: return .causal
+    case CONVOLUTION_PADDING_EXPLICIT: return try .explicit(before: signed(before, names.padBefore), after: signed(after, names.padAfter))
+    default: return .valid
+    }
+}
+
+private func absent(_ pad: Int64, _ name: StaticString, _ kind: Int32) throws(Failure) {
+    if pad != 0 {
+        throw Failure(
+            CONVOLUTION_ERROR_PADDING, "\(name) is \(Int(pad)) and padding is \(kind); only padding EXPLICIT (5) reads it, else it must be 0")
+    }
+}
+
+private func checkBorder(_ pad: Int, input: Int, _ mode: PaddingMode, _ name: StaticString, _ names: AxisNames) throws(Failure) {
+    let limit: Int
+    switch mode {
+    case .constant: return
+    case .replicate: limit = input == 0 ? 0 : Int.max
+    case .reflect: limit = max(input - 1, 0)
+    case .symmetric, .circular: limit = input
+    }
+    if pad > limit {
+        throw Failure(
+            CONVOLUTION_ERROR_PADDING,
+            "\(name) is \(pad); this padding_mode permits at most \(limit) with \(names.size) \(input)")
+    }
+}
+
+private func checkOutput(_ output: Int, allowEmpty: Bool, _ names: AxisNames, input: Int, kernel: Int) throws(Failure) -> Int {
+    if output < 1 && !allowEmpty {
+        throw Failure(
+            CONVOLUTION_ERROR_EMPTY_OUTPUT,
+            "\(names.size) \(input) and \(names.kernel) \(kernel) give an output of \(output); allow_empty_output is 0, so it must be at least 1")
+    }
+    return max(output, 0)
+}
+
+/// Strides of a tensor in the order of `data_format`, 0 replaced by packed.
+private func elementStrides(
+    _ given: (Int64, Int64, Int64, Int64), _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int, channelsFirst: Bool
+) throws(Failure) -> Strides {
+    func resolve(_ stride: Int64, _ inner: Int, _ length: Int) throws(Failure) -> Int {
+        let stride = Int(stride)
+        if stride > largestLength || stride < -largestLength {
+            throw Failure(CONVOLUTION_ERROR_ELEMENT_STRIDES, "\(name) has \(stride); each must be from -2^48 to 2^48")
+        }
+        return stride != 0 ? stride : try times(inner, length, name)
+    }
+    let strides: Strides
+    if channelsFirst {
+        let column = try resolve(given.3, 1, 1)
+        let row = try resolve(given.2, column, columns)
+        let channel = try resolve(given.1, row, rows)
+        strides = Strides(batch: try resolve(given.0, channel, channels), row: row, column: column, channel: channel)
+    } else {
+        let channel = try resolve(given.3, 1, 1)
+        let column = try resolve(given.2, channel, channels)
+        let row = try resolve(given.1, column, columns)
+        strides = Strides(batch: try resolve(given.0, row, rows), row: row, column: column, channel: channel)
+    }
+    _ = try span(strides, name, batch: batch, rows: rows, columns: columns, channels: channels)
+    return strides
+}
+
+/// The lowest and highest element offset of a tensor, in elements from its first; nil if it has none.
+func span(
+    _ strides: Strides, _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int
+) throws(Failure) -> ClosedRange<Int>? {
+    if batch == 0 || rows == 0 || columns == 0 || channels == 0 { return nil }
+    var low = 0
+    var high = 0
+    func extend(_ stride: Int, _ length: Int) throws(Failure) {
+        let reach = try times(stride, length - 1, name)
+        if reach < 0 { low = try plus(low, reach, name) } else { high = try plus(high, reach, name) }
+    }
+    try extend(strides.batch, batch)
+    try extend(strides.row, rows)
+    try extend(strides.column, columns)
+    try extend(strides.channel, channels)
+    return low...high
+}
+
+/// No two output elements may share a place. Sorted by stride, each axis must step over all that the shorter ones span; that refuses
+/// a few strange interleavings that would be disjoint, and nothing that a slice, a crop or a flip produces.
+private func checkDisjoint(_ strides: Strides, batch: Int, rows: Int, columns: Int, channels: Int) throws(Failure) {
+    if batch == 0 || rows == 0 || columns == 0 || channels == 0 { return }
+    var axes: InlineArray<4, (stride: Int, length: Int)> = [
+        (abs(strides.batch), batch), (abs(strides.row), rows), (abs(strides.column), columns), (abs(strides.channel), channels),
+    ]
+    for i in 1..<4 {
+        var j = i
+        while j > 0, axes[j].stride < axes[j - 1].stride {
+            axes.swapAt(j, j - 1)
+            j -= 1
+        }
+    }
+    var reach = 0
+    for i in 0..<4 where axes[i].length > 1 {
+        if axes[i].stride <= reach {
+            throw Failure(
+                CONVOLUTION_ERROR_ELEMENT_STRIDES,
+                "output_strides has \(axes[i].stride), but the axes inside it span \(reach + 1) elements; two output elements would share one place")
+        }
+        reach += axes[i].stride * (axes[i].length - 1)
+    }
+}
+
+/// The number of bytes of a packed tensor must be countable; the result is its number of elements.
+@discardableResult
+func checkCount(_ what: StaticString, _ sizes: (Int, Int, Int, Int), elementBytes: Int) throws(Failure) -> Int {
+    let elements = try times(times(sizes.0, sizes.1, what), times(sizes.2, sizes.3, what), what)
+    _ = try times(elements, elementBytes, what)
+    return elements
+}
+
+func validate(_ pointer: UnsafePointer<conv2d_params>?) throws(Failure) -> Layer {
+    var p = conv2d_params()
+    try readStruct(pointer, "conv2d_params", into: &p)
+    try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
+    try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
+    try choice(p.kernel_format, "kernel_format", 2, CONVOLUTION_ERROR_KERNEL_FORMAT)
+    try choice(p.padding, "padding", 6, CONVOLUTION_ERROR_PADDING)
+    try choice(p.padding_mode, "padding_mode", 6, CONVOLUTION_ERROR_PADDING_MODE)
+    if p.reserved != 0 { throw Failure(CONVOLUTION_ERROR_FLAG, "reserved is \(p.reserved); it must be 0") }
+    let flip = try flag(p.flip_kernel, "flip_kernel")
+    let allowEmpty = try flag(p.allow_empty_output, "allow_empty_output")
+    let threads = try threadCount(p.threads)
+    let tier = try Tier.chosen(p.isa)
+    let activation = try activation(p.activation, alpha: p.activation_alpha, min: p.activation_min, max: p.activation_max)
+    let batch = try size(p.batch, "batch", atLeast: 0, CONVOLUTION_ERROR_IMAGE_SIZE)
+    let (inChannels, outChannels, groups) = try channels(
+        input: p.in_channels, output: p.out_channels, groups: p.groups, depthMultiplier: p.depth_multiplier)
+
+    let mode: PaddingMode
+    switch Int(p.padding_mode) {
+    case CONVOLUTION_PADDING_MODE_REFLECT: mode = .reflect
+    case CONVOLUTION_PADDING_MODE_SYMMETRIC: mode = .symmetric
+    case CONVOLUTION_PADDING_MODE_REPLICATE: mode = .replicate
+    case CONVOLUTION_PADDING_MODE_CIRCULAR: mode = .circular
+    default: mode = .constant
+    }
+    if p.padding_value != 0, Int(p.padding_mode) != CONVOLUTION_PADDING_MODE_CONSTANT {
+        throw Failure(
+            CONVOLUTION_ERROR_PADDING_MODE,
+            "padding_value is \(p.padding_value) and padding_mode is \(p.padding_mode); only padding_mode CONSTANT (1) reads it, else it must be 0")
+    }
+
+    func axis(
+        _ names: AxisNames, input: Int64, kernel: Int64, stride: Int64, dilation: Int64, before: Int64, after: Int64
+    ) throws(Failure) -> Axis {
+        let input = try size(input, names.size, atLeast: 0, CONVOLUTION_ERROR_IMAGE_SIZE)
+        let kernel = try size(kernel, names.kernel, atLeast: 1, CONVOLUTION_ERROR_KERNEL_SIZE)
+        let stride = try step(stride, names.stride, CONVOLUTION_ERROR_STRIDE)
+        let dilation = try step(dilation, names.dilation, CONVOLUTION_ERROR_DILATION)
+        let window = try convolutionWindow(
+            input: input, kernel: kernel, stride: stride, dilation: dilation,
+            padding: padding(p.padding, before: before, after: after, names), names)
+        try checkBorder(window.before, input: input, mode, names.padBefore, names)
+        try checkBorder(window.after, input: input, mode, names.padAfter, names)
+        let output = try checkOutput(window.output, allowEmpty: allowEmpty, names, input: input, kernel: kernel)
+        return Axis(input: input, kernel: kernel, stride: stride, dilation: dilation, output: output, start: window.before)
+    }
+    let vertical = try axis(
+        .vertical, input: p.height, kernel: p.kernel_height, stride: p.stride_height, dilation: p.dilation_height,
+        before: p.pad_top, after: p.pad_bottom)
+    let horizontal = try axis(
+        .horizontal, input: p.width, kernel: p.kernel_width, stride: p.stride_width, dilation: p.dilation_width,
+        before: p.pad_left, after: p.pad_right)
+
+    return try checkedLayer(
+        transposed: false, dtype: p.dtype, dataFormat: p.data_format, kernelFormat: p.kernel_format, flip: flip, batch: batch,
+        inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical, horizontal: horizontal, mode: mode,
+        paddingValue: p.padding_value, activation: activation, inputStrides: p.input_strides, outputStrides: p.output_strides,
+        threads: threads, tier: tier)
+}
+
+func validate(_ pointer: UnsafePointer<conv2d_transpose_params>?) throws(Failure) -> Layer {
+    var p = conv2d_transpose_params()
+    try readStruct(pointer, "conv2d_transpose_params", into: &p)
+    try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
+    try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
+    try choice(p.kernel_format, "kernel_format", 2, CONVOLUTION_ERROR_KERNEL_FORMAT)
+    try choice(p.rule, "rule", 5, CONVOLUTION_ERROR_RULE)
+    try choice(p.padding, "padding", 6, CONVOLUTION_ERROR_PADDING)
+    let flip = try flag(p.flip_kernel, "flip_kernel")
+    let outputPaddingGiven = try flag(p.output_padding_given, "output_padding_given")
+    let allowEmpty = try flag(p.allow_empty_output, "allow_empty_output")
+    let threads = try threadCount(p.threads)
+    let tier = try Tier.chosen(p.isa)
+    let activation = try activation(p.activation, alpha: p.activation_alpha, min: p.activation_min, max: p.activation_max)
+    let batch = try size(p.batch, "batch", atLeast: 0, CONVOLUTION_ERROR_IMAGE_SIZE)
+    let (inChannels, outChannels, groups) = try channels(
+        input: p.in_channels, output: p.out_channels, groups: p.groups, depthMultiplier: p.depth_multiplier)
+    let wantedHeight = try size(p.output_height, "output_height", atLeast: 0, CONVOLUTION_ERROR_OUTPUT_SIZE)
+    let wantedWidth = try size(p.output_width, "output_width", atLeast: 0, CONVOLUTION_ERROR_OUTPUT_SIZE)
+    if (wantedHeight == 0) != (wantedWidth == 0) {
+        throw Failure(
+            CONVOLUTION_ERROR_OUTPUT_SIZE,
+            "output_height is \(wantedHeight) and output_width is \(wantedWidth); give both, or neither (0)")
+    }
+
+    func axis(
+        _ names: AxisNames, input: Int64, kernel: Int64, stride: Int64, dilation: Int64, before: Int64, after: Int64,
+        outputPadding: Int64, wanted: Int
+    ) throws(Failure) -> Axis {
+        let input = try size(input, names.size, atLeast: 0, CONVOLUTION_ERROR_IMAGE_SIZE)
+        let kernel = try size(kernel, names.kernel, atLeast: 1, CONVOLUTION_ERROR_KERNEL_SIZE)
+        let stride = try step(stride, names.stride, CONVOLUTION_ERROR_STRIDE)
+        let dilation = try step(dilation, names.dilation, CONVOLUTION_ERROR_DILATION)
+        if !outputPaddingGiven, outputPadding != 0 {
+            throw Failure(
+                CONVOLUTION_ERROR_OUTPUT_PADDING, "\(names.outputPadding) is \(Int(outputPadding)) and output_padding_given is 0; set output_padding_given to 1")
+        }
+        let window = try transposeWindow(
+            input: input, kernel: kernel, stride: stride, dilation: dilation,
+            rule: transposeRule(p.rule, p.padding, before: before, after: after, names),
+            outputPadding: outputPaddingGiven ? signed(outputPadding, names.outputPadding) : nil,
+            wanted: wanted > 0 ? wanted : nil, names)
+        let output = try checkOutput(window.output, allowEmpty: allowEmpty, names, input: input, kernel: kernel)
+        return Axis(input: input, kernel: kernel, stride: stride, dilation: dilation, output: output, start: window.crop)
+    }
+    let vertical = try axis(
+        .vertical, input: p.height, kernel: p.kernel_height, stride: p.stride_height, dilation: p.dilation_height, before: p.pad_top,
+        after: p.pad_bottom, outputPadding: p.output_padding_height, wanted: wantedHeight)
+    let horizontal = try axis(
+        .horizontal, input: p.width, kernel: p.kernel_width, stride: p.stride_width, dilation: p.dilation_width, before: p.pad_left,
+        after: p.pad_right, outputPadding: p.output_padding_width, wanted: wantedWidth)
+
+    return try checkedLayer(
+        transposed: true, dtype: p.dtype, dataFormat: p.data_format, kernelFormat: p.kernel_format, flip: flip, batch: batch,
+        inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical, horizontal: horizontal, mode: .constant,
+        paddingValue: 0, activation: activation, inputStrides: p.input_strides, outputStrides: p.output_strides,
+        threads: threads, tier: tier)
+}
+
+private func transposeRule(_ rule: Int32, _ padding: Int32, before: Int64, after: Int64, _ names: AxisNames) throws(Failure) -> TransposeRule {
+    let isExplicit = Int(padding) == CONVOLUTION_PADDING_EXPLICIT
+    let isValid = Int(padding) == CONVOLUTION_PADDING_VALID
+    let isSame = Int(padding) == CONVOLUTION_PADDING_SAME
+    let isLower = Int(padding) == CONVOLUTION_PADDING_SAME_LOWER
+    func refuse(_ permitted: StaticString) -> Failure {
+        Failure(CONVOLUTION_ERROR_PADDING, "padding is \(padding); rule \(rule) permits \(permitted)")
+    }
+    func cut(_ negative: Bool) throws(Failure) -> (Int, Int) {
+        let before = try signed(before, names.padBefore)
+        let after = try signed(after, names.padAfter)
+        if !negative, before < 0 { throw Failure(CONVOLUTION_ERROR_PADDING, "\(names.padBefore) is \(before); this rule permits 0 or more") }
+        if !negative, after < 0 { throw Failure(CONVOLUTION_ERROR_PADDING, "\(names.padAfter) is \(after); this rule permits 0 or more") }
+        return (before, after)
+    }
+    switch Int(rule) {
+    case CONV2D_TRANSPOSE_RULE_KERAS, CONV2D_TRANSPOSE_RULE_JAX:
+        guard isValid || isSame else { throw refuse("VALID (0) and SAME (1)") }
+        try absent(before, names.padBefore, padding)
+        try absent(after, names.padAfter, padding)
+        return Int(rule) == CONV2D_TRANSPOSE_RULE_KERAS ? .keras(same: isSame) : .jax(same: isSame)
+    case CONV2D_TRANSPOSE_RULE_TORCH:
+        guard isValid || isExplicit else { throw refuse("EXPLICIT (5) and VALID (0)") }
+        let (before, after) = try cut(false)
+        if before != after {
+            throw Failure(
+                CONVOLUTION_ERROR_PADDING,
+                "\(names.padBefore) is \(before) and \(names.padAfter) is \(after); PyTorch's padding is the same on both sides (rule WINDOW is free)")
+        }
+        return .torch(before: before, after: after)
+    case CONV2D_TRANSPOSE_RULE_ONNX:
+        if isSame || isLower {
+            try absent(before, names.padBefore, padding)
+            try absent(after, names.padAfter, padding)
+            return .onnxSame(lower: isLower)
+        }
+        guard isValid || isExplicit else { throw refuse("EXPLICIT (5), VALID (0), SAME (1) and SAME_LOWER (2)") }
+        let (before, after) = try cut(false)
+        return .onnx(before: before, after: after)
+    default:
+        guard isValid || isExplicit else { throw refuse("EXPLICIT (5) and VALID (0)") }
+        let (before, after) = try cut(true)
+        return .window(before: before, after: after)
+    }
+}
+
+private func checkedLayer(
+    transposed: Bool, dtype: Int32, dataFormat: Int32, kernelFormat: Int32, flip: Bool, batch: Int, inChannels: Int, outChannels: Int,
+    groups: Int, vertical: Axis, horizontal: Axis, mode: PaddingMode, paddingValue: Double, activation: Activation<Double>,
+    inputStrides: (Int64, Int64, Int64, Int64), outputStrides: (Int64, Int64, Int64, Int64), threads: Int, tier: Tier
+) throws(Failure) -> Layer {
+    let channelsFirst = Int(dataFormat) == CONVOLUTION_NCHW
+    let elementBytes = Int(dtype) == CONVOLUTION_FLOAT64 ? 8 : 4
+    try checkCount("input size", (batch, vertical.input, horizontal.input, inChannels), elementBytes: elementBytes)
+    try checkCount("output size", (batch, vertical.output, horizontal.output, outChannels), elementBytes: elementBytes)
+    try checkCount("kernel size", (vertical.kernel, horizontal.kernel, inChannels, outChannels), elementBytes: elementBytes)
+    let input = try elementStrides(
+        inputStrides, "input_strides", batch: batch, rows: vertical.input, columns: horizontal.input, channels: inChannels,
+        channelsFirst: channelsFirst)
+    let output = try elementStrides(
+        outputStrides, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels,
+        channelsFirst: channelsFirst)
+    try checkDisjoint(output, batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels)
+    return Layer(
+        transposed: transposed, isDouble: elementBytes == 8, channelsFirst: channelsFirst, torchKernel: kernelFormat == 1, flipKernel: flip,
+        batch: batch, inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical, horizontal: horizontal,
+        paddingMode: mode, paddingValue: paddingValue, activation: activation, input: input, output: output, threads: threads, tier: tier)
+}
+
+func validate(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) -> Resampling {
+    var p = upsample2d_params()
+    try readStruct(pointer, "upsample2d_params", into: &p)
+    try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
+    try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
+    try choice(p.interpolation, "interpolation", 6, CONVOLUTION_ERROR_INTERPOLATION)
+    try choice(p.coordinates, "coordinates", 4, CONVOLUTION_ERROR_COORDINATES)
+    let antialias = try flag(p.antialias, "antialias")
+    let threads = try threadCount(p.threads)
+    let tier = try Tier.chosen(p.isa)
+    if Int(p.interpolation) > UPSAMPLE2D_BILINEAR {
+        throw Failure(
+            CONVOLUTION_ERROR_UNSUPPORTED, "interpolation is \(p.interpolation); this version has NEAREST (0) and BILINEAR (1) only")
+    }
+    if antialias { throw Failure(CONVOLUTION_ERROR_UNSUPPORTED, "antialias is 1; this version has none") }
+    if p.cubic_coefficient != 0 {
+        throw Failure(
+            CONVOLUTION_ERROR_INTERPOLATION,
+            "cubic_coefficient is \(p.cubic_coefficient) and interpolation is \(p.interpolation); only BICUBIC (2) reads it, else it must be 0")
+    }
+    let bilinear = Int(p.interpolation) == UPSAMPLE2D_BILINEAR
+    let coordinates: Coordinates
+    switch Int(p.coordinates) {
+    case UPSAMPLE2D_COORDINATES_HALF_PIXEL: coordinates = .halfPixel
+    case UPSAMPLE2D_COORDINATES_ALIGN_CORNERS: coordinates = .alignCorners
+    case UPSAMPLE2D_COORDINATES_ASYMMETRIC: coordinates = .asymmetric
+    default: coordinates = bilinear ? .halfPixel : .asymmetric
+    }
+    let batch = try size(p.batch, "batch", atLeast: 0, CONVOLUTION_ERROR_IMAGE_SIZE)
+    let channels = try size(p.channels, "channels", atLeast: 0, CONVOLUTION_ERROR_CHANNELS)
+    let height = try size(p.height, "height", atLeast: 1, CONVOLUTION_ERROR_IMAGE_SIZE)
+    let width = try size(p.width, "width", atLeast: 1, CONVOLUTION_ERROR_IMAGE_SIZE)
+
+    let byFactor = p.factor_height != 0 || p.factor_width != 0
+    let byOutput = p.output_height != 0 || p.output_width != 0
+    let byScale = p.scale_height != 0 || p.scale_width != 0
+    if (byFactor ? 1 : 0) + (byOutput ? 1 : 0) + (byScale ? 1 : 0) > 1 {
+        throw Failure(
+            CONVOLUTION_ERROR_FACTOR,
+            "factor_height is \(Int(p.factor_height)), output_height is \(Int(p.output_height)) and scale_height is \(p.scale_height); give only one of factor, output and scale")
+    }
+
+    func axis(
+        input: Int, factor: Int64, factorName: StaticString, output: Int64, outputName: StaticString, scale: Double, scaleName: StaticString
+    ) throws(Failure) -> ResamplingAxis {
+        let factor = try size(factor, factorName, atLeast: 0, CONVOLUTION_ERROR_FACTOR)
+        let output = try size(output, outputName, atLeast: 0, CONVOLUTION_ERROR_OUTPUT_SIZE)
+        if scale != 0, !scale.isFinite || scale < 0 {
+            throw Failure(CONVOLUTION_ERROR_FACTOR, "\(scaleName) is \(scale); it must be finite and greater than 0")
+        }
+        var result = ResamplingAxis(input: input, output: input, repetition: 0, scale: 0, coordinates: coordinates)
+        if factor > 0 {
+            result.output = try times(input, factor, factorName)
+            // Exact repetition is what asymmetric and half-pixel coordinates give without rounding errors.
+            if !bilinear, coordinates != .alignCorners { result.repetition = factor }
+        } else if output > 0 {
+            result.output = output
+        } else if scale > 0 {
+            let length = (Double(input) * scale).rounded(.down)
+            if length < 1 {
+                throw Failure(CONVOLUTION_ERROR_FACTOR, "\(scaleName) is \(scale); with a size of \(input) it leaves no output")
+            }
+            if length > Double(largestLength) {
+                throw Failure(CONVOLUTION_ERROR_OVERFLOW, "\(scaleName) is \(scale); with a size of \(input) the output is beyond what memory can hold")
+            }
+            result.output = Int(length)
+            result.scale = scale
+        }
+        return result
+    }
+    let vertical = try axis(
+        input: height, factor: p.factor_height, factorName: "factor_height", output: p.output_height, outputName: "output_height",
+        scale: p.scale_height, scaleName: "scale_height")
+    let horizontal = try axis(
+        input: width, factor: p.factor_width, factorName: "factor_width", output: p.output_width, outputName: "output_width",
+        scale: p.scale_width, scaleName: "scale_width")
+
+    let channelsFirst = Int(p.data_format) == CONVOLUTION_NCHW
+    let isDouble = Int(p.dtype) == CONVOLUTION_FLOAT64
+    try checkCount("input size", (batch, height, width, channels), elementBytes: isDouble ? 8 : 4)
+    try checkCount("output size", (batch, vertical.output, horizontal.output, channels), elementBytes: isDouble ? 8 : 4)
+    let input = try elementStrides(
+        p.input_strides, "input_strides", batch: batch, rows: height, columns: width, channels: channels, channelsFirst: channelsFirst)
+    let output = try elementStrides(
+        p.output_strides, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: channels,
+        channelsFirst: channelsFirst)
+    try checkDisjoint(output, batch: batch, rows: vertical.output, columns: horizontal.output, channels: channels)
+    return Resampling(
+        isDouble: isDouble, channelsFirst: channelsFirst, batch: batch, channels: channels, vertical: vertical, horizontal: horizontal,
+        bilinear: bilinear, input: input, output: output, threads: threads, tier: tier)
+}
+
+/// An array argument of a call: where its elements lie.
+struct Extent {
+    var low: UInt
+    /// One past the last byte.
+    var high: UInt
+    /// No gaps: every byte between belongs to it.
+    var dense: Bool
+}
+
+/// The bytes of a tensor behind `pointer`, nil if it has no elements. NULL is refused unless there are none.
+func extent(
+    _ pointer: UnsafeRawPointer?, _ name: StaticString, _ strides: Strides, batch: Int, rows: Int, columns: Int, channels: Int,
+    elementBytes: Int
+) throws(Failure) -> Extent? {
+    guard let range = try span(strides, name, batch: batch, rows: rows, columns: columns, channels: channels) else { return nil }
+    guard let pointer else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "\(name) is NULL; it must point to the elements") }
+    let address = UInt(bitPattern: pointer)
+    let elements = range.upperBound - range.lowerBound + 1
+    return Extent(
+        low: address &+ UInt(bitPattern: range.lowerBound &* elementBytes),
+        high: address &+ UInt(bitPattern: (range.upperBound &+ 1) &* elementBytes),
+        dense: elements == batch * rows * columns * channels)
+}
+
+func extent(_ pointer: UnsafeRawPointer?, bytes: Int) -> Extent? {
+    guard let pointer, bytes > 0 else { return nil }
+    let address = UInt(bitPattern: pointer)
+    return Extent(low: address, high: address &+ UInt(bitPattern: bytes), dense: true)
+}
+
+/// Two strided views may interleave (one channel of a picture into another), so ranges that meet are refused only where both are dense.
+func checkApart(_ output: Extent?, _ other: Extent?, _ name: StaticString) throws(Failure) {
+    guard let output, let other, output.dense, other.dense else { return }
+    if output.low < other.high, other.low < output.high {
+        throw Failure(CONVOLUTION_ERROR_OVERLAP, "output overlaps \(name); they must not share memory")
+    }
+}

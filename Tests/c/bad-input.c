@@ -1,0 +1,1226 @@
+/*
+ * Every way to misuse the library: the status code, the text that names the parameter and its value, and the promise that a
+ * failing call has written nothing. The tables come first, then calls that need particular pointers, then a fuzz loop.
+ *
+ * usage: bad-input [fuzz rounds [seed]]
+ */
+#include <ctype.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "convolution.h"
+
+/* A row of a table sets the base values of its verb first and its own bad ones after them. */
+#pragma GCC diagnostic ignored "-Woverride-init"
+
+static int passed, failed;
+static int line_now;          /* for the report of a crash */
+static uint64_t fuzz_round_now;
+
+static void fail(int line, const char *what) {
+    failed++;
+    fprintf(stderr, "bad-input.c:%d: %s\n", line, what);
+}
+
+static void crashed(int number) {
+    char text[120];
+    int length = snprintf(text, sizeof text, "bad-input.c:%d: signal %d, fuzz round %" PRIu64 "\n", line_now, number, fuzz_round_now);
+    if (write(2, text, (size_t)length)) {}
+    _exit(1);
+}
+
+/* ------------------------------------------------------------------------------------------------------ the judgement */
+
+#define PATTERN 0xA5
+static union {
+    unsigned char bytes[1 << 16];
+    double aligned;
+} output;
+static double input[4096], kernel[4096], bias[64];
+
+static void prepare(void) { memset(output.bytes, PATTERN, sizeof output); }
+
+static int untouched(const unsigned char *bytes, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (bytes[i] != PATTERN) return 0;
+    return 1;
+}
+
+static int contains(const char *text, const char *piece, size_t length) {
+    for (; *text; text++) {
+        size_t i = 0;
+        while (i < length && text[i] && tolower((unsigned char)text[i]) == tolower((unsigned char)piece[i])) i++;
+        if (i == length) return 1;
+    }
+    return length == 0;
+}
+
+/* A number must stand alone: "1" is not found in "10" or "1.5", nor "5" in "-5". */
+static int contains_number(const char *text, const char *piece, size_t length) {
+    for (const char *at = text; *at; at++) {
+        if (strncmp(at, piece, length) != 0) continue;
+        char before = at > text ? at[-1] : ' ', after = at[length];
+        if (isdigit((unsigned char)before) || before == '.' || (before == '-' && piece[0] != '-')) continue;
+        if (isdigit((unsigned char)after) || (after == '.' && isdigit((unsigned char)at[length + 1]))) continue;
+        return 1;
+    }
+    return 0;
+}
+
+/* pieces: "stride_height|-1" */
+static const char *missing_piece(const char *text, const char *pieces, size_t *length) {
+    while (*pieces) {
+        *length = strcspn(pieces, "|");
+        int is_number = isdigit((unsigned char)pieces[0]) || (pieces[0] == '-' && isdigit((unsigned char)pieces[1]));
+        if (!(is_number ? contains_number : contains)(text, pieces, *length)) return pieces;
+        pieces += *length;
+        if (*pieces == '|') pieces++;
+    }
+    return NULL;
+}
+
+static double product(const int64_t *sizes, int count) {
+    double result = 1;
+    for (int i = 0; i < count; i++) result *= (double)sizes[i];
+    return result;
+}
+
+static int readable_sentence(const char *text) {
+    size_t length = strlen(text);
+    for (size_t i = 0; i < length; i++)
+        if (text[i] < 32 || text[i] > 126) return 0;
+    return length >= 12;
+}
+
+static void judge(int line, const char *function, int32_t status, int32_t expected, const char *pieces) {
+    char problem[1200];
+    const char *text = convolution_error_message(), *missing;
+    size_t length = 0;
+    if (status != expected)
+        snprintf(problem, sizeof problem, "%s returned %s instead of %s (%s)", function, convolution_status_name(status),
+                 convolution_status_name(expected), text);
+    else if (!readable_sentence(text))
+        snprintf(problem, sizeof problem, "%s: no sentence: \"%s\"", function, text);
+    else if ((missing = missing_piece(text, pieces, &length)) != NULL)
+        snprintf(problem, sizeof problem, "%s: no \"%.*s\" in \"%s\"", function, (int)length, missing, text);
+    else if (!untouched(output.bytes, sizeof output))
+        snprintf(problem, sizeof problem, "%s failed and wrote", function);
+    else {
+        passed++;
+        return;
+    }
+    fail(line, problem);
+    prepare();
+}
+
+static void check(int line, const char *what, int condition) {
+    if (condition)
+        passed++;
+    else
+        fail(line, what);
+}
+#define CHECK(condition) (line_now = __LINE__, check(__LINE__, #condition, condition))
+
+/* For calls that need more than a row of a table. */
+#define EXPECT(status, pieces, call) \
+    (line_now = __LINE__, prepare(), judge(__LINE__, #call, call, CONVOLUTION_ERROR_##status, pieces))
+
+/* A plan that was not made must not look like one. */
+static char not_a_plan;
+
+/* ------------------------------------------------------------------------------------------------------------- conv2d */
+
+#define CONV2D                                                                                                     \
+    .struct_size = sizeof(conv2d_params), .batch = 1, .height = 5, .width = 6, .in_channels = 4, .out_channels = 6, \
+    .kernel_height = 3, .kernel_width = 2
+#define BAD(status, pieces, ...) { __LINE__, CONVOLUTION_ERROR_##status, pieces, { CONV2D, __VA_ARGS__ } }
+#define TWO_TO_THE(n) ((int64_t)1 << (n))
+
+static const struct {
+    int line;
+    int32_t status;
+    const char *pieces;
+    conv2d_params params;
+} conv2d_rows[] = {
+    BAD(STRUCT_SIZE, "struct_size|0", .struct_size = 0),
+    BAD(STRUCT_SIZE, "struct_size|1", .struct_size = 1),
+    BAD(STRUCT_SIZE, "struct_size|8", .struct_size = sizeof(size_t)),
+    BAD(STRUCT_SIZE, "struct_size", .struct_size = sizeof(conv2d_params) - 1),
+    BAD(STRUCT_SIZE, "struct_size", .struct_size = sizeof(conv2d_params) - 8),
+    BAD(STRUCT_SIZE, "struct_size", .struct_size = SIZE_MAX),
+
+    BAD(DTYPE, "dtype|-1", .dtype = -1),
+    BAD(DTYPE, "dtype|2", .dtype = 2),
+    BAD(DTYPE, "dtype|2147483647", .dtype = INT32_MAX),
+    BAD(DTYPE, "dtype|-2147483648", .dtype = INT32_MIN),
+    BAD(DATA_FORMAT, "data_format|-1", .data_format = -1),
+    BAD(DATA_FORMAT, "data_format|2", .data_format = 2),
+    BAD(KERNEL_FORMAT, "kernel_format|-1", .kernel_format = -1),
+    BAD(KERNEL_FORMAT, "kernel_format|2", .kernel_format = 2),
+    BAD(FLAG, "flip_kernel|-1", .flip_kernel = -1),
+    BAD(FLAG, "flip_kernel|2", .flip_kernel = 2),
+    BAD(FLAG, "allow_empty_output|-1", .allow_empty_output = -1),
+    BAD(FLAG, "allow_empty_output|2", .allow_empty_output = 2),
+    BAD(FLAG, "reserved|1", .reserved = 1),
+    BAD(FLAG, "reserved|-7", .reserved = -7),
+    BAD(THREADS, "threads|-1", .threads = -1),
+    BAD(THREADS, "threads|1025", .threads = 1025),
+    BAD(THREADS, "threads|-2147483648", .threads = INT32_MIN),
+    BAD(ISA, "isa|sse9", .isa = "sse9"),
+    BAD(ISA, "isa|AVX2x", .isa = "AVX2x"),
+    BAD(ISA, "isa", .isa = ""),
+    BAD(ISA, "isa", .isa = "a name that is far longer than any buffer that would be kept for the text of an error, so that the "
+        "sentence has to be cut: 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 "
+        "0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 "
+        "0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789"),
+
+    BAD(IMAGE_SIZE, "batch|-1", .batch = -1),
+    BAD(IMAGE_SIZE, "batch|-9223372036854775808", .batch = INT64_MIN),
+    BAD(IMAGE_SIZE, "height|-1", .height = -1),
+    BAD(IMAGE_SIZE, "width|-3", .width = -3),
+    BAD(CHANNELS, "in_channels|-1", .in_channels = -1),
+    BAD(CHANNELS, "out_channels|-1", .out_channels = -1),
+    BAD(KERNEL_SIZE, "kernel_height|0", .kernel_height = 0),
+    BAD(KERNEL_SIZE, "kernel_height|-3", .kernel_height = -3),
+    BAD(KERNEL_SIZE, "kernel_width|0", .kernel_width = 0),
+    BAD(KERNEL_SIZE, "kernel_width|-1", .kernel_width = -1),
+    BAD(STRIDE, "stride_height|-1", .stride_height = -1),
+    BAD(STRIDE, "stride_width|-2", .stride_width = -2),
+    BAD(STRIDE, "stride_width|-9223372036854775808", .stride_width = INT64_MIN),
+    BAD(DILATION, "dilation_height|-1", .dilation_height = -1),
+    BAD(DILATION, "dilation_width|-2", .dilation_width = -2),
+
+    BAD(GROUPS, "groups|-1", .groups = -1),
+    BAD(GROUPS, "groups|3|in_channels|4", .groups = 3),
+    BAD(GROUPS, "groups|4|out_channels|6", .groups = 4),
+    BAD(GROUPS, "groups|8", .groups = 8),
+    BAD(GROUPS, "depth_multiplier|-1", .depth_multiplier = -1),
+    BAD(GROUPS, "depth_multiplier|2|6", .depth_multiplier = 2),
+    BAD(GROUPS, "groups|2|depth_multiplier", .depth_multiplier = 2, .groups = 2, .out_channels = 8),
+
+    BAD(PADDING, "padding|-1", .padding = -1),
+    BAD(PADDING, "padding|6", .padding = 6),
+    BAD(PADDING, "pad_top|1", .pad_top = 1),
+    BAD(PADDING, "pad_bottom|2", .pad_bottom = 2, .padding = CONVOLUTION_PADDING_SAME),
+    BAD(PADDING, "pad_left|-1", .pad_left = -1, .padding = CONVOLUTION_PADDING_FULL),
+    BAD(PADDING, "pad_right|4", .pad_right = 4, .padding = CONVOLUTION_PADDING_CAUSAL),
+    BAD(PADDING, "pad_top|7", .pad_top = 7, .padding = CONVOLUTION_PADDING_SAME_LOWER),
+
+#define EXPLICIT(mode) .padding = CONVOLUTION_PADDING_EXPLICIT, .padding_mode = CONVOLUTION_PADDING_MODE_##mode
+    BAD(PADDING, "pad_top|5|4", .pad_top = 5, EXPLICIT(REFLECT)),
+    BAD(PADDING, "pad_bottom|5|4", .pad_bottom = 5, EXPLICIT(REFLECT)),
+    BAD(PADDING, "pad_left|6|5", .pad_left = 6, EXPLICIT(REFLECT)),
+    BAD(PADDING, "pad_right|9|5", .pad_right = 9, EXPLICIT(REFLECT)),
+    BAD(PADDING, "pad_top|6|5", .pad_top = 6, EXPLICIT(SYMMETRIC)),
+    BAD(PADDING, "pad_right|7|6", .pad_right = 7, EXPLICIT(SYMMETRIC)),
+    BAD(PADDING, "pad_bottom|6|5", .pad_bottom = 6, EXPLICIT(CIRCULAR)),
+    BAD(PADDING, "pad_left|7|6", .pad_left = 7, EXPLICIT(CIRCULAR)),
+    BAD(PADDING, "pad_top|1", .pad_top = 1, .height = 1, .kernel_height = 1, EXPLICIT(REFLECT)),
+    BAD(PADDING, "pad_top|3", .pad_top = 3, .height = 0, EXPLICIT(REPLICATE)),
+    BAD(PADDING, "pad_left|1", .pad_left = 1, .width = 0, .kernel_width = 1, EXPLICIT(CIRCULAR)),
+    /* Paddings by name meet the same limits. */
+    BAD(PADDING, "6|4", .kernel_height = 7, .padding = CONVOLUTION_PADDING_FULL, .padding_mode = CONVOLUTION_PADDING_MODE_REFLECT),
+    BAD(PADDING, "6|5", .dilation_height = 3, .padding = CONVOLUTION_PADDING_CAUSAL,
+        .padding_mode = CONVOLUTION_PADDING_MODE_CIRCULAR),
+    BAD(PADDING, "6|5", .kernel_height = 13, .padding = CONVOLUTION_PADDING_SAME,
+        .padding_mode = CONVOLUTION_PADDING_MODE_SYMMETRIC),
+
+    BAD(PADDING_MODE, "padding_mode|-1", .padding_mode = -1),
+    BAD(PADDING_MODE, "padding_mode|6", .padding_mode = 6),
+    BAD(PADDING_MODE, "padding_value|2.5", .padding_value = 2.5),
+    BAD(PADDING_MODE, "padding_value|nan", .padding_value = NAN),
+    BAD(PADDING_MODE, "padding_value|-1", .padding_value = -1, .padding_mode = CONVOLUTION_PADDING_MODE_REPLICATE),
+
+    BAD(ACTIVATION, "activation|-1", .activation = -1),
+    BAD(ACTIVATION, "activation|7", .activation = 7),
+    BAD(ACTIVATION, "activation_alpha|nan", .activation = CONVOLUTION_ACTIVATION_LEAKY_RELU, .activation_alpha = NAN),
+    BAD(ACTIVATION, "activation_min|nan", .activation = CONVOLUTION_ACTIVATION_CLAMP, .activation_min = NAN),
+    BAD(ACTIVATION, "activation_max|nan", .activation = CONVOLUTION_ACTIVATION_CLAMP, .activation_max = NAN),
+    BAD(ACTIVATION, "activation_min|1.5|activation_max|0.25", .activation = CONVOLUTION_ACTIVATION_CLAMP, .activation_min = 1.5,
+        .activation_max = 0.25),
+    BAD(ACTIVATION, "activation_min|inf|activation_max|-inf", .activation = CONVOLUTION_ACTIVATION_CLAMP,
+        .activation_min = INFINITY, .activation_max = -INFINITY),
+
+    BAD(EMPTY_OUTPUT, "height|5|6|allow_empty_output", .kernel_height = 6),
+    BAD(EMPTY_OUTPUT, "width|6|9", .kernel_width = 9),
+    BAD(EMPTY_OUTPUT, "height|5|7", .dilation_height = 3),
+    BAD(EMPTY_OUTPUT, "height|0", .height = 0),
+    BAD(EMPTY_OUTPUT, "width|0", .width = 0, .padding = CONVOLUTION_PADDING_SAME),
+    BAD(EMPTY_OUTPUT, "height", .pad_top = -5, EXPLICIT(ZEROS)),
+    BAD(EMPTY_OUTPUT, "width", .pad_left = -3, .pad_right = -2, EXPLICIT(REFLECT)),
+    BAD(EMPTY_OUTPUT, "height", .pad_bottom = -100, .stride_height = 50, EXPLICIT(ZEROS)),
+
+    /* Strides of input and output, in elements: NHWC 1x5x6x4 -> 1x3x5x6. */
+    BAD(ELEMENT_STRIDES, "output_strides", .output_strides = { 0, 0, 1, 1 }),
+    BAD(ELEMENT_STRIDES, "output_strides", .output_strides = { 0, 0, 5, 1 }),
+    BAD(ELEMENT_STRIDES, "output_strides", .output_strides = { 0, 29, 0, 0 }),
+    BAD(ELEMENT_STRIDES, "output_strides", .output_strides = { 0, -29, 6, 1 }),
+    BAD(ELEMENT_STRIDES, "output_strides", .output_strides = { 1, 0, 0, 0 }, .batch = 2),
+    BAD(ELEMENT_STRIDES, "output_strides", .output_strides = { 0, 0, 0, INT64_MAX }),
+    BAD(ELEMENT_STRIDES, "output_strides", .output_strides = { 0, INT64_MIN, 0, 0 }),
+    BAD(ELEMENT_STRIDES, "input_strides", .input_strides = { 0, INT64_MAX, 0, 0 }),
+    BAD(ELEMENT_STRIDES, "input_strides", .input_strides = { INT64_MIN, 0, 0, 0 }, .batch = 2),
+    BAD(ELEMENT_STRIDES, "input_strides", .input_strides = { TWO_TO_THE(62), 0, 0, 0 }, .batch = 3),
+    BAD(ELEMENT_STRIDES, "input_strides", .input_strides = { 0, TWO_TO_THE(60), TWO_TO_THE(60), TWO_TO_THE(60) }),
+
+    BAD(OVERFLOW, "height|1099511627776", .height = TWO_TO_THE(40), .width = TWO_TO_THE(40), .in_channels = TWO_TO_THE(20)),
+    BAD(OVERFLOW, "out_channels|9223372036854775807", .out_channels = INT64_MAX),
+    BAD(OVERFLOW, "", .in_channels = TWO_TO_THE(40), .out_channels = TWO_TO_THE(40)),
+    BAD(OVERFLOW, "", .batch = TWO_TO_THE(33), .height = TWO_TO_THE(31)),
+    BAD(OVERFLOW, "", .height = TWO_TO_THE(31), .width = TWO_TO_THE(31)),
+    BAD(OVERFLOW, "", .height = TWO_TO_THE(29), .width = TWO_TO_THE(28), .in_channels = 2, .out_channels = 2),
+    BAD(OVERFLOW, "dilation_height|9223372036854775807", .dilation_height = INT64_MAX),
+    BAD(OVERFLOW, "", .kernel_height = TWO_TO_THE(32), .dilation_height = TWO_TO_THE(32)),
+    BAD(OVERFLOW, "", .kernel_height = TWO_TO_THE(40), .kernel_width = TWO_TO_THE(40), .allow_empty_output = 1),
+    BAD(OVERFLOW, "", .pad_top = INT64_MAX, EXPLICIT(ZEROS)),
+    BAD(OVERFLOW, "", .pad_top = INT64_MAX, .pad_bottom = INT64_MAX, EXPLICIT(CONSTANT)),
+    BAD(OVERFLOW, "", .pad_left = TWO_TO_THE(60), .pad_right = TWO_TO_THE(60), EXPLICIT(REPLICATE)),
+    BAD(GROUPS, "depth_multiplier", .depth_multiplier = INT64_MAX, .out_channels = 8),
+    BAD(OVERFLOW, "", .depth_multiplier = INT64_MAX, .out_channels = 0),
+};
+#undef BAD
+
+static void conv2d_table(void) {
+    for (size_t i = 0; i < sizeof conv2d_rows / sizeof *conv2d_rows; i++) {
+        const conv2d_params *p = &conv2d_rows[i].params;
+        int line = line_now = conv2d_rows[i].line;
+        int32_t status = conv2d_rows[i].status;
+        const char *pieces = conv2d_rows[i].pieces;
+        conv2d_plan *plan = (conv2d_plan *)(void *)&not_a_plan;
+        prepare();
+        judge(line, "conv2d_output_shape", conv2d_output_shape(p, (int64_t *)output.bytes), status, pieces);
+        judge(line, "conv2d", conv2d(p, input, kernel, bias, output.bytes), status, pieces);
+        judge(line, "conv2d_plan_create", conv2d_plan_create(p, kernel, bias, &plan), status, pieces);
+        check(line, "conv2d_plan_create failed and *plan is not NULL", plan == NULL);
+    }
+}
+
+/* --------------------------------------------------------------------------------------------------- conv2d_transpose */
+
+#define TRANSPOSE                                                                                                            \
+    .struct_size = sizeof(conv2d_transpose_params), .batch = 1, .height = 3, .width = 4, .in_channels = 4, .out_channels = 6, \
+    .kernel_height = 3, .kernel_width = 2
+#define BAD(status, pieces, ...) { __LINE__, CONVOLUTION_ERROR_##status, pieces, { TRANSPOSE, __VA_ARGS__ } }
+#define RULE(name) .rule = CONV2D_TRANSPOSE_RULE_##name
+#define PADDING(name) .padding = CONVOLUTION_PADDING_##name
+#define STRIDES(h, w) .stride_height = h, .stride_width = w
+#define OUTPUT_PADDING(h, w) .output_padding_given = 1, .output_padding_height = h, .output_padding_width = w
+#define OUTPUT_SIZE(h, w) .output_height = h, .output_width = w
+
+static const struct {
+    int line;
+    int32_t status;
+    const char *pieces;
+    conv2d_transpose_params params;
+} transpose_rows[] = {
+    BAD(STRUCT_SIZE, "struct_size|0", .struct_size = 0),
+    BAD(STRUCT_SIZE, "struct_size|16", .struct_size = 16),
+    BAD(STRUCT_SIZE, "struct_size", .struct_size = sizeof(conv2d_transpose_params) - 4),
+    BAD(STRUCT_SIZE, "struct_size", .struct_size = SIZE_MAX / 2),
+
+    BAD(DTYPE, "dtype|-1", .dtype = -1),
+    BAD(DTYPE, "dtype|2", .dtype = 2),
+    BAD(DATA_FORMAT, "data_format|-1", .data_format = -1),
+    BAD(DATA_FORMAT, "data_format|2", .data_format = 2),
+    BAD(KERNEL_FORMAT, "kernel_format|-1", .kernel_format = -1),
+    BAD(KERNEL_FORMAT, "kernel_format|2", .kernel_format = 2),
+    BAD(FLAG, "flip_kernel|2", .flip_kernel = 2),
+    BAD(FLAG, "allow_empty_output|-1", .allow_empty_output = -1),
+    BAD(FLAG, "output_padding_given|2", .output_padding_given = 2),
+    BAD(FLAG, "output_padding_given|-1", .output_padding_given = -1),
+    BAD(THREADS, "threads|-1", .threads = -1),
+    BAD(THREADS, "threads|1025", .threads = 1025),
+    BAD(ISA, "isa|neon9", .isa = "neon9"),
+    BAD(RULE, "rule|-1", .rule = -1),
+    BAD(RULE, "rule|5", .rule = 5),
+    BAD(ACTIVATION, "activation|-1", .activation = -1),
+    BAD(ACTIVATION, "activation|7", .activation = 7),
+    BAD(ACTIVATION, "activation_alpha|nan", .activation = CONVOLUTION_ACTIVATION_LEAKY_RELU, .activation_alpha = NAN),
+    BAD(ACTIVATION, "activation_min|1|activation_max|-1", .activation = CONVOLUTION_ACTIVATION_CLAMP, .activation_min = 1,
+        .activation_max = -1),
+
+    BAD(IMAGE_SIZE, "batch|-1", .batch = -1),
+    BAD(IMAGE_SIZE, "height|-1", .height = -1),
+    BAD(IMAGE_SIZE, "width|-9", .width = -9),
+    BAD(CHANNELS, "in_channels|-4", .in_channels = -4),
+    BAD(CHANNELS, "out_channels|-6", .out_channels = -6),
+    BAD(KERNEL_SIZE, "kernel_height|0", .kernel_height = 0),
+    BAD(KERNEL_SIZE, "kernel_width|-1", .kernel_width = -1),
+    BAD(STRIDE, "stride_height|-1", .stride_height = -1),
+    BAD(STRIDE, "stride_width|-2", .stride_width = -2),
+    BAD(DILATION, "dilation_height|-1", .dilation_height = -1),
+    BAD(DILATION, "dilation_width|-2", .dilation_width = -2),
+    BAD(GROUPS, "groups|-1", .groups = -1),
+    BAD(GROUPS, "groups|3|in_channels|4", .groups = 3),
+    BAD(GROUPS, "groups|4|out_channels|6", .groups = 4),
+    BAD(GROUPS, "depth_multiplier|-2", .depth_multiplier = -2),
+    BAD(GROUPS, "depth_multiplier|3|6", .depth_multiplier = 3),
+    BAD(GROUPS, "groups|1|depth_multiplier", .depth_multiplier = 3, .groups = 1, .out_channels = 12),
+
+    BAD(PADDING, "padding|-1", .padding = -1),
+    BAD(PADDING, "padding|6", .padding = 6),
+    BAD(PADDING, "padding|FULL", PADDING(FULL)),
+    BAD(PADDING, "padding|CAUSAL", PADDING(CAUSAL), RULE(TORCH)),
+    BAD(PADDING, "padding|SAME_LOWER", PADDING(SAME_LOWER)),
+    BAD(PADDING, "padding|EXPLICIT", PADDING(EXPLICIT)),
+    BAD(PADDING, "padding|SAME", PADDING(SAME), RULE(TORCH)),
+    BAD(PADDING, "padding|SAME_LOWER", PADDING(SAME_LOWER), RULE(JAX)),
+    BAD(PADDING, "padding|EXPLICIT", PADDING(EXPLICIT), RULE(JAX)),
+    BAD(PADDING, "padding|SAME", PADDING(SAME), RULE(WINDOW)),
+    BAD(PADDING, "padding|FULL", PADDING(FULL), RULE(ONNX)),
+    BAD(PADDING, "pad_top|1", .pad_top = 1),
+    BAD(PADDING, "pad_left|2", .pad_left = 2, PADDING(SAME)),
+    BAD(PADDING, "pad_right|2", .pad_right = 2, PADDING(SAME), RULE(ONNX)),
+    BAD(PADDING, "pad_bottom|1", .pad_bottom = 1, RULE(JAX)),
+    BAD(PADDING, "pad_top|-1", .pad_top = -1, PADDING(EXPLICIT), RULE(TORCH)),
+    BAD(PADDING, "pad_right|-2", .pad_right = -2, PADDING(EXPLICIT), RULE(ONNX)),
+
+    /* Keras: below the stride. PyTorch and ONNX: below the larger of stride and dilation. */
+    BAD(OUTPUT_PADDING, "output_padding_height|-1|0", OUTPUT_PADDING(-1, 0)),
+    BAD(OUTPUT_PADDING, "output_padding_height|1|0", OUTPUT_PADDING(1, 0)),
+    BAD(OUTPUT_PADDING, "output_padding_width|2|1", OUTPUT_PADDING(1, 2), STRIDES(2, 2)),
+    BAD(OUTPUT_PADDING, "output_padding_width|3|2", OUTPUT_PADDING(0, 3), STRIDES(2, 3), PADDING(SAME)),
+    BAD(OUTPUT_PADDING, "output_padding_height|-2|0", OUTPUT_PADDING(-2, 0), STRIDES(2, 2), RULE(TORCH)),
+    BAD(OUTPUT_PADDING, "output_padding_height|2|1", OUTPUT_PADDING(2, 0), STRIDES(2, 3), RULE(TORCH)),
+    BAD(OUTPUT_PADDING, "output_padding_height|3|2", OUTPUT_PADDING(3, 0), STRIDES(2, 2), .dilation_height = 3, RULE(TORCH)),
+    BAD(OUTPUT_PADDING, "output_padding_width|2|1", OUTPUT_PADDING(0, 2), STRIDES(2, 2), RULE(ONNX)),
+    BAD(OUTPUT_PADDING, "output_padding_width|4|3", OUTPUT_PADDING(0, 4), .dilation_width = 4, RULE(ONNX)),
+    BAD(OUTPUT_PADDING, "output_padding", OUTPUT_PADDING(1, 1), STRIDES(2, 2), RULE(JAX)),
+    BAD(OUTPUT_PADDING, "output_padding_height|9223372036854775807", OUTPUT_PADDING(INT64_MAX, 0), STRIDES(2, 2)),
+    BAD(OUTPUT_PADDING, "output_padding_width|-9223372036854775808", OUTPUT_PADDING(0, INT64_MIN), RULE(TORCH)),
+
+    /* Keras SAME, stride 2: 3 rows come from 5 or 6. Keras VALID: from 7 or 8. */
+    BAD(OUTPUT_SIZE, "output_height|4|5|6", OUTPUT_SIZE(4, 8), STRIDES(2, 2), PADDING(SAME)),
+    BAD(OUTPUT_SIZE, "output_height|7|5|6", OUTPUT_SIZE(7, 8), STRIDES(2, 2), PADDING(SAME)),
+    BAD(OUTPUT_SIZE, "output_width|9|7|8", OUTPUT_SIZE(6, 9), STRIDES(2, 2), PADDING(SAME)),
+    BAD(OUTPUT_SIZE, "output_height|6|7|8", OUTPUT_SIZE(6, 8), STRIDES(2, 2)),
+    BAD(OUTPUT_SIZE, "output_width|10|8|9", OUTPUT_SIZE(7, 10), STRIDES(2, 2)),
+    BAD(OUTPUT_SIZE, "output_height|6|7|8", OUTPUT_SIZE(6, 8), STRIDES(2, 2), RULE(TORCH)),
+    BAD(OUTPUT_SIZE, "output_height|9|7|8", OUTPUT_SIZE(9, 8), STRIDES(2, 2), RULE(TORCH)),
+    BAD(OUTPUT_SIZE, "output_width|5|6|7", OUTPUT_SIZE(5, 5), STRIDES(2, 2), PADDING(EXPLICIT), RULE(TORCH), .pad_top = 1,
+        .pad_bottom = 1, .pad_left = 1, .pad_right = 1),
+    BAD(OUTPUT_SIZE, "output_height|-1", OUTPUT_SIZE(-1, 8), STRIDES(2, 2)),
+    BAD(OUTPUT_SIZE, "output_width|-2", OUTPUT_SIZE(7, -2), RULE(WINDOW), PADDING(EXPLICIT)),
+    BAD(OUTPUT_SIZE, "output_width|0", OUTPUT_SIZE(7, 0), STRIDES(2, 2)),
+    BAD(OUTPUT_SIZE, "output_height|0", OUTPUT_SIZE(0, 8), STRIDES(2, 2), RULE(TORCH)),
+    BAD(OUTPUT_SIZE, "output_height|0", OUTPUT_SIZE(0, 8), RULE(WINDOW), PADDING(EXPLICIT)),
+    BAD(OUTPUT_SIZE, "output", OUTPUT_SIZE(6, 8), STRIDES(2, 2), RULE(JAX), PADDING(SAME)),
+    BAD(OUTPUT_SIZE, "output_height|9223372036854775807", OUTPUT_SIZE(INT64_MAX, 8), STRIDES(2, 2)),
+
+    BAD(EMPTY_OUTPUT, "height", PADDING(EXPLICIT), RULE(TORCH), .pad_top = 3, .pad_bottom = 2),
+    BAD(EMPTY_OUTPUT, "width", PADDING(EXPLICIT), RULE(ONNX), .pad_left = 9, .pad_right = 9),
+    BAD(EMPTY_OUTPUT, "height", PADDING(EXPLICIT), RULE(WINDOW), .pad_top = 100),
+    BAD(EMPTY_OUTPUT, "height|0", .height = 0, PADDING(SAME)),
+    BAD(EMPTY_OUTPUT, "width|0", .width = 0, RULE(TORCH)),
+
+    /* NHWC 1x3x4x4 -> 1x5x5x6 */
+    BAD(ELEMENT_STRIDES, "output_strides", .output_strides = { 0, 0, 5, 1 }),
+    BAD(ELEMENT_STRIDES, "output_strides", .output_strides = { 0, 6, 0, 0 }),
+    BAD(ELEMENT_STRIDES, "output_strides", .output_strides = { INT64_MAX, 0, 0, 0 }, .batch = 3),
+    BAD(ELEMENT_STRIDES, "input_strides", .input_strides = { 0, 0, INT64_MIN, 0 }),
+
+    BAD(OVERFLOW, "height|1099511627776", .height = TWO_TO_THE(40), .width = TWO_TO_THE(40), .in_channels = TWO_TO_THE(20)),
+    BAD(OVERFLOW, "", .height = TWO_TO_THE(62), STRIDES(4, 1)),
+    BAD(OVERFLOW, "", .height = TWO_TO_THE(31), .width = TWO_TO_THE(31)),
+    BAD(OVERFLOW, "stride_height|9223372036854775807", STRIDES(INT64_MAX, 1)),
+    BAD(OVERFLOW, "dilation_width|9223372036854775807", .dilation_width = INT64_MAX, .kernel_width = 3),
+    BAD(OVERFLOW, "kernel_height|9223372036854775807", .kernel_height = INT64_MAX),
+    BAD(OVERFLOW, "", PADDING(EXPLICIT), RULE(WINDOW), .pad_top = INT64_MIN),
+    BAD(OVERFLOW, "", PADDING(EXPLICIT), RULE(WINDOW), .pad_left = INT64_MIN, .pad_right = INT64_MIN),
+    BAD(OVERFLOW, "", OUTPUT_SIZE(TWO_TO_THE(40), TWO_TO_THE(40)), PADDING(EXPLICIT), RULE(WINDOW)),
+};
+#undef BAD
+
+static void transpose_table(void) {
+    for (size_t i = 0; i < sizeof transpose_rows / sizeof *transpose_rows; i++) {
+        const conv2d_transpose_params *p = &transpose_rows[i].params;
+        int line = line_now = transpose_rows[i].line;
+        int32_t status = transpose_rows[i].status;
+        const char *pieces = transpose_rows[i].pieces;
+        conv2d_transpose_plan *plan = (conv2d_transpose_plan *)(void *)&not_a_plan;
+        prepare();
+        judge(line, "conv2d_transpose_output_shape", conv2d_transpose_output_shape(p, (int64_t *)output.bytes), status, pieces);
+        judge(line, "conv2d_transpose", conv2d_transpose(p, input, kernel, bias, output.bytes), status, pieces);
+        judge(line, "conv2d_transpose_plan_create", conv2d_transpose_plan_create(p, kernel, bias, &plan), status, pieces);
+        check(line, "conv2d_transpose_plan_create failed and *plan is not NULL", plan == NULL);
+    }
+}
+
+/* --------------------------------------------------------------------------------------------------------- upsample2d */
+
+#define UPSAMPLE .struct_size = sizeof(upsample2d_params), .batch = 1, .height = 3, .width = 4, .channels = 2
+#define BAD(status, pieces, ...) { __LINE__, CONVOLUTION_ERROR_##status, pieces, { UPSAMPLE, __VA_ARGS__ } }
+#define FACTOR(h, w) .factor_height = h, .factor_width = w
+#define SCALE(h, w) .scale_height = h, .scale_width = w
+
+static const struct {
+    int line;
+    int32_t status;
+    const char *pieces;
+    upsample2d_params params;
+} upsample_rows[] = {
+    BAD(STRUCT_SIZE, "struct_size|0", .struct_size = 0, FACTOR(2, 2)),
+    BAD(STRUCT_SIZE, "struct_size|24", .struct_size = 24, FACTOR(2, 2)),
+    BAD(STRUCT_SIZE, "struct_size", .struct_size = sizeof(upsample2d_params) - 8, FACTOR(2, 2)),
+
+    BAD(DTYPE, "dtype|-1", .dtype = -1, FACTOR(2, 2)),
+    BAD(DTYPE, "dtype|2", .dtype = 2, FACTOR(2, 2)),
+    BAD(DATA_FORMAT, "data_format|-1", .data_format = -1, FACTOR(2, 2)),
+    BAD(DATA_FORMAT, "data_format|2", .data_format = 2, FACTOR(2, 2)),
+    BAD(INTERPOLATION, "interpolation|-1", .interpolation = -1, FACTOR(2, 2)),
+    BAD(INTERPOLATION, "interpolation|6", .interpolation = 6, FACTOR(2, 2)),
+    BAD(UNSUPPORTED, "interpolation|BICUBIC", .interpolation = UPSAMPLE2D_BICUBIC, FACTOR(2, 2)),
+    BAD(UNSUPPORTED, "interpolation|LANCZOS3", .interpolation = UPSAMPLE2D_LANCZOS3, FACTOR(2, 2)),
+    BAD(UNSUPPORTED, "interpolation|LANCZOS5", .interpolation = UPSAMPLE2D_LANCZOS5, FACTOR(2, 2)),
+    BAD(UNSUPPORTED, "interpolation|AREA", .interpolation = UPSAMPLE2D_AREA, FACTOR(2, 2)),
+    BAD(COORDINATES, "coordinates|-1", .coordinates = -1, FACTOR(2, 2)),
+    BAD(COORDINATES, "coordinates|4", .coordinates = 4, FACTOR(2, 2)),
+    BAD(UNSUPPORTED, "antialias", .antialias = 1, .interpolation = UPSAMPLE2D_BILINEAR, FACTOR(2, 2)),
+    BAD(FLAG, "antialias|2", .antialias = 2, FACTOR(2, 2)),
+    BAD(FLAG, "antialias|-1", .antialias = -1, FACTOR(2, 2)),
+    BAD(THREADS, "threads|-1", .threads = -1, FACTOR(2, 2)),
+    BAD(THREADS, "threads|1025", .threads = 1025, FACTOR(2, 2)),
+    BAD(ISA, "isa|mmx", .isa = "mmx", FACTOR(2, 2)),
+
+    BAD(IMAGE_SIZE, "batch|-1", .batch = -1, FACTOR(2, 2)),
+    BAD(IMAGE_SIZE, "height|-1", .height = -1, FACTOR(2, 2)),
+    BAD(IMAGE_SIZE, "width|-1", .width = -1, FACTOR(2, 2)),
+    BAD(CHANNELS, "channels|-1", .channels = -1, FACTOR(2, 2)),
+
+    BAD(FACTOR, "factor_height|-1", FACTOR(-1, 2)),
+    BAD(FACTOR, "factor_width|-2", FACTOR(2, -2)),
+    BAD(FACTOR, "factor", .batch = 1),
+    BAD(FACTOR, "scale_height|nan", SCALE(NAN, 2)),
+    BAD(FACTOR, "scale_width|nan", SCALE(2, NAN)),
+    BAD(FACTOR, "scale_height|inf", SCALE(INFINITY, 2)),
+    BAD(FACTOR, "scale_width|-inf", SCALE(2, -INFINITY)),
+    BAD(FACTOR, "scale_height|-1.5", SCALE(-1.5, 2)),
+    BAD(FACTOR, "scale_width|-0.25", SCALE(2, -0.25)),
+    BAD(FACTOR, "factor|output", FACTOR(2, 2), OUTPUT_SIZE(6, 8)),
+    BAD(FACTOR, "factor|output", .factor_height = 2, .output_width = 8),
+    BAD(FACTOR, "factor|scale", FACTOR(2, 2), SCALE(2, 2)),
+    BAD(FACTOR, "output|scale", OUTPUT_SIZE(6, 8), SCALE(2, 2)),
+    BAD(OUTPUT_SIZE, "output_height|-6", OUTPUT_SIZE(-6, 8)),
+    BAD(OUTPUT_SIZE, "output_width|-1", OUTPUT_SIZE(6, -1)),
+    BAD(EMPTY_OUTPUT, "height", SCALE(0.25, 1)),
+    BAD(EMPTY_OUTPUT, "width", SCALE(1, 1e-300)),
+    BAD(EMPTY_OUTPUT, "height|0", .height = 0, FACTOR(2, 2)),
+    BAD(EMPTY_OUTPUT, "width|0", .width = 0, OUTPUT_SIZE(6, 8)),
+
+    /* NHWC 1x3x4x2 -> 1x6x8x2 */
+    BAD(ELEMENT_STRIDES, "output_strides", FACTOR(2, 2), .output_strides = { 0, 0, 1, 1 }),
+    BAD(ELEMENT_STRIDES, "output_strides", FACTOR(2, 2), .output_strides = { 0, 15, 2, 1 }),
+    BAD(ELEMENT_STRIDES, "output_strides", FACTOR(2, 2), .output_strides = { 0, INT64_MAX, 2, 1 }),
+    BAD(ELEMENT_STRIDES, "input_strides", FACTOR(2, 2), .input_strides = { 0, 0, INT64_MIN, 0 }),
+
+    BAD(OVERFLOW, "", .height = TWO_TO_THE(40), .width = TWO_TO_THE(40), .channels = TWO_TO_THE(20), FACTOR(2, 2)),
+    BAD(OVERFLOW, "", FACTOR(INT64_MAX, 2)),
+    BAD(OVERFLOW, "", FACTOR(2, INT64_MAX)),
+    BAD(OVERFLOW, "", OUTPUT_SIZE(INT64_MAX, 8)),
+    BAD(OVERFLOW, "", OUTPUT_SIZE(TWO_TO_THE(32), TWO_TO_THE(32))),
+    BAD(OVERFLOW, "", SCALE(1e300, 1)),
+    BAD(OVERFLOW, "", SCALE(1, 4e18)),
+    BAD(OVERFLOW, "", .batch = INT64_MAX, FACTOR(2, 2)),
+    BAD(OVERFLOW, "", .channels = INT64_MAX, FACTOR(2, 2)),
+};
+#undef BAD
+
+static void upsample_table(void) {
+    for (size_t i = 0; i < sizeof upsample_rows / sizeof *upsample_rows; i++) {
+        const upsample2d_params *p = &upsample_rows[i].params;
+        int line = line_now = upsample_rows[i].line;
+        int32_t status = upsample_rows[i].status;
+        const char *pieces = upsample_rows[i].pieces;
+        upsample2d_plan *plan = (upsample2d_plan *)(void *)&not_a_plan;
+        prepare();
+        judge(line, "upsample2d_output_shape", upsample2d_output_shape(p, (int64_t *)output.bytes), status, pieces);
+        judge(line, "upsample2d", upsample2d(p, input, output.bytes), status, pieces);
+        judge(line, "upsample2d_plan_create", upsample2d_plan_create(p, &plan), status, pieces);
+        check(line, "upsample2d_plan_create failed and *plan is not NULL", plan == NULL);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------- pointers, matrix, constants */
+
+static void null_pointers(void) {
+    const conv2d_params c = { CONV2D };
+    const conv2d_transpose_params t = { TRANSPOSE };
+    const upsample2d_params u = { UPSAMPLE, FACTOR(2, 2) };
+    int64_t shape[4];
+    conv2d_plan *c_plan = (conv2d_plan *)(void *)&not_a_plan;
+    conv2d_transpose_plan *t_plan = (conv2d_transpose_plan *)(void *)&not_a_plan;
+    upsample2d_plan *u_plan = (upsample2d_plan *)(void *)&not_a_plan;
+
+    EXPECT(NULL_POINTER, "params|NULL", conv2d_output_shape(NULL, shape));
+    EXPECT(NULL_POINTER, "shape|NULL", conv2d_output_shape(&c, NULL));
+    EXPECT(NULL_POINTER, "params|NULL", conv2d(NULL, input, kernel, bias, output.bytes));
+    EXPECT(NULL_POINTER, "input|NULL", conv2d(&c, NULL, kernel, bias, output.bytes));
+    EXPECT(NULL_POINTER, "kernel|NULL", conv2d(&c, input, NULL, bias, output.bytes));
+    EXPECT(NULL_POINTER, "output|NULL", conv2d(&c, input, kernel, bias, NULL));
+    EXPECT(NULL_POINTER, "plan|NULL", conv2d_plan_create(&c, kernel, bias, NULL));
+    EXPECT(NULL_POINTER, "kernel|NULL", conv2d_plan_create(&c, NULL, bias, &c_plan));
+    CHECK(c_plan == NULL);
+    c_plan = (conv2d_plan *)(void *)&not_a_plan;
+    EXPECT(NULL_POINTER, "params|NULL", conv2d_plan_create(NULL, kernel, bias, &c_plan));
+    CHECK(c_plan == NULL);
+    CHECK(conv2d_plan_create(&c, kernel, NULL, &c_plan) == CONVOLUTION_OK && c_plan != NULL);
+    EXPECT(NULL_POINTER, "plan|NULL", conv2d_plan_execute(NULL, input, output.bytes));
+    EXPECT(NULL_POINTER, "input|NULL", conv2d_plan_execute(c_plan, NULL, output.bytes));
+    EXPECT(NULL_POINTER, "output|NULL", conv2d_plan_execute(c_plan, input, NULL));
+    conv2d_plan_destroy(c_plan);
+    conv2d_plan_destroy(NULL);
+
+    EXPECT(NULL_POINTER, "params|NULL", conv2d_transpose_output_shape(NULL, shape));
+    EXPECT(NULL_POINTER, "shape|NULL", conv2d_transpose_output_shape(&t, NULL));
+    EXPECT(NULL_POINTER, "params|NULL", conv2d_transpose(NULL, input, kernel, bias, output.bytes));
+    EXPECT(NULL_POINTER, "input|NULL", conv2d_transpose(&t, NULL, kernel, bias, output.bytes));
+    EXPECT(NULL_POINTER, "kernel|NULL", conv2d_transpose(&t, input, NULL, bias, output.bytes));
+    EXPECT(NULL_POINTER, "output|NULL", conv2d_transpose(&t, input, kernel, bias, NULL));
+    EXPECT(NULL_POINTER, "plan|NULL", conv2d_transpose_plan_create(&t, kernel, bias, NULL));
+    EXPECT(NULL_POINTER, "kernel|NULL", conv2d_transpose_plan_create(&t, NULL, bias, &t_plan));
+    CHECK(t_plan == NULL);
+    t_plan = (conv2d_transpose_plan *)(void *)&not_a_plan;
+    EXPECT(NULL_POINTER, "params|NULL", conv2d_transpose_plan_create(NULL, kernel, bias, &t_plan));
+    CHECK(t_plan == NULL);
+    CHECK(conv2d_transpose_plan_create(&t, kernel, NULL, &t_plan) == CONVOLUTION_OK && t_plan != NULL);
+    EXPECT(NULL_POINTER, "plan|NULL", conv2d_transpose_plan_execute(NULL, input, output.bytes));
+    EXPECT(NULL_POINTER, "input|NULL", conv2d_transpose_plan_execute(t_plan, NULL, output.bytes));
+    EXPECT(NULL_POINTER, "output|NULL", conv2d_transpose_plan_execute(t_plan, input, NULL));
+    conv2d_transpose_plan_destroy(t_plan);
+    conv2d_transpose_plan_destroy(NULL);
+
+    EXPECT(NULL_POINTER, "params|NULL", upsample2d_output_shape(NULL, shape));
+    EXPECT(NULL_POINTER, "shape|NULL", upsample2d_output_shape(&u, NULL));
+    EXPECT(NULL_POINTER, "params|NULL", upsample2d(NULL, input, output.bytes));
+    EXPECT(NULL_POINTER, "input|NULL", upsample2d(&u, NULL, output.bytes));
+    EXPECT(NULL_POINTER, "output|NULL", upsample2d(&u, input, NULL));
+    EXPECT(NULL_POINTER, "plan|NULL", upsample2d_plan_create(&u, NULL));
+    EXPECT(NULL_POINTER, "params|NULL", upsample2d_plan_create(NULL, &u_plan));
+    CHECK(u_plan == NULL);
+    CHECK(upsample2d_plan_create(&u, &u_plan) == CONVOLUTION_OK && u_plan != NULL);
+    EXPECT(NULL_POINTER, "plan|NULL", upsample2d_plan_execute(NULL, input, output.bytes));
+    EXPECT(NULL_POINTER, "input|NULL", upsample2d_plan_execute(u_plan, NULL, output.bytes));
+    EXPECT(NULL_POINTER, "output|NULL", upsample2d_plan_execute(u_plan, input, NULL));
+    upsample2d_plan_destroy(u_plan);
+    upsample2d_plan_destroy(NULL);
+}
+
+/* The output lies in the middle of one arena; the other arguments are slid over its ends. */
+static void overlaps(void) {
+    const conv2d_params c = { CONV2D };                         /* input 120 floats, kernel 144, bias 6, output 90 */
+    const conv2d_transpose_params t = { TRANSPOSE };            /* input 48, kernel 144, bias 6, output 150        */
+    const upsample2d_params u = { UPSAMPLE, FACTOR(2, 2) };     /* input 24, output 96                             */
+    float *arena = (float *)output.bytes, *y = arena + 1000;
+    conv2d_plan *c_plan = NULL;
+    conv2d_transpose_plan *t_plan = NULL;
+    upsample2d_plan *u_plan = NULL;
+
+    EXPECT(OVERLAP, "output|input", conv2d(&c, y, kernel, bias, y));
+    EXPECT(OVERLAP, "output|input", conv2d(&c, y + 89, kernel, bias, y));
+    EXPECT(OVERLAP, "output|input", conv2d(&c, y - 119, kernel, bias, y));
+    EXPECT(OVERLAP, "output|input", conv2d(&c, (char *)(y + 90) - 1, kernel, bias, y));
+    EXPECT(OVERLAP, "output|kernel", conv2d(&c, input, y + 89, bias, y));
+    EXPECT(OVERLAP, "output|kernel", conv2d(&c, input, y - 143, bias, y));
+    EXPECT(OVERLAP, "output|bias", conv2d(&c, input, kernel, y - 5, y));
+    EXPECT(OVERLAP, "output|bias", conv2d(&c, input, kernel, y + 40, y));
+    CHECK(conv2d(&c, y + 90, y - 144, bias, y) == CONVOLUTION_OK);
+    CHECK(conv2d(&c, y - 120, y + 90, y + 240, y) == CONVOLUTION_OK);
+    CHECK(conv2d_plan_create(&c, kernel, bias, &c_plan) == CONVOLUTION_OK);
+    EXPECT(OVERLAP, "output|input", conv2d_plan_execute(c_plan, y + 89, y));
+    EXPECT(OVERLAP, "output|input", conv2d_plan_execute(c_plan, y - 119, y));
+    CHECK(conv2d_plan_execute(c_plan, y - 120, y) == CONVOLUTION_OK);
+    conv2d_plan_destroy(c_plan);
+
+    /* Negative strides: the pointer is that of element [0][0][0][0], the bytes lie before it. */
+    conv2d_params mirrored = c;
+    mirrored.output_strides[1] = -30;                           /* rows at y, y - 30, y - 60: elements y - 60 ... y + 29 */
+    EXPECT(OVERLAP, "output|input", conv2d(&mirrored, y - 60 - 119, kernel, bias, y));
+    EXPECT(OVERLAP, "output|input", conv2d(&mirrored, y + 29, kernel, bias, y));
+    CHECK(conv2d(&mirrored, y - 60 - 120, kernel, bias, y) == CONVOLUTION_OK);
+    CHECK(conv2d(&mirrored, y + 30, kernel, bias, y) == CONVOLUTION_OK);
+
+    EXPECT(OVERLAP, "output|input", conv2d_transpose(&t, y + 149, kernel, bias, y));
+    EXPECT(OVERLAP, "output|input", conv2d_transpose(&t, y - 47, kernel, bias, y));
+    EXPECT(OVERLAP, "output|kernel", conv2d_transpose(&t, input, y - 143, bias, y));
+    EXPECT(OVERLAP, "output|bias", conv2d_transpose(&t, input, kernel, y + 149, y));
+    CHECK(conv2d_transpose(&t, y - 48, y + 150, y + 294, y) == CONVOLUTION_OK);
+    CHECK(conv2d_transpose_plan_create(&t, kernel, bias, &t_plan) == CONVOLUTION_OK);
+    EXPECT(OVERLAP, "output|input", conv2d_transpose_plan_execute(t_plan, y, y));
+    conv2d_transpose_plan_destroy(t_plan);
+
+    EXPECT(OVERLAP, "output|input", upsample2d(&u, y, y));
+    EXPECT(OVERLAP, "output|input", upsample2d(&u, y + 95, y));
+    EXPECT(OVERLAP, "output|input", upsample2d(&u, y - 23, y));
+    CHECK(upsample2d(&u, y + 96, y) == CONVOLUTION_OK);
+    CHECK(upsample2d(&u, y - 24, y) == CONVOLUTION_OK);
+    CHECK(upsample2d_plan_create(&u, &u_plan) == CONVOLUTION_OK);
+    EXPECT(OVERLAP, "output|input", upsample2d_plan_execute(u_plan, y - 23, y));
+    upsample2d_plan_destroy(u_plan);
+}
+
+static void matrices(void) {
+    const conv2d_params good = { CONV2D };                      /* 90 rows, 120 columns */
+    const conv2d_params bad_stride = { CONV2D, .stride_height = -1 };
+    const conv2d_params constant = { CONV2D, .padding = CONVOLUTION_PADDING_SAME, .padding_value = 2.5,
+                                     .padding_mode = CONVOLUTION_PADDING_MODE_CONSTANT };
+    const conv2d_params large = { CONV2D, .height = TWO_TO_THE(20), .width = TWO_TO_THE(20), .in_channels = 2 };
+    int64_t rows = -1, columns = -1, nonzeros = -1, *indices = (int64_t *)output.bytes;
+    void *out = output.bytes;
+
+    CHECK(conv2d_matrix_size(&good, &rows, &columns, &nonzeros) == CONVOLUTION_OK);
+    CHECK(rows == 90 && columns == 120 && nonzeros == 90 * 3 * 2 * 4);
+    CHECK(conv2d_matrix_size(&good, NULL, NULL, NULL) == CONVOLUTION_OK);
+    EXPECT(NULL_POINTER, "params|NULL", conv2d_matrix_size(NULL, &rows, &columns, &nonzeros));
+    EXPECT(NULL_POINTER, "params|NULL", conv2d_matrix(NULL, kernel, out, 1 << 14));
+    EXPECT(NULL_POINTER, "kernel|NULL", conv2d_matrix(&good, NULL, out, 1 << 14));
+    EXPECT(NULL_POINTER, "matrix|NULL", conv2d_matrix(&good, kernel, NULL, 1 << 14));
+    EXPECT(NULL_POINTER, "params|NULL", conv2d_matrix_csr(NULL, kernel, indices, indices + 100, indices + 4000, 2160));
+    EXPECT(NULL_POINTER, "kernel|NULL", conv2d_matrix_csr(&good, NULL, indices, indices + 100, indices + 4000, 2160));
+    EXPECT(NULL_POINTER, "row_offsets|NULL", conv2d_matrix_csr(&good, kernel, NULL, indices + 100, indices + 4000, 2160));
+    EXPECT(NULL_POINTER, "column_indices|NULL", conv2d_matrix_csr(&good, kernel, indices, NULL, indices + 4000, 2160));
+    EXPECT(NULL_POINTER, "values|NULL", conv2d_matrix_csr(&good, kernel, indices, indices + 100, NULL, 2160));
+
+    EXPECT(CAPACITY, "capacity|10799|10800", conv2d_matrix(&good, kernel, out, 90 * 120 - 1));
+    EXPECT(CAPACITY, "capacity|0", conv2d_matrix(&good, kernel, out, 0));
+    EXPECT(CAPACITY, "capacity|-1", conv2d_matrix(&good, kernel, out, -1));
+    EXPECT(CAPACITY, "capacity|-9223372036854775808", conv2d_matrix(&good, kernel, out, INT64_MIN));
+    EXPECT(CAPACITY, "capacity|2159|2160", conv2d_matrix_csr(&good, kernel, indices, indices + 100, indices + 4000, 2159));
+    EXPECT(CAPACITY, "capacity|-5", conv2d_matrix_csr(&good, kernel, indices, indices + 100, indices + 4000, -5));
+
+    EXPECT(STRIDE, "stride_height|-1", conv2d_matrix_size(&bad_stride, &rows, &columns, &nonzeros));
+    CHECK(rows == 90 && columns == 120 && nonzeros == 2160);
+    EXPECT(STRIDE, "stride_height|-1", conv2d_matrix(&bad_stride, kernel, out, 1 << 14));
+    EXPECT(STRIDE, "stride_height|-1", conv2d_matrix_csr(&bad_stride, kernel, indices, indices + 100, indices + 4000, 2160));
+    EXPECT(UNSUPPORTED, "padding_value|2.5", conv2d_matrix(&constant, kernel, out, 1 << 14));
+    EXPECT(UNSUPPORTED, "padding_value|2.5", conv2d_matrix_csr(&constant, kernel, indices, indices + 100, indices + 4000, 2160));
+    /* 6 * 2^40 rows by 2 * 2^40 columns: one image fits into 64 bits, its dense matrix does not. */
+    EXPECT(OVERFLOW, "", conv2d_matrix(&large, kernel, out, INT64_MAX));
+    prepare();
+    CHECK(conv2d_matrix(&good, kernel, out, 90 * 120) == CONVOLUTION_OK);
+    CHECK(untouched(output.bytes + 90 * 120 * sizeof(float), sizeof output.bytes - 90 * 120 * sizeof(float)));
+}
+
+static void constants_and_names(void) {
+    int32_t value = 12345;
+    EXPECT(NULL_POINTER, "name|NULL", convolution_constant(NULL, &value));
+    EXPECT(NULL_POINTER, "value|NULL", convolution_constant("CONVOLUTION_OK", NULL));
+    EXPECT(NAME, "name|CONVOLUTION_NONSENSE", convolution_constant("CONVOLUTION_NONSENSE", &value));
+    EXPECT(NAME, "name", convolution_constant("", &value));
+    EXPECT(NAME, "convolution_padding_same", convolution_constant("convolution_padding_same", &value));
+    EXPECT(NAME, "CONVOLUTION_PADDING_SAM", convolution_constant("CONVOLUTION_PADDING_SAM", &value));
+    EXPECT(NAME, "CONVOLUTION_PADDING_SAME ", convolution_constant("CONVOLUTION_PADDING_SAME ", &value));
+    CHECK(value == 12345);
+    CHECK(convolution_constant("CONVOLUTION_PADDING_SAME", &value) == CONVOLUTION_OK && value == 1);
+    CHECK(convolution_constant("CONVOLUTION_ERROR_UNSUPPORTED", &value) == CONVOLUTION_OK && value == CONVOLUTION_ERROR_UNSUPPORTED);
+
+    CHECK(strcmp(convolution_status_name(CONVOLUTION_OK), "CONVOLUTION_OK") == 0);
+    CHECK(strcmp(convolution_status_name(CONVOLUTION_ERROR_STRIDE), "CONVOLUTION_ERROR_STRIDE") == 0);
+    const int32_t unknown[] = { -1, CONVOLUTION_ERROR_UNSUPPORTED + 1, 1000, INT32_MAX, INT32_MIN };
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
+        CHECK(strcmp(convolution_status_name(unknown[i]), "CONVOLUTION_ERROR_UNKNOWN") == 0);
+
+    /* A call that succeeds leaves the text of the last failure as it is. */
+    EXPECT(NAME, "earlier", convolution_constant("earlier", &value));
+    CHECK(convolution_constant("CONVOLUTION_NCHW", &value) == CONVOLUTION_OK && value == 1);
+    CHECK(strstr(convolution_error_message(), "earlier") != NULL);
+}
+
+static void tiers(void) {
+    CHECK(convolution_isa_name(-1) == NULL);
+    CHECK(convolution_isa_name(INT32_MIN) == NULL);
+    CHECK(convolution_isa_name(INT32_MAX) == NULL);
+    CHECK(convolution_isa_name(0) != NULL && strcmp(convolution_isa_name(0), "baseline") == 0);
+    CHECK(convolution_isa_supported("baseline") == 1);
+    CHECK(convolution_isa_supported(NULL) == 0);
+    CHECK(convolution_isa_supported("") == 0);
+    CHECK(convolution_isa_supported("Baseline") == 0);
+    CHECK(convolution_isa() != NULL && convolution_isa_supported(convolution_isa()) == 1);
+    for (int32_t i = 0; convolution_isa_name(i) != NULL; i++) {
+        const char *name = convolution_isa_name(i);
+        const conv2d_params c = { CONV2D, .isa = name };
+        const conv2d_transpose_params t = { TRANSPOSE, .isa = name };
+        const upsample2d_params u = { UPSAMPLE, FACTOR(2, 2), .isa = name };
+        if (convolution_isa_supported(name)) {
+            CHECK(conv2d(&c, input, kernel, bias, output.bytes) == CONVOLUTION_OK);
+            CHECK(conv2d_transpose(&t, input, kernel, bias, output.bytes) == CONVOLUTION_OK);
+            CHECK(upsample2d(&u, input, output.bytes) == CONVOLUTION_OK);
+        } else {
+            EXPECT(ISA, name, conv2d(&c, input, kernel, bias, output.bytes));
+            EXPECT(ISA, name, conv2d_transpose(&t, input, kernel, bias, output.bytes));
+            EXPECT(ISA, name, upsample2d(&u, input, output.bytes));
+        }
+    }
+}
+
+/* A struct from a newer header is longer: accepted as long as the fields this library does not know are zero. */
+static void longer_structs(void) {
+    static union {
+        unsigned char bytes[4096];
+        conv2d_params c;
+        conv2d_transpose_params t;
+        upsample2d_params u;
+    } s;
+    static const size_t extra[] = { 1, 4, 8, 64, 1000 };
+    for (size_t i = 0; i < sizeof extra / sizeof *extra; i++) {
+        memset(&s, 0, sizeof s);
+        s.c = (conv2d_params){ CONV2D, .struct_size = sizeof(conv2d_params) + extra[i] };
+        CHECK(conv2d(&s.c, input, kernel, bias, output.bytes) == CONVOLUTION_OK);
+        s.bytes[sizeof(conv2d_params) + extra[i]] = 1;          /* just past the struct: nobody's business */
+        CHECK(conv2d(&s.c, input, kernel, bias, output.bytes) == CONVOLUTION_OK);
+        s.bytes[sizeof(conv2d_params) + extra[i] - 1] = 1;
+        EXPECT(STRUCT_SIZE, "struct_size", conv2d(&s.c, input, kernel, bias, output.bytes));
+
+        memset(&s, 0, sizeof s);
+        s.t = (conv2d_transpose_params){ TRANSPOSE, .struct_size = sizeof(conv2d_transpose_params) + extra[i] };
+        CHECK(conv2d_transpose(&s.t, input, kernel, bias, output.bytes) == CONVOLUTION_OK);
+        s.bytes[sizeof(conv2d_transpose_params)] = 0x80;
+        EXPECT(STRUCT_SIZE, "struct_size", conv2d_transpose(&s.t, input, kernel, bias, output.bytes));
+
+        memset(&s, 0, sizeof s);
+        s.u = (upsample2d_params){ UPSAMPLE, FACTOR(2, 2), .struct_size = sizeof(upsample2d_params) + extra[i] };
+        CHECK(upsample2d(&s.u, input, output.bytes) == CONVOLUTION_OK);
+        s.bytes[sizeof(upsample2d_params) + extra[i] / 2] = 1;
+        EXPECT(STRUCT_SIZE, "struct_size", upsample2d(&s.u, input, output.bytes));
+    }
+    CHECK(conv2d_params_size() == sizeof(conv2d_params));
+    CHECK(conv2d_transpose_params_size() == sizeof(conv2d_transpose_params));
+    CHECK(upsample2d_params_size() == sizeof(upsample2d_params));
+}
+
+/* What a table of failures cannot show: the neighbours of these failures that are legal. */
+static void legal_neighbours(void) {
+#define SHAPE(n, a, b, c) (shape[0] == n && shape[1] == a && shape[2] == b && shape[3] == c)
+    int64_t shape[4];
+#define LEGAL(n, h, w, c, ...)                                                                     \
+    do {                                                                                           \
+        const conv2d_params p = { CONV2D, __VA_ARGS__ };                                           \
+        prepare();                                                                                 \
+        CHECK(conv2d_output_shape(&p, shape) == CONVOLUTION_OK && SHAPE(n, h, w, c));              \
+        CHECK(conv2d(&p, input, kernel, bias, output.bytes) == CONVOLUTION_OK);                    \
+        size_t bytes = (size_t)((n) * (h) * (w) * (c)) * sizeof(float);                            \
+        CHECK(untouched(output.bytes + bytes, sizeof output.bytes - bytes));                       \
+        CHECK(bytes == 0 || !untouched(output.bytes + bytes - sizeof(float), sizeof(float)));      \
+    } while (0)
+    LEGAL(1, 3, 5, 6, .threads = 1024);
+    LEGAL(0, 3, 5, 6, .batch = 0);
+    LEGAL(1, 3, 5, 6, .in_channels = 0);
+    LEGAL(1, 3, 5, 0, .out_channels = 0);
+    LEGAL(1, 0, 5, 6, .kernel_height = 6, .allow_empty_output = 1);
+    LEGAL(1, 1, 1, 6, .stride_height = INT64_MAX, .stride_width = INT64_MAX);
+    LEGAL(1, 3, 5, 6, .dilation_height = INT64_MAX, .kernel_height = 1, .height = 3);
+    LEGAL(1, 11, 5, 6, .pad_top = 4, .pad_bottom = 4, EXPLICIT(REFLECT));
+    LEGAL(1, 13, 5, 6, .pad_top = 5, .pad_bottom = 5, EXPLICIT(SYMMETRIC));
+    LEGAL(1, 13, 5, 6, .pad_top = 5, .pad_bottom = 5, EXPLICIT(CIRCULAR));
+    LEGAL(1, 18, 5, 6, .pad_top = 10, .pad_bottom = 5, EXPLICIT(REPLICATE));
+    LEGAL(1, 1, 5, 6, .pad_top = -1, .pad_bottom = -1, EXPLICIT(CIRCULAR));
+    LEGAL(1, 3, 5, 8, .depth_multiplier = 2, .out_channels = 0);
+    LEGAL(1, 3, 5, 8, .depth_multiplier = 2, .out_channels = 8, .groups = 4);
+    LEGAL(1, 3, 5, 6, .activation = CONVOLUTION_ACTIVATION_CLAMP, .activation_min = -INFINITY, .activation_max = INFINITY);
+    LEGAL(1, 3, 5, 6, .activation = CONVOLUTION_ACTIVATION_CLAMP, .activation_min = 2, .activation_max = 2);
+    LEGAL(1, 5, 6, 6, .padding = CONVOLUTION_PADDING_SAME, .padding_mode = CONVOLUTION_PADDING_MODE_CONSTANT, .padding_value = NAN);
+#undef LEGAL
+}
+
+/* Each 64-bit field alone at the ends of its range: no trap, the shape function and the call of one mind, and the text names the
+ * field. Some are legal: a stride or dilation beyond the image gives one output, and the distance between images counts from two on. */
+enum verb { CONV, CONV_TRANSPOSE, UPSAMPLING };
+struct field {
+    size_t offset;
+    const char *name;
+};
+
+static int32_t verb_shape(enum verb verb, const void *params, int64_t *shape) {
+    return verb == CONV ? conv2d_output_shape(params, shape)
+         : verb == CONV_TRANSPOSE ? conv2d_transpose_output_shape(params, shape)
+         : upsample2d_output_shape(params, shape);
+}
+
+static int32_t verb_call(enum verb verb, const void *params) {
+    return verb == CONV ? conv2d(params, input, kernel, bias, output.bytes)
+         : verb == CONV_TRANSPOSE ? conv2d_transpose(params, input, kernel, bias, output.bytes)
+         : upsample2d(params, input, output.bytes);
+}
+
+static void extremes_of(enum verb verb, const void *base, size_t size, const struct field *fields, size_t count) {
+    static const int64_t extremes[] = { INT64_MAX, INT64_MAX - 1, TWO_TO_THE(62), INT64_MIN, INT64_MIN + 1, -TWO_TO_THE(62) };
+    static const char *const names[] = { "conv2d", "conv2d_transpose", "upsample2d" };
+    union {
+        char bytes[sizeof(conv2d_transpose_params) + sizeof(conv2d_params)];
+        int64_t aligned;
+    } p;
+    for (size_t f = 0; f < count; f++)
+        for (size_t e = 0; e < sizeof extremes / sizeof *extremes; e++) {
+            char problem[900], name[40];
+            int64_t shape[4];
+            memcpy(&p, base, size);
+            memcpy(p.bytes + fields[f].offset, &extremes[e], sizeof extremes[e]);
+            prepare();
+            snprintf(name, sizeof name, "%.*s", (int)strcspn(fields[f].name, "["), fields[f].name);
+            snprintf(problem, sizeof problem, "%s: %s = %" PRId64 " is accepted", names[verb], fields[f].name, extremes[e]);
+            int32_t shape_status = verb_shape(verb, &p, shape);
+            if (shape_status == CONVOLUTION_OK && product(shape, 4) > sizeof output / sizeof(double)) {
+                fail(__LINE__, problem);
+                continue;
+            }
+            int32_t status = verb_call(verb, &p);
+            const char *text = convolution_error_message();
+            snprintf(problem, sizeof problem, "%s: %s = %" PRId64 ": shape says %s, call %s (%s)", names[verb], fields[f].name,
+                     extremes[e], convolution_status_name(shape_status), convolution_status_name(status), text);
+            int explained = strstr(text, name) != NULL && untouched(output.bytes, sizeof output);
+            check(__LINE__, problem, status == shape_status && (status == CONVOLUTION_OK || explained));
+        }
+}
+
+static void extreme_fields(void) {
+#define STRIDE_FIELDS(F) \
+    F(input_strides[0]), F(input_strides[1]), F(input_strides[2]), F(input_strides[3]), \
+    F(output_strides[0]), F(output_strides[1]), F(output_strides[2]), F(output_strides[3])
+#define LAYER_FIELDS(F) \
+    F(batch), F(height), F(width), F(in_channels), F(out_channels), F(kernel_height), F(kernel_width), F(stride_height), \
+    F(stride_width), F(dilation_height), F(dilation_width), F(groups), F(depth_multiplier), F(pad_top), F(pad_bottom), \
+    F(pad_left), F(pad_right)
+#define C(name) { offsetof(conv2d_params, name), #name }
+#define T(name) { offsetof(conv2d_transpose_params, name), #name }
+#define U(name) { offsetof(upsample2d_params, name), #name }
+    static const struct field c_fields[] = { LAYER_FIELDS(C), STRIDE_FIELDS(C) };
+    static const struct field t_fields[] = { LAYER_FIELDS(T), STRIDE_FIELDS(T), T(output_padding_height), T(output_padding_width),
+                                             T(output_height), T(output_width) };
+    static const struct field u_fields[] = { U(batch), U(height), U(width), U(channels), U(factor_height), U(factor_width),
+                                             U(output_height), U(output_width), STRIDE_FIELDS(U) };
+    const conv2d_params c = { CONV2D, EXPLICIT(ZEROS) };
+    const conv2d_transpose_params t = { TRANSPOSE, PADDING(EXPLICIT), RULE(TORCH), .output_padding_given = 1 };
+    const upsample2d_params u = { UPSAMPLE, FACTOR(2, 2) };
+    line_now = __LINE__;
+    extremes_of(CONV, &c, sizeof c, c_fields, sizeof c_fields / sizeof *c_fields);
+    extremes_of(CONV_TRANSPOSE, &t, sizeof t, t_fields, sizeof t_fields / sizeof *t_fields);
+    extremes_of(UPSAMPLING, &u, sizeof u, u_fields, sizeof u_fields / sizeof *u_fields);
+}
+
+/* struct_size may be nonsense while the struct ends right before unreadable memory: only what the size claims may be read, and
+ * no claim beyond reason may be believed. */
+static void sizes_before_an_unreadable_page(void) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    unsigned char *two = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (two == MAP_FAILED || mprotect(two + page, page, PROT_NONE) != 0) {
+        fail(__LINE__, "no guard page");
+        return;
+    }
+    int64_t shape[4];
+    const size_t nonsense[] = { 0, 1, 8, 9, SIZE_MAX, SIZE_MAX / 2 + 1, (size_t)1 << 40, (size_t)1 << 31 };
+    for (size_t i = 0; i < sizeof nonsense / sizeof *nonsense; i++) {
+        memcpy(two + page - sizeof(size_t), &nonsense[i], sizeof(size_t));   /* nothing after struct_size can be read */
+        if (nonsense[i] <= sizeof(size_t)) {
+            EXPECT(STRUCT_SIZE, "struct_size", conv2d_output_shape((conv2d_params *)(void *)(two + page - sizeof(size_t)), shape));
+            EXPECT(STRUCT_SIZE, "struct_size",
+                   conv2d_transpose_output_shape((conv2d_transpose_params *)(void *)(two + page - sizeof(size_t)), shape));
+            EXPECT(STRUCT_SIZE, "struct_size", upsample2d_output_shape((upsample2d_params *)(void *)(two + page - sizeof(size_t)), shape));
+        }
+        conv2d_params *c = (conv2d_params *)(void *)(two + page - sizeof *c);
+        *c = (conv2d_params){ CONV2D, .struct_size = nonsense[i] };
+        EXPECT(STRUCT_SIZE, "struct_size", conv2d_output_shape(c, shape));
+        conv2d_transpose_params *t = (conv2d_transpose_params *)(void *)(two + page - sizeof *t);
+        *t = (conv2d_transpose_params){ TRANSPOSE, .struct_size = nonsense[i] };
+        EXPECT(STRUCT_SIZE, "struct_size", conv2d_transpose_output_shape(t, shape));
+        upsample2d_params *u = (upsample2d_params *)(void *)(two + page - sizeof *u);
+        *u = (upsample2d_params){ UPSAMPLE, FACTOR(2, 2), .struct_size = nonsense[i] };
+        EXPECT(STRUCT_SIZE, "struct_size", upsample2d_output_shape(u, shape));
+    }
+    munmap(two, 2 * page);
+}
+
+/* --------------------------------------------------------------------------------------------------------------- fuzz */
+
+static uint64_t random_state;
+
+static uint64_t random_bits(void) { /* splitmix64: any seed will do, and any machine gives the same sequence */
+    uint64_t z = random_state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+static int64_t below(int64_t n) { return (int64_t)(random_bits() % (uint64_t)n); }
+static int one_in(int64_t n) { return below(n) == 0; }
+
+static int64_t extreme_value(void) {
+    static const int64_t list[] = { INT64_MAX, INT64_MIN, INT64_MAX - 1, INT64_MIN + 1, INT32_MAX, INT32_MIN, UINT32_MAX,
+                                    TWO_TO_THE(31), TWO_TO_THE(40), TWO_TO_THE(62), -TWO_TO_THE(40), -1, 0, 1, 1000, -1000 };
+    switch (below(4)) {
+    case 0: return (int64_t)random_bits();
+    case 1: return (int64_t)random_bits() >> below(63);
+    default: return list[below((int64_t)(sizeof list / sizeof *list))];
+    }
+}
+
+/* Overwrites up to three fields, of either width, anywhere but in struct_size and in the pointer isa. */
+static void mutate(void *params, size_t size, size_t isa) {
+    for (int64_t count = below(4); count > 0; count--) {
+        size_t width = one_in(2) ? 8 : 4, offset = 8 + (size_t)below((int64_t)((size - 8) / width)) * width;
+        if (offset + width > size || (offset < isa + sizeof(char *) && offset + width > isa)) continue;
+        int64_t value = extreme_value();
+        int32_t narrow = (int32_t)value;
+        double number = one_in(2) ? (double)value : one_in(2) ? NAN : INFINITY;
+        if (width == 4)
+            memcpy((char *)params + offset, &narrow, 4);
+        else
+            memcpy((char *)params + offset, one_in(6) ? (void *)&number : (void *)&value, 8);
+    }
+}
+
+static void random_fill(void *params, size_t size) {
+    for (size_t i = 0; i < size; i += 4) {
+        uint32_t word = one_in(2) ? 0 : (uint32_t)random_bits();
+        memcpy((char *)params + i, &word, 4);
+    }
+}
+
+/* One mapping per array, with unreadable pages on both sides. */
+#define SPACE ((size_t)1 << 20)
+static unsigned char *guarded(void) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    unsigned char *block = mmap(NULL, SPACE + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED || mprotect(block + page, SPACE, PROT_READ | PROT_WRITE) != 0) {
+        perror("mmap");
+        exit(1);
+    }
+    return block + page;
+}
+
+/* An array's place against the one or the other end of its mapping: first byte, length, and where element 0 stands. */
+struct place {
+    unsigned char *first;
+    size_t bytes;
+    void *origin;
+    int fits;
+};
+
+static struct place placed(unsigned char *block, const int64_t sizes[4], const int64_t strides[4], int32_t dtype) {
+    struct place place = { block, 0, block, 1 };
+    double low = 0, high = 0, packed = 1;
+    for (int axis = 3; axis >= 0; axis--) {
+        if (sizes[axis] == 0) return place;
+        double stride = strides[axis] ? (double)strides[axis] : packed;
+        double span = stride * (double)(sizes[axis] - 1);
+        if (span < 0) low += span; else high += span;
+        packed = stride * (double)sizes[axis];
+    }
+    double element = dtype == CONVOLUTION_FLOAT64 ? 8 : 4, bytes = (high - low + 1) * element;
+    place.fits = bytes <= (double)SPACE;
+    if (!place.fits) return place;
+    place.bytes = (size_t)bytes;
+    place.first = one_in(2) ? block : block + SPACE - place.bytes;
+    place.origin = place.first + (size_t)(-low * element);
+    return place;
+}
+
+/* One judgement per round: statuses in range, failures explained, the shape function and the call of one mind. */
+static void judge_round(const char *verb, int32_t shape_status, int32_t status, const unsigned char *result, size_t bytes) {
+    char problem[900];
+    int32_t worst = shape_status ? shape_status : status;
+    if (worst < 0 || worst > CONVOLUTION_ERROR_UNSUPPORTED)
+        snprintf(problem, sizeof problem, "status %d", (int)worst);
+    else if (worst && !readable_sentence(convolution_error_message()))
+        snprintf(problem, sizeof problem, "no sentence: \"%s\"", convolution_error_message());
+    else if (status != shape_status)
+        snprintf(problem, sizeof problem, "shape says %s, call %s (%s)", convolution_status_name(shape_status),
+                 convolution_status_name(status), convolution_error_message());
+    else if (status && !untouched(result, bytes))
+        snprintf(problem, sizeof problem, "failed and wrote: %s", convolution_error_message());
+    else {
+        passed++;
+        return;
+    }
+    failed++;
+    fprintf(stderr, "fuzz round %" PRIu64 ", %s: %s\n", fuzz_round_now, verb, problem);
+}
+
+#define SMALL 30000.0  /* products and array lengths up to here are really computed */
+
+static unsigned char *space[4];
+
+static void set_formats(const int64_t n, int64_t h, int64_t w, int64_t c, int32_t format, int64_t sizes[4]) {
+    int64_t nhwc[4] = { n, h, w, c }, nchw[4] = { n, c, h, w };
+    memcpy(sizes, format == CONVOLUTION_NCHW ? nchw : nhwc, sizeof nhwc);
+}
+
+static const char *random_isa(void) {
+    static const char *const names[] = { "baseline", "avx2", "avx512", "none" };
+    return one_in(2) ? NULL : names[below(4)];
+}
+
+static void fuzz_conv2d(void) {
+    conv2d_params p;
+    memset(&p, 0, sizeof p);
+    if (one_in(16)) {
+        random_fill(&p, sizeof p);
+    } else {
+        p.batch = below(3), p.height = below(8), p.width = below(8), p.kernel_height = 1 + below(4), p.kernel_width = 1 + below(4);
+        p.groups = below(4);
+        p.in_channels = (p.groups ? p.groups : 1) * below(5), p.out_channels = (p.groups ? p.groups : 1) * below(5);
+        p.stride_height = below(4), p.stride_width = below(4), p.dilation_height = below(3), p.dilation_width = below(3);
+        if (one_in(6)) p.depth_multiplier = 1 + below(3), p.groups = 0, p.out_channels = 0;
+        p.padding = (int32_t)below(6), p.padding_mode = (int32_t)below(6);
+        if (p.padding == CONVOLUTION_PADDING_EXPLICIT)
+            p.pad_top = below(7) - 2, p.pad_bottom = below(7) - 2, p.pad_left = below(7) - 2, p.pad_right = below(7) - 2;
+        if (p.padding_mode == CONVOLUTION_PADDING_MODE_CONSTANT) p.padding_value = 1.5;
+        p.dtype = (int32_t)below(2), p.data_format = (int32_t)below(2), p.kernel_format = (int32_t)below(2);
+        p.flip_kernel = (int32_t)below(2), p.activation = (int32_t)below(7), p.threads = (int32_t)below(4);
+        p.allow_empty_output = (int32_t)below(2), p.activation_max = 3;
+        if (one_in(8)) p.input_strides[below(4)] = below(400) - 200;
+        if (one_in(8)) p.output_strides[below(4)] = below(400) - 200;
+        mutate(&p, sizeof p, offsetof(conv2d_params, isa));
+    }
+    p.struct_size = sizeof p;
+    p.isa = random_isa();
+
+    int64_t shape[4] = { 0, 0, 0, 0 }, in[4];
+    int32_t shape_status = conv2d_output_shape(&p, shape);
+    struct place x = { space[0], 64, space[0], 1 }, y = { space[3], 64, space[3], 1 };
+    if (shape_status == CONVOLUTION_OK) {
+        double groups = p.depth_multiplier ? (double)p.in_channels : p.groups ? (double)p.groups : 1;
+        double out_channels = (double)shape[p.data_format == CONVOLUTION_NCHW ? 1 : 3];
+        double weights = (double)p.kernel_height * (double)p.kernel_width * (groups ? (double)p.in_channels / groups : 0) * out_channels;
+        double outputs = product(shape, 4);
+        set_formats(p.batch, p.height, p.width, p.in_channels, p.data_format, in);
+        x = placed(space[0], in, p.input_strides, p.dtype);
+        y = placed(space[3], shape, p.output_strides, p.dtype);
+        if (!x.fits || !y.fits || weights > SMALL || outputs > SMALL || out_channels > SMALL ||
+            (out_channels > 0 && outputs / out_channels * weights > SMALL)) {
+            passed++;
+            return;
+        }
+    }
+    memset(y.first, PATTERN, y.bytes);
+    judge_round("conv2d", shape_status, conv2d(&p, x.origin, space[1], one_in(2) ? space[2] : NULL, y.origin), y.first, y.bytes);
+}
+
+static void fuzz_transpose(void) {
+    conv2d_transpose_params p;
+    memset(&p, 0, sizeof p);
+    if (one_in(16)) {
+        random_fill(&p, sizeof p);
+    } else {
+        p.batch = below(3), p.height = below(7), p.width = below(7), p.kernel_height = 1 + below(4), p.kernel_width = 1 + below(4);
+        p.groups = below(4);
+        p.in_channels = (p.groups ? p.groups : 1) * below(5), p.out_channels = (p.groups ? p.groups : 1) * below(5);
+        p.stride_height = below(4), p.stride_width = below(4), p.dilation_height = below(3), p.dilation_width = below(3);
+        if (one_in(6)) p.depth_multiplier = 1 + below(3), p.groups = 0, p.out_channels = 0;
+        p.rule = (int32_t)below(5);
+        p.padding = p.rule == CONV2D_TRANSPOSE_RULE_WINDOW || p.rule == CONV2D_TRANSPOSE_RULE_TORCH ? CONVOLUTION_PADDING_EXPLICIT
+                                                                                                   : (int32_t)below(2);
+        if (p.padding == CONVOLUTION_PADDING_EXPLICIT)
+            p.pad_top = below(4) - one_in(3), p.pad_bottom = below(4) - one_in(3), p.pad_left = below(4), p.pad_right = below(4);
+        if (one_in(4)) p.output_padding_given = 1, p.output_padding_height = below(3), p.output_padding_width = below(3);
+        if (one_in(6)) p.output_height = 1 + below(20), p.output_width = 1 + below(20);
+        p.dtype = (int32_t)below(2), p.data_format = (int32_t)below(2), p.kernel_format = (int32_t)below(2);
+        p.flip_kernel = (int32_t)below(2), p.activation = (int32_t)below(7), p.threads = (int32_t)below(4);
+        p.allow_empty_output = (int32_t)below(2), p.activation_max = 3;
+        if (one_in(8)) p.input_strides[below(4)] = below(400) - 200;
+        if (one_in(8)) p.output_strides[below(4)] = below(400) - 200;
+        mutate(&p, sizeof p, offsetof(conv2d_transpose_params, isa));
+    }
+    p.struct_size = sizeof p;
+    p.isa = random_isa();
+
+    int64_t shape[4] = { 0, 0, 0, 0 }, in[4];
+    int32_t shape_status = conv2d_transpose_output_shape(&p, shape);
+    struct place x = { space[0], 64, space[0], 1 }, y = { space[3], 64, space[3], 1 };
+    if (shape_status == CONVOLUTION_OK) {
+        double groups = p.depth_multiplier ? (double)p.in_channels : p.groups ? (double)p.groups : 1;
+        double out_channels = (double)shape[p.data_format == CONVOLUTION_NCHW ? 1 : 3];
+        double weights = (double)p.kernel_height * (double)p.kernel_width * (groups ? (double)p.in_channels / groups : 0) * out_channels;
+        set_formats(p.batch, p.height, p.width, p.in_channels, p.data_format, in);
+        x = placed(space[0], in, p.input_strides, p.dtype);
+        y = placed(space[3], shape, p.output_strides, p.dtype);
+        if (!x.fits || !y.fits || weights > SMALL || product(shape, 4) > SMALL || out_channels > SMALL ||
+            (double)p.batch * (double)p.height * (double)p.width * weights > SMALL) {
+            passed++;
+            return;
+        }
+    }
+    memset(y.first, PATTERN, y.bytes);
+    judge_round("conv2d_transpose", shape_status,
+                conv2d_transpose(&p, x.origin, space[1], one_in(2) ? space[2] : NULL, y.origin), y.first, y.bytes);
+}
+
+static void fuzz_upsample(void) {
+    upsample2d_params p;
+    memset(&p, 0, sizeof p);
+    if (one_in(16)) {
+        random_fill(&p, sizeof p);
+    } else {
+        p.batch = below(3), p.height = below(9), p.width = below(9), p.channels = below(9);
+        switch (below(3)) {
+        case 0: p.factor_height = below(5), p.factor_width = below(5); break;
+        case 1: p.output_height = below(20), p.output_width = below(20); break;
+        default: p.scale_height = (double)below(40) / 8, p.scale_width = (double)below(40) / 8;
+        }
+        p.dtype = (int32_t)below(2), p.data_format = (int32_t)below(2), p.interpolation = (int32_t)below(2);
+        p.coordinates = (int32_t)below(4), p.threads = (int32_t)below(4);
+        if (one_in(8)) p.input_strides[below(4)] = below(400) - 200;
+        if (one_in(8)) p.output_strides[below(4)] = below(400) - 200;
+        mutate(&p, sizeof p, offsetof(upsample2d_params, isa));
+    }
+    p.struct_size = sizeof p;
+    p.isa = random_isa();
+
+    int64_t shape[4] = { 0, 0, 0, 0 }, in[4];
+    int32_t shape_status = upsample2d_output_shape(&p, shape);
+    struct place x = { space[0], 64, space[0], 1 }, y = { space[3], 64, space[3], 1 };
+    if (shape_status == CONVOLUTION_OK) {
+        set_formats(p.batch, p.height, p.width, p.channels, p.data_format, in);
+        x = placed(space[0], in, p.input_strides, p.dtype);
+        y = placed(space[3], shape, p.output_strides, p.dtype);
+        if (!x.fits || !y.fits || product(shape, 4) > SMALL || product(shape, 3) > SMALL || product(shape + 1, 3) > SMALL) {
+            passed++;
+            return;
+        }
+    }
+    memset(y.first, PATTERN, y.bytes);
+    judge_round("upsample2d", shape_status, upsample2d(&p, x.origin, y.origin), y.first, y.bytes);
+}
+
+static void fuzz(uint64_t rounds, uint64_t seed) {
+    for (int i = 0; i < 4; i++) {
+        space[i] = guarded();
+        for (size_t j = 0; j < SPACE / sizeof(float); j++) ((float *)(void *)space[i])[j] = 1;
+    }
+    random_state = seed;
+    line_now = __LINE__;
+    for (fuzz_round_now = 1; fuzz_round_now <= rounds; fuzz_round_now++)
+        switch (fuzz_round_now % 3) {
+        case 0: fuzz_conv2d(); break;
+        case 1: fuzz_transpose(); break;
+        default: fuzz_upsample();
+        }
+}
+
+int main(int argc, char **argv) {
+    signal(SIGSEGV, crashed);
+    signal(SIGBUS, crashed);
+    signal(SIGILL, crashed);
+    signal(SIGTRAP, crashed);
+    signal(SIGABRT, crashed);
+    signal(SIGFPE, crashed);
+    conv2d_table();
+    transpose_table();
+    upsample_table();
+    null_pointers();
+    overlaps();
+    matrices();
+    constants_and_names();
+    tiers();
+    longer_structs();
+    legal_neighbours();
+    extreme_fields();
+    sizes_before_an_unreadable_page();
+    fuzz(argc > 1 ? strtoull(argv[1], NULL, 10) : 200000, argc > 2 ? strtoull(argv[2], NULL, 10) : 1);
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed != 0;
+}

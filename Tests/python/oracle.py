@@ -1,0 +1,279 @@
+"""What conv2d, conv2d_transpose and upsample2d mean: textbook loops, one page per function, never optimised.
+
+The functions take the arguments of c-examples/ctypes/convolution.py and return (want, tolerance): the result in a wider type
+than the data's (double for float32, long double for float64), and how far a correct library may be from it, element by
+element. The loops follow the formulas of include/convolution.h from the other side than a fast implementation would: an index
+map per axis for the padding, a scatter for the transposed convolution, a table for the windows of the frameworks.
+"""
+import math
+
+import numpy as np
+
+UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
+
+
+def pair(value):
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+
+
+def side_pads(padding):
+    """padding as a number, one number per axis, or (before, after) per axis -> ((top, bottom), (left, right))."""
+    return tuple(pair(axis) for axis in pair(padding))
+
+
+def to_nhwc(array, data_format):
+    return np.transpose(array, (0, 2, 3, 1)) if data_format in ("channels_first", "NCHW") else array
+
+
+def from_nhwc(array, data_format):
+    return np.transpose(array, (0, 3, 1, 2)) if data_format in ("channels_first", "NCHW") else array
+
+
+def widened(array):
+    return np.asarray(array).astype(np.longdouble if np.asarray(array).dtype == np.float64 else np.float64)
+
+
+# ---------------------------------------------------------------------------------------------------------- activation
+
+
+def activate(z, tolerance, unit, name, alpha, low, high):
+    """The activation of z, and the tolerance carried through it: times its steepest slope, plus its own rounding."""
+    if name is None or name == "none":
+        return z, tolerance
+    if name == "relu":
+        return np.where(z < 0, 0, z), tolerance
+    if name == "relu6":
+        return np.where(z < 0, 0, np.where(z > 6, 6, z)), tolerance
+    if name == "clamp":
+        low, high = -np.inf if low is None else low, np.inf if high is None else high
+        return np.where(z < low, low, np.where(z > high, high, z)), tolerance
+    if name == "leaky_relu":
+        alpha = 0.01 if alpha is None else alpha
+        value = np.where(z < 0, alpha * z, z)
+        return value, tolerance * max(1.0, abs(alpha)) + 2 * unit * abs(value)
+    if name == "sigmoid":
+        value = np.exp(-np.logaddexp(0, -z))
+        return value, tolerance * value + 8 * unit * value + 2.0**-126
+    if name == "tanh":
+        value = np.tanh(z)
+        return value, tolerance + 8 * unit * abs(value)
+    raise ValueError(name)
+
+
+def finish(total, magnitude, bias, dtype, data_format, activation, alpha, low, high):
+    unit = UNIT_ROUNDOFF[np.dtype(dtype).name]
+    if bias is not None:
+        total, magnitude = total + widened(bias), magnitude + abs(widened(bias))
+    value, tolerance = activate(total, 8 * unit * magnitude, unit, activation, alpha, low, high)
+    return from_nhwc(value, data_format), from_nhwc(tolerance, data_format)
+
+
+# -------------------------------------------------------------------------------------------------------------- conv2d
+
+
+def conv_pads(padding, i, k, s, d):
+    """(before, after) of one axis; `padding` is a name or the axis's own pair."""
+    ke = (k - 1) * d + 1
+    if not isinstance(padding, str):
+        return padding
+    if padding == "valid":
+        return 0, 0
+    if padding == "full":
+        return ke - 1, ke - 1
+    if padding == "causal":
+        return ke - 1, 0
+    total = max((-(-i // s) - 1) * s + ke - i, 0)
+    smaller = total // 2
+    return {"same": (smaller, total - smaller), "same_lower": (total - smaller, smaller)}[padding]
+
+
+def conv_length(i, k, s, d, before, after):
+    return max((i + before + after - ((k - 1) * d + 1)) // s + 1, 0)
+
+
+def source_index(t, length, padding_mode):
+    """The element of a line of `length` that stands at place t, which may lie outside; None where no element does."""
+    if 0 <= t < length:
+        return t
+    if padding_mode in ("zeros", "constant"):
+        return None
+    if padding_mode == "reflect":
+        return -t if t < 0 else 2 * (length - 1) - t
+    if padding_mode == "symmetric":
+        return -1 - t if t < 0 else 2 * length - 1 - t
+    if padding_mode == "replicate":
+        return 0 if t < 0 else length - 1
+    return t % length  # circular
+
+
+def conv2d(x, kernel, bias=None, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1, groups=1,
+           kernel_format="HWIO", padding_mode="zeros", padding_value=0.0, flip_kernel=False, depth_multiplier=None,
+           activation=None, activation_alpha=None, activation_min=None, activation_max=None):
+    image = widened(to_nhwc(x, data_format))
+    weights = widened(np.transpose(kernel, (2, 3, 1, 0)) if kernel_format == "OIHW" else kernel)
+    if depth_multiplier is not None:
+        groups = image.shape[3]
+        weights = weights.reshape(weights.shape[:2] + (1, groups * depth_multiplier))
+    if flip_kernel:
+        weights = weights[::-1, ::-1]
+    (n, height, width, _), (kh, kw, group_in, out_channels) = image.shape, weights.shape
+    (sh, sw), (dh, dw) = pair(strides), pair(dilation_rate)
+    vertical, horizontal = (padding, padding) if isinstance(padding, str) else side_pads(padding)
+    top, bottom = conv_pads(vertical, height, kh, sh, dh)
+    left, right = conv_pads(horizontal, width, kw, sw, dw)
+    shape = (n, conv_length(height, kh, sh, dh, top, bottom), conv_length(width, kw, sw, dw, left, right), out_channels)
+    total, magnitude = np.zeros(shape, image.dtype), np.zeros(shape, image.dtype)
+    outside = np.full((n, image.shape[3]), padding_value if padding_mode == "constant" else 0.0, image.dtype)
+    group_out = out_channels // groups
+    for oy in range(shape[1]):
+        for ox in range(shape[2]):
+            for a in range(kh):
+                for b in range(kw):
+                    row = source_index(oy * sh + a * dh - top, height, padding_mode)
+                    column = source_index(ox * sw + b * dw - left, width, padding_mode)
+                    pixel = outside if row is None or column is None else image[:, row, column, :]
+                    for g in range(groups):
+                        ins, outs = slice(g * group_in, (g + 1) * group_in), slice(g * group_out, (g + 1) * group_out)
+                        products = pixel[:, ins, None] * weights[a, b, :, outs]
+                        total[:, oy, ox, outs] += products.sum(axis=1)
+                        magnitude[:, oy, ox, outs] += abs(products).sum(axis=1)
+    return finish(total, magnitude, bias, x.dtype, data_format, activation, activation_alpha, activation_min, activation_max)
+
+
+# ---------------------------------------------------------------------------------------------------- conv2d_transpose
+
+
+def transpose_window(rule, padding, i, k, s, d, op=None, wanted=None):
+    """(o, c) of one axis: the output shows o places of the natural result, from place c on."""
+    ke = (k - 1) * d + 1
+    natural = (i - 1) * s + ke if i > 0 else 0
+    before, after = (0, 0) if isinstance(padding, str) else padding
+    if rule in ("keras", "jax"):
+        if wanted is not None:
+            o = wanted
+        elif padding == "valid":
+            o = (i - 1) * s + max(ke, s) if op is None else natural + op
+        else:
+            o = i * s if op is None else (i - 1) * s + ke % 2 + op
+        return o, 0 if padding == "valid" else max(natural - o, 0) // 2
+    op = op or 0
+    if rule == "onnx" and (padding in ("same", "same_lower") or wanted is not None):
+        o = i * s if wanted is None else wanted
+        total = max(natural + op - o, 0)
+        return o, total // 2 if padding == "same" else total - total // 2
+    return natural - before - after + op if wanted is None else wanted, before
+
+
+def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1,
+                     groups=1, kernel_format="HWOI", rule="keras", output_padding=None, output_size=None, flip_kernel=False,
+                     activation=None, activation_alpha=None, activation_min=None, activation_max=None):
+    image = widened(to_nhwc(x, data_format))
+    weights = widened(np.transpose(kernel, (2, 3, 1, 0)) if kernel_format == "IOHW" else kernel)
+    if flip_kernel:
+        weights = weights[::-1, ::-1]
+    (n, height, width, in_channels), (kh, kw, group_out, _) = image.shape, weights.shape
+    (sh, sw), (dh, dw) = pair(strides), pair(dilation_rate)
+    vertical, horizontal = (padding, padding) if isinstance(padding, str) else side_pads(padding)
+    op, wanted = pair(output_padding), pair(output_size)
+    rows, top = transpose_window(rule, vertical, height, kh, sh, dh, op[0], wanted[0])
+    columns, left = transpose_window(rule, horizontal, width, kw, sw, dw, op[1], wanted[1])
+    shape = (n, max(rows, 0), max(columns, 0), group_out * groups)
+    total, magnitude = np.zeros(shape, image.dtype), np.zeros(shape, image.dtype)
+    group_in = in_channels // groups
+    for j in range(height):
+        for a in range(kh):
+            oy = j * sh + a * dh - top
+            if not 0 <= oy < shape[1]:
+                continue
+            for i in range(width):
+                for b in range(kw):
+                    ox = i * sw + b * dw - left
+                    if not 0 <= ox < shape[2]:
+                        continue
+                    for g in range(groups):
+                        ins, outs = slice(g * group_in, (g + 1) * group_in), slice(g * group_out, (g + 1) * group_out)
+                        products = image[:, j, i, None, ins] * weights[a, b, :, ins]
+                        total[:, oy, ox, outs] += products.sum(axis=2)
+                        magnitude[:, oy, ox, outs] += abs(products).sum(axis=2)
+    return finish(total, magnitude, bias, x.dtype, data_format, activation, activation_alpha, activation_min, activation_max)
+
+
+# ---------------------------------------------------------------------------------------------------------- upsample2d
+
+
+def axis_taps(i, factor, output, scale, interpolation, coordinates, real):
+    """For each output element of one axis: its two source elements and the share of the second.
+
+    All arithmetic on coordinates is done in `real`, the type of the data: the frameworks round there, and nearest shows it.
+    """
+    if factor is None and output is None and scale is None:
+        factor = 1
+    o = i * factor if factor is not None else output if output is not None else math.floor(i * scale)
+    if o == 0:
+        return []
+    step = real(1.0 / scale) if scale is not None else real(i) / real(o)
+    align = real(i - 1) / real(o - 1) if o > 1 else real(0)
+    half = real(0.5)
+    if coordinates is None:
+        coordinates = "asymmetric" if interpolation == "nearest" else "half_pixel"
+    taps = []
+    for t in range(o):
+        if interpolation == "nearest":
+            if factor is not None and coordinates != "align_corners":
+                place = t // factor
+            elif coordinates == "asymmetric":
+                place = math.floor(real(t) * step)
+            elif coordinates == "half_pixel":
+                place = math.floor((real(t) + half) * step)
+            else:
+                place = math.floor(real(t) * align + half)
+            place = min(place, i - 1)
+            taps.append((place, place, 0.0))
+        else:
+            if coordinates == "asymmetric":
+                place = real(t) * step
+            elif coordinates == "half_pixel":
+                place = (real(t) + half) * step - half
+            else:
+                place = real(t) * align
+            place = max(place, real(0))
+            first = min(math.floor(place), i - 1)
+            taps.append((first, min(first + 1, i - 1), float(place - real(first)) if first < i - 1 else 0.0))
+    return taps
+
+
+def upsample2d(x, size=None, *, output_size=None, scale=None, interpolation="nearest", coordinates=None,
+               data_format="channels_last"):
+    image = widened(to_nhwc(x, data_format))
+    n, height, width, channels = image.shape
+    factor, wanted, scales = pair(size), pair(output_size), pair(scale)
+    rows = axis_taps(height, factor[0], wanted[0], scales[0], interpolation, coordinates, x.dtype.type)
+    columns = axis_taps(width, factor[1], wanted[1], scales[1], interpolation, coordinates, x.dtype.type)
+    value = np.zeros((n, len(rows), len(columns), channels), image.dtype)
+    magnitude = np.zeros_like(value)
+    for oy, (y0, y1, v) in enumerate(rows):
+        for ox, (x0, x1, u) in enumerate(columns):
+            if interpolation == "nearest":
+                value[:, oy, ox] = image[:, y0, x0]
+                continue
+            for row, column, weight in ((y0, x0, (1 - v) * (1 - u)), (y0, x1, (1 - v) * u), (y1, x0, v * (1 - u)),
+                                        (y1, x1, v * u)):
+                value[:, oy, ox] += weight * image[:, row, column]
+                magnitude[:, oy, ox] += weight * abs(image[:, row, column])
+    tolerance = 8 * UNIT_ROUNDOFF[x.dtype.name] * magnitude
+    return from_nhwc(value, data_format), from_nhwc(tolerance, data_format)
+
+
+# ---------------------------------------------------------------------------------------------------------- comparison
+
+
+def assert_within(got, reference, what=""):
+    """got equals the reference within its tolerance; NaN and infinities must stand in the same places."""
+    want, tolerance = reference
+    assert got.shape == want.shape, f"{what}: shape {got.shape}, expected {want.shape}"
+    ordinary = np.isfinite(want)
+    np.testing.assert_array_equal(got[~ordinary], want[~ordinary].astype(got.dtype), err_msg=str(what))
+    assert np.isfinite(got[ordinary]).all(), f"{what}: not finite"
+    excess = abs(got[ordinary].astype(want.dtype) - want[ordinary]) - tolerance[ordinary]
+    worst = f"{excess.max():.3g} above the tolerance" if excess.size else ""
+    assert (excess <= 0).all(), f"{what}: {worst}, in {(excess > 0).sum()} of {excess.size} elements"

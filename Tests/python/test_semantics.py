@@ -1,0 +1,638 @@
+"""What the words mean, by examples small enough to check by hand.
+
+Most are one line of pixels and one line of weights. Each runs along both axes, in both data formats, on every tier. Where two
+frameworks answer differently, both answers stand here, each under its own parameters.
+"""
+import contextlib
+import re
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import scipy.signal
+
+import convolution
+from oracle import from_nhwc, to_nhwc
+
+NAN, INF = np.nan, np.inf
+
+
+class Lines:
+    """The three functions on one line of pixels, laid along one axis of an image; the other axis has length 1."""
+
+    def __init__(self, axis, data_format, isa):
+        self.axis, self.data_format, self.isa = axis, data_format, isa
+
+    def image(self, values, dtype=np.float32):
+        array = np.asarray(values, dtype)
+        array = array.reshape(len(values), -1)  # one row for each pixel, one column for each channel
+        nhwc = array[None, :, None] if self.axis == 0 else array[None, None]
+        return np.ascontiguousarray(from_nhwc(nhwc, self.data_format))
+
+    def kernel(self, values, dtype=np.float32):
+        array = np.asarray(values, dtype)
+        array = array.reshape(len(values), *(array.shape[1:] or (1, 1)))
+        return array[:, None] if self.axis == 0 else array[None]
+
+    def along(self, value, other):
+        return (value, other) if self.axis == 0 else (other, value)
+
+    def options(self, options):
+        neutral = {"strides": 1, "dilation_rate": 1, "padding": 0, "output_padding": 0, "output_size": 1, "size": 1, "scale": 1.0}
+        return {name: self.along(value, neutral[name]) if name in neutral and not isinstance(value, str) else value
+                for name, value in options.items()} | {"data_format": self.data_format, "isa": self.isa}
+
+    def values(self, array):
+        line = to_nhwc(array, self.data_format)[0]
+        line = line[:, 0] if self.axis == 0 else line[0]
+        return line[:, 0].tolist() if line.shape[1] == 1 else line.tolist()
+
+    def conv2d(self, x, w, bias=None, dtype=np.float32, **options):
+        return self.values(convolution.conv2d(self.image(x, dtype), self.kernel(w, dtype), self.bias(bias, dtype),
+                                              **self.options(options)))
+
+    def conv2d_transpose(self, x, w, bias=None, dtype=np.float32, **options):
+        return self.values(convolution.conv2d_transpose(self.image(x, dtype), self.kernel(w, dtype), self.bias(bias, dtype),
+                                                        **self.options(options)))
+
+    def upsample2d(self, x, dtype=np.float32, **options):
+        return self.values(convolution.upsample2d(self.image(x, dtype), **self.options(options)))
+
+    @staticmethod
+    def bias(value, dtype):
+        return None if value is None else np.asarray(value, dtype).reshape(-1)
+
+
+@pytest.fixture(params=[0, 1], ids=["along height", "along width"])
+def line(request, data_format, isa):
+    return Lines(request.param, data_format, isa)
+
+
+def plane(values):
+    return np.array(values, np.float32)[None, :, :, None]
+
+
+def weights(values):
+    return np.array(values, np.float32)[:, :, None, None]
+
+
+@contextlib.contextmanager
+def refused(error, parameter, value):
+    """The call fails with that code, and the sentence names the parameter and its value."""
+    with pytest.raises(ValueError) as caught:
+        yield
+    assert caught.value.status == convolution.constant(f"CONVOLUTION_ERROR_{error}"), str(caught.value)
+    text = str(caught.value)
+    assert re.search(rf"\b{parameter}\b", text), text
+    assert re.search(rf"(?<![\w.-]){re.escape(str(value))}(?![\w])", text), text
+
+
+# ------------------------------------------------------------------------------------------- orientation, centre, padding
+
+
+def test_conv2d_correlates_unless_the_kernel_is_flipped(line):
+    assert line.conv2d([1, 2, 3, 4], [1, 10, 100]) == [321, 432]
+    assert line.conv2d([1, 2, 3, 4], [1, 10, 100], flip_kernel=True) == [123, 234]
+
+
+def test_flip_turns_the_kernel_in_the_plane_and_does_not_transpose_it(isa, data_format):
+    kernel = np.array([[3, 4, 5], [1, 0, 2], [-1, 9, 7]], np.float32)
+    x = np.zeros((1, 5, 5, 1), np.float32)
+    x[0, 2, 2] = 1
+    x = np.ascontiguousarray(from_nhwc(x, data_format))
+    got = convolution.conv2d(x, kernel[:, :, None, None], data_format=data_format, isa=isa)
+    assert got.reshape(3, 3).tolist() == [[7, 9, -1], [2, 0, 1], [5, 4, 3]]  # an impulse shows the kernel turned round
+    got = convolution.conv2d(x, kernel[:, :, None, None], data_format=data_format, isa=isa, flip_kernel=True)
+    assert got.reshape(3, 3).tolist() == kernel.tolist()
+
+
+def test_same_pads_an_even_kernel_at_the_end_and_same_lower_at_the_start(line):
+    assert line.conv2d([1, 2, 3], [1, 10], padding="same") == [21, 32, 3]
+    assert line.conv2d([1, 2, 3], [1, 10], padding="same_lower") == [10, 21, 32]
+    assert line.conv2d([1, 2, 3, 4], [1, 10, 100, 1000], padding="same") == [3210, 4321, 432, 43]
+    assert line.conv2d([1, 2, 3, 4], [1, 10, 100, 1000], padding="same_lower") == [2100, 3210, 4321, 432]
+
+
+def test_same_with_a_stride_depends_on_the_length_of_the_input(line):
+    assert line.conv2d([1, 2, 3, 4], [1, 1, 1], strides=2, padding="same") == [6, 7]
+    assert line.conv2d([1, 2, 3, 4], [1, 1, 1], strides=2, padding=1) == [3, 9]
+    assert line.conv2d([1, 2, 3, 4, 5], [1, 1, 1], strides=2, padding="same") == [3, 9, 9]
+    assert line.conv2d([1, 2, 3, 4, 5], [1, 1, 1], strides=2, padding=1) == [3, 9, 9]
+
+
+def test_full_and_causal(line):
+    assert line.conv2d([1, 2, 3], [1, 10], padding="full") == [10, 21, 32, 3]
+    assert line.conv2d([1, 2, 3], [1, 10], padding="causal") == [10, 21, 32]
+    assert line.conv2d([1, 2, 3], [1, 10], padding="causal", dilation_rate=2) == [10, 20, 31]
+    assert line.conv2d([1, 2, 3], [1, 10], padding="full", flip_kernel=True) == np.convolve([1, 2, 3], [1, 10]).tolist()
+
+
+def test_negative_padding_crops(line):
+    assert line.conv2d([1, 2, 3, 4, 5], [1, 10], padding=(-1, -2)) == [32]
+    assert line.conv2d([1, 2, 3, 4, 5], [1, 10], padding=(-2, 1)) == [43, 54, 5]
+
+
+def test_modes_of_scipy_signal(isa):
+    """correlate2d centres an even kernel as SAME does, correlate as SAME_LOWER does; convolve2d is the flipped one."""
+    image = np.array([[1, 2, 3, 4], [0, 5, -1, 2], [7, 1, 0, 3]], np.float64)
+    taps = np.array([[1, 10], [100, -1000]], np.float64)
+
+    def conv(padding, **options):
+        x, kernel = image[None, :, :, None], taps[:, :, None, None]
+        return convolution.conv2d(x, kernel, padding=padding, isa=isa, **options)[0, :, :, 0]
+
+    np.testing.assert_array_equal(conv("same"), scipy.signal.correlate2d(image, taps, "same"))
+    np.testing.assert_array_equal(conv("same_lower"), scipy.signal.correlate(image, taps, "same", method="direct"))
+    np.testing.assert_array_equal(conv("full"), scipy.signal.correlate2d(image, taps, "full"))
+    np.testing.assert_array_equal(conv("valid"), scipy.signal.correlate2d(image, taps, "valid"))
+    np.testing.assert_array_equal(conv("same_lower", flip_kernel=True), scipy.signal.convolve2d(image, taps, "same"))
+    np.testing.assert_array_equal(conv("full", flip_kernel=True), scipy.signal.convolve2d(image, taps, "full"))
+
+
+def test_valid_does_not_swap_its_operands(line):
+    with refused("EMPTY_OUTPUT", "allow_empty_output", 0):
+        line.conv2d([1, 2], [1, 2, 3])
+
+
+def test_what_stands_outside(line):
+    def padded(mode, **options):
+        return line.conv2d([1, 2, 3, 4], [1], padding=2, padding_mode=mode, **options)
+
+    assert padded("zeros") == [0, 0, 1, 2, 3, 4, 0, 0]
+    assert padded("constant", padding_value=-7.5) == [-7.5, -7.5, 1, 2, 3, 4, -7.5, -7.5]
+    assert padded("constant") == [0, 0, 1, 2, 3, 4, 0, 0]
+    assert padded("reflect") == [3, 2, 1, 2, 3, 4, 3, 2]
+    assert padded("symmetric") == [2, 1, 1, 2, 3, 4, 4, 3]
+    assert padded("replicate") == [1, 1, 1, 2, 3, 4, 4, 4]
+    assert padded("circular") == [3, 4, 1, 2, 3, 4, 1, 2]
+
+
+@pytest.mark.parametrize("ours, numpys, ndimages", [
+    ("reflect", "reflect", "mirror"), ("symmetric", "symmetric", "reflect"), ("replicate", "edge", "nearest"),
+    ("circular", "wrap", "wrap"), ("zeros", "constant", "constant")])
+def test_names_of_the_padding_modes_elsewhere(ours, numpys, ndimages, isa):
+    image, taps = np.arange(20.0).reshape(4, 5) ** 2, np.array([[1.0, 2, -3, 4], [5, -6, 7, 8], [9, 10, 11, -12]])
+    x, kernel = image[None, :, :, None], taps[:, :, None, None]
+    got = convolution.conv2d(x, np.ones((1, 1, 1, 1)), padding=((1, 2), (3, 1)), padding_mode=ours, isa=isa)
+    np.testing.assert_array_equal(got[0, :, :, 0], np.pad(image, ((1, 2), (3, 1)), mode=numpys))
+    # ndimage puts the centre of 4 taps on the third, as SAME_LOWER does.
+    got = convolution.conv2d(x, kernel, padding="same_lower", padding_mode=ours, isa=isa)
+    np.testing.assert_array_equal(got[0, :, :, 0], scipy.ndimage.correlate(image, taps, mode=ndimages))
+
+
+def test_weights_meet_the_border_values(line):
+    assert line.conv2d([1, 2, 3], [1, 10, 100], padding=1, padding_mode="reflect") == [212, 321, 232]
+    assert line.conv2d([1, 2, 3], [1, 10, 100], padding=1, padding_mode="replicate") == [211, 321, 332]
+    assert line.conv2d([1, 2, 3], [1, 10, 100], padding=1, padding_mode="circular") == [213, 321, 132]
+    assert line.conv2d([1, 2, 3], [1, 10, 100], padding=1, padding_mode="symmetric") == [211, 321, 332]
+    assert line.conv2d([1, 2, 3, 4], [1, 10, 100, 1000], padding="same", padding_mode="circular") == [3214, 4321, 1432, 2143]
+
+
+def test_how_far_the_border_values_reach(line):
+    far = {"reflect": 3, "symmetric": 4, "circular": 4}
+    for mode, pad in far.items():
+        want = np.pad([1, 2, 3, 4], pad, mode={"circular": "wrap"}.get(mode, mode)).tolist()
+        assert line.conv2d([1, 2, 3, 4], [1], padding=pad, padding_mode=mode) == want
+        for sides, name in (((pad + 1, 0), ("pad_top", "pad_left")), ((0, pad + 1), ("pad_bottom", "pad_right"))):
+            with refused("PADDING", name[line.axis], pad + 1):
+                line.conv2d([1, 2, 3, 4], [1], padding=sides, padding_mode=mode)
+    assert line.conv2d([1, 2], [1], padding=5, padding_mode="replicate") == [1] * 6 + [2] * 6
+    with refused("PADDING", ("pad_top", "pad_left")[line.axis], 1):
+        line.conv2d([1], [1], padding=(1, 0), padding_mode="reflect")
+
+
+# ------------------------------------------------------------------------------------------------ transposed convolution
+
+
+def test_every_rule_shows_a_window_of_one_natural_result(line):
+    x, w = [1, 2], [1, 2, 3]  # natural, with stride 2: 1 2 5 4 6
+    assert line.conv2d_transpose(x, w, strides=2) == [1, 2, 5, 4, 6]
+    assert line.conv2d_transpose(x, w, strides=2, padding="same") == [1, 2, 5, 4]
+    assert line.conv2d_transpose(x, w, strides=2, padding="same", output_padding=0) == [2, 5, 4]
+    assert line.conv2d_transpose(x, w, strides=2, rule="torch", padding=1, output_padding=1) == [2, 5, 4, 6]
+    assert line.conv2d_transpose(x, w, strides=2, rule="onnx", padding="same") == [1, 2, 5, 4]
+    assert line.conv2d_transpose(x, w, strides=2, rule="onnx", padding="same_lower") == [2, 5, 4, 6]
+    assert line.conv2d_transpose(x, w, strides=2, rule="onnx", output_size=4) == [2, 5, 4, 6]
+    assert line.conv2d_transpose(x, w, strides=2, rule="jax", padding="same") == [1, 2, 5, 4]
+    assert line.conv2d_transpose(x, w, strides=2, rule="window", padding=(3, -2)) == [4, 6, 0, 0]
+    assert line.conv2d_transpose(x, w, strides=2, rule="window", padding=(-1, 0), output_size=3) == [0, 1, 2]
+
+
+def test_five_taps_with_stride_2_are_centred_differently(line):
+    assert line.conv2d_transpose([1, 2], [1, 2, 3, 4, 5], strides=2, padding="same") == [2, 5, 8, 11]
+    assert line.conv2d_transpose([1, 2], [1, 2, 3, 4, 5], strides=2, rule="torch", padding=2, output_padding=1) == [5, 8, 11, 8]
+
+
+def test_rules_agree_where_kernel_minus_stride_is_even(line):
+    assert line.conv2d_transpose([1, 2], [1, 2, 3, 4], strides=2, padding="same") == [2, 5, 8, 6]
+    assert line.conv2d_transpose([1, 2], [1, 2, 3, 4], strides=2, rule="torch", padding=1) == [2, 5, 8, 6]
+    assert line.conv2d_transpose([1, 2], [1, 2, 3, 4, 5], strides=3, padding="same") == [2, 3, 6, 9, 6, 8]
+
+
+def test_kernel_shorter_than_the_stride(line):
+    assert line.conv2d_transpose([1, 2], [5], strides=2) == [5, 0, 10, 0]
+    assert line.conv2d_transpose([1, 2], [5], strides=2, padding="same") == [5, 0, 10, 0]
+    assert line.conv2d_transpose([1, 2], [5], strides=2, rule="torch") == [5, 0, 10]
+    assert line.conv2d_transpose([1, 2], [5], strides=2, rule="onnx", padding="same") == [5, 0, 10, 0]
+    assert line.conv2d_transpose([1, 2], [5], strides=2, rule="onnx", output_size=4) == [5, 0, 10, 0]
+    assert line.conv2d_transpose([1, 2], [1, 2], strides=3) == [1, 2, 0, 2, 4, 0]
+    assert line.conv2d_transpose([1, 2], [1, 2], strides=3, rule="torch") == [1, 2, 0, 2, 4]
+    assert line.conv2d_transpose([1, 2], [1, 2], bias=[7], strides=3) == [8, 9, 7, 9, 11, 7]
+
+
+def test_same_with_an_even_kernel_crops_at_the_end(line):
+    assert line.conv2d_transpose([1, 2, 3], [1, 2], padding="same") == [1, 4, 7]
+    assert line.conv2d_transpose([1, 2, 3], [1, 2], rule="onnx", padding="same_lower") == [4, 7, 6]
+
+
+def test_output_padding_uncovers_what_was_cropped_and_only_then_adds_zeros(line):
+    assert line.conv2d_transpose([1], [1, 2, 3], strides=2, rule="torch", padding=1, output_padding=1) == [2, 3]
+    assert line.conv2d_transpose([1, 2], [1, 2, 3], strides=2, output_padding=1) == [1, 2, 5, 4, 6, 0]
+    assert line.conv2d_transpose([1, 2], [1, 2, 3], strides=2, rule="torch", output_padding=1) == [1, 2, 5, 4, 6, 0]
+
+
+def test_no_output_padding_is_not_output_padding_0(line):
+    assert len(line.conv2d_transpose([1, 2, 3], [1, 2, 3], strides=2, padding="same")) == 6
+    assert len(line.conv2d_transpose([1, 2, 3], [1, 2, 3], strides=2, padding="same", output_padding=0)) == 5
+    assert line.conv2d_transpose([1, 2], [1, 2], strides=3, output_padding=0) == [1, 2, 0, 2, 4]
+    assert line.conv2d_transpose([1, 2], [1, 2], strides=3) == [1, 2, 0, 2, 4, 0]
+
+
+def test_limits_of_output_padding(line):
+    name = ("output_padding_height", "output_padding_width")[line.axis]
+    with refused("OUTPUT_PADDING", name, 2):
+        line.conv2d_transpose([1, 2], [1, 2, 3], strides=2, output_padding=2)
+    with refused("OUTPUT_PADDING", name, 3):
+        line.conv2d_transpose([1, 2], [1, 2, 3], strides=2, padding="same", output_padding=3)
+    with refused("OUTPUT_PADDING", name, -1):
+        line.conv2d_transpose([1, 2], [1, 2, 3], strides=2, rule="torch", output_padding=-1)
+    x, w = [1, 2], [1, 2, 3]  # a dilation above the stride widens the range, except Keras'
+    for rule in ("torch", "onnx"):
+        got = line.conv2d_transpose(x, w, strides=2, dilation_rate=3, rule=rule, output_padding=2)
+        assert got == [1, 0, 2, 2, 0, 4, 3, 0, 6, 0, 0]
+        with refused("OUTPUT_PADDING", name, 3):
+            line.conv2d_transpose(x, w, strides=2, dilation_rate=3, rule=rule, output_padding=3)
+    with refused("OUTPUT_PADDING", name, 2):
+        line.conv2d_transpose(x, w, strides=2, dilation_rate=3, output_padding=2)
+    assert line.conv2d_transpose(x, w, strides=2, rule="window", padding=0, output_padding=4) == [1, 2, 5, 4, 6, 0, 0, 0, 0]
+    with refused("OUTPUT_PADDING", name, 1):
+        line.conv2d_transpose(x, w, strides=2, rule="jax", output_padding=1)
+
+
+def test_limits_of_the_output_size(line):
+    name = ("output_height", "output_width")[line.axis]
+    x, w = [1, 2], [1, 2, 3]
+    # Keras, TensorFlow: sizes that a convolution of the same stride takes back to 2.
+    assert line.conv2d_transpose(x, w, strides=2, output_size=5) == [1, 2, 5, 4, 6]
+    assert line.conv2d_transpose(x, w, strides=2, output_size=6) == [1, 2, 5, 4, 6, 0]
+    assert line.conv2d_transpose(x, w, strides=2, padding="same", output_size=3) == [2, 5, 4]
+    assert line.conv2d_transpose(x, w, strides=2, padding="same", output_size=4) == [1, 2, 5, 4]
+    for padding, size in (("valid", 4), ("valid", 7), ("same", 2), ("same", 5)):
+        with refused("OUTPUT_SIZE", name, size):
+            line.conv2d_transpose(x, w, strides=2, padding=padding, output_size=size)
+    # PyTorch: from the size without output padding up to one stride more.
+    assert line.conv2d_transpose(x, w, strides=2, rule="torch", padding=1, output_size=3) == [2, 5, 4]
+    assert line.conv2d_transpose(x, w, strides=2, rule="torch", padding=1, output_size=4) == [2, 5, 4, 6]
+    for size in (2, 5):
+        with refused("OUTPUT_SIZE", name, size):
+            line.conv2d_transpose(x, w, strides=2, rule="torch", padding=1, output_size=size)
+
+
+def test_dilated_transposed_convolution(line):
+    assert line.conv2d_transpose([1, 2], [1, 2, 3], dilation_rate=2) == [1, 2, 2, 4, 3, 6]
+
+
+def test_one_permutation_takes_keras_kernels_to_torch_kernels(isa):
+    rng = np.random.default_rng(21)
+    x, kernel = rng.integers(-9, 9, (1, 4, 5, 2)).astype(np.float32), rng.integers(-9, 9, (2, 3, 2, 3)).astype(np.float32)
+    torch_kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+    np.testing.assert_array_equal(convolution.conv2d(x, torch_kernel, kernel_format="OIHW", isa=isa),
+                                  convolution.conv2d(x, kernel, kernel_format="HWIO", isa=isa))
+    y = rng.integers(-9, 9, (1, 3, 2, 3)).astype(np.float32)
+    np.testing.assert_array_equal(convolution.conv2d_transpose(y, torch_kernel, kernel_format="IOHW", isa=isa),
+                                  convolution.conv2d_transpose(y, kernel, kernel_format="HWOI", isa=isa))
+
+
+def test_jax_does_not_turn_the_kernel_unless_told(line):
+    assert line.conv2d_transpose([1, 2], [1, 2, 3], strides=2, rule="jax", flip_kernel=True) == [3, 2, 7, 4, 2]
+    assert line.conv2d_transpose([1, 2], [1, 2, 3], strides=2, rule="jax") == [1, 2, 5, 4, 6]
+    assert line.conv2d_transpose([1, 2], [5], strides=2, rule="jax") == [5, 0, 10, 0]
+
+
+def test_groups_of_a_transposed_convolution(line):
+    weight = np.array([[1, 2], [3, 4]], np.float32)  # PyTorch: [in_channels, out_channels / groups]
+    assert line.conv2d_transpose([[1, 10]], weight.T[None]) == [[31, 42]]
+    assert line.conv2d_transpose([[1, 10]], weight.T[None], groups=2) == [[1, 2, 30, 40]]
+
+
+def test_order_of_depthwise_outputs(line):
+    depthwise = np.array([[[1, 2], [3, 4]]], np.float32)  # Keras: [..., channel, multiplier]
+    assert line.conv2d([[1, 10]], depthwise, depth_multiplier=2) == [[1, 2, 30, 40]]
+    assert line.conv2d([[1, 10]], depthwise.reshape(1, 1, 4), groups=2) == [[1, 2, 30, 40]]
+
+
+def test_how_often_each_output_is_covered(line):
+    assert line.conv2d_transpose([1, 1, 1], [1, 1, 1], strides=2) == [1, 1, 2, 1, 2, 1, 1]
+    assert line.conv2d_transpose([1, 1, 1], [1, 1, 1, 1], strides=2) == [1, 1, 2, 2, 2, 2, 1, 1]
+
+
+def test_the_bilinear_kernel_equals_bilinear_upsampling_inside_only(line):
+    triangle = [.25, .75, .75, .25]
+    assert line.conv2d_transpose([1, 2, 4], triangle, strides=2, rule="torch", padding=1) == [.75, 1.25, 1.75, 2.5, 3.5, 3]
+    assert line.upsample2d([1, 2, 4], size=2, interpolation="bilinear") == [1, 1.25, 1.75, 2.5, 3.5, 4]
+
+
+@pytest.mark.parametrize("rule, paddings", [("keras", ["same_lower", "full", "causal", ((0, 0), (1, 0))]),
+                                            ("jax", ["same_lower", "full", ((1, 0), (0, 0))]),
+                                            ("torch", ["same", "same_lower", "full", ((0, 0), (-1, 0))]),
+                                            ("onnx", ["full", "causal"]), ("window", ["same", "same_lower", "full"])])
+def test_paddings_that_a_rule_does_not_have(rule, paddings, isa):
+    for padding in paddings:
+        with pytest.raises(ValueError, match="pad") as caught:
+            convolution.conv2d_transpose(np.ones((1, 3, 4, 1), np.float32), np.ones((2, 3, 1, 1), np.float32), rule=rule,
+                                         padding=padding, isa=isa)
+        assert caught.value.status == convolution.constant("CONVOLUTION_ERROR_PADDING"), str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------------------- upsampling
+
+
+def near(got, want):
+    return len(got) == len(want) and np.allclose(got, want, rtol=2e-7, atol=0)
+
+
+def test_two_nearests_have_one_name(line):
+    x = [1, 2, 4]
+    assert line.upsample2d(x, output_size=5) == [1, 1, 2, 2, 4]  # PyTorch nearest
+    assert line.upsample2d(x, output_size=5, coordinates="asymmetric") == [1, 1, 2, 2, 4]
+    assert line.upsample2d(x, output_size=5, coordinates="half_pixel") == [1, 1, 2, 4, 4]  # nearest-exact, TensorFlow, JAX
+    assert line.upsample2d(x, output_size=2) == [1, 2]
+    assert line.upsample2d(x, output_size=2, coordinates="half_pixel") == [1, 4]
+    assert line.upsample2d(x, output_size=5, coordinates="align_corners") == [1, 2, 2, 4, 4]  # 0, .5, 1, 1.5, 2 rounded up
+    assert line.upsample2d(list(range(7)), output_size=1, coordinates="half_pixel") == [3]
+
+
+def test_a_whole_factor_repeats_exactly(line):
+    assert line.upsample2d([1, 2, 4], size=3) == [1, 1, 1, 2, 2, 2, 4, 4, 4]
+    assert line.upsample2d([1, 2], size=41) == [1] * 41 + [2] * 41
+    assert line.upsample2d([1, 2], size=41, coordinates="half_pixel") == [1] * 41 + [2] * 41
+
+
+def test_nearest_rounds_its_coordinates_in_the_type_of_the_data(line):
+    assert line.upsample2d([1, 2], output_size=82) == [1] * 42 + [2] * 40  # 2/82 in float32 times 41 is below 1
+    assert line.upsample2d([1, 2], output_size=41, coordinates="half_pixel") == [1] * 21 + [2] * 20
+    assert line.upsample2d([1, 2], output_size=82, dtype=np.float64)[40:43] == [1, 2, 2]
+
+
+def test_align_corners(line):
+    x = [1, 2, 4]
+    got = line.upsample2d(x, output_size=6, interpolation="bilinear", coordinates="align_corners")
+    assert near(got, [1, 1.4, 1.8, 2.4, 3.2, 4])
+    assert line.upsample2d(x, output_size=6, interpolation="bilinear") == [1, 1.25, 1.75, 2.5, 3.5, 4]
+    assert near(line.upsample2d(x, output_size=6, interpolation="bilinear", coordinates="asymmetric"), [1, 1.5, 2, 3, 4, 4])
+    assert line.upsample2d(x, output_size=1, interpolation="bilinear") == [2]
+    assert line.upsample2d(x, output_size=1, interpolation="bilinear", coordinates="align_corners") == [1]
+
+
+def test_a_scale_is_not_the_ratio_of_the_sizes(line):
+    x = [1, 2, 4]
+    assert near(line.upsample2d(x, scale=1.7, interpolation="bilinear"), [1, 1.3823529, 1.9705882, 3.1176471, 4])
+    assert near(line.upsample2d(x, output_size=5, interpolation="bilinear"), [1, 1.4, 2, 3.2, 4])
+
+
+def test_shrinking_does_not_smooth(line):
+    assert line.upsample2d([1, 2, 4], output_size=2, interpolation="bilinear") == [1.25, 3.5]
+
+
+def test_one_axis_left_out_keeps_its_size(isa, data_format):
+    x = np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1)
+    x = np.ascontiguousarray(from_nhwc(x, data_format))
+    got = to_nhwc(convolution.upsample2d(x, (3, 1), data_format=data_format, isa=isa), data_format)
+    assert got[0, :, :, 0].tolist() == [[0, 1, 2]] * 3 + [[3, 4, 5]] * 3
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "lanczos3", "lanczos5", "area"])
+def test_unsupported_is_not_invalid(interpolation, isa):
+    with pytest.raises(NotImplementedError) as caught:
+        convolution.upsample2d(np.ones((1, 2, 3, 1), np.float32), 2, interpolation=interpolation, isa=isa)
+    assert caught.value.status == convolution.constant("CONVOLUTION_ERROR_UNSUPPORTED")
+    assert "interpolation" in str(caught.value)
+
+
+@pytest.mark.parametrize("options, error, parameter, value", [
+    ({"size": (-1, 2)}, "FACTOR", "factor_height", -1), ({"size": (2, -3)}, "FACTOR", "factor_width", -3),
+    ({"scale": (-0.5, 1.0)}, "FACTOR", "scale_height", -0.5), ({"scale": (1.0, INF)}, "FACTOR", "scale_width", "inf"),
+    ({"output_size": (-4, 3)}, "OUTPUT_SIZE", "output_height", -4),
+    ({"output_size": (4, -3)}, "OUTPUT_SIZE", "output_width", -3)])
+def test_sizes_that_upsample2d_refuses(options, error, parameter, value, isa):
+    with refused(error, parameter, value):
+        convolution.upsample2d(np.ones((1, 2, 3, 1), np.float32), isa=isa, **options)
+
+
+# ------------------------------------------------------------------------------------------------- shapes, empties, values
+
+
+def test_a_kernel_beyond_the_image_is_an_error_unless_empty_outputs_are_allowed(isa):
+    x, kernel = np.ones((1, 2, 5, 1), np.float32), np.ones((3, 3, 1, 2), np.float32)
+    with refused("EMPTY_OUTPUT", "allow_empty_output", 0):
+        convolution.conv2d(x, kernel, isa=isa)
+    assert convolution.conv2d(x, kernel, isa=isa, allow_empty_output=True).shape == (1, 0, 3, 2)
+    # Overhanging by more than a stride is empty too: the division rounds down, also below zero.
+    far = np.ones((9, 3, 1, 2), np.float32)
+    assert convolution.conv2d_output_shape(x.shape, far.shape, strides=2, allow_empty_output=True) == (1, 0, 2, 2)
+    with refused("EMPTY_OUTPUT", "allow_empty_output", 0):
+        convolution.conv2d(x, far, strides=2, isa=isa)
+
+
+def test_an_empty_batch_gives_an_empty_batch(isa, data_format):
+    shape = (0, 5, 4, 2) if data_format == "channels_last" else (0, 2, 5, 4)
+    x, kernel = np.zeros(shape, np.float32), np.ones((3, 2, 2, 3), np.float32)
+    options = {"data_format": data_format, "isa": isa}
+    assert to_nhwc(convolution.conv2d(x, kernel, **options), data_format).shape == (0, 3, 3, 3)
+    kernel = np.ones((3, 2, 3, 2), np.float32)
+    assert to_nhwc(convolution.conv2d_transpose(x, kernel, **options), data_format).shape == (0, 7, 5, 3)
+    assert to_nhwc(convolution.upsample2d(x, 2, **options), data_format).shape == (0, 10, 8, 2)
+
+
+def test_no_input_channels_leave_the_activated_bias(isa, data_format):
+    shape = (2, 3, 4, 0) if data_format == "channels_last" else (2, 0, 3, 4)
+    x, bias = np.zeros(shape, np.float32), np.array([1, -2, 3], np.float32)
+    got = convolution.conv2d(x, np.zeros((2, 2, 0, 3), np.float32), bias, activation="relu", data_format=data_format, isa=isa)
+    assert to_nhwc(got, data_format).tolist() == np.broadcast_to([1, 0, 3], (2, 2, 3, 3)).tolist()
+    got = convolution.conv2d_transpose(x, np.zeros((2, 2, 3, 0), np.float32), bias, data_format=data_format, isa=isa)
+    assert to_nhwc(got, data_format).tolist() == np.broadcast_to([1, -2, 3], (2, 4, 5, 3)).tolist()
+
+
+def test_an_image_without_rows_can_be_padded_to_one_with_rows(isa, data_format):
+    shape = (1, 0, 4, 2) if data_format == "channels_last" else (1, 2, 0, 4)
+    x, bias = np.zeros(shape, np.float32), np.array([5, -6, 7], np.float32)
+    kernel, options = np.ones((3, 2, 2, 3), np.float32), {"padding": ((2, 2), (0, 0)), "data_format": data_format, "isa": isa}
+    got = convolution.conv2d(x, kernel, bias, **options)
+    assert to_nhwc(got, data_format).tolist() == np.broadcast_to([5, -6, 7], (1, 2, 3, 3)).tolist()
+    for mode in ("reflect", "symmetric", "replicate", "circular"):
+        with pytest.raises(ValueError) as caught:
+            convolution.conv2d(x, kernel, padding_mode=mode, **options)
+        assert caught.value.status == convolution.constant("CONVOLUTION_ERROR_PADDING")
+
+
+def test_zeros_of_the_border_are_multiplied(line):
+    for dtype in (np.float32, np.float64):
+        np.testing.assert_array_equal(line.conv2d([1, 2], [INF, 1, 1], padding=1, dtype=dtype), [NAN, INF])
+        np.testing.assert_array_equal(line.conv2d([1, 2], [INF, 1, 1], padding="same", dtype=dtype), [NAN, INF])
+
+
+def test_a_transposed_convolution_multiplies_no_invented_zeros(line):
+    for dtype in (np.float32, np.float64):
+        got = line.conv2d_transpose([INF, 1], [1, 0, 2], strides=2, dtype=dtype)
+        np.testing.assert_array_equal(got, [INF, NAN, INF, 0, 2])
+        got = line.conv2d_transpose([1, 0], [INF, 1, 1], strides=2, dtype=dtype)
+        np.testing.assert_array_equal(got, [INF, 1, NAN, 0, 0])
+
+
+def test_activations(line):
+    z = [-8, -2, -0.5, 0, 0.5, 2, 8]
+    assert line.conv2d(z, [1], activation="relu") == [0, 0, 0, 0, .5, 2, 8]
+    assert line.conv2d(z, [1], activation="relu6") == [0, 0, 0, 0, .5, 2, 6]
+    assert line.conv2d(z, [1], activation="clamp", activation_min=-1, activation_max=1.5) == [-1, -1, -.5, 0, .5, 1.5, 1.5]
+    assert line.conv2d(z, [1], activation="clamp", activation_min=-INF, activation_max=INF) == z
+    assert line.conv2d(z, [1], activation="leaky_relu", activation_alpha=.25) == [-2, -.5, -.125, 0, .5, 2, 8]
+    assert near(line.conv2d([-8, 3], [1], activation="leaky_relu"), [-.08, 3])
+    assert near(line.conv2d([0, 1, -1, -20], [1], activation="sigmoid"), [.5, 0.7310585786, 0.2689414214, 2.0611536e-9])
+    assert line.conv2d([200, -200], [1], activation="sigmoid") == [1, 0]
+    assert near(line.conv2d([0, 1, -1, 0.001], [1], activation="tanh"), [0, 0.7615941560, -0.7615941560, 0.000999999666])
+    assert line.conv2d([200, -200], [1], activation="tanh") == [1, -1]
+    assert line.conv2d([1, 2], [1], bias=[-1.5], activation="relu") == [0, .5]  # the bias comes first
+    assert line.conv2d_transpose([-1, 2], [1, -3], activation="relu") == [0, 5, 0]
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "relu6", "clamp", "leaky_relu", "sigmoid", "tanh"])
+def test_nan_stays_nan_in_every_activation(activation, line):
+    got = line.conv2d([1, NAN, 1] * 7, [1], activation=activation, activation_max=1 if activation == "clamp" else None)
+    np.testing.assert_array_equal(np.isnan(got), [False, True, False] * 7)
+
+
+def test_types(isa):
+    x, kernel = np.full((1, 3, 4, 1), 1 / 3), np.ones((2, 2, 1, 1))
+    assert convolution.conv2d(x, kernel, isa=isa)[0, 0, 0, 0] == pytest.approx(4 / 3, abs=1e-15)
+    single = convolution.conv2d(x.astype(np.float32), kernel.astype(np.float32), isa=isa)
+    assert single.dtype == np.float32 and single[0, 0, 0, 0] == np.float32(4 / 3)
+    large = convolution.conv2d(np.full((1, 2, 2, 1), 2**40), np.ones((2, 2, 1, 1), int), isa=isa)
+    assert large.dtype == np.float64 and large.item() == 2**42
+
+
+def test_gradients_are_calls_of_the_other_function(isa):
+    w = np.array([[1, 2], [3, 4]], np.float32)[:, :, None, None]
+    x = np.arange(1, 10, dtype=np.float32).reshape(1, 3, 3, 1)
+    assert convolution.conv2d(x, w, isa=isa)[0, :, :, 0].tolist() == [[37, 47], [67, 77]]
+    dy = np.array([[1, 0], [0, 2]], np.float32)[None, :, :, None]
+    assert convolution.conv2d_transpose(dy, w, isa=isa)[0, :, :, 0].tolist() == [[1, 2, 0], [3, 6, 4], [0, 6, 8]]
+    dy = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
+    assert convolution.conv2d(dy, w, strides=2, isa=isa)[0, :, :, 0].tolist() == [[34, 54], [114, 134]]
+
+
+def test_views(isa):
+    image = np.arange(36, dtype=np.float32).reshape(6, 6)
+    ones = np.ones((2, 2, 1, 1), np.float32)
+    got = convolution.conv2d(image[::2, 1::2][None, :, :, None], ones, isa=isa)
+    assert got[0, :, :, 0].tolist() == [[32, 40], [80, 88]]
+    mirrored = convolution.conv2d(image[::-1, ::-1][None, :, :, None], weights([[1], [0]]), isa=isa)
+    assert mirrored[0, :, :, 0].tolist() == image[::-1, ::-1][:5].tolist()
+
+
+@pytest.mark.parametrize("options, error, parameter, value", [
+    ({"strides": (-1, 1)}, "STRIDE", "stride_height", -1), ({"strides": (1, -2)}, "STRIDE", "stride_width", -2),
+    ({"dilation_rate": (-3, 1)}, "DILATION", "dilation_height", -3),
+    ({"dilation_rate": (1, -1)}, "DILATION", "dilation_width", -1),
+    ({"threads": -1}, "THREADS", "threads", -1), ({"threads": 1025}, "THREADS", "threads", 1025)])
+def test_parameters_out_of_range(options, error, parameter, value, isa):
+    x = np.ones((1, 4, 5, 1), np.float32)
+    with refused(error, parameter, value):
+        convolution.conv2d(x, np.ones((2, 3, 1, 1), np.float32), isa=isa, **options)
+    with refused(error, parameter, value):
+        convolution.conv2d_transpose(x, np.ones((2, 3, 1, 1), np.float32), isa=isa, **options)
+
+
+def test_groups_must_divide_the_channels(isa):
+    with refused("GROUPS", "groups", 2):
+        convolution.conv2d(np.ones((1, 4, 5, 4), np.float32), np.ones((2, 3, 2, 3), np.float32), groups=2, isa=isa)
+    with refused("GROUPS", "groups", 2):
+        convolution.conv2d_transpose(np.ones((1, 4, 5, 3), np.float32), np.ones((2, 3, 2, 3), np.float32), groups=2, isa=isa)
+    with refused("GROUPS", "groups", -1):
+        convolution.conv2d(np.ones((1, 4, 5, 0), np.float32), np.ones((2, 3, 0, 3), np.float32), groups=-1, isa=isa)
+
+
+def test_a_kernel_has_at_least_one_element(isa):
+    for shape, parameter in (((0, 3, 2, 3), "kernel_height"), ((3, 0, 2, 3), "kernel_width")):
+        with refused("KERNEL_SIZE", parameter, 0):
+            convolution.conv2d(np.ones((1, 4, 5, 2), np.float32), np.ones(shape, np.float32), isa=isa)
+        with refused("KERNEL_SIZE", parameter, 0):
+            convolution.conv2d_transpose(np.ones((1, 4, 5, 3), np.float32), np.ones(shape, np.float32), isa=isa)
+
+
+def test_a_padding_value_needs_its_mode(isa):
+    with refused("PADDING_MODE", "padding_value", 2.5):
+        convolution.conv2d(plane([[1, 2], [3, 4]]), weights([[1, 2]]), padding="same", padding_value=2.5, isa=isa)
+
+
+def test_a_tier_that_does_not_exist():
+    for function in (convolution.conv2d, convolution.conv2d_transpose):
+        with refused("ISA", "isa", "mmx"):
+            function(np.ones((1, 4, 5, 1), np.float32), np.ones((2, 3, 1, 1), np.float32), isa="mmx")
+
+
+def test_a_failing_call_writes_nothing(isa):
+    out = np.full((1, 3, 3, 1), 42, np.float32)
+    with refused("THREADS", "threads", 2000):
+        convolution.conv2d(np.ones((1, 4, 5, 1), np.float32), weights([[1, 2, 3], [4, 5, 6]]), out=out, threads=2000, isa=isa)
+    assert (out == 42).all()
+
+
+# ---------------------------------------------------------------------------------- worked examples of teaching material
+
+
+def test_strided_convolution_of_a_7_by_7_image(isa):
+    image = plane([[2, 3, 7, 4, 6, 2, 9], [6, 6, 9, 8, 7, 4, 3], [3, 4, 8, 3, 8, 9, 7], [7, 8, 3, 6, 6, 3, 4],
+                   [4, 2, 1, 8, 3, 4, 6], [3, 2, 4, 1, 9, 8, 3], [0, 1, 3, 9, 2, 1, 4]])
+    got = convolution.conv2d(image, weights([[3, 4, 4], [1, 0, 2], [-1, 0, 3]]), strides=2, isa=isa)
+    assert got[0, :, :, 0].tolist() == [[91, 100, 88], [69, 91, 117], [44, 72, 74]]
+
+
+def test_edges_of_a_6_by_6_image(isa):
+    image = plane([[3, 0, 1, 2, 7, 4], [1, 5, 8, 9, 3, 1], [2, 7, 2, 5, 1, 3], [0, 1, 3, 1, 7, 8], [4, 2, 1, 6, 2, 8],
+                   [2, 4, 5, 2, 3, 9]])
+    got = convolution.conv2d(image, weights([[1, 0, -1]] * 3), isa=isa)
+    assert got[0, :, :, 0].tolist() == [[-5, -4, 0, 8], [-10, -2, 2, 3], [0, -2, -4, -7], [-3, -2, -3, -16]]
+
+
+def test_a_convolution_and_its_transpose_share_the_kernel(isa):
+    kernel = weights([[0, 1, 0], [-1, 2, 2], [0, 1, 0]])
+    y = convolution.conv2d(plane([[4, 3, 2, 1], [1, 4, 3, 2], [2, 1, 4, 3], [3, 2, 1, 4]]), kernel, isa=isa)
+    assert y[0, :, :, 0].tolist() == [[17, 12], [14, 17]]
+    z = convolution.conv2d_transpose(y, kernel, isa=isa)
+    assert z[0, :, :, 0].tolist() == [[0, 17, 12, 0], [-17, 36, 75, 24], [-14, 28, 74, 34], [0, 14, 17, 0]]
+
+
+def test_a_convolution_as_a_matrix():
+    kernel = weights([[1, 2, 4], [1, 1, 3], [1, 2, 4]])
+    matrix = convolution.conv2d_matrix(kernel, (4, 4))
+    assert matrix.shape == (4, 16)
+    assert matrix[1].reshape(4, 4).tolist() == [[0, 1, 2, 4], [0, 1, 1, 3], [0, 1, 2, 4], [0, 0, 0, 0]]
+    image = np.array([[3, 3, 3, 6], [7, 4, 3, 2], [7, 2, 8, 5], [1, 7, 3, 1]], np.float32)
+    assert (matrix @ image.ravel()).tolist() == [84, 84, 87, 60]
+    back = [[2, 7, 14, 12], [6, 16, 31, 21], [6, 14, 29, 21], [4, 11, 22, 12]]
+    assert (matrix.T @ np.array([2, 3, 4, 3], np.float32)).reshape(4, 4).tolist() == back
+    assert convolution.conv2d_transpose(plane([[2, 3], [4, 3]]), kernel)[0, :, :, 0].tolist() == back
+
+
+def test_transposed_convolution_of_two_by_two_by_two_by_two(isa):
+    square = [[0, 1], [2, 3]]
+    got = convolution.conv2d_transpose(plane(square), weights(square), isa=isa)
+    assert got[0, :, :, 0].tolist() == [[0, 0, 1], [0, 4, 6], [4, 12, 9]]
+    got = convolution.conv2d_transpose(plane(square), weights(square), strides=2, isa=isa)
+    assert got[0, :, :, 0].tolist() == [[0, 0, 0, 1], [0, 0, 2, 3], [0, 2, 0, 3], [4, 6, 6, 9]]
+
+
+def test_a_matrix_of_a_constant_border_is_not_linear():
+    with pytest.raises(NotImplementedError) as caught:
+        convolution.conv2d_matrix(weights([[1, 2], [3, 4]]), (3, 4), padding="same", padding_mode="constant", padding_value=1.5)
+    assert caught.value.status == convolution.constant("CONVOLUTION_ERROR_UNSUPPORTED")

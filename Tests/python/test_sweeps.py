@@ -1,0 +1,229 @@
+"""Every small combination of sizes, strides, dilations, paddings and rules, on whole numbers, equal to the oracle.
+
+One axis goes through all combinations in turn, with images of one line; the other axis has its turn in the tests at random. The
+newest tier runs everything, the others a part of it, each another one.
+"""
+import itertools
+
+import numpy as np
+import pytest
+
+import convolution
+import oracle
+
+FULL_TIER = convolution.isas()[-1]
+CHANNELS = [(1, 1), (2, 3), (1, 4), (3, 1)]
+SIZES = list(itertools.product(range(9), range(1, 6), range(1, 5), range(1, 4)))  # i, k, s, d
+
+
+def thinned(combinations, isa):
+    """All of them for the newest tier; for another every 11th, beginning at a different one."""
+    if isa == FULL_TIER:
+        return combinations
+    return itertools.islice(combinations, convolution.isas().index(isa), None, 11)
+
+
+def whole_numbers(rng, shape):
+    return rng.integers(-9, 10, shape).astype(np.float32)
+
+
+def check(op, x, kernel, bias, options, isa):
+    """The library's answer equals the oracle's in both data formats; an answer without elements is an error by default."""
+    want, _ = getattr(oracle, op)(x, kernel, bias, **options)
+    for data_format in ("channels_last", "channels_first"):
+        image = np.ascontiguousarray(oracle.from_nhwc(x, data_format))
+        arguments = {**options, "data_format": data_format, "isa": isa, "threads": 1}
+        what = f"{op} of {image.shape} by {kernel.shape}, {arguments}"
+        if 0 in want.shape[1:3]:
+            with pytest.raises(ValueError) as caught:
+                getattr(convolution, op)(image, kernel, bias, **arguments)
+            assert caught.value.status == convolution.constant("CONVOLUTION_ERROR_EMPTY_OUTPUT"), f"{what}: {caught.value}"
+            arguments["allow_empty_output"] = True
+        got = getattr(convolution, op)(image, kernel, bias, **arguments)
+        np.testing.assert_array_equal(got, oracle.from_nhwc(want, data_format), err_msg=what)
+
+
+def check_line(op, rng, number, i, k, options, isa):
+    """One line of i pixels by k taps; odd numbers lay it along the height. `options` have one value, for that axis."""
+    inputs, outputs = CHANNELS[number % len(CHANNELS)]
+    x, kernel = whole_numbers(rng, (1, 1, i, inputs)), whole_numbers(rng, (1, k, inputs, outputs))
+    if op == "conv2d_transpose":
+        kernel = kernel.swapaxes(2, 3)
+    neutral = {"strides": 1, "dilation_rate": 1, "padding": (0, 0), "output_padding": 0, "output_size": 1}
+    upright = number % 2 == 1
+    if upright:
+        x, kernel = x.swapaxes(1, 2), kernel.swapaxes(0, 1)
+    for name, value in options.items():
+        if name in neutral and not isinstance(value, str):
+            options[name] = (value, neutral[name]) if upright else (neutral[name], value)
+    check(op, np.ascontiguousarray(x), np.ascontiguousarray(kernel), whole_numbers(rng, (outputs,)), options, isa)
+
+
+# -------------------------------------------------------------------------------------------------------------- conv2d
+
+
+def conv2d_lines():
+    paddings = ["valid", "same", "same_lower", "full", "causal", (1, 2), (3, 0), (-1, 2), (2, -2), (-1, -1)]
+    for (i, k, s, d), padding in itertools.product(SIZES, paddings):
+        if isinstance(padding, str) or (i + min(padding) >= 0 and i + sum(padding) >= 0):
+            yield i, k, {"strides": s, "dilation_rate": d, "padding": padding}
+
+
+def test_conv2d_lines(isa):
+    rng = np.random.default_rng(1)
+    for number, (i, k, options) in enumerate(thinned(conv2d_lines(), isa)):
+        check_line("conv2d", rng, number, i, k, options, isa)
+
+
+def border_lines():
+    """The border modes, as far as each reaches."""
+    reach = {"reflect": -1, "symmetric": 0, "circular": 0, "replicate": 9, "constant": 9}
+    for (mode, more), i, k, s in itertools.product(reach.items(), range(1, 6), range(1, 5), (1, 2, 3)):
+        for before, after in itertools.product(range(min(i + more, 6) + 1), repeat=2):
+            value = {"padding_value": -3.0} if mode == "constant" else {}
+            yield i, k, {"strides": s, "dilation_rate": 1 + (before + i) % 2, "padding": (before, after), "padding_mode": mode, **value}
+
+
+def test_conv2d_borders(isa):
+    rng = np.random.default_rng(2)
+    for number, (i, k, options) in enumerate(itertools.islice(thinned(border_lines(), isa), 0, None, 2)):
+        check_line("conv2d", rng, number, i, k, options, isa)
+
+
+def random_axis(rng):
+    i, k, s, d = (int(rng.integers(low, high)) for low, high in ((1, 10), (1, 6), (1, 5), (1, 4)))
+    return i, k, s, d
+
+
+def test_conv2d_planes(isa):
+    """Both axes at random, with groups, several images, and every named padding."""
+    rng = np.random.default_rng(3)
+    for _ in range(400 if isa == FULL_TIER else 100):
+        (height, kh, sh, dh), (width, kw, sw, dw) = random_axis(rng), random_axis(rng)
+        groups = int(rng.choice([1, 1, 2, 3]))
+        group_in, group_out = (int(rng.integers(1, 5)) for _ in range(2))
+        x = whole_numbers(rng, (int(rng.integers(1, 3)), height, width, groups * group_in))
+        kernel = whole_numbers(rng, (kh, kw, group_in, groups * group_out))
+        bias = whole_numbers(rng, (groups * group_out,)) if rng.integers(2) else None
+        explicit = tuple(tuple(int(rng.integers(-min(i, 3) // 2, 5)) for _ in range(2)) for i in (height, width))
+        padding = [explicit, "valid", "same", "same_lower", "full", "causal"][rng.integers(6)]
+        options = {"strides": (sh, sw), "dilation_rate": (dh, dw), "padding": padding, "groups": groups,
+                   "flip_kernel": bool(rng.integers(2)), "activation": [None, "relu"][rng.integers(2)]}
+        check("conv2d", x, kernel, bias, options, isa)
+
+
+# ---------------------------------------------------------------------------------------------------- conv2d_transpose
+
+
+def transpose_lines(i, k, s, d):
+    """All that one axis of these sizes can be asked for: rule, padding, and output_padding or output_size."""
+    ke = (k - 1) * d + 1
+    natural = (i - 1) * s + ke if i else 0
+    for padding in ("valid", "same"):
+        yield {"rule": "keras", "padding": padding}
+        yield {"rule": "jax", "padding": padding, "flip_kernel": True}
+        for op in range(s):
+            yield {"rule": "keras", "padding": padding, "output_padding": op}
+    for op in range(max(s, d)):
+        for pads in ((0, 0), (1, 1), (2, 2), (0, 1), (2, 0)):
+            yield {"rule": "torch", "padding": pads, "output_padding": op}
+            yield {"rule": "onnx", "padding": pads, "output_padding": op}
+        for padding in ("same", "same_lower"):
+            yield {"rule": "onnx", "padding": padding, "output_padding": op}
+    for pads in ((1, 2), (-1, 0), (0, -3), (4, -1)):
+        yield {"rule": "window", "padding": pads, "output_padding": s}
+    for wanted in (1, i * s, natural + 2):
+        if wanted:
+            yield {"rule": "window", "padding": (1, 0), "output_size": wanted}
+            yield {"rule": "onnx", "padding": (0, 0), "output_size": wanted}
+            yield {"rule": "onnx", "padding": "same", "output_size": wanted}
+            yield {"rule": "onnx", "padding": "same_lower", "output_size": wanted}
+    if i:
+        for more in range(s):
+            if natural - 2 + more > 0:
+                yield {"rule": "torch", "padding": (1, 1), "output_size": natural - 2 + more}
+            yield {"rule": "keras", "padding": "valid", "output_size": natural + more}
+            yield {"rule": "keras", "padding": "same", "output_size": (i - 1) * s + 1 + more}
+
+
+def all_transpose_lines():
+    for i, k, s, d in SIZES:
+        for options in transpose_lines(i, k, s, d):
+            yield i, k, {"strides": s, "dilation_rate": d, **options}
+
+
+def test_conv2d_transpose_lines(isa):
+    rng = np.random.default_rng(4)
+    for number, (i, k, options) in enumerate(itertools.islice(thinned(all_transpose_lines(), isa), 0, None, 2)):
+        check_line("conv2d_transpose", rng, number, i, k, options, isa)
+
+
+def test_conv2d_transpose_planes(isa):
+    """Both axes at random, with groups and several images."""
+    rng = np.random.default_rng(5)
+    for _ in range(400 if isa == FULL_TIER else 100):
+        (height, kh, sh, dh), (width, kw, sw, dw) = random_axis(rng), random_axis(rng)
+        groups = int(rng.choice([1, 1, 2, 3]))
+        group_in, group_out = (int(rng.integers(1, 5)) for _ in range(2))
+        x = whole_numbers(rng, (int(rng.integers(1, 3)), height, width, groups * group_in))
+        kernel = whole_numbers(rng, (kh, kw, group_out, groups * group_in))
+        bias = whole_numbers(rng, (groups * group_out,)) if rng.integers(2) else None
+        pads = tuple(tuple(int(rng.integers(0, 3)) for _ in range(2)) for _ in range(2))
+        ranges = {"keras": (sh, sw), "torch": (max(sh, dh), max(sw, dw)), "onnx": (max(sh, dh), max(sw, dw)), "window": (5, 5)}
+        rule = str(rng.choice(list(ranges)))
+        padding = {"keras": ["valid", "same"][rng.integers(2)], "onnx": [pads, "same", "same_lower"][rng.integers(3)]}.get(rule, pads)
+        given = rng.integers(2)
+        options = {"strides": (sh, sw), "dilation_rate": (dh, dw), "padding": padding, "groups": groups, "rule": rule,
+                   "output_padding": tuple(int(rng.integers(limit)) for limit in ranges[rule]) if given else None,
+                   "flip_kernel": bool(rng.integers(2)), "activation": [None, "relu6"][rng.integers(2)]}
+        check("conv2d_transpose", x, kernel, bias, options, isa)
+
+
+# ---------------------------------------------------------------------------------------------------------- upsample2d
+
+
+def test_upsample2d(isa):
+    """Sizes, factors and scales of both axes at random; nearest is compared for equality."""
+    rng = np.random.default_rng(6)
+    choices = list(itertools.product(("nearest", "bilinear"), (None, "half_pixel", "align_corners", "asymmetric"),
+                                     ("size", "output_size", "scale"), (np.float32, np.float64)))
+    for number in range(1200 if isa == FULL_TIER else 300):
+        interpolation, coordinates, how, dtype = choices[number % len(choices)]
+        channels = int(rng.integers(1, 6))
+        image = (int(rng.integers(1, 9)), int(rng.integers(1, 9)))
+        if how == "size":
+            if (interpolation, coordinates) == ("nearest", "align_corners"):
+                continue
+            wanted = tuple(int(rng.integers(1, 6)) for _ in range(2))
+        elif how == "output_size":
+            wanted = tuple(int(rng.integers(1, 20)) for _ in range(2))
+        else:
+            wanted = tuple(max(round(float(rng.uniform(0.3, 4)), 3), 1.001 / i) for i in image)
+        x = rng.standard_normal((2, *image, channels)).astype(dtype)
+        for data_format in ("channels_last", "channels_first"):
+            options = {how: wanted, "interpolation": interpolation, "coordinates": coordinates, "data_format": data_format}
+            turned = np.ascontiguousarray(oracle.from_nhwc(x, data_format))
+            got = convolution.upsample2d(turned, **options, isa=isa, threads=1)
+            oracle.assert_within(got, oracle.upsample2d(turned, **options), f"upsample2d of {turned.shape}, {options}")
+
+
+@pytest.mark.parametrize("coordinates", ["asymmetric", "half_pixel", "align_corners"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nearest_indices(coordinates, dtype, isa):
+    """Which element nearest picks, for sizes at which the rounding of the coordinates shows."""
+    rng = np.random.default_rng(7)
+    pairs = [(2, 82), (2, 41), (1, 5), (640, 1913), (1913, 640), (7, 1)]
+    pairs += [(int(rng.integers(1, 40)), int(rng.integers(1, 200))) for _ in range(150)]
+    for i, o in pairs:
+        x = np.arange(i, dtype=dtype).reshape(1, 1, i, 1)
+        taps = oracle.axis_taps(i, None, o, None, "nearest", coordinates, dtype)
+        got = convolution.upsample2d(x, output_size=(1, o), coordinates=coordinates, isa=isa, threads=1)
+        assert got.ravel().tolist() == [first for first, _, _ in taps], (i, o)
+
+
+def test_bilinear_coordinates_far_from_the_start(isa):
+    """640 to 1913: coordinates in another precision than the data's would be off by 1e-4 of a pixel."""
+    x = np.random.default_rng(8).standard_normal((1, 1, 640, 2)).astype(np.float32)
+    for coordinates in ("half_pixel", "align_corners", "asymmetric"):
+        options = {"output_size": (1, 1913), "interpolation": "bilinear", "coordinates": coordinates}
+        oracle.assert_within(convolution.upsample2d(x, **options, isa=isa), oracle.upsample2d(x, **options), coordinates)

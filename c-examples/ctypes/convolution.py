@@ -1,0 +1,751 @@
+"""2-D convolution, transposed convolution and upsampling for NumPy arrays: libconvolution.so through ctypes.
+
+    import numpy as np
+    from convolution import conv2d, conv2d_transpose, upsample2d
+
+    y = conv2d(x, kernel, bias, strides=2, padding="same", activation="relu")      # Keras' words and layouts
+    y = conv2d(x, weight, bias, padding=1, data_format="NCHW")                     # PyTorch's
+    z = conv2d_transpose(y, kernel, strides=2, padding="same")
+    u = upsample2d(x, 2, interpolation="bilinear")
+
+IMAGES are arrays of four axes: (batch, height, width, channels), or with data_format "channels_first" or "NCHW" (batch, channels,
+height, width). One image is a batch of one: x[None].
+
+TYPES: float32 is computed in float32, float64 in float64. x, kernel and bias are brought to one type by np.result_type, of which
+integers and bool become float64 and float16 becomes float32. So float32 images with an int64 or a float64 kernel give float64.
+Complex, long double and other types are refused.
+
+NO COPIES: images may be any view (a crop, every second row, mirrored, transposed, one channel out of three): the library is told
+their strides. Copied are only images of another type or byte order, views that repeat elements (stride 0, np.broadcast_to), and
+strides or addresses that are no multiple of the element size. Kernel and bias, which are small, are packed where they are not.
+
+ERRORS: what the library refuses raises ValueError with the library's own sentence and its code in the attribute `status`
+(constant() knows the codes by name); MemoryError if memory ran out; NotImplementedError for what is legal but not built into this
+version. What the library cannot see (ranks, channel counts, the length of the bias) raises ValueError without `status`.
+
+The library is searched in three places: the file that the environment variable CONVOLUTION_LIBRARY names; build/ of the source
+tree that this file stands in; the system's libraries. This file needs nothing else and may be copied anywhere.
+"""
+
+import ctypes
+import operator
+import os
+from ctypes import POINTER, byref, c_char_p, c_double, c_int32, c_int64, c_size_t, c_void_p
+from pathlib import Path
+
+import numpy as np
+
+__all__ = [
+    "Conv2DPlan", "Conv2DTransposePlan", "Upsample2DPlan",
+    "constant", "conv2d", "conv2d_matrix", "conv2d_output_shape", "conv2d_transpose", "conv2d_transpose_output_shape",
+    "isa", "isas", "upsample2d", "upsample2d_output_shape", "version",
+]
+
+
+# ---------------------------------------------------------------------------------------------------------- the library
+
+
+def _load():
+    named = os.environ.get("CONVOLUTION_LIBRARY")
+    if named:
+        return ctypes.CDLL(named)
+    built = Path(__file__).resolve().parent.parent.parent / "build/libconvolution.so"
+    return ctypes.CDLL(str(built) if built.exists() else "libconvolution.so.0")
+
+
+_library = _load()
+
+
+def _function(name, result, *arguments):
+    function = _library[name]
+    function.restype, function.argtypes = result, arguments
+    return function
+
+
+_status_name = _function("convolution_status_name", c_char_p, c_int32)
+_error_message = _function("convolution_error_message", c_char_p)
+
+
+def _raise_failure(status, function, arguments):
+    if status == 0:
+        return status
+    kinds = {b"CONVOLUTION_ERROR_OUT_OF_MEMORY": MemoryError, b"CONVOLUTION_ERROR_UNSUPPORTED": NotImplementedError}
+    error = kinds.get(_status_name(status), ValueError)(_error_message().decode(errors="replace"))
+    error.status = status
+    raise error
+
+
+def _checked_function(name, *arguments):
+    function = _function(name, c_int32, *arguments)
+    function.errcheck = _raise_failure
+    return function
+
+
+_constant = _checked_function("convolution_constant", c_char_p, POINTER(c_int32))
+_version = _function("convolution_version", c_int32)
+_isa = _function("convolution_isa", c_char_p)
+_isa_name = _function("convolution_isa_name", c_char_p, c_int32)
+_isa_supported = _function("convolution_isa_supported", c_int32, c_char_p)
+
+
+def version():
+    """The version of the loaded library, such as "0.1.0"."""
+    number = _version()
+    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+
+
+def isa():
+    """The name of the instruction-set tier that calls without isa= use; None if CONVOLUTION_ISA names no usable one."""
+    name = _isa()
+    return None if name is None else name.decode()
+
+
+def isas():
+    """The names of the tiers that this processor can run, from the oldest to the newest."""
+    names = []
+    while (name := _isa_name(len(names))) is not None:
+        names.append(name)
+    return [name.decode() for name in names if _isa_supported(name)]
+
+
+def constant(name):
+    """The value of a constant of convolution.h by its name, such as "CONVOLUTION_ERROR_STRIDE"; ValueError if it has none."""
+    value = c_int32()
+    _constant(name.encode(), byref(value))
+    return value.value
+
+
+# ------------------------------------------------------------------------------------- the structs, field by field as in C
+
+
+def _fields(kind, names):
+    return [(name, kind) for name in names.split()]
+
+
+class _Conv2DParams(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        *_fields(c_int64, "batch height width in_channels out_channels kernel_height kernel_width"),
+        *_fields(c_int64, "stride_height stride_width dilation_height dilation_width groups depth_multiplier"),
+        *_fields(c_int64, "pad_top pad_bottom pad_left pad_right"),
+        *_fields(c_int64 * 4, "input_strides output_strides"),
+        *_fields(c_double, "padding_value activation_alpha activation_min activation_max"),
+        ("isa", c_char_p),
+        *_fields(c_int32, "dtype data_format kernel_format padding padding_mode flip_kernel activation threads"),
+        *_fields(c_int32, "allow_empty_output reserved"),
+    ]
+
+
+class _Conv2DTransposeParams(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        *_fields(c_int64, "batch height width in_channels out_channels kernel_height kernel_width"),
+        *_fields(c_int64, "stride_height stride_width dilation_height dilation_width groups depth_multiplier"),
+        *_fields(c_int64, "pad_top pad_bottom pad_left pad_right"),
+        *_fields(c_int64, "output_padding_height output_padding_width output_height output_width"),
+        *_fields(c_int64 * 4, "input_strides output_strides"),
+        *_fields(c_double, "activation_alpha activation_min activation_max"),
+        ("isa", c_char_p),
+        *_fields(c_int32, "dtype data_format kernel_format rule padding output_padding_given flip_kernel activation"),
+        *_fields(c_int32, "threads allow_empty_output"),
+    ]
+
+
+class _Upsample2DParams(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        *_fields(c_int64, "batch height width channels factor_height factor_width output_height output_width"),
+        *_fields(c_int64 * 4, "input_strides output_strides"),
+        *_fields(c_double, "scale_height scale_width cubic_coefficient"),
+        ("isa", c_char_p),
+        *_fields(c_int32, "dtype data_format interpolation coordinates antialias threads"),
+    ]
+
+
+class _Verb:
+    """The C functions of one verb, whose calls read `constants` arrays (kernel, bias) beside the input."""
+
+    def __init__(self, name, params_type, constants):
+        size = _function(name + "_params_size", c_size_t)()
+        if size < ctypes.sizeof(params_type):
+            # A newer library, whose struct has grown, still takes this one's size; an older one would not.
+            raise ImportError(f"{_library._name} is older than this file: its {name}_params has {size} bytes, "
+                              f"here it has {ctypes.sizeof(params_type)}")
+        params, arrays = POINTER(params_type), [c_void_p] * constants
+        self.output_shape = _checked_function(name + "_output_shape", params, POINTER(c_int64))
+        self.call = _checked_function(name, params, c_void_p, *arrays, c_void_p)
+        self.plan_create = _checked_function(name + "_plan_create", params, *arrays, POINTER(c_void_p))
+        self.plan_execute = _checked_function(name + "_plan_execute", c_void_p, c_void_p, c_void_p)
+        self.plan_destroy = _function(name + "_plan_destroy", None, c_void_p)
+
+
+_CONV2D = _Verb("conv2d", _Conv2DParams, 2)
+_CONV2D_TRANSPOSE = _Verb("conv2d_transpose", _Conv2DTransposeParams, 2)
+_UPSAMPLE2D = _Verb("upsample2d", _Upsample2DParams, 0)
+_matrix_size = _checked_function("conv2d_matrix_size", POINTER(_Conv2DParams), *[POINTER(c_int64)] * 3)
+_matrix_dense = _checked_function("conv2d_matrix", POINTER(_Conv2DParams), c_void_p, c_void_p, c_int64)
+_matrix_csr = _checked_function("conv2d_matrix_csr", POINTER(_Conv2DParams), *[c_void_p] * 4, c_int64)
+
+
+# ------------------------------------------------------------------------------------------------- options: words, numbers
+
+
+def _words(prefix, names):
+    return {name: constant(prefix + name.upper()) for name in names.split()}
+
+
+_DTYPES = {np.dtype(name): constant("CONVOLUTION_" + name.upper()) for name in ("float32", "float64")}
+_NHWC, _NCHW = constant("CONVOLUTION_NHWC"), constant("CONVOLUTION_NCHW")
+_DATA_FORMATS = {"channels_last": _NHWC, "channels_first": _NCHW, "nhwc": _NHWC, "nchw": _NCHW}
+_KERAS, _TORCH = constant("CONVOLUTION_KERNEL_KERAS"), constant("CONVOLUTION_KERNEL_TORCH")
+_KERNEL_FORMATS = {"hwio": _KERAS, "oihw": _TORCH, "keras": _KERAS, "torch": _TORCH}
+_TRANSPOSE_KERNEL_FORMATS = {"hwoi": _KERAS, "iohw": _TORCH, "keras": _KERAS, "torch": _TORCH}
+_PADDINGS = _words("CONVOLUTION_PADDING_", "valid same same_lower full causal")
+_EXPLICIT = constant("CONVOLUTION_PADDING_EXPLICIT")
+_PADDING_MODES = _words("CONVOLUTION_PADDING_MODE_", "zeros constant reflect symmetric replicate circular")
+_ACTIVATIONS = _words("CONVOLUTION_ACTIVATION_", "none relu relu6 clamp leaky_relu sigmoid tanh")
+_ACTIVATIONS["linear"] = _ACTIVATIONS["none"]
+_RULES = _words("CONV2D_TRANSPOSE_RULE_", "keras torch onnx jax window")
+_RULES["tensorflow"] = _RULES["keras"]
+_INTERPOLATIONS = _words("UPSAMPLE2D_", "nearest bilinear bicubic lanczos3 lanczos5 area")
+_COORDINATES = _words("UPSAMPLE2D_COORDINATES_", "default half_pixel align_corners asymmetric")
+
+
+def _word(name, value, choices):
+    try:
+        return choices[value.lower()]
+    except (AttributeError, KeyError):
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(choices)}") from None
+
+
+def _integer(name, value, bits=64):
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} is {value!r}; it must be a whole number") from None
+    # ctypes would cut a number that is too long down to its low bits, and say nothing.
+    if not -(1 << bits - 1) <= number < 1 << bits - 1:
+        raise ValueError(f"{name} is {number}; it must fit {bits} bits")
+    return number
+
+
+def _real(name, value):
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {value!r}; it must be a number") from None
+
+
+def _given(name, number):
+    # The C side would take a 0 for "not given, use the default".
+    if number == 0:
+        raise ValueError(f"{name} is 0; it must be another number, or left out")
+    return number
+
+
+def _both(name, value):
+    """value itself if it is a pair, else value for both axes."""
+    pair = tuple(value) if np.iterable(value) else (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"{name} is {value!r}; it must be one number or a pair, first vertical, then horizontal")
+    return pair
+
+
+def _sizes(name, value):
+    return [_given(name, _integer(name, number)) for number in _both(name, value)]
+
+
+def _set_padding(params, padding):
+    if isinstance(padding, str):
+        params.padding = _word("padding", padding, _PADDINGS)
+        return
+    sides = [_integer("padding", side) for sides in _both("padding", padding) for side in _both("padding", sides)]
+    params.padding = _EXPLICIT
+    params.pad_top, params.pad_bottom, params.pad_left, params.pad_right = sides
+
+
+def _set_activation(params, activation, alpha, minimum, maximum):
+    params.activation = _word("activation", "none" if activation is None else activation, _ACTIVATIONS)
+    if alpha is not None:
+        params.activation_alpha = _given("activation_alpha", _real("activation_alpha", alpha))
+    if params.activation == _ACTIVATIONS["clamp"]:
+        minimum, maximum = (-np.inf if minimum is None else minimum), (np.inf if maximum is None else maximum)
+    params.activation_min = 0 if minimum is None else _real("activation_min", minimum)
+    params.activation_max = 0 if maximum is None else _real("activation_max", maximum)
+
+
+def _set_run(params, threads, isa):
+    params.struct_size = ctypes.sizeof(params)
+    params.threads = _integer("threads", threads, 32)
+    params.isa = None if isa is None else str(isa).encode()
+
+
+def _set_image(params, shape, data_format):
+    """Batch, height, width and format; returns the channels, whose field has two names."""
+    params.data_format = _word("data_format", data_format, _DATA_FORMATS)
+    last = params.data_format == _NHWC
+    axes = "(batch, height, width, channels)" if last else "(batch, channels, height, width)"
+    if len(shape) != 4:
+        raise ValueError(f"x has shape {tuple(shape)}; it must have four axes, {axes}")
+    sizes = [_integer("x's shape", size) for size in shape]
+    params.batch, params.height, params.width = sizes[0], *(sizes[1:3] if last else sizes[2:])
+    return sizes[3 if last else 1]
+
+
+def _set_window(params, strides, dilation_rate):
+    params.stride_height, params.stride_width = _sizes("strides", strides)
+    params.dilation_height, params.dilation_width = _sizes("dilation_rate", dilation_rate)
+
+
+def _is_torch(kernel_format, choices, data_format, rule="keras"):
+    """True for (O, I, height, width), false for (height, width, I, O); transposed with I and O swapped."""
+    if kernel_format is not None:
+        return _word("kernel_format", kernel_format, choices) == _TORCH
+    return str(data_format).lower() == "nchw" or str(rule).lower() in ("torch", "onnx")
+
+
+def _kernel_sizes(shape, torch, layouts):
+    """Height, width, and the two channel counts of a kernel in the order in which the layout names them."""
+    if len(shape) != 4:
+        raise ValueError(f"kernel has shape {tuple(shape)}; it must have four axes, {layouts[torch]}")
+    sizes = [_integer("kernel's shape", size) for size in shape]
+    return (*sizes[2:], *sizes[:2]) if torch else tuple(sizes)
+
+
+# -------------------------------------------------------------------------------------------------------- arrays to pointers
+
+
+def _dtype(*arrays):
+    given = [array.dtype for array in arrays if array is not None]
+    try:
+        dtype = np.result_type(*given).newbyteorder("=")
+    except TypeError:
+        dtype = None
+    if dtype is not None and dtype.kind in "biu":
+        return np.dtype(np.float64)
+    if dtype == np.float16:
+        return np.dtype(np.float32)
+    if dtype not in _DTYPES:
+        raise ValueError(f"the arrays have dtype {', '.join(map(str, given))}; "
+                         "it must be float32, float64, or a type that converts to these")
+    return dtype
+
+
+def _has_element_strides(array, dtype):
+    """Whether the C side can be told where array's elements lie. A stride of 0 would mean "packed" there."""
+    return array.dtype == dtype and array.flags.aligned and (array.size == 0 or all(
+        length == 1 or (stride != 0 and stride % dtype.itemsize == 0)
+        for length, stride in zip(array.shape, array.strides)))
+
+
+def _element_strides(array):
+    # NumPy's strides of axes that are never stepped along can be any number.
+    return [stride // array.itemsize if array.size and length > 1 else 0
+            for length, stride in zip(array.shape, array.strides)]
+
+
+def _packed(array, dtype):
+    return None if array is None else np.require(array, dtype, "CA")
+
+
+def _image(array, dtype):
+    return array if _has_element_strides(array, dtype) else _packed(array, dtype)
+
+
+def _output(out, shape, dtype):
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
+        found = f"has shape {out.shape} and dtype {out.dtype}" if isinstance(out, np.ndarray) else f"is {type(out).__name__}"
+        raise ValueError(f"out {found}; it must be an array of shape {shape} and dtype {dtype}")
+    if not out.flags.writeable or not _has_element_strides(out, dtype):
+        raise ValueError(f"out has strides {out.strides} and flags.writeable {out.flags.writeable}; "
+                         "it must be writable, aligned, and each element must have its own place")
+    return out
+
+
+def _address(array):
+    return None if array is None else array.ctypes.data
+
+
+def _shape(verb, params):
+    shape = (c_int64 * 4)()
+    verb.output_shape(byref(params), shape)
+    return tuple(shape)
+
+
+def _run(verb, params, x, constants, dtype, out):
+    x = _image(x, dtype)
+    constants = [_packed(array, dtype) for array in constants]
+    params.dtype = _DTYPES[dtype]
+    params.input_strides[:] = _element_strides(x)
+    out = _output(out, _shape(verb, params), dtype)
+    params.output_strides[:] = _element_strides(out)
+    verb.call(byref(params), _address(x), *map(_address, constants), _address(out))
+    return out
+
+
+def _arrays(x, kernel, bias):
+    return np.asarray(x), np.asarray(kernel), None if bias is None else np.asarray(bias)
+
+
+def _check_bias(bias, out_channels):
+    if bias is not None and bias.shape != (out_channels,):
+        raise ValueError(f"bias has shape {bias.shape}; it must be ({out_channels},), one number for each output channel")
+
+
+# ---------------------------------------------------------------------------------------------------------------- conv2d
+
+_LAYOUTS = ("(height, width, in_channels / groups, out_channels)", "(out_channels, in_channels / groups, height, width)")
+
+
+def _conv2d_params(input_shape, kernel_shape, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1,
+                   groups=1, kernel_format=None, padding_mode="zeros", padding_value=0.0, flip_kernel=False, activation=None,
+                   activation_alpha=None, activation_min=None, activation_max=None, threads=0, isa=None,
+                   depth_multiplier=None, allow_empty_output=False):
+    """input_shape may have None for the channels: then they are as many as the kernel takes."""
+    params = _Conv2DParams()
+    _set_run(params, threads, isa)
+    torch = _is_torch(kernel_format, _KERNEL_FORMATS, data_format)
+    params.kernel_format = _TORCH if torch else _KERAS
+    if torch:
+        params.kernel_height, params.kernel_width, outer, inner = _kernel_sizes(kernel_shape, torch, _LAYOUTS)
+    else:
+        params.kernel_height, params.kernel_width, inner, outer = _kernel_sizes(kernel_shape, torch, _LAYOUTS)
+    groups = _given("groups", _integer("groups", groups))
+    multiplier = depth_multiplier if depth_multiplier is None else \
+        _given("depth_multiplier", _integer("depth_multiplier", depth_multiplier))
+    taken = inner * groups if multiplier is None else inner * outer // multiplier
+    params.in_channels = _set_image(params, [taken if size is None else size for size in input_shape], data_format)
+    if multiplier is None:
+        if params.in_channels != taken:
+            raise ValueError(f"kernel has shape {tuple(kernel_shape)}, read as {_LAYOUTS[torch]}: with groups {groups} it takes "
+                             f"{taken} channels; x has shape {tuple(input_shape)}, {params.in_channels} channels")
+        params.out_channels, params.groups = outer, groups
+    else:
+        params.out_channels = out_channels = _integer("out_channels", params.in_channels * multiplier)
+        if (inner, outer) != (1, out_channels) and (torch or (inner, outer) != (params.in_channels, multiplier)):
+            wanted = f"({out_channels}, 1, height, width)" if torch else f"(height, width, {params.in_channels}, {multiplier})"
+            raise ValueError(f"kernel has shape {tuple(kernel_shape)}; for {params.in_channels} channels and depth_multiplier "
+                             f"{multiplier} it must be {wanted}")
+        params.depth_multiplier = multiplier
+        params.groups = 0 if groups == 1 else groups
+    _set_window(params, strides, dilation_rate)
+    _set_padding(params, padding)
+    params.padding_mode = _word("padding_mode", padding_mode, _PADDING_MODES)
+    params.padding_value = _real("padding_value", padding_value)
+    params.flip_kernel = bool(flip_kernel)
+    _set_activation(params, activation, activation_alpha, activation_min, activation_max)
+    params.allow_empty_output = bool(allow_empty_output)
+    return params
+
+
+def conv2d(x, kernel, bias=None, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1, groups=1,
+           kernel_format=None, padding_mode="zeros", padding_value=0.0, flip_kernel=False, activation=None, activation_alpha=None,
+           activation_min=None, activation_max=None, threads=0, isa=None, depth_multiplier=None, allow_empty_output=False,
+           out=None):
+    """activation(x (*) kernel + bias): the cross-correlation that Keras Conv2D and torch.nn.Conv2d compute.
+
+    x            (batch, height, width, in_channels), or (batch, in_channels, height, width) with channels_first
+    kernel       (height, width, in_channels / groups, out_channels), or PyTorch's (out_channels, in_channels / groups, height,
+                 width): see kernel_format
+    bias         (out_channels,) or None
+    returns      (batch, output height, output width, out_channels), or channels first as x; out if that is given
+
+    strides, dilation_rate   a number or a pair (height, width), at least 1
+    padding                  "valid", "same" (TensorFlow's: the odd line at the end), "same_lower" (at the start), "full",
+                             "causal"; or a number, a pair (vertical, horizontal), or ((top, bottom), (left, right)); negative
+                             numbers crop
+    data_format              "channels_last" or "NHWC"; "channels_first" or "NCHW"
+    groups                   divides both channel counts
+    kernel_format            "HWIO" or "keras"; "OIHW" or "torch". None: "torch" if data_format is "NCHW", PyTorch's word, and
+                             "keras" otherwise, which for channels_first is what Keras does
+    padding_mode             "zeros", "constant" (padding_value), "reflect", "symmetric", "replicate", "circular"
+    flip_kernel              True: true convolution, the kernel turned by 180 degrees
+    activation               None or "linear", "relu", "relu6", "clamp" (activation_min, activation_max; None is unbounded),
+                             "leaky_relu" (activation_alpha, not 0; None is 0.01), "sigmoid", "tanh"
+    threads                  0: one per core; 1: only the caller's
+    isa                      an instruction-set tier by name, see isas(); None: the best
+    depth_multiplier         a number m: depthwise, with a kernel of Keras' shape (height, width, in_channels, m), or
+                             (in_channels * m, 1, height, width) in PyTorch's format; output channel c * m + j comes from
+                             channel c
+    allow_empty_output       True: a kernel beyond the padded image gives an empty result, no error
+    out                      an array or view of the result's shape and type to write to; must not overlap what is read
+
+    Raises ValueError, NotImplementedError, MemoryError: see the module's text."""
+    options = dict(
+        strides=strides, padding=padding, data_format=data_format, dilation_rate=dilation_rate, groups=groups,
+        kernel_format=kernel_format, padding_mode=padding_mode, padding_value=padding_value, flip_kernel=flip_kernel,
+        activation=activation, activation_alpha=activation_alpha, activation_min=activation_min, activation_max=activation_max,
+        threads=threads, isa=isa, depth_multiplier=depth_multiplier, allow_empty_output=allow_empty_output)
+    x, kernel, bias = _arrays(x, kernel, bias)
+    params = _conv2d_params(x.shape, kernel.shape, **options)
+    _check_bias(bias, params.out_channels)
+    return _run(_CONV2D, params, x, (kernel, bias), _dtype(x, kernel, bias), out)
+
+
+def conv2d_output_shape(input_shape, kernel_shape, **options):
+    """The shape of conv2d's result for an x and a kernel of these shapes, with conv2d's options and errors."""
+    return _shape(_CONV2D, _conv2d_params(input_shape, kernel_shape, **options))
+
+
+def conv2d_matrix(kernel, input_size, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1, groups=1,
+                  kernel_format=None, padding_mode="zeros", padding_value=0.0, flip_kernel=False, depth_multiplier=None,
+                  allow_empty_output=False, sparse=False):
+    """conv2d of one image as a matrix C: conv2d(x[None], kernel).ravel() is C @ x.ravel(); conv2d_transpose multiplies with C.T.
+
+    kernel       as for conv2d; it also says how many channels the image has
+    input_size   (height, width) of the image
+    returns      dense: an array (output elements, input elements), both counted in the order of data_format.
+                 sparse=True: the triple (values, column_indices, row_offsets) of compressed sparse rows, columns ascending,
+                 one entry per pair that a kernel element joins. It is what scipy.sparse.csr_matrix(triple, shape=...) takes;
+                 without shape=, SciPy takes the last column in use for the last of all.
+
+    The other options and the errors are conv2d's. padding_mode "constant" with a value other than 0 is not linear:
+    NotImplementedError."""
+    kernel = np.asarray(kernel)
+    dtype = _dtype(kernel)
+    height, width = (_integer("input_size", size) for size in _both("input_size", input_size))
+    shape = [1, height, width, None] if _word("data_format", data_format, _DATA_FORMATS) == _NHWC else [1, None, height, width]
+    params = _conv2d_params(
+        shape, kernel.shape, strides=strides, padding=padding, data_format=data_format, dilation_rate=dilation_rate,
+        groups=groups, kernel_format=kernel_format, padding_mode=padding_mode, padding_value=padding_value,
+        flip_kernel=flip_kernel, depth_multiplier=depth_multiplier, allow_empty_output=allow_empty_output)
+    params.dtype = _DTYPES[dtype]
+    kernel = _packed(kernel, dtype)
+    rows, columns, nonzeros = c_int64(), c_int64(), c_int64()
+    _matrix_size(byref(params), byref(rows), byref(columns), byref(nonzeros))
+    if not sparse:
+        matrix = np.empty((rows.value, columns.value), dtype)
+        _matrix_dense(byref(params), _address(kernel), _address(matrix), matrix.size)
+        return matrix
+    values, column_indices = np.empty(nonzeros.value, dtype), np.empty(nonzeros.value, np.int64)
+    row_offsets = np.empty(rows.value + 1, np.int64)
+    _matrix_csr(byref(params), *map(_address, (kernel, row_offsets, column_indices, values)), values.size)
+    return values, column_indices, row_offsets
+
+
+# ------------------------------------------------------------------------------------------------------ conv2d_transpose
+
+_TRANSPOSE_LAYOUTS = (
+    "(height, width, out_channels / groups, in_channels)", "(in_channels, out_channels / groups, height, width)")
+
+
+def _conv2d_transpose_params(input_shape, kernel_shape, *, strides=1, padding="valid", data_format="channels_last",
+                             dilation_rate=1, groups=1, kernel_format=None, output_padding=None, output_size=None, rule="keras",
+                             flip_kernel=False, activation=None, activation_alpha=None, activation_min=None,
+                             activation_max=None, threads=0, isa=None, allow_empty_output=False):
+    params = _Conv2DTransposeParams()
+    _set_run(params, threads, isa)
+    params.in_channels = _set_image(params, input_shape, data_format)
+    params.rule = _word("rule", rule, _RULES)
+    torch = _is_torch(kernel_format, _TRANSPOSE_KERNEL_FORMATS, data_format, rule)
+    params.kernel_format = _TORCH if torch else _KERAS
+    if torch:
+        params.kernel_height, params.kernel_width, inner, outer = _kernel_sizes(kernel_shape, torch, _TRANSPOSE_LAYOUTS)
+    else:
+        params.kernel_height, params.kernel_width, outer, inner = _kernel_sizes(kernel_shape, torch, _TRANSPOSE_LAYOUTS)
+    if inner != params.in_channels:
+        raise ValueError(f"kernel has shape {tuple(kernel_shape)}, read as {_TRANSPOSE_LAYOUTS[torch]}: it takes {inner} "
+                         f"channels; x has shape {tuple(input_shape)}, {params.in_channels} channels")
+    params.groups = _given("groups", _integer("groups", groups))
+    params.out_channels = _integer("out_channels", outer * params.groups)
+    _set_window(params, strides, dilation_rate)
+    _set_padding(params, padding)
+    if output_padding is not None:
+        params.output_padding_given = 1
+        params.output_padding_height, params.output_padding_width = (
+            _integer("output_padding", number) for number in _both("output_padding", output_padding))
+    if output_size is not None:
+        params.output_height, params.output_width = _sizes("output_size", output_size)
+    params.flip_kernel = bool(flip_kernel)
+    _set_activation(params, activation, activation_alpha, activation_min, activation_max)
+    params.allow_empty_output = bool(allow_empty_output)
+    return params
+
+
+def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1, groups=1,
+                     kernel_format=None, output_padding=None, output_size=None, rule="keras", flip_kernel=False,
+                     activation=None, activation_alpha=None, activation_min=None, activation_max=None, threads=0, isa=None,
+                     allow_empty_output=False, out=None):
+    """The adjoint of conv2d, cut to the size and place of a named framework: Keras Conv2DTranspose, torch.nn.ConvTranspose2d.
+
+    x            (batch, height, width, in_channels), or (batch, in_channels, height, width) with channels_first
+    kernel       (height, width, out_channels / groups, in_channels), or PyTorch's (in_channels, out_channels / groups, height,
+                 width): see kernel_format. The kernel of a conv2d, unchanged, is that of its adjoint.
+    bias         (out_channels,) or None
+    returns      (batch, output height, output width, out_channels), or channels first as x; out if that is given
+
+    rule                     whose output size and place: "keras" or "tensorflow", "torch", "onnx", "jax", "window"
+    padding                  "keras", "jax": "valid" or "same". "torch": a number or a pair. "onnx": "valid", "same" (SAME_UPPER),
+                             "same_lower", or pads ((top, bottom), (left, right)). "window": what is cut off the natural result of
+                             (input - 1) * stride + (kernel - 1) * dilation + 1 lines on each side; negative numbers extend it
+    kernel_format            "HWOI" or "keras"; "IOHW" or "torch". None: "torch" if data_format is "NCHW" or rule is "torch" or
+                             "onnx", else "keras"
+    output_padding           None, a number or a pair. For Keras, 0 is not the same as None
+    output_size              None, or the wanted size (height, width): within the range that the rule permits
+    flip_kernel              True: the kernel turned by 180 degrees. lax.conv_transpose with transpose_kernel=False is rule "jax"
+                             with flip_kernel=True and kernel.swapaxes(2, 3)
+
+    The other options and the errors are conv2d's."""
+    options = dict(
+        strides=strides, padding=padding, data_format=data_format, dilation_rate=dilation_rate, groups=groups,
+        kernel_format=kernel_format, output_padding=output_padding, output_size=output_size, rule=rule,
+        flip_kernel=flip_kernel, activation=activation, activation_alpha=activation_alpha, activation_min=activation_min,
+        activation_max=activation_max, threads=threads, isa=isa, allow_empty_output=allow_empty_output)
+    x, kernel, bias = _arrays(x, kernel, bias)
+    params = _conv2d_transpose_params(x.shape, kernel.shape, **options)
+    _check_bias(bias, params.out_channels)
+    return _run(_CONV2D_TRANSPOSE, params, x, (kernel, bias), _dtype(x, kernel, bias), out)
+
+
+def conv2d_transpose_output_shape(input_shape, kernel_shape, **options):
+    """The shape of conv2d_transpose's result for an x and a kernel of these shapes, with its options and errors."""
+    return _shape(_CONV2D_TRANSPOSE, _conv2d_transpose_params(input_shape, kernel_shape, **options))
+
+
+# ------------------------------------------------------------------------------------------------------------ upsample2d
+
+
+def _upsample2d_params(input_shape, size=2, *, output_size=None, scale=None, data_format="channels_last",
+                       interpolation="nearest", coordinates=None, threads=0, isa=None):
+    params = _Upsample2DParams()
+    _set_run(params, threads, isa)
+    params.channels = _set_image(params, input_shape, data_format)
+    if output_size is not None:
+        params.output_height, params.output_width = _sizes("output_size", output_size)
+    if scale is not None:
+        params.scale_height, params.scale_width = (
+            _given("scale", _real("scale", number)) for number in _both("scale", scale))
+    if output_size is None and scale is None:
+        params.factor_height, params.factor_width = _sizes("size", size)
+    params.interpolation = _word("interpolation", interpolation, _INTERPOLATIONS)
+    params.coordinates = _word("coordinates", "default" if coordinates is None else coordinates, _COORDINATES)
+    return params
+
+
+def upsample2d(x, size=2, *, output_size=None, scale=None, data_format="channels_last", interpolation="nearest",
+               coordinates=None, threads=0, isa=None, out=None):
+    """Enlarges (or shrinks) each image: Keras UpSampling2D, torch.nn.Upsample.
+
+    x              (batch, height, width, channels), or (batch, channels, height, width) with channels_first
+    size           whole factor, or a pair (height, width); not looked at if output_size or scale is given
+    output_size    the size itself, or a pair (height, width)
+    scale          any number above 0, or a pair: the size is floor(input * scale), the step in the input 1 / scale
+    interpolation  "nearest" or "bilinear". "bicubic", "lanczos3", "lanczos5" and "area" raise NotImplementedError so far
+    coordinates    "half_pixel", "align_corners" or "asymmetric"; None: "asymmetric" for nearest, else "half_pixel"
+    returns        (batch, output height, output width, channels), or channels first as x; out if that is given
+
+    data_format, threads, isa, out and the errors are conv2d's."""
+    x = np.asarray(x)
+    params = _upsample2d_params(x.shape, size, output_size=output_size, scale=scale, data_format=data_format,
+                                interpolation=interpolation, coordinates=coordinates, threads=threads, isa=isa)
+    return _run(_UPSAMPLE2D, params, x, (), _dtype(x), out)
+
+
+def upsample2d_output_shape(input_shape, size=2, **options):
+    """The shape of upsample2d's result for an x of this shape, with its options and errors."""
+    return _shape(_UPSAMPLE2D, _upsample2d_params(input_shape, size, **options))
+
+
+# ----------------------------------------------------------------------------------------------------------------- plans
+
+
+class _Handle:
+    """Owns a C plan. Calls hold on to it while they run, so a plan that is closed meanwhile dies after the last of them."""
+
+    def __init__(self, verb, params, constants):
+        self._destroy = verb.plan_destroy
+        self.pointer = c_void_p()
+        verb.plan_create(byref(params), *map(_address, constants), byref(self.pointer))
+
+    def __del__(self):
+        self._destroy(self.pointer)
+
+
+class _Plan:
+    """A layer for images of one shape: checked once, with kernel and bias copied and packed.
+
+    Call it with an image, plan(x) or plan(x, out=y), from as many threads as you like. It frees its memory when it is closed,
+    left as a context manager, or forgotten. Attributes: input_shape, output_shape, dtype."""
+
+    def __init__(self, verb, params, input_shape, constants, dtype):
+        self._verb, self._params = verb, params
+        params.dtype = _DTYPES[dtype]
+        self.input_shape, self.output_shape, self.dtype = tuple(input_shape), _shape(verb, params), dtype
+        self._constants = [array if array is None else np.array(array, dtype, order="C") for array in constants]
+        # A C plan is bound to the strides of its images; views of other strides than the packed ones get one of their own.
+        self._handles = {}
+        self._handle(self._handles, [0] * 4, [0] * 4)
+
+    def _handle(self, handles, input_strides, output_strides):
+        key = (*input_strides, *output_strides)
+        if key not in handles:
+            params = type(self._params).from_buffer_copy(self._params)
+            params.isa = self._params.isa
+            params.input_strides[:], params.output_strides[:] = input_strides, output_strides
+            handles[key] = _Handle(self._verb, params, self._constants)
+        return handles[key]
+
+    def __call__(self, x, out=None):
+        """The result for x, which has the plan's input_shape and a type that the plan's can hold (np.can_cast), written to out if
+        that is given. Raises ValueError."""
+        handles = self._handles
+        if handles is None:
+            raise ValueError("the plan is closed")
+        x = np.asarray(x)
+        if x.shape != self.input_shape or not np.can_cast(x.dtype, self.dtype):
+            raise ValueError(f"x has shape {x.shape} and dtype {x.dtype}; "
+                             f"the plan is made for shape {self.input_shape} and dtype {self.dtype}")
+        x = _image(x, self.dtype)
+        out = _output(out, self.output_shape, self.dtype)
+        handle = self._handle(handles, *(
+            [0] * 4 if array.flags.c_contiguous else _element_strides(array) for array in (x, out)))
+        self._verb.plan_execute(handle.pointer, _address(x), _address(out))
+        return out
+
+    def close(self):
+        """Frees the plan; calls after this raise ValueError. May be called more than once."""
+        self._handles = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+class Conv2DPlan(_Plan):
+    __doc__ = _Plan.__doc__ + """
+
+    Conv2DPlan(input_shape, kernel, bias=None, **conv2d's options but out). Its type is that of kernel and bias by the
+    rules of the module's text."""
+
+    def __init__(self, input_shape, kernel, bias=None, **options):
+        _, kernel, bias = _arrays((), kernel, bias)
+        params = _conv2d_params(input_shape, kernel.shape, **options)
+        _check_bias(bias, params.out_channels)
+        super().__init__(_CONV2D, params, input_shape, (kernel, bias), _dtype(kernel, bias))
+
+
+class Conv2DTransposePlan(_Plan):
+    __doc__ = _Plan.__doc__ + """
+
+    Conv2DTransposePlan(input_shape, kernel, bias=None, **conv2d_transpose's options but out). Its type is that of kernel
+    and bias by the rules of the module's text."""
+
+    def __init__(self, input_shape, kernel, bias=None, **options):
+        _, kernel, bias = _arrays((), kernel, bias)
+        params = _conv2d_transpose_params(input_shape, kernel.shape, **options)
+        _check_bias(bias, params.out_channels)
+        super().__init__(_CONV2D_TRANSPOSE, params, input_shape, (kernel, bias), _dtype(kernel, bias))
+
+
+class Upsample2DPlan(_Plan):
+    __doc__ = _Plan.__doc__ + """
+
+    Upsample2DPlan(input_shape, size=2, dtype=numpy.float32, **upsample2d's options but out)."""
+
+    def __init__(self, input_shape, size=2, *, dtype=np.float32, **options):
+        params = _upsample2d_params(input_shape, size, **options)
+        super().__init__(_UPSAMPLE2D, params, input_shape, (), _dtype(np.empty(0, dtype)))

@@ -1,0 +1,436 @@
+/*
+ * convolution.h - 2-D convolution, transposed convolution and upsampling in one small library.
+ *
+ * Three verbs:
+ *
+ *     conv2d             output = activation(input (*) kernel + bias)            Keras Conv2D, torch.nn.Conv2d
+ *     conv2d_transpose   its adjoint, cut to the window of a named framework     Keras Conv2DTranspose, torch.nn.ConvTranspose2d
+ *     upsample2d         nearest or bilinear enlargement                         Keras UpSampling2D, torch.nn.Upsample
+ *
+ * Each verb takes one parameter struct. Set struct_size, set what you need, leave the rest zero: ZERO IS THE DEFAULT OF
+ * EVERY OPTION (stride 0 means 1, dilation 0 means 1, groups 0 means 1, format 0 means channels last, ...). Sizes (batch,
+ * height, width, channels, kernel) have no default: a batch of zero images is an empty batch, and allowed.
+ *
+ *     conv2d_params p = { .struct_size = sizeof p, .batch = 1, .height = 5, .width = 5, .in_channels = 1,
+ *                         .out_channels = 2, .kernel_height = 3, .kernel_width = 3 };
+ *     if (conv2d(&p, input, kernel, NULL, output) != CONVOLUTION_OK)
+ *         puts(convolution_error_message());
+ *
+ * EVERY FUNCTION THAT CAN FAIL returns an int32_t status: CONVOLUTION_OK (0), or one of the codes below. Then
+ * convolution_error_message() gives a sentence that names the parameter, its value and what is permitted. A call that fails
+ * has written nothing to the output. No function prints, aborts or exits.
+ *
+ * ARRAYS hold float (dtype 0) or double (dtype 1). Only their own elements are touched: no spare bytes are read around them.
+ * Alignment beyond the element's own is not needed.
+ *
+ * THREADS: every function may be called from any thread at any time. A plan is read-only after creation, so many threads may
+ * execute one plan at once. No thread outlives the call that started it.
+ *
+ * NUMBERS: every output element lies within 8 * 2^-24 * (sum |x*w| + |bias|) of the exact result (2^-53 for double), before the
+ * activation. The bits of an output element depend on the layer's parameters and its data alone, on one instruction-set tier (see
+ * convolution_isa): not on threads, batch size, data format, element strides, nor on plan or plain call. Bits may differ between
+ * tiers and between releases of this library.
+ *
+ * ALL SIZES ARE int64_t, all options int32_t; there are no bit-fields and no callbacks, so any foreign-function interface will do.
+ * What is a macro or a constant here is a function too (convolution_constant, conv2d_params_size, ...).
+ */
+#ifndef CONVOLUTION_H
+#define CONVOLUTION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------------------------------------------------ version */
+
+#define CONVOLUTION_VERSION_MAJOR 0
+#define CONVOLUTION_VERSION_MINOR 1
+#define CONVOLUTION_VERSION_PATCH 0
+
+/* major * 10000 + minor * 100 + patch of the header you compile with. */
+#define CONVOLUTION_VERSION \
+    (CONVOLUTION_VERSION_MAJOR * 10000 + CONVOLUTION_VERSION_MINOR * 100 + CONVOLUTION_VERSION_PATCH)
+
+/* The same number, of the library that is loaded. */
+int32_t convolution_version(void);
+
+/* ------------------------------------------------------------------------------------------------------------- status */
+
+/* "Invalid" codes say that no version of this library will ever accept the call; UNSUPPORTED that this one does not yet. */
+enum {
+    CONVOLUTION_OK = 0,
+    CONVOLUTION_ERROR_NULL_POINTER,    /* params, input, kernel, output, plan or a result pointer is NULL                   */
+    CONVOLUTION_ERROR_STRUCT_SIZE,     /* struct_size is not a size this struct ever had, or its unknown tail is not zero   */
+    CONVOLUTION_ERROR_DTYPE,           /* dtype                                                                             */
+    CONVOLUTION_ERROR_DATA_FORMAT,     /* data_format                                                                       */
+    CONVOLUTION_ERROR_KERNEL_FORMAT,   /* kernel_format                                                                     */
+    CONVOLUTION_ERROR_FLAG,            /* a yes/no field is neither 0 nor 1                                                 */
+    CONVOLUTION_ERROR_THREADS,         /* threads is negative or above 1024                                                 */
+    CONVOLUTION_ERROR_ISA,             /* no tier of that name, or this processor lacks it                                  */
+    CONVOLUTION_ERROR_IMAGE_SIZE,      /* batch, height or width                                                            */
+    CONVOLUTION_ERROR_CHANNELS,        /* channels, in_channels, out_channels                                               */
+    CONVOLUTION_ERROR_KERNEL_SIZE,     /* kernel_height, kernel_width                                                       */
+    CONVOLUTION_ERROR_STRIDE,          /* stride_height, stride_width                                                       */
+    CONVOLUTION_ERROR_DILATION,        /* dilation_height, dilation_width                                                   */
+    CONVOLUTION_ERROR_GROUPS,          /* groups or depth_multiplier does not fit the channels                              */
+    CONVOLUTION_ERROR_PADDING,         /* padding, or pad_* that this padding or mode cannot take                           */
+    CONVOLUTION_ERROR_PADDING_MODE,    /* padding_mode, or a padding_value without its mode                                 */
+    CONVOLUTION_ERROR_RULE,            /* rule                                                                              */
+    CONVOLUTION_ERROR_OUTPUT_PADDING,  /* output_padding_* outside the rule's range, or where the rule has none             */
+    CONVOLUTION_ERROR_OUTPUT_SIZE,     /* output_* outside the rule's range                                                 */
+    CONVOLUTION_ERROR_EMPTY_OUTPUT,    /* the output would have no rows or columns, and allow_empty_output is 0             */
+    CONVOLUTION_ERROR_INTERPOLATION,   /* interpolation                                                                     */
+    CONVOLUTION_ERROR_COORDINATES,     /* coordinates, or coordinates that this interpolation cannot take                   */
+    CONVOLUTION_ERROR_FACTOR,          /* factor_*, scale_*                                                                 */
+    CONVOLUTION_ERROR_ACTIVATION,      /* activation, or its numbers                                                        */
+    CONVOLUTION_ERROR_ELEMENT_STRIDES, /* output_strides let two elements share one place, or a span overflows              */
+    CONVOLUTION_ERROR_OVERLAP,         /* the output's bytes overlap those of an argument that is read                      */
+    CONVOLUTION_ERROR_CAPACITY,        /* a caller's array is too short for the result                                      */
+    CONVOLUTION_ERROR_NAME,            /* convolution_constant does not know the name                                       */
+    CONVOLUTION_ERROR_OVERFLOW,        /* a product of sizes exceeds what 64 bits or this machine's memory can hold         */
+    CONVOLUTION_ERROR_OUT_OF_MEMORY,   /* malloc said no                                                                    */
+    CONVOLUTION_ERROR_UNSUPPORTED      /* legal, but not built into this version                                            */
+};
+
+/* The name of a status code, such as "CONVOLUTION_ERROR_STRIDE"; for an unknown code "CONVOLUTION_ERROR_UNKNOWN". Never NULL. */
+const char *convolution_status_name(int32_t status);
+
+/* What went wrong in the last failing call of this thread, as one sentence; "" if none failed. Valid until the next failing
+ * call of this thread. A call that succeeds leaves it as it is. Never NULL. */
+const char *convolution_error_message(void);
+
+/* --------------------------------------------------------------------------------------------------- option constants */
+
+/* dtype: the type of every array of the call. */
+enum { CONVOLUTION_FLOAT32 = 0, CONVOLUTION_FLOAT64 = 1 };
+
+/* data_format: the order of the axes of input and output in memory, slowest first. */
+enum {
+    CONVOLUTION_NHWC = 0, /* Keras channels_last, TensorFlow */
+    CONVOLUTION_NCHW = 1  /* Keras channels_first, PyTorch, ONNX */
+};
+
+/* kernel_format. I and O are the channels that the kernel itself counts: with G groups, conv2d has I = in_channels / G and O =
+ * out_channels; conv2d_transpose has I = in_channels and O = out_channels / G. Both _KERAS formats and both _TORCH formats have
+ * one number each, so a caller needs to know only where the kernel comes from.
+ * A Keras depthwise kernel [height, width, channels, multiplier] is, byte for byte, HWIO with I = 1. */
+enum {
+    CONVOLUTION_KERNEL_KERAS = 0, /* conv2d: HWIO    conv2d_transpose: HWOI */
+    CONVOLUTION_KERNEL_TORCH = 1, /* conv2d: OIHW    conv2d_transpose: IOHW */
+    CONVOLUTION_KERNEL_HWIO = 0,
+    CONVOLUTION_KERNEL_OIHW = 1,
+    CONVOLUTION_KERNEL_HWOI = 0,
+    CONVOLUTION_KERNEL_IOHW = 1
+};
+
+/* padding. ke = (kernel - 1) * dilation + 1 is the extent of the dilated kernel. For conv2d, per axis, with i the input length and
+ * s the stride (A | B: A lines before the input, B after it):
+ *
+ *     VALID        0 | 0
+ *     SAME         T/2 | T - T/2  with o = ceil(i/s), T = max((o-1)*s + ke - i, 0)      TensorFlow, Keras, ONNX SAME_UPPER
+ *     SAME_LOWER   T - T/2 | T/2                                                        ONNX SAME_LOWER
+ *     FULL         ke-1 | ke-1
+ *     CAUSAL       ke-1 | 0
+ *     EXPLICIT     pad_top | pad_bottom, pad_left | pad_right; negative numbers crop    PyTorch, ONNX pads
+ *
+ * PyTorch's padding='same' (stride 1 only) is SAME. What it means for conv2d_transpose stands there. */
+enum {
+    CONVOLUTION_PADDING_VALID = 0,
+    CONVOLUTION_PADDING_SAME = 1,
+    CONVOLUTION_PADDING_SAME_LOWER = 2,
+    CONVOLUTION_PADDING_FULL = 3,
+    CONVOLUTION_PADDING_CAUSAL = 4,
+    CONVOLUTION_PADDING_EXPLICIT = 5
+};
+
+/* padding_mode: what stands outside the input. [1,2,3,4] padded by 2 on both sides:
+ *
+ *     ZEROS       0 0 | 1 2 3 4 | 0 0
+ *     CONSTANT    v v | 1 2 3 4 | v v      v = padding_value
+ *     REFLECT     3 2 | 1 2 3 4 | 3 2      NumPy, PyTorch reflect; OpenCV REFLECT_101; ndimage mirror.   pad <= length - 1
+ *     SYMMETRIC   2 1 | 1 2 3 4 | 4 3      NumPy symmetric; OpenCV REFLECT; ndimage reflect.             pad <= length
+ *     REPLICATE   1 1 | 1 2 3 4 | 4 4      NumPy edge; PyTorch replicate; ndimage nearest.               length >= 1
+ *     CIRCULAR    3 4 | 1 2 3 4 | 1 2      NumPy, ndimage wrap; PyTorch circular.                        pad <= length
+ *
+ * Border values are found by index; no padded copy of the image is made. */
+enum {
+    CONVOLUTION_PADDING_MODE_ZEROS = 0,
+    CONVOLUTION_PADDING_MODE_CONSTANT = 1,
+    CONVOLUTION_PADDING_MODE_REFLECT = 2,
+    CONVOLUTION_PADDING_MODE_SYMMETRIC = 3,
+    CONVOLUTION_PADDING_MODE_REPLICATE = 4,
+    CONVOLUTION_PADDING_MODE_CIRCULAR = 5
+};
+
+/* activation, applied to each output element z = sum + bias. NaN stays NaN in each. */
+enum {
+    CONVOLUTION_ACTIVATION_NONE = 0,
+    CONVOLUTION_ACTIVATION_RELU = 1,       /* max(z, 0)                                                          */
+    CONVOLUTION_ACTIVATION_RELU6 = 2,      /* min(max(z, 0), 6)                                                  */
+    CONVOLUTION_ACTIVATION_CLAMP = 3,      /* min(max(z, activation_min), activation_max)                        */
+    CONVOLUTION_ACTIVATION_LEAKY_RELU = 4, /* z >= 0 ? z : activation_alpha * z; activation_alpha 0 means 0.01   */
+    CONVOLUTION_ACTIVATION_SIGMOID = 5,    /* 1 / (1 + exp(-z))                                                  */
+    CONVOLUTION_ACTIVATION_TANH = 6        /* tanh(z)                                                            */
+};
+
+/* The value of any constant of this header by its name ("CONVOLUTION_PADDING_SAME"), for languages that cannot see an enum.
+ * Fails with NULL_POINTER or NAME. */
+int32_t convolution_constant(const char *name, int32_t *value);
+
+/* -------------------------------------------------------------------------------------------- instruction-set tiers */
+
+/* The kernels exist once per tier: "baseline" (x86-64: SSE2; arm64: NEON), "avx2" (AVX2 and FMA), "avx512" (AVX-512 F, BW, DQ, VL).
+ * The best tier that this processor and its operating system support is chosen. Another one can be named in the field isa of
+ * each params struct, or for all calls that name none in the environment variable CONVOLUTION_ISA (read once). */
+
+/* The tier that calls without a name use; NULL if CONVOLUTION_ISA names no usable tier (every such call then fails with ISA). */
+const char *convolution_isa(void);
+
+/* The name of tier number index (0, 1, ...: from the oldest to the newest) of this build, or NULL past the last. */
+const char *convolution_isa_name(int32_t index);
+
+/* 1 if this processor can run the tier of that name, 0 if it cannot or there is no such tier or name is NULL. */
+int32_t convolution_isa_supported(const char *name);
+
+/* ------------------------------------------------------------------------------------------------------------- conv2d */
+
+/*
+ * Cross-correlation, which deep learning calls convolution. For NHWC and HWIO, with G groups, group g = oc / (out_channels/G) and
+ * I = in_channels/G:
+ *
+ *   output[n][y][x][oc] = activation( bias[oc] + sum over a < kernel_height, b < kernel_width, c < I of
+ *       input[n][y*stride_height + a*dilation_height - pad_top][x*stride_width + b*dilation_width - pad_left][g*I + c]
+ *       * kernel[a][b][c][oc] )
+ *
+ * where input outside the image is what padding_mode says. Zeros outside are multiplied like any number, as the frameworks do:
+ * an infinite weight over the border gives NaN. The output length per axis is o = floor((i + pads - ke) / stride) + 1.
+ *
+ * Fields, all of which may stay 0 unless marked "size":
+ */
+typedef struct conv2d_params {
+    size_t struct_size;                    /* sizeof(conv2d_params)                                                         */
+    int64_t batch;                         /* size: images, 0 or more                                                       */
+    int64_t height, width;                 /* size: of one input image, 0 or more                                           */
+    int64_t in_channels, out_channels;     /* size: 0 or more. With no input channels the output is the activated bias      */
+    int64_t kernel_height, kernel_width;   /* size: 1 or more                                                               */
+    int64_t stride_height, stride_width;   /* 1 or more; 0 means 1                                                          */
+    int64_t dilation_height, dilation_width; /* 1 (dense) or more; 0 means 1. Strides and dilation may be combined          */
+    int64_t groups;                        /* divides in_channels and out_channels; 0 means 1                               */
+    int64_t depth_multiplier;              /* not 0: depthwise. groups = in_channels and out_channels = in_channels *       */
+                                           /* depth_multiplier; those two fields may then be 0 or must agree                */
+    int64_t pad_top, pad_bottom;           /* for padding EXPLICIT only; negative crops                                     */
+    int64_t pad_left, pad_right;
+    int64_t input_strides[4];              /* distances between neighbours along each axis of data_format, in elements, in  */
+    int64_t output_strides[4];             /* its order; may be negative; the pointer is that of element [0][0][0][0]. 0     */
+                                           /* means packed: the next faster axis's stride times its length (the last: 1)    */
+    double padding_value;                  /* for padding_mode CONSTANT                                                     */
+    double activation_alpha;               /* for LEAKY_RELU; 0 means 0.01                                                  */
+    double activation_min, activation_max; /* for CLAMP; may be infinite                                                    */
+    const char *isa;                       /* tier by name; NULL: the best, or what CONVOLUTION_ISA says                     */
+    int32_t dtype;                         /* CONVOLUTION_FLOAT32 or _FLOAT64                                               */
+    int32_t data_format;                   /* CONVOLUTION_NHWC or _NCHW                                                     */
+    int32_t kernel_format;                 /* CONVOLUTION_KERNEL_HWIO or _OIHW                                              */
+    int32_t padding;                       /* CONVOLUTION_PADDING_*                                                         */
+    int32_t padding_mode;                  /* CONVOLUTION_PADDING_MODE_*                                                    */
+    int32_t flip_kernel;                   /* 1: true convolution, the kernel turned by 180 degrees                         */
+    int32_t activation;                    /* CONVOLUTION_ACTIVATION_*                                                      */
+    int32_t threads;                       /* 0: one per core; 1: only the caller's; at most 1024                           */
+    int32_t allow_empty_output;            /* 1: a kernel beyond the padded image gives a size of 0 (TensorFlow, JAX), no   */
+                                           /* error (Keras, PyTorch)                                                        */
+    int32_t reserved;                      /* 0                                                                             */
+} conv2d_params;
+
+/* Opaque: a checked layer with its kernel and bias packed. */
+typedef struct conv2d_plan conv2d_plan;
+
+/* sizeof(conv2d_params) of the loaded library. */
+size_t conv2d_params_size(void);
+
+/* shape[0..3] = the output's sizes in the order of data_format. */
+int32_t conv2d_output_shape(const conv2d_params *params, int64_t *shape);
+
+/* The whole operation. bias: out_channels elements, or NULL for none. The output must not overlap input, kernel or bias. */
+int32_t conv2d(const conv2d_params *params, const void *input, const void *kernel, const void *bias, void *output);
+
+/* The same in two steps, for a kernel that is used more than once: the plan keeps a packed copy of kernel and bias, neither params
+ * nor kernel nor bias are needed any longer. On failure *plan is NULL. */
+int32_t conv2d_plan_create(const conv2d_params *params, const void *kernel, const void *bias, conv2d_plan **plan);
+int32_t conv2d_plan_execute(const conv2d_plan *plan, const void *input, void *output);
+
+/* NULL is fine. */
+void conv2d_plan_destroy(conv2d_plan *plan);
+
+/*
+ * conv2d of one image as a matrix C: vec(output) = C * vec(input) + bias, and conv2d_transpose is its transpose.
+ * vec() flattens one packed image in the order of data_format: (height, width, channel) for NHWC, (channel, height, width) for
+ * NCHW. Row r stands for output element r, column c for input element c. batch, bias, activation and element strides play no part.
+ * Padding modes that repeat input elements add their weights up; CONSTANT other than 0 is not linear and thus UNSUPPORTED.
+ *
+ * The sizes first; any result pointer may be NULL. nonzeros counts the stored entries of the sparse form: one for each pair that a
+ * kernel element joins, also when that element is 0.
+ */
+int32_t conv2d_matrix_size(const conv2d_params *params, int64_t *rows, int64_t *columns, int64_t *nonzeros);
+
+/* Dense, row-major: matrix[r * columns + c], `capacity` elements of dtype long (at least rows * columns). */
+int32_t conv2d_matrix(const conv2d_params *params, const void *kernel, void *matrix, int64_t capacity);
+
+/* Compressed sparse rows: the entries of row r are values[j] in column column_indices[j] for row_offsets[r] <= j < row_offsets[r+1],
+ * columns ascending. row_offsets has rows + 1 elements; the other two have `capacity` (at least nonzeros). */
+int32_t conv2d_matrix_csr(const conv2d_params *params, const void *kernel, int64_t *row_offsets, int64_t *column_indices,
+                          void *values, int64_t capacity);
+
+/* --------------------------------------------------------------------------------------------------- conv2d_transpose */
+
+/*
+ * The adjoint of conv2d. Per axis, with i input length, k kernel, d dilation, s stride, ke = (k-1)*d + 1, the natural result has
+ * F = (i-1)*s + ke elements (0 if i is 0): every input element times the kernel, added up:
+ *
+ *     full[t] = sum over j, a with j*s + a*d = t of input[j] * kernel[a]
+ *
+ * and every framework's result is a window of it, extended by zeros outside:
+ *
+ *     output[t] = activation( bias + full[t + c] ),  t = 0 ... o-1
+ *
+ * The rule says what o and c are. op = output_padding (None: output_padding_given is 0):
+ *
+ *   rule           padding       o                                              c
+ *   KERAS          VALID         None: (i-1)*s + max(ke, s); op: F + op          0             op < s
+ *   KERAS          SAME          None: i*s; op: (i-1)*s + ke mod 2 + op          max(F-o,0)/2  op < s
+ *   KERAS          with output_*: o as given, ceil(o/s) = i (SAME) or ceil((o-ke+1)/s) = i (VALID): tf.nn.conv2d_transpose
+ *   TORCH          EXPLICIT      F - pad_before - pad_after + op                 pad_before    op < max(s, d)
+ *   TORCH          with output_*: o as given, from F - pads to F - pads + s - 1
+ *   ONNX           EXPLICIT      F - pad_before - pad_after + op                 pad_before    op < max(s, d)
+ *   ONNX           VALID         F + op                                         0
+ *   ONNX           SAME          i*s, or output_*                               T/2           T = max(F + op - o, 0)
+ *   ONNX           SAME_LOWER    i*s, or output_*                               T - T/2       (SAME is ONNX's SAME_UPPER)
+ *   ONNX           EXPLICIT with output_*: o as given (pads are then ignored)   T - T/2
+ *   JAX            VALID, SAME   as KERAS with None. lax.conv_transpose's default transpose_kernel=False: set flip_kernel
+ *   WINDOW         EXPLICIT      F - pad_before - pad_after + op, or output_*    pad_before    any; negative pads extend
+ *
+ * TORCH and ONNX read padding VALID as EXPLICIT with what pad_* says (0: none), so their default needs no word.
+ * Only real products are added: an infinite weight meets no invented zero.
+ */
+enum {
+    CONV2D_TRANSPOSE_RULE_KERAS = 0, /* Keras, TensorFlow, TFLite */
+    CONV2D_TRANSPOSE_RULE_TORCH = 1,
+    CONV2D_TRANSPOSE_RULE_ONNX = 2,
+    CONV2D_TRANSPOSE_RULE_JAX = 3,
+    CONV2D_TRANSPOSE_RULE_WINDOW = 4
+};
+
+/* Fields as in conv2d_params unless said otherwise. */
+typedef struct conv2d_transpose_params {
+    size_t struct_size;                    /* sizeof(conv2d_transpose_params)                                               */
+    int64_t batch;
+    int64_t height, width;                 /* size: of one input image                                                      */
+    int64_t in_channels, out_channels;     /* size: of this operation's own input and output                                */
+    int64_t kernel_height, kernel_width;
+    int64_t stride_height, stride_width;
+    int64_t dilation_height, dilation_width;
+    int64_t groups;
+    int64_t depth_multiplier;
+    int64_t pad_top, pad_bottom;           /* what is cut off the natural result (PyTorch's padding, ONNX pads); negative    */
+    int64_t pad_left, pad_right;           /* numbers extend it, with rule WINDOW                                           */
+    int64_t output_padding_height, output_padding_width; /* read if output_padding_given is 1                               */
+    int64_t output_height, output_width;   /* the wanted output size; 0: by the rule. Both or none                           */
+    int64_t input_strides[4];
+    int64_t output_strides[4];
+    double activation_alpha;
+    double activation_min, activation_max;
+    const char *isa;
+    int32_t dtype;
+    int32_t data_format;
+    int32_t kernel_format;                 /* CONVOLUTION_KERNEL_HWOI or _IOHW                                              */
+    int32_t rule;                          /* CONV2D_TRANSPOSE_RULE_*                                                       */
+    int32_t padding;                       /* VALID, SAME, SAME_LOWER or EXPLICIT, as the rule permits                      */
+    int32_t output_padding_given;          /* 0: None, which for Keras is not the same as output_padding 0                  */
+    int32_t flip_kernel;                   /* 1: the kernel turned by 180 degrees (JAX's transpose_kernel=False)            */
+    int32_t activation;
+    int32_t threads;
+    int32_t allow_empty_output;
+} conv2d_transpose_params;
+
+typedef struct conv2d_transpose_plan conv2d_transpose_plan;
+
+size_t conv2d_transpose_params_size(void);
+int32_t conv2d_transpose_output_shape(const conv2d_transpose_params *params, int64_t *shape);
+int32_t conv2d_transpose(const conv2d_transpose_params *params, const void *input, const void *kernel, const void *bias, void *output);
+int32_t conv2d_transpose_plan_create(const conv2d_transpose_params *params, const void *kernel, const void *bias,
+                                     conv2d_transpose_plan **plan);
+int32_t conv2d_transpose_plan_execute(const conv2d_transpose_plan *plan, const void *input, void *output);
+void conv2d_transpose_plan_destroy(conv2d_transpose_plan *plan);
+
+/* --------------------------------------------------------------------------------------------------------- upsample2d */
+
+/*
+ * Enlarges (or shrinks) each image. Say how large by exactly one of
+ *   factor_height, factor_width   whole numbers:      o = i * factor                              Keras UpSampling2D(size)
+ *   output_height, output_width   the size itself:    r = i / o                                   Keras resize, torch size=
+ *   scale_height, scale_width     any number > 0:     o = floor(i * scale), r = 1 / scale         torch scale_factor=
+ * With factor or output, r = i / o is the step in the input per output element. One axis left 0 keeps its size.
+ *
+ * Output element t (per axis) lies at this place of the input:
+ *   HALF_PIXEL       (t + 0.5) * r - 0.5
+ *   ALIGN_CORNERS    t * (i-1) / (o-1), 0 if o = 1
+ *   ASYMMETRIC       t * r
+ * NEAREST: element floor(t*r) (ASYMMETRIC, its default: PyTorch nearest), floor((t+0.5)*r) (HALF_PIXEL: PyTorch nearest-exact,
+ * TensorFlow, JAX) or floor(t*(i-1)/(o-1) + 0.5) (ALIGN_CORNERS: TensorFlow 1), always at most i-1.
+ * BILINEAR: HALF_PIXEL is the default; the two neighbours on each axis by distance, the border repeated.
+ *
+ * Coordinates are computed in float32, as PyTorch and TensorFlow do for float32 data, and in double for double data; so nearest
+ * can pick the element below the one that exact arithmetic would (2 to 82 elements, t = 41: element 0). With factor_* nearest is
+ * exact repetition.
+ */
+enum {
+    UPSAMPLE2D_NEAREST = 0,
+    UPSAMPLE2D_BILINEAR = 1,
+    UPSAMPLE2D_BICUBIC = 2,  /* unsupported in this version, as are those that follow */
+    UPSAMPLE2D_LANCZOS3 = 3,
+    UPSAMPLE2D_LANCZOS5 = 4,
+    UPSAMPLE2D_AREA = 5
+};
+enum {
+    UPSAMPLE2D_COORDINATES_DEFAULT = 0, /* NEAREST: ASYMMETRIC; others: HALF_PIXEL */
+    UPSAMPLE2D_COORDINATES_HALF_PIXEL = 1,
+    UPSAMPLE2D_COORDINATES_ALIGN_CORNERS = 2,
+    UPSAMPLE2D_COORDINATES_ASYMMETRIC = 3
+};
+
+/* Fields as in conv2d_params unless said otherwise. */
+typedef struct upsample2d_params {
+    size_t struct_size;                    /* sizeof(upsample2d_params)                                                     */
+    int64_t batch;
+    int64_t height, width;
+    int64_t channels;
+    int64_t factor_height, factor_width;
+    int64_t output_height, output_width;
+    int64_t input_strides[4];
+    int64_t output_strides[4];
+    double scale_height, scale_width;
+    double cubic_coefficient;              /* for BICUBIC                                                                   */
+    const char *isa;
+    int32_t dtype;
+    int32_t data_format;
+    int32_t interpolation;                 /* UPSAMPLE2D_*                                                                  */
+    int32_t coordinates;                   /* UPSAMPLE2D_COORDINATES_*                                                      */
+    int32_t antialias;                     /* 1: unsupported in this version                                                */
+    int32_t threads;
+} upsample2d_params;
+
+typedef struct upsample2d_plan upsample2d_plan;
+
+size_t upsample2d_params_size(void);
+int32_t upsample2d_output_shape(const upsample2d_params *params, int64_t *shape);
+int32_t upsample2d(const upsample2d_params *params, const void *input, void *output);
+int32_t upsample2d_plan_create(const upsample2d_params *params, upsample2d_plan **plan);
+int32_t upsample2d_plan_execute(const upsample2d_plan *plan, const void *input, void *output);
+void upsample2d_plan_destroy(upsample2d_plan *plan);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* CONVOLUTION_H */
