@@ -30,7 +30,6 @@ int main(void)
     check_begin("03-keras-conv2dtranspose", "stride 1, stride 2, and the window of each framework");
     float output[49], natural[49];
     double window[36];
-
     static const float same_kernel[] = {0.23676872f, 0.23019093f, -0.04622787f, -0.4418265f, 0.11311585f, -0.38515693f,
                                         0.36979067f, 0.2140702f, -0.41140068f};
     static const double same_document[] = {0.34988457, -0.154966, -0.04622787, -0.22775626, -0.06151611, -0.154966,
@@ -53,15 +52,14 @@ int main(void)
     static const double turned_document[] = {0.50013375, -0.79996994, -0.45973036, 0.83091515, 0.06022817, -0.79996994,
                                              0.39259535, 0.83091515, 0.05855888};
     conv2d_params turned = {.struct_size = sizeof turned, .batch = 1, .height = 3, .width = 3, .in_channels = 1,
-                            .out_channels = 1, .kernel_height = 3, .kernel_width = 3, .padding = CONVOLUTION_PADDING_SAME,
-                            .flip_kernel = 1};
+                            .out_channels = 1, .kernel_height = 3, .kernel_width = 3, .padding = CONVOLUTION_PADDING_SAME};
+    turned.flip_kernel = 1;
     check_status(conv2d(&turned, identity, valid_kernel, NULL, output));
     check("Conv2D same with the kernel turned", RELATIVE, 3, 3, output, turned_document);
     layer.padding = CONVOLUTION_PADDING_SAME;
     check_status(conv2d_transpose(&layer, identity, valid_kernel, NULL, output));
     slice(natural, 5, 1, 3, window);
     check_against("slice", "stride 1: Keras same = valid[1:4,1:4]", RELATIVE, 3, 3, output, window);
-
     static const float stride_kernel[] = {-0.42253345f, 0.34132046f, -0.32057053f, -0.3672353f, -0.2650267f, 0.30951786f,
                                           0.26088667f, -0.5487001f, 0.49119878f};
     static const double stride_document[] = {

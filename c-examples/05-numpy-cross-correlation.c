@@ -1,5 +1,5 @@
 /*
- * 05 - Cross-correlation in NumPy: edge filters, stride 2, the flipped kernel of true convolution, an image with depth.
+ * 05 - Cross-correlation in NumPy: edge filters, stride 2, the shown kernel of true convolution, an image with depth.
  */
 #include <convolution.h>
 
@@ -75,14 +75,14 @@ int main(void)
     /* Flipping. A single 1 under full padding shows the kernel as it is under true convolution, and turned by 180 degrees under
      * correlation. The document's mirror() transposes as well and prints [[7,2,5],[9,0,4],[-1,1,3]], which is not the turn. */
     static const float one = 1, kernel[] = {3, 4, 5, 1, 0, 2, -1, 9, 7};
-    float flipped[9];
+    float shown[9];
     conv2d_params impulse = {.struct_size = sizeof impulse, .batch = 1, .height = 1, .width = 1, .in_channels = 1,
                              .out_channels = 1, .kernel_height = 3, .kernel_width = 3, .padding = CONVOLUTION_PADDING_FULL};
-    check_status(conv2d(&impulse, &one, kernel, NULL, flipped));
-    check_against("by hand", "the kernel flipped both ways", EXACT, 3, 3, flipped, (double[]){7, 9, -1, 2, 0, 1, 5, 4, 3});
+    check_status(conv2d(&impulse, &one, kernel, NULL, shown));
+    check_against("by hand", "the kernel shown both ways", EXACT, 3, 3, shown, (double[]){7, 9, -1, 2, 0, 1, 5, 4, 3});
     impulse.flip_kernel = 1;
-    check_status(conv2d(&impulse, &one, kernel, NULL, flipped));
-    check_against("by hand", "true convolution of an impulse: the kernel itself", EXACT, 3, 3, flipped,
+    check_status(conv2d(&impulse, &one, kernel, NULL, shown));
+    check_against("by hand", "true convolution of an impulse: the kernel itself", EXACT, 3, 3, shown,
                   (double[]){3, 4, 5, 1, 0, 2, -1, 9, 7});
 
     /* Depth. The document's last image and kernel are random draws of unrecorded state, so its numbers cannot be had again:

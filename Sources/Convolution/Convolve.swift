@@ -185,7 +185,7 @@ private func runItem<Scalar: KernelScalar>(
 /// runs[tap][r] = where pixel `firstPixel + r` of the band finds that tap's channels. Rows of the tile beyond `count` repeat the last
 /// pixel: they are computed and not stored.
 private func layOut<Scalar>(
-    _ block: UnsafePointer<Block>, _ layer: Layer, _ mode: PaddingMode, tileRows: Int, firstPixel: Int, count: Int, columns: Int,
+    _ block: UnsafePointer<Block>, _ layer: Layer, _ mode: BorderMode, tileRows: Int, firstPixel: Int, count: Int, columns: Int,
     firstRow: Int, firstColumn: Int, base: UnsafePointer<Scalar>, rowStride: Int, columnStride: Int, rowOrigin: Int, columnOrigin: Int,
     outside: UnsafePointer<Scalar>, rowOffsets: UnsafeMutablePointer<Int>, columnOffsets: UnsafeMutablePointer<Int>,
     runs: UnsafeMutablePointer<UnsafePointer<Scalar>>
@@ -254,8 +254,8 @@ private func fillUncovered<Scalar: KernelScalar>(_ execution: Execution, _: Scal
     }
 }
 
-extension Activation<Double> {
-    func converted<Target: KernelScalar>(to _: Target.Type) -> Activation<Target> {
+extension TileActivation<Double> {
+    func converted<Target: KernelScalar>(to _: Target.Type) -> TileActivation<Target> {
         switch self {
         case .none: return .none
         case .relu: return .relu

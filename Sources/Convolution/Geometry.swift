@@ -78,14 +78,14 @@ func kernelExtent(_ kernel: Int, _ dilation: Int, _ names: AxisNames) throws(Fai
     try plus(times(kernel - 1, dilation, names.kernel), 1, names.kernel)
 }
 
-enum Padding {
+enum AxisPadding {
     case valid, same, sameLower, full, causal
     case explicit(before: Int, after: Int)
 }
 
 /// conv2d: padding before the input and output length. `output` may come out below 1; the caller decides what that means.
 func convolutionWindow(
-    input: Int, kernel: Int, stride: Int, dilation: Int, padding: Padding, _ names: AxisNames
+    input: Int, kernel: Int, stride: Int, dilation: Int, padding: AxisPadding, _ names: AxisNames
 ) throws(Failure) -> (before: Int, after: Int, output: Int) {
     let extent = try kernelExtent(kernel, dilation, names)
     let before: Int
@@ -115,7 +115,7 @@ func convolutionWindow(
     return (before, after, floorDivide(room, stride) + 1)
 }
 
-enum TransposeRule {
+enum WindowRule {
     case keras(same: Bool)
     case torch(before: Int, after: Int)
     case onnx(before: Int, after: Int)
@@ -129,7 +129,7 @@ enum TransposeRule {
 /// `outputPadding` nil is None; `wanted` is an explicit output size. The table stands in the header and was established by running
 /// Keras on four backends, PyTorch, JAX and ONNX Runtime over all small sizes.
 func transposeWindow(
-    input: Int, kernel: Int, stride: Int, dilation: Int, rule: TransposeRule, outputPadding: Int?, wanted: Int?, _ names: AxisNames
+    input: Int, kernel: Int, stride: Int, dilation: Int, rule: WindowRule, outputPadding: Int?, wanted: Int?, _ names: AxisNames
 ) throws(Failure) -> (crop: Int, output: Int) {
     let extent = try kernelExtent(kernel, dilation, names)
     let natural = input == 0 ? 0 : try plus(times(input - 1, stride, names.stride), extent, names.kernel)
@@ -218,13 +218,13 @@ func transposeWindow(
     }
 }
 
-enum PaddingMode {
+enum BorderMode {
     case constant, reflect, symmetric, replicate, circular
 }
 
 /// The input index that stands at `index`, which lies at most one length outside (validation saw to that), or nil for a constant.
 @inline(__always)
-func borderIndex(_ index: Int, _ length: Int, _ mode: PaddingMode) -> Int? {
+func borderIndex(_ index: Int, _ length: Int, _ mode: BorderMode) -> Int? {
     if UInt(bitPattern: index) < UInt(bitPattern: length) { return index }
     switch mode {
     case .constant: return nil

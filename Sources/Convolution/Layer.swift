@@ -22,9 +22,9 @@ struct Layer {
     var groups: Int
     var vertical: Axis
     var horizontal: Axis
-    var paddingMode: PaddingMode
+    var paddingMode: BorderMode
     var paddingValue: Double
-    var activation: Activation<Double>
+    var activation: TileActivation<Double>
     var input: Strides
     var output: Strides
     var threads: Int
@@ -80,7 +80,7 @@ struct Resampling {
     var tier: Tier
 }
 
-enum Coordinates {
+enum CoordinateRule {
     case halfPixel, alignCorners, asymmetric
 }
 
@@ -92,5 +92,5 @@ struct ResamplingAxis {
     var repetition: Int
     /// Not 0: the scale that the caller named, kept distinct from output / input.
     var scale: Double
-    var coordinates: Coordinates
+    var coordinates: CoordinateRule
 }

@@ -12,7 +12,7 @@ private struct Meeting {
 }
 
 /// The meetings of output index `t`, ascending by index and tap, into `list` (room for one per tap); returns how many.
-private func meetings(_ axis: Axis, _ t: Int, _ mode: PaddingMode, _ list: UnsafeMutablePointer<Meeting>) -> Int {
+private func meetings(_ axis: Axis, _ t: Int, _ mode: BorderMode, _ list: UnsafeMutablePointer<Meeting>) -> Int {
     let lattice = Lattice.convolution(axis)
     var count = 0
     for tap in 0..<axis.kernel {
@@ -41,7 +41,7 @@ private func forEachRun(_ list: UnsafeMutablePointer<Meeting>, _ count: Int, _ v
 }
 
 /// Sum over the output indices of an axis of how many input indices each meets.
-private func distinctMeetings(_ axis: Axis, _ mode: PaddingMode) throws(Failure) -> Int {
+private func distinctMeetings(_ axis: Axis, _ mode: BorderMode) throws(Failure) -> Int {
     let list = try allocate(axis.kernel, of: MemoryLayout<Meeting>.stride, "the matrix").assumingMemoryBound(to: Meeting.self)
     var total = 0
     for t in 0..<axis.output {

@@ -112,7 +112,7 @@ private func chunkTerms(_ terms: Int) -> Int {
 }
 
 /// Input indices that `count` outputs from `first` on read, as a range inside the input; empty if none.
-func inputRange(_ lattice: Lattice, first: Int, count: Int, input: Int, mode: PaddingMode) -> Range<Int> {
+func inputRange(_ lattice: Lattice, first: Int, count: Int, input: Int, mode: BorderMode) -> Range<Int> {
     let reach = (lattice.taps - 1) * lattice.offsetStep
     let low = first * lattice.inputStep + lattice.offsetStart + min(reach, 0)
     let high = (first + count - 1) * lattice.inputStep + lattice.offsetStart + max(reach, 0)

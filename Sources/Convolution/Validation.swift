@@ -64,7 +64,7 @@ private func threadCount(_ value: Int32) throws(Failure) -> Int {
     return Int(value)
 }
 
-private func activation(_ kind: Int32, alpha: Double, min low: Double, max high: Double) throws(Failure) -> Activation<Double> {
+private func activation(_ kind: Int32, alpha: Double, min low: Double, max high: Double) throws(Failure) -> TileActivation<Double> {
     try choice(kind, "activation", 7, CONVOLUTION_ERROR_ACTIVATION)
     switch Int(kind) {
     case CONVOLUTION_ACTIVATION_RELU: return .relu
@@ -116,7 +116,7 @@ private func channels(
     return (inChannels, outChannels, count)
 }
 
-private func padding(_ kind: Int32, before: Int64, after: Int64, _ names: AxisNames) throws(Failure) -> Padding {
+private func padding(_ kind: Int32, before: Int64, after: Int64, _ names: AxisNames) throws(Failure) -> AxisPadding {
     if Int(kind) != CONVOLUTION_PADDING_EXPLICIT {
         try absent(before, names.padBefore, kind)
         try absent(after, names.padAfter, kind)
@@ -138,7 +138,7 @@ private func absent(_ pad: Int64, _ name: StaticString, _ kind: Int32) throws(Fa
     }
 }
 
-private func checkBorder(_ pad: Int, input: Int, _ mode: PaddingMode, _ name: StaticString, _ names: AxisNames) throws(Failure) {
+private func checkBorder(_ pad: Int, input: Int, _ mode: BorderMode, _ name: StaticString, _ names: AxisNames) throws(Failure) {
     let limit: Int
     switch mode {
     case .constant: return
@@ -258,7 +258,7 @@ func validate(_ pointer: UnsafePointer<conv2d_params>?) throws(Failure) -> Layer
     let (inChannels, outChannels, groups) = try channels(
         input: p.in_channels, output: p.out_channels, groups: p.groups, depthMultiplier: p.depth_multiplier)
 
-    let mode: PaddingMode
+    let mode: BorderMode
     switch Int(p.padding_mode) {
     case CONVOLUTION_PADDING_MODE_REFLECT: mode = .reflect
     case CONVOLUTION_PADDING_MODE_SYMMETRIC: mode = .symmetric
@@ -360,7 +360,7 @@ func validate(_ pointer: UnsafePointer<conv2d_transpose_params>?) throws(Failure
         threads: threads, tier: tier)
 }
 
-private func transposeRule(_ rule: Int32, _ padding: Int32, before: Int64, after: Int64, _ names: AxisNames) throws(Failure) -> TransposeRule {
+private func transposeRule(_ rule: Int32, _ padding: Int32, before: Int64, after: Int64, _ names: AxisNames) throws(Failure) -> WindowRule {
     let isExplicit = Int(padding) == CONVOLUTION_PADDING_EXPLICIT
     let isValid = Int(padding) == CONVOLUTION_PADDING_VALID
     let isSame = Int(padding) == CONVOLUTION_PADDING_SAME
@@ -408,7 +408,7 @@ private func transposeRule(_ rule: Int32, _ padding: Int32, before: Int64, after
 
 private func checkedLayer(
     transposed: Bool, dtype: Int32, dataFormat: Int32, kernelFormat: Int32, flip: Bool, batch: Int, inChannels: Int, outChannels: Int,
-    groups: Int, vertical: Axis, horizontal: Axis, mode: PaddingMode, paddingValue: Double, activation: Activation<Double>,
+    groups: Int, vertical: Axis, horizontal: Axis, mode: BorderMode, paddingValue: Double, activation: TileActivation<Double>,
     inputStrides: (Int64, Int64, Int64, Int64), outputStrides: (Int64, Int64, Int64, Int64), threads: Int, tier: Tier
 ) throws(Failure) -> Layer {
     let channelsFirst = Int(dataFormat) == CONVOLUTION_NCHW
@@ -450,7 +450,7 @@ func validate(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) -> R
             "cubic_coefficient is \(p.cubic_coefficient) and interpolation is \(p.interpolation); only BICUBIC (2) reads it, else it must be 0")
     }
     let bilinear = Int(p.interpolation) == UPSAMPLE2D_BILINEAR
-    let coordinates: Coordinates
+    let coordinates: CoordinateRule
     switch Int(p.coordinates) {
     case UPSAMPLE2D_COORDINATES_HALF_PIXEL: coordinates = .halfPixel
     case UPSAMPLE2D_COORDINATES_ALIGN_CORNERS: coordinates = .alignCorners

@@ -2,7 +2,7 @@ import CConvolutionShims
 
 /// What is done to an output element z = sum + bias before it is stored. NaN stays NaN: a comparison with NaN is false, and each
 /// case below replaces z only where a comparison is true.
-public enum Activation<Scalar> {
+public enum TileActivation<Scalar> {
     case none
     case clamp(Scalar, Scalar)
     case leaky(Scalar)
@@ -39,12 +39,12 @@ public struct EpilogueArguments<Scalar> {
     /// `[rows]`: where each pixel's first channel goes, and from channel to channel.
     public var outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>
     public var channelStride: Int
-    public var activation: Activation<Scalar>
+    public var activation: TileActivation<Scalar>
 
     @inlinable @inline(__always)
     public init(
         tile: UnsafeMutablePointer<Scalar>, rows: Int, lanes: Int, channels: Int, bias: UnsafePointer<Scalar>,
-        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, channelStride: Int, activation: Activation<Scalar>
+        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, channelStride: Int, activation: TileActivation<Scalar>
     ) {
         self.tile = tile
         self.rows = rows

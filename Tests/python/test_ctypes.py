@@ -30,8 +30,7 @@ from convolution import (  # noqa: E402
     Conv2DPlan, Conv2DTransposePlan, Upsample2DPlan, constant, conv2d, conv2d_matrix, conv2d_output_shape, conv2d_transpose,
     conv2d_transpose_output_shape, isa, isas, upsample2d, upsample2d_output_shape, version)
 
-settings.register_profile("ctypes", deadline=None, max_examples=60)
-settings.load_profile("ctypes")
+repeatable = settings(deadline=None, derandomize=True, max_examples=60)
 
 
 # ------------------------------------------------------------------------------------------------------------ the oracle
@@ -201,6 +200,7 @@ def views(draw, shape):
 
 
 @pytest.mark.parametrize("verb", VERBS)
+@repeatable
 @given(data=st.data(), dtype=st.sampled_from((np.float32, np.float64)), channels_first=st.booleans())
 def test_views_give_the_bits_of_copies(verb, data, dtype, channels_first):
     options = {"data_format": "channels_first" if channels_first else "channels_last"}
@@ -264,15 +264,12 @@ def test_what_strides_cannot_say_is_copied():
     small = numbers((1, 1, 6, 3), dtype=np.float32)
     kernel = KERNEL.astype(np.float32)
     repeated = np.broadcast_to(small, (2, 5, 6, 3))
-    packed_records = np.zeros(2 * 5 * 6, [("flag", np.uint8), ("pixel", np.float32, 3)])
-    packed_records["pixel"] = repeated.reshape(-1, 3)
-    misaligned = packed_records["pixel"].reshape(2, 5, 6, 3)
-    fractional = np.lib.stride_tricks.as_strided(
-        np.zeros(2 * 5 * 6 * 14, np.uint8)[:-2].view(np.float32), (2, 5, 6, 3), (5 * 6 * 14, 6 * 14, 14, 4))
-    fractional[...] = repeated
+    records = np.zeros((2, 5, 6), [("flag", np.uint8), ("pixel", np.float32, 3)])
+    records["pixel"] = repeated
+    misaligned = records["pixel"]
     expected = correlate(repeated, kernel)
-    assert 0 in repeated.strides and not misaligned.flags.aligned and fractional.strides[2] % 4 != 0
-    for x in (repeated, misaligned, fractional, repeated.astype(">f4")):
+    assert 0 in repeated.strides and misaligned.strides[2] == 13 and not misaligned.flags.aligned
+    for x in (repeated, misaligned, repeated.astype(">f4")):
         result = conv2d(x, kernel)
         assert result.dtype == np.float32 and result.dtype.isnative and np.array_equal(result, expected)
         assert np.array_equal(Conv2DPlan(x.shape, kernel)(x), expected)
@@ -457,6 +454,7 @@ def test_the_other_verb_s_kernel_format_is_refused(verb, kernel, wrong):
 # -------------------------------------------------------------------------------------------------- conv2d, option by option
 
 
+@repeatable
 @given(strides=st.tuples(*[st.integers(1, 3)] * 2), dilation=st.tuples(*[st.integers(1, 3)] * 2), groups=st.integers(1, 3),
        kernel_size=st.tuples(*[st.integers(1, 3)] * 2), inner=st.integers(1, 3), outer=st.integers(1, 3),
        pads=st.tuples(*[st.tuples(*[st.integers(0, 4)] * 2)] * 2), size=st.tuples(st.integers(7, 9), st.integers(7, 9)),
@@ -559,6 +557,7 @@ def transpose_window(rule, padding, i, k, s, d, op, o):
     return o, before
 
 
+@repeatable
 @given(rule=st.sampled_from(("keras", "torch", "onnx", "window")), data=st.data(), strides=st.tuples(*[st.integers(1, 3)] * 2),
        dilation=st.tuples(*[st.integers(1, 2)] * 2), kernel_size=st.tuples(*[st.integers(1, 4)] * 2), groups=st.integers(1, 2),
        outer=st.integers(1, 2), size=st.tuples(st.integers(1, 4), st.integers(1, 4)), seed=st.integers(0, 99))
@@ -636,6 +635,7 @@ def layers(draw):
     return size, (1, channels, *size) if options["data_format"] == "channels_first" else (1, *size, channels), kernel, options
 
 
+@repeatable
 @given(layer=layers(), seed=st.integers(0, 99), dtype=st.sampled_from((np.float32, np.float64)))
 def test_matrix(layer, seed, dtype):
     size, shape, kernel_shape, options = layer
@@ -664,6 +664,7 @@ def test_matrix(layer, seed, dtype):
     assert same_bits(dense, matrix)
 
 
+@repeatable
 @given(mode=st.sampled_from(("reflect", "symmetric", "replicate", "circular")), seed=st.integers(0, 99))
 def test_matrix_of_padding_modes(mode, seed):
     x, kernel = numbers((1, 4, 5, 3), seed), numbers((3, 2, 3, 2), seed)
@@ -714,6 +715,7 @@ def bilinear(x, size):
     return x
 
 
+@repeatable
 @given(factors=st.tuples(st.integers(1, 4), st.integers(1, 4)), size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
        dtype=st.sampled_from((np.float32, np.float64)), is_first=st.booleans(), seed=st.integers(0, 99))
 def test_upsample2d_factors(factors, size, dtype, is_first, seed):
@@ -773,6 +775,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("verb", PLANS)
+@repeatable
 @given(data=st.data())
 def test_plans_give_the_bits_of_plain_calls(verb, data):
     plan = PLANS[verb]()

@@ -1,0 +1,286 @@
+/*
+ * Random parameter structs, sane ones with up to three fields spoiled and some of mere noise, through the three verbs: first the
+ * shape function and, where the sizes are small, the call itself on arrays against unreadable pages. Nothing may crash, every
+ * status is explained, the shape function and the call agree, and a failing call writes nothing.
+ *
+ * usage: fuzz [rounds [seed]]
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <string.h>
+
+#include "convolution.h"
+#include "guarded.h"
+
+static int passed, failed;
+static uint64_t round_now;
+
+static void crashed(int number) {
+    char text[80];
+    int length = snprintf(text, sizeof text, "fuzz round %" PRIu64 ": signal %d\n", round_now, number);
+    if (write(2, text, (size_t)length)) {}
+    _exit(1);
+}
+
+/* ------------------------------------------------------------------------------------------------------------- random */
+
+static uint64_t random_state;
+
+static uint64_t random_bits(void) { /* splitmix64: any seed will do, and any machine gives the same sequence */
+    uint64_t z = random_state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+static int64_t below(int64_t n) { return (int64_t)(random_bits() % (uint64_t)n); }
+static int one_in(int64_t n) { return below(n) == 0; }
+
+static int64_t extreme_value(void) {
+    static const int64_t list[] = { INT64_MAX, INT64_MIN, INT64_MAX - 1, INT64_MIN + 1, INT32_MAX, INT32_MIN, UINT32_MAX,
+                                    INT64_C(1) << 31, INT64_C(1) << 40, INT64_C(1) << 62, -(INT64_C(1) << 40), -1, 0, 1,
+                                    1000, -1000 };
+    switch (below(4)) {
+    case 0: return (int64_t)random_bits();
+    case 1: return (int64_t)(random_bits() >> below(63));
+    default: return list[below((int64_t)(sizeof list / sizeof *list))];
+    }
+}
+
+/* Overwrites up to three fields, of either width, anywhere but in struct_size and in the pointer isa. */
+static void spoil(void *params, size_t size, size_t isa) {
+    for (int64_t count = below(4); count > 0; count--) {
+        size_t width = one_in(2) ? 8 : 4, offset = 8 + (size_t)below((int64_t)((size - 8) / width)) * width;
+        if (offset < isa + sizeof(char *) && offset + width > isa) continue;
+        int64_t value = extreme_value();
+        int32_t narrow = (int32_t)value;
+        double number = one_in(2) ? (double)value : one_in(2) ? NAN : INFINITY;
+        if (width == 4)
+            memcpy((char *)params + offset, &narrow, 4);
+        else
+            memcpy((char *)params + offset, one_in(6) ? (void *)&number : (void *)&value, 8);
+    }
+}
+
+static void noise(void *params, size_t size) {
+    for (size_t i = 0; i < size; i += 4) {
+        uint32_t word = one_in(2) ? 0 : (uint32_t)random_bits();
+        memcpy((char *)params + i, &word, 4);
+    }
+}
+
+static const char *random_isa(void) {
+    static const char *const names[] = { "baseline", "avx2", "avx512", "none" };
+    return one_in(2) ? NULL : names[below(4)];
+}
+
+/* ---------------------------------------------------------------------------------------------------------- one round */
+
+#define PATTERN 0xA5
+#define SMALL 30000.0 /* arrays and numbers of products up to here are really computed */
+
+static unsigned char *blocks[4]; /* input, kernel, bias, output */
+
+static int untouched(struct place place) {
+    for (size_t i = 0; i < place.bytes; i++)
+        if (place.first[i] != PATTERN) return 0;
+    return 1;
+}
+
+static double product(const int64_t *sizes, int count) {
+    double result = 1;
+    for (int i = 0; i < count; i++) result *= (double)sizes[i];
+    return result;
+}
+
+static void judge(const char *verb, int32_t shape_status, int32_t status, struct place y) {
+    char problem[900];
+    const char *text = convolution_error_message();
+    if (status < 0 || status > CONVOLUTION_ERROR_UNSUPPORTED)
+        snprintf(problem, sizeof problem, "status %d", (int)status);
+    else if (status && strlen(text) < 12)
+        snprintf(problem, sizeof problem, "no sentence: \"%s\"", text);
+    else if (status != shape_status)
+        snprintf(problem, sizeof problem, "shape says %s, call %s (%s)", convolution_status_name(shape_status),
+                 convolution_status_name(status), text);
+    else if (status && !untouched(y))
+        snprintf(problem, sizeof problem, "failed and wrote: %s", text);
+    else {
+        passed++;
+        return;
+    }
+    failed++;
+    fprintf(stderr, "fuzz round %" PRIu64 ", %s: %s\n", round_now, verb, problem);
+}
+
+/* Where input and output go. After a failure of the shape function any place will do: the call must not look at them. */
+static int place_both(int32_t shape_status, int32_t dtype, const int64_t in[4], const int64_t in_strides[4], const int64_t out[4],
+                      const int64_t out_strides[4], struct place *x, struct place *y) {
+    static const int64_t some[4] = { 1, 1, 1, 16 }, none[4] = { 0, 0, 0, 0 };
+    size_t element = dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float);
+    int failed_already = shape_status != CONVOLUTION_OK;
+    *x = failed_already ? place_array(blocks[0], 1, some, none, 4) : place_array(blocks[0], one_in(2), in, in_strides, element);
+    *y = failed_already ? place_array(blocks[3], 1, some, none, 4) : place_array(blocks[3], one_in(2), out, out_strides, element);
+    if (!x->fits || !y->fits) return 0;
+    memset(y->first, PATTERN, y->bytes);
+    return failed_already || (product(in, 4) <= SMALL && product(out, 4) <= SMALL);
+}
+
+static void in_order(int32_t format, int64_t n, int64_t h, int64_t w, int64_t c, int64_t sizes[4]) {
+    const int64_t nhwc[4] = { n, h, w, c }, nchw[4] = { n, c, h, w };
+    memcpy(sizes, format == CONVOLUTION_NCHW ? nchw : nhwc, sizeof nhwc);
+}
+
+static void random_conv2d(conv2d_params *p) {
+    p->batch = below(3), p->height = below(8), p->width = below(8);
+    p->kernel_height = 1 + below(4), p->kernel_width = 1 + below(4);
+    p->groups = below(4);
+    p->in_channels = (p->groups ? p->groups : 1) * below(5), p->out_channels = (p->groups ? p->groups : 1) * below(5);
+    p->stride_height = below(4), p->stride_width = below(4), p->dilation_height = below(3), p->dilation_width = below(3);
+    if (one_in(6)) p->depth_multiplier = 1 + below(3), p->groups = 0, p->out_channels = 0;
+    p->padding = (int32_t)below(6), p->padding_mode = (int32_t)below(6);
+    if (p->padding == CONVOLUTION_PADDING_EXPLICIT)
+        p->pad_top = below(7) - 2, p->pad_bottom = below(7) - 2, p->pad_left = below(7) - 2, p->pad_right = below(7) - 2;
+    if (p->padding_mode == CONVOLUTION_PADDING_MODE_CONSTANT) p->padding_value = 1.5;
+    p->dtype = (int32_t)below(2), p->data_format = (int32_t)below(2), p->kernel_format = (int32_t)below(2);
+    p->flip_kernel = (int32_t)below(2), p->activation = (int32_t)below(7), p->threads = (int32_t)below(4);
+    p->allow_empty_output = (int32_t)below(2), p->activation_max = 3;
+    if (one_in(8)) p->input_strides[below(4)] = below(400) - 200;
+    if (one_in(8)) p->output_strides[below(4)] = below(400) - 200;
+}
+
+static void fuzz_conv2d(void) {
+    conv2d_params p;
+    memset(&p, 0, sizeof p);
+    if (one_in(16))
+        noise(&p, sizeof p);
+    else
+        random_conv2d(&p), spoil(&p, sizeof p, offsetof(conv2d_params, isa));
+    p.struct_size = sizeof p;
+    p.isa = random_isa();
+
+    int64_t in[4], out[4] = { 0, 0, 0, 0 };
+    int32_t shape_status = conv2d_output_shape(&p, out);
+    struct place x, y;
+    in_order(p.data_format, p.batch, p.height, p.width, p.in_channels, in);
+    int small = place_both(shape_status, p.dtype, in, p.input_strides, out, p.output_strides, &x, &y);
+    if (shape_status == CONVOLUTION_OK) {
+        double groups = p.depth_multiplier ? (double)p.in_channels : p.groups ? (double)p.groups : 1;
+        double channels = (double)out[p.data_format == CONVOLUTION_NCHW ? 1 : 3];
+        double window = (double)p.kernel_height * (double)p.kernel_width * (groups > 0 ? (double)p.in_channels / groups : 0);
+        small = small && channels <= SMALL && window * channels <= SMALL && window * product(out, 4) <= SMALL;
+    }
+    const void *bias = one_in(2) ? blocks[2] : NULL;
+    if (!small)
+        passed++;
+    else
+        judge("conv2d", shape_status, conv2d(&p, x.origin, blocks[1], bias, y.origin), y);
+}
+
+static void random_transpose(conv2d_transpose_params *p) {
+    p->batch = below(3), p->height = below(7), p->width = below(7);
+    p->kernel_height = 1 + below(4), p->kernel_width = 1 + below(4);
+    p->groups = below(4);
+    p->in_channels = (p->groups ? p->groups : 1) * below(5), p->out_channels = (p->groups ? p->groups : 1) * below(5);
+    p->stride_height = below(4), p->stride_width = below(4), p->dilation_height = below(3), p->dilation_width = below(3);
+    if (one_in(6)) p->depth_multiplier = 1 + below(3), p->groups = 0, p->out_channels = 0;
+    p->rule = (int32_t)below(5);
+    p->padding = p->rule == CONV2D_TRANSPOSE_RULE_WINDOW || p->rule == CONV2D_TRANSPOSE_RULE_TORCH ? CONVOLUTION_PADDING_EXPLICIT
+                                                                                                   : (int32_t)below(2);
+    if (p->padding == CONVOLUTION_PADDING_EXPLICIT)
+        p->pad_top = below(4) - one_in(3), p->pad_bottom = below(4) - one_in(3), p->pad_left = below(4), p->pad_right = below(4);
+    if (one_in(4)) p->output_padding_given = 1, p->output_padding_height = below(3), p->output_padding_width = below(3);
+    if (one_in(6)) p->output_height = 1 + below(20), p->output_width = 1 + below(20);
+    p->dtype = (int32_t)below(2), p->data_format = (int32_t)below(2), p->kernel_format = (int32_t)below(2);
+    p->flip_kernel = (int32_t)below(2), p->activation = (int32_t)below(7), p->threads = (int32_t)below(4);
+    p->allow_empty_output = (int32_t)below(2), p->activation_max = 3;
+    if (one_in(8)) p->input_strides[below(4)] = below(400) - 200;
+    if (one_in(8)) p->output_strides[below(4)] = below(400) - 200;
+}
+
+static void fuzz_transpose(void) {
+    conv2d_transpose_params p;
+    memset(&p, 0, sizeof p);
+    if (one_in(16))
+        noise(&p, sizeof p);
+    else
+        random_transpose(&p), spoil(&p, sizeof p, offsetof(conv2d_transpose_params, isa));
+    p.struct_size = sizeof p;
+    p.isa = random_isa();
+
+    int64_t in[4], out[4] = { 0, 0, 0, 0 };
+    int32_t shape_status = conv2d_transpose_output_shape(&p, out);
+    struct place x, y;
+    in_order(p.data_format, p.batch, p.height, p.width, p.in_channels, in);
+    int small = place_both(shape_status, p.dtype, in, p.input_strides, out, p.output_strides, &x, &y);
+    if (shape_status == CONVOLUTION_OK) {
+        double groups = p.depth_multiplier ? (double)p.in_channels : p.groups ? (double)p.groups : 1;
+        double channels = (double)out[p.data_format == CONVOLUTION_NCHW ? 1 : 3];
+        double window = (double)p.kernel_height * (double)p.kernel_width * (groups > 0 ? channels / groups : 0);
+        small = small && channels <= SMALL && window * (double)p.in_channels <= SMALL && window * product(in, 4) <= SMALL;
+    }
+    const void *bias = one_in(2) ? blocks[2] : NULL;
+    if (!small)
+        passed++;
+    else
+        judge("conv2d_transpose", shape_status, conv2d_transpose(&p, x.origin, blocks[1], bias, y.origin), y);
+}
+
+static void random_upsample(upsample2d_params *p) {
+    p->batch = below(3), p->height = below(9), p->width = below(9), p->channels = below(9);
+    switch (below(3)) {
+    case 0: p->factor_height = below(5), p->factor_width = below(5); break;
+    case 1: p->output_height = below(20), p->output_width = below(20); break;
+    default: p->scale_height = (double)below(40) / 8, p->scale_width = (double)below(40) / 8;
+    }
+    p->dtype = (int32_t)below(2), p->data_format = (int32_t)below(2), p->interpolation = (int32_t)below(2);
+    p->coordinates = (int32_t)below(4), p->threads = (int32_t)below(4);
+    if (one_in(8)) p->input_strides[below(4)] = below(400) - 200;
+    if (one_in(8)) p->output_strides[below(4)] = below(400) - 200;
+}
+
+static void fuzz_upsample(void) {
+    upsample2d_params p;
+    memset(&p, 0, sizeof p);
+    if (one_in(16))
+        noise(&p, sizeof p);
+    else
+        random_upsample(&p), spoil(&p, sizeof p, offsetof(upsample2d_params, isa));
+    p.struct_size = sizeof p;
+    p.isa = random_isa();
+
+    int64_t in[4], out[4] = { 0, 0, 0, 0 };
+    int32_t shape_status = upsample2d_output_shape(&p, out);
+    struct place x, y;
+    in_order(p.data_format, p.batch, p.height, p.width, p.channels, in);
+    int small = place_both(shape_status, p.dtype, in, p.input_strides, out, p.output_strides, &x, &y);
+    /* An empty batch or no channels can stand beside huge sizes; their coordinates need not be computed here. */
+    if (shape_status == CONVOLUTION_OK && (product(out, 3) > SMALL || product(out + 1, 3) > SMALL)) small = 0;
+    if (!small)
+        passed++;
+    else
+        judge("upsample2d", shape_status, upsample2d(&p, x.origin, y.origin), y);
+}
+
+int main(int argc, char **argv) {
+    uint64_t rounds = argc > 1 ? strtoull(argv[1], NULL, 10) : 200000;
+    random_state = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+    signal(SIGSEGV, crashed);
+    signal(SIGBUS, crashed);
+    signal(SIGILL, crashed);
+    signal(SIGTRAP, crashed);
+    signal(SIGABRT, crashed);
+    signal(SIGFPE, crashed);
+    for (int i = 0; i < 4; i++) {
+        blocks[i] = guarded_block();
+        for (size_t j = 0; j < GUARDED_BYTES / sizeof(float); j++) ((float *)(void *)blocks[i])[j] = 1;
+    }
+    for (round_now = 1; round_now <= rounds; round_now++)
+        switch (round_now % 3) {
+        case 0: fuzz_conv2d(); break;
+        case 1: fuzz_transpose(); break;
+        default: fuzz_upsample();
+        }
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed != 0;
+}
