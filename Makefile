@@ -12,7 +12,8 @@ VERSION := $(MAJOR).$(MINOR).$(PATCH)
 SONAME  := libconvolution.so.$(MAJOR)
 PREFIX  ?= /usr/local
 SWIFTC  ?= swiftc
-CC      ?= cc
+CFLAGS  ?= -std=c99 -O2 -Wall -Wextra -pedantic
+CFLAGS  += -Iinclude
 
 B := build
 .DEFAULT_GOAL := all
@@ -25,28 +26,33 @@ all: $(B)/libconvolution.so
 
 # Embedded Swift, one object per module. The Swift face (Sources/Convolution/API) is for the Swift package only.
 SWIFTFLAGS = -parse-as-library -O -wmo -swift-version 6 -enable-experimental-feature Embedded -Xfrontend -function-sections \
-             -Xcc -fPIC -I Sources/CConvolutionShims/include -I include
+             -Xcc -fPIC -I Sources/CConvolutionShims/include -I include -I $(@D) $(TARGETFLAGS)
 KERNELS := $(wildcard Sources/ConvolutionKernels/*.swift)
 CORE    := $(wildcard Sources/Convolution/*.swift)
-CHEADERS := include/convolution.h include/module.modulemap $(wildcard Sources/CConvolutionShims/include/*)
+HEADERS := include/convolution.h include/module.modulemap $(wildcard Sources/CConvolutionShims/include/*)
+MODULE   = $(SWIFTC) $(SWIFTFLAGS) -module-name $(basename $(@F)) -emit-module -emit-module-path $(basename $@).swiftmodule -c -o $@
 
 # The baseline comes first: where two objects hold the same weak function (Swift's runtime in miniature), the linker keeps the first.
 OBJECTS := $(addprefix $(B)/,ConvolutionKernels.o Convolution.o ConvolutionAVX2.o ConvolutionAVX512.o)
 
-$(B)/ConvolutionKernels.o: $(KERNELS) $(CHEADERS) Makefile
-	@mkdir -p $(B)
-	$(SWIFTC) $(SWIFTFLAGS) -module-name ConvolutionKernels -emit-module -emit-module-path $(B)/ConvolutionKernels.swiftmodule -c -o $@ $(KERNELS)
+%/ConvolutionKernels.o: $(KERNELS) $(HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(MODULE) $(KERNELS)
 
-$(B)/ConvolutionAVX2.o: Sources/ConvolutionAVX2/AVX2.swift $(B)/ConvolutionKernels.o
-	$(SWIFTC) $(SWIFTFLAGS) -I $(B) -Xcc -march=x86-64-v3 -module-name ConvolutionAVX2 \
-	    -emit-module -emit-module-path $(B)/ConvolutionAVX2.swiftmodule -c -o $@ $<
+%/ConvolutionAVX2.o: Sources/ConvolutionAVX2/AVX2.swift %/ConvolutionKernels.o
+	$(MODULE) -Xcc -march=x86-64-v3 $<
 
-$(B)/ConvolutionAVX512.o: Sources/ConvolutionAVX512/AVX512.swift $(B)/ConvolutionKernels.o
-	$(SWIFTC) $(SWIFTFLAGS) -I $(B) -Xcc -march=x86-64-v4 -Xcc -mprefer-vector-width=512 -module-name ConvolutionAVX512 \
-	    -emit-module -emit-module-path $(B)/ConvolutionAVX512.swiftmodule -c -o $@ $<
+%/ConvolutionAVX512.o: Sources/ConvolutionAVX512/AVX512.swift %/ConvolutionKernels.o
+	$(MODULE) -Xcc -march=x86-64-v4 -Xcc -mprefer-vector-width=512 $<
 
-$(B)/Convolution.o: $(CORE) $(B)/ConvolutionAVX2.o $(B)/ConvolutionAVX512.o
-	$(SWIFTC) $(SWIFTFLAGS) -I $(B) -module-name Convolution -c -o $@ $(CORE)
+ifneq (,$(filter x86_64 amd64,$(shell uname -m)))
+$(B)/Convolution.o: $(B)/ConvolutionAVX2.o $(B)/ConvolutionAVX512.o
+else
+OBJECTS := $(filter-out %AVX2.o %AVX512.o,$(OBJECTS))
+endif
+
+%/Convolution.o: $(CORE) %/ConvolutionKernels.o
+	$(MODULE) $(CORE)
 
 # Exactly the functions that the header declares are exported.
 $(B)/exports.map: include/convolution.h
@@ -54,9 +60,49 @@ $(B)/exports.map: include/convolution.h
 	{ echo '{ global:'; $(CC) -E -P -x c $< | grep -oE '(convolution|conv2d|upsample2d)[a-z0-9_]* ?\(' | tr -d ' (' | sort -u | sed 's/$$/;/'; \
 	  echo 'local: *; };'; } > $@
 
-LINK = -shared -Wl,-soname,$(SONAME),--version-script=$(B)/exports.map,--gc-sections,-z,relro,-z,now,-z,noexecstack,--no-undefined -s -lm
+LINK = -shared -Wl,-soname,$(SONAME),--version-script=$(B)/exports.map,--gc-sections,-z,relro,-z,now,-z,noexecstack,--no-undefined -s
 
 $(B)/libconvolution.so: $(OBJECTS) $(B)/exports.map
-	$(CC) -o $(B)/libconvolution.so.$(VERSION) $(OBJECTS) $(LINK)
-	ln -sf libconvolution.so.$(VERSION) $(B)/$(SONAME)
+	$(CC) -o $@.$(VERSION) $(OBJECTS) $(LINK) -lm
+	ln -sf $(@F).$(VERSION) $(@D)/$(SONAME)
 	ln -sf $(SONAME) $@
+
+# --------------------------------------------------------------------------------------------------------------- arm64
+
+# There is no Swift for arm64 Linux needed: Embedded Swift makes plain objects, and Debian's cross compiler links them.
+ARM64CC ?= aarch64-linux-gnu-gcc
+ARM64OBJECTS := $(addprefix $(B)/arm64/,ConvolutionKernels.o Convolution.o)
+EXAMPLES := $(basename $(notdir $(wildcard c-examples/0*.c)))
+ARM64EXAMPLES := $(addprefix $(B)/arm64/,$(filter-out %-picture %-libffi,$(EXAMPLES)))
+
+$(ARM64OBJECTS): TARGETFLAGS = -target aarch64-none-none-elf -Xcc -isystem -Xcc /usr/aarch64-linux-gnu/include
+
+$(B)/arm64/libconvolution.so: $(ARM64OBJECTS) $(B)/exports.map
+	$(ARM64CC) -o $@.$(VERSION) $(ARM64OBJECTS) $(LINK) -lm
+	ln -sf $(@F).$(VERSION) $(@D)/$(SONAME)
+	ln -sf $(SONAME) $@
+
+$(B)/arm64/%: c-examples/%.c c-examples/check.h $(B)/arm64/libconvolution.so
+	$(ARM64CC) $(CFLAGS) -o $@ $< -L $(@D) -Wl,-rpath,'$$ORIGIN' -lconvolution -lm
+
+arm64: $(B)/arm64/libconvolution.so $(ARM64EXAMPLES)
+
+# ------------------------------------------------------------------------------------------------------------- install
+
+$(B)/convolution.pc: include/convolution.h Makefile
+	@mkdir -p $(B)
+	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' 'Name: convolution' \
+	    'Description: 2-D convolution, transposed convolution and upsampling' 'Version: $(VERSION)' \
+	    'Libs: -L$${libdir} -lconvolution' 'Libs.private: -lm' 'Cflags: -I$${includedir}' > $@
+
+.PHONY: $(B)/convolution.pc
+install: $(B)/libconvolution.so $(B)/convolution.pc
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 include/convolution.h $(DESTDIR)$(PREFIX)/include/
+	install -m 755 $(B)/libconvolution.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/
+	ln -sf libconvolution.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libconvolution.so
+	install -m 644 $(B)/convolution.pc $(DESTDIR)$(PREFIX)/lib/pkgconfig/
+
+clean:
+	rm -rf $(B) .build

@@ -37,6 +37,7 @@ int main(void)
     conv2d_transpose_params layer = keras_layer(1, CONVOLUTION_PADDING_SAME);
     check_status(conv2d_transpose(&layer, identity, same_kernel, NULL, output));
     check("Conv2DTranspose stride 1 same", RELATIVE, 3, 3, output, same_document);
+
     static const float valid_kernel[] = {0.00166929f, -0.4668319f, -0.45973036f, 0.38341302f, 0.49846447f, -0.33313805f,
                                          0.39259535f, 0.44750214f, -0.43990558f};
     static const double valid_document[] = {
@@ -52,14 +53,15 @@ int main(void)
     static const double turned_document[] = {0.50013375, -0.79996994, -0.45973036, 0.83091515, 0.06022817, -0.79996994,
                                              0.39259535, 0.83091515, 0.05855888};
     conv2d_params turned = {.struct_size = sizeof turned, .batch = 1, .height = 3, .width = 3, .in_channels = 1,
-                            .out_channels = 1, .kernel_height = 3, .kernel_width = 3, .padding = CONVOLUTION_PADDING_SAME};
-    turned.flip_kernel = 1;
+                            .out_channels = 1, .kernel_height = 3, .kernel_width = 3, .padding = CONVOLUTION_PADDING_SAME,
+                            .flip_kernel = 1};
     check_status(conv2d(&turned, identity, valid_kernel, NULL, output));
     check("Conv2D same with the kernel turned", RELATIVE, 3, 3, output, turned_document);
     layer.padding = CONVOLUTION_PADDING_SAME;
     check_status(conv2d_transpose(&layer, identity, valid_kernel, NULL, output));
     slice(natural, 5, 1, 3, window);
     check_against("slice", "stride 1: Keras same = valid[1:4,1:4]", RELATIVE, 3, 3, output, window);
+
     static const float stride_kernel[] = {-0.42253345f, 0.34132046f, -0.32057053f, -0.3672353f, -0.2650267f, 0.30951786f,
                                           0.26088667f, -0.5487001f, 0.49119878f};
     static const double stride_document[] = {

@@ -1,5 +1,5 @@
 /*
- * 05 - Cross-correlation in NumPy: edge filters, stride 2, the shown kernel of true convolution, an image with depth.
+ * 05 - Cross-correlation in NumPy: edge filters, stride 2, the flipped kernel of true convolution, an image with depth.
  */
 #include <convolution.h>
 
@@ -36,7 +36,6 @@ static void correlate(const char *source, const char *name, int size, int stride
 int main(void)
 {
     check_begin("05-numpy-cross-correlation", "edge filters, stride, flipping, depth");
-
     static const float vertical[] = {1, 0, -1, 1, 0, -1, 1, 0, -1}, negated[] = {-1, 0, 1, -1, 0, 1, -1, 0, 1};
     static const float horizontal[] = {1, 1, 1, 0, 0, 0, -1, -1, -1}, sobel[] = {1, 0, -1, 2, 0, -2, 1, 0, -1};
     static const float seed_0[] = {5, 0, 3, 3, 7, 9, 3, 5, 2, 4, 7, 6, 8, 8, 1, 6, 7, 7,
@@ -66,7 +65,6 @@ int main(void)
     double by_loops[16]; /* the document gives the Sobel kernel without a result: its loops speak for it */
     loops(6, 6, 1, seed_0, sobel, by_loops);
     correlate("loops", "random 6x6, Sobel, against the document's loops", 6, 1, 0, seed_0, sobel, by_loops);
-
     static const float strided[] = {2, 3, 7, 4, 6, 2, 9, 6, 6, 9, 8, 7, 4, 3, 3, 4, 8, 3, 8, 9, 7, 7, 8, 3, 6,
                                     6, 3, 4, 4, 2, 1, 8, 3, 4, 6, 3, 2, 4, 1, 9, 8, 3, 0, 1, 3, 9, 2, 1, 4};
     static const float strided_kernel[] = {3, 4, 4, 1, 0, 2, -1, 0, 3};
@@ -79,7 +77,7 @@ int main(void)
     conv2d_params impulse = {.struct_size = sizeof impulse, .batch = 1, .height = 1, .width = 1, .in_channels = 1,
                              .out_channels = 1, .kernel_height = 3, .kernel_width = 3, .padding = CONVOLUTION_PADDING_FULL};
     check_status(conv2d(&impulse, &one, kernel, NULL, shown));
-    check_against("by hand", "the kernel shown both ways", EXACT, 3, 3, shown, (double[]){7, 9, -1, 2, 0, 1, 5, 4, 3});
+    check_against("by hand", "the kernel flipped both ways", EXACT, 3, 3, shown, (double[]){7, 9, -1, 2, 0, 1, 5, 4, 3});
     impulse.flip_kernel = 1;
     check_status(conv2d(&impulse, &one, kernel, NULL, shown));
     check_against("by hand", "true convolution of an impulse: the kernel itself", EXACT, 3, 3, shown,

@@ -28,8 +28,7 @@ static void forward_loops(const float *x, const float *kernel, double bias, doub
 /* x = A' (y - bias): the asker's loop put right. */
 static void adjoint_loops(const float *y, const float *kernel, double bias, double *x)
 {
-    for (int i = 0; i < PIXELS; i++)
-        x[i] = 0;
+    memset(x, 0, PIXELS * sizeof *x);
     for (int h = 0; h < OUT; h++)
         for (int w = 0; w < OUT; w++)
             for (int i = 0; i < WEIGHTS; i++) {

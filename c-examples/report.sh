@@ -10,8 +10,7 @@ awk -F '\t' '
     { for (i = 1; i <= 5; i++) { cell[NR, i] = $i; if (length($i) > width[i]) width[i] = length($i) } }
     NF != 5 || $5 != "ok" { failed++ }
     END {
-        head = "example,result,deviation,limit,"
-        split(head, title, ",")
+        split("example,result,deviation,limit,verdict", title, ",")
         for (i = 1; i <= 5; i++) if (length(title[i]) > width[i]) width[i] = length(title[i])
         format = sprintf("%%-%ds  %%-%ds  %%%ds  %%%ds  %%s\n", width[1], width[2], width[3], width[4])
         printf format, title[1], title[2], title[3], title[4], title[5]

@@ -62,7 +62,8 @@ def scatter(x, kernel, strides=(1, 1), dilation=(1, 1), groups=1):
     for n, y, z, c in itertools.product(range(batch), range(height), range(width), range(channels)):
         first = c // (channels // groups) * outer
         for a, b, o in itertools.product(range(kernel_height), range(kernel_width), range(outer)):
-            output[n, y * strides[0] + a * dilation[0], z * strides[1] + b * dilation[1], first + o] += x[n, y, z, c] * kernel[a, b, o, c]
+            output[n, y * strides[0] + a * dilation[0], z * strides[1] + b * dilation[1], first + o] += (
+                x[n, y, z, c] * kernel[a, b, o, c])
     return output
 
 
@@ -127,7 +128,8 @@ def test_structs_have_the_fields_of_the_header():
 
 def test_version_is_the_header_s():
     header = (ROOT / "include/convolution.h").read_text()
-    assert version() == ".".join(re.search(rf"CONVOLUTION_VERSION_{part} (\d+)", header)[1] for part in ("MAJOR", "MINOR", "PATCH"))
+    parts = (re.search(rf"CONVOLUTION_VERSION_{part} (\d+)", header)[1] for part in ("MAJOR", "MINOR", "PATCH"))
+    assert version() == ".".join(parts)
 
 
 def test_tiers():
@@ -176,10 +178,11 @@ def test_the_library_is_found_by_variable_then_in_the_tree_then_in_the_system(tm
 def test_signatures_have_each_option_once():
     for verb, prepare in ((conv2d, convolution._conv2d_params), (conv2d_transpose, convolution._conv2d_transpose_params),
                           (upsample2d, convolution._upsample2d_params)):
-        options = {name: p.default for name, p in inspect.signature(verb).parameters.items() if name not in ("x", "kernel", "bias")}
-        assert options.pop("out", "absent") is None
-        assert options == {name: p.default for name, p in inspect.signature(prepare).parameters.items()
-                           if name not in ("input_shape", "kernel_shape")}
+        public, private = ({name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+                           for function in (verb, prepare))
+        arrays = [public.pop(name) for name in ("x", "kernel", "bias", "out") if name in public]
+        assert arrays[-1] is None
+        assert public == {name: default for name, default in private.items() if not name.endswith("_shape")}
 
 
 # ------------------------------------------------------------------------------------------------------------------ views
@@ -316,16 +319,24 @@ def test_out_is_refused_where_it_cannot_be_written_as_it_is():
 
 
 def test_out_that_overlaps_is_refused_by_the_library():
-    memory = numbers((2, 9, 6, 3))
+    memory = numbers((3, 7, 6, 3))
     before = memory.copy()
-    with pytest.raises(ValueError) as caught:
-        conv2d(memory[:, :7], np.ones((1, 1, 3, 3)), out=memory[:, 1:8])
+    with pytest.raises(ValueError, match="overlap") as caught:
+        conv2d(memory[:2], np.ones((1, 1, 3, 3)), out=memory[1:])
     assert caught.value.status == constant("CONVOLUTION_ERROR_OVERLAP")
-    twice = np.lib.stride_tricks.as_strided(np.empty(2000), (2, 5, 5, 4), (800, 8, 16, 160))
+    assert np.array_equal(memory, before)
+    twice = np.lib.stride_tricks.as_strided(np.zeros(2000), (2, 5, 5, 4), (800, 8, 16, 160))
     with pytest.raises(ValueError) as caught:
         conv2d(X, KERNEL, out=twice)
     assert caught.value.status == constant("CONVOLUTION_ERROR_ELEMENT_STRIDES")
-    assert np.array_equal(memory, before)
+    assert not twice.any()
+
+
+def test_one_channel_of_a_picture_can_be_written_from_the_others():
+    picture = numbers((1, 7, 6, 3))
+    expected = correlate(picture[..., :2], KERNEL[:1, :1, :2, :1])
+    conv2d(picture[..., :2], KERNEL[:1, :1, :2, :1], out=picture[..., 2:])
+    assert np.array_equal(picture[..., 2:], expected)
 
 
 # ----------------------------------------------------------------------------------------------------------------- types
@@ -333,7 +344,8 @@ def test_out_that_overlaps_is_refused_by_the_library():
 
 @pytest.mark.parametrize("x, kernel, bias, result", [
     ("float32", "float32", "float32", "float32"), ("float64", "float64", "float64", "float64"),
-    ("float32", "float64", None, "float64"), ("float64", "float32", None, "float64"), ("float32", "float32", "float64", "float64"),
+    ("float32", "float64", None, "float64"), ("float64", "float32", None, "float64"),
+    ("float32", "float32", "float64", "float64"),
     ("float16", "float16", None, "float32"), ("float16", "float32", None, "float32"), ("float16", "float64", None, "float64"),
     ("int8", "int8", None, "float64"), ("bool", "bool", None, "float64"), ("uint64", "int64", None, "float64"),
     ("uint8", "float32", None, "float32"), ("int16", "float16", None, "float32"), ("float32", "int64", None, "float64"),
@@ -350,8 +362,8 @@ def test_types(x, kernel, bias, result):
     assert np.array_equal(transposed, scatter(np.float64(arrays[0]), np.float64(np.abs(TRANSPOSE_KERNEL).astype(kernel))))
 
 
-@pytest.mark.parametrize("x, result", [("float32", "float32"), ("float64", "float64"), ("float16", "float32"), ("uint8", "float64"),
-                                       ("bool", "float64")])
+@pytest.mark.parametrize("x, result", [("float32", "float32"), ("float64", "float64"), ("float16", "float32"),
+                                       ("uint8", "float64"), ("bool", "float64")])
 def test_types_of_upsample2d(x, result):
     x = np.abs(X).astype(x)
     output = upsample2d(x)
@@ -415,7 +427,8 @@ def test_padding_value():
 
 
 @pytest.mark.parametrize("data_format, kernel_format, torch", [
-    ("channels_last", None, False), ("channels_first", None, False), ("NHWC", None, False), ("NCHW", None, True), ("nchw", None, True),
+    ("channels_last", None, False), ("channels_first", None, False), ("NHWC", None, False), ("NCHW", None, True),
+    ("nchw", None, True),
     ("channels_last", "OIHW", True), ("channels_first", "torch", True), ("NHWC", "hwio", False), ("NCHW", "HWIO", False),
     ("NCHW", "Keras", False), ("Channels_First", "oihw", True),
 ])
@@ -480,7 +493,8 @@ def test_one_number_stands_for_both_axes_and_pairs_are_height_first():
     (None, {}, lambda z: z), ("linear", {}, lambda z: z), ("ReLU", {}, lambda z: np.maximum(z, 0)),
     ("relu6", {}, lambda z: np.clip(z, 0, 6)),
     ("clamp", {"activation_min": -20, "activation_max": 30}, lambda z: np.clip(z, -20, 30)),
-    ("clamp", {"activation_min": -20}, lambda z: np.maximum(z, -20)), ("clamp", {"activation_max": 30}, lambda z: np.minimum(z, 30)),
+    ("clamp", {"activation_min": -20}, lambda z: np.maximum(z, -20)),
+    ("clamp", {"activation_max": 30}, lambda z: np.minimum(z, 30)),
     ("leaky_relu", {}, lambda z: np.where(z >= 0, z, 0.01 * z)),
     ("leaky_relu", {"activation_alpha": 0.25}, lambda z: np.where(z >= 0, z, 0.25 * z)),
     ("sigmoid", {}, lambda z: 1 / (1 + np.exp(-z))), ("tanh", {}, np.tanh),
@@ -496,7 +510,7 @@ def test_activations(activation, options, function):
 
 def test_depth_multiplier():
     kernel = numbers((3, 2, 3, 2))  # Keras' depthwise kernel: height, width, channels, multiplier
-    expected = np.stack([correlate(X[..., c:c + 1], kernel[:, :, c:c + 1, m:m + 1])[..., 0] for c in range(3) for m in range(2)], -1)
+    expected = np.concatenate([correlate(X[..., c:c + 1], kernel[:, :, c:c + 1]) for c in range(3)], axis=-1)
     assert np.array_equal(conv2d(X, kernel, depth_multiplier=2), expected)
     flat = kernel.reshape(3, 2, 1, 6)
     assert np.array_equal(conv2d(X, flat, depth_multiplier=2), expected) and np.array_equal(conv2d(X, flat, groups=3), expected)
@@ -557,11 +571,12 @@ def transpose_window(rule, padding, i, k, s, d, op, o):
     return o, before
 
 
+@pytest.mark.parametrize("rule", ["keras", "torch", "onnx", "window"])
 @repeatable
-@given(rule=st.sampled_from(("keras", "torch", "onnx", "window")), data=st.data(), strides=st.tuples(*[st.integers(1, 3)] * 2),
-       dilation=st.tuples(*[st.integers(1, 2)] * 2), kernel_size=st.tuples(*[st.integers(1, 4)] * 2), groups=st.integers(1, 2),
-       outer=st.integers(1, 2), size=st.tuples(st.integers(1, 4), st.integers(1, 4)), seed=st.integers(0, 99))
-def test_conv2d_transpose_is_a_window_of_the_scattered_products(rule, data, strides, dilation, kernel_size, groups, outer, size, seed):
+@given(data=st.data(), strides=st.tuples(*[st.integers(1, 3)] * 2), dilation=st.tuples(*[st.integers(1, 2)] * 2),
+       kernel_size=st.tuples(*[st.integers(1, 4)] * 2), groups=st.integers(1, 2), outer=st.integers(1, 2),
+       size=st.tuples(*[st.integers(1, 4)] * 2), seed=st.integers(0, 99))
+def test_conv2d_transpose_is_a_window_of_all_products(rule, data, strides, dilation, kernel_size, groups, outer, size, seed):
     if rule == "keras":
         padding = data.draw(st.sampled_from(("valid", "same")))
         per_axis = [padding] * 2
@@ -628,7 +643,7 @@ def layers(draw):
     options = dict(strides=(draw(st.integers(1, 3)), draw(st.integers(1, 3))), groups=groups, flip_kernel=draw(st.booleans()),
                    dilation_rate=(draw(st.integers(1, 2)), draw(st.integers(1, 2))),
                    data_format=draw(st.sampled_from(("channels_last", "channels_first"))),
-                   padding=((draw(st.integers(-1, 2)), draw(st.integers(0, 2))), (draw(st.integers(0, 2)), draw(st.integers(-1, 2)))))
+                   padding=tuple((draw(st.integers(-1, 2)), draw(st.integers(-1, 2))) for _ in range(2)))
     height, width = ((kernel[axis] - 1) * options["dilation_rate"][axis] + 1 for axis in range(2))
     assume(size[0] + sum(options["padding"][0]) >= height and size[1] + sum(options["padding"][1]) >= width)
     channels = kernel[2] * groups
@@ -645,12 +660,8 @@ def test_matrix(layer, seed, dtype):
     assert matrix.dtype == dtype and matrix.shape == (y.size, x.size)
     assert np.array_equal(matrix @ x.ravel(), y.ravel())
 
-    # The adjoint: rule "window" cut to the image. One kernel serves both directions; only its two last axes change their names,
-    # and with groups the block of the group.
     gradient = numbers(y.shape, seed + 1, dtype)
-    inner, outer, groups = kernel_shape[2], kernel_shape[3], options["groups"]
-    adjoint_kernel = kernel if groups == 1 else kernel.reshape(*kernel_shape[:2], inner, outer)
-    back = conv2d_transpose(gradient, adjoint_kernel, rule="window", output_size=size, **options)
+    back = conv2d_transpose(gradient, kernel, rule="window", output_size=size, **options)
     assert np.array_equal(matrix.T @ gradient.ravel(), back.ravel())
 
     values, column_indices, row_offsets = conv2d_matrix(kernel, size, sparse=True, **options)
@@ -673,7 +684,8 @@ def test_matrix_of_padding_modes(mode, seed):
     assert np.array_equal(matrix @ x.ravel(), correlate(padded(
         x, *options["padding"], mode={"replicate": "edge", "circular": "wrap"}.get(mode, mode)), kernel).ravel())
     sparse = pytest.importorskip("scipy.sparse")
-    assert np.array_equal(sparse.csr_matrix(conv2d_matrix(kernel, (4, 5), sparse=True, **options), shape=matrix.shape).toarray(), matrix)
+    triple = conv2d_matrix(kernel, (4, 5), sparse=True, **options)
+    assert np.array_equal(sparse.csr_matrix(triple).toarray(), matrix)
 
 
 def test_matrix_counts_the_channels_of_the_kernel():
@@ -687,8 +699,8 @@ def test_matrix_counts_the_channels_of_the_kernel():
 
 
 def test_matrix_stores_zeros_of_the_kernel_but_nothing_for_the_border():
-    values, column_indices, row_offsets = conv2d_matrix(np.float64([[0, 1]])[..., None, None], (1, 3), padding="same", sparse=True)
-    assert (values.tolist(), column_indices.tolist(), row_offsets.tolist()) == ([0, 1, 0, 1, 0], [0, 1, 1, 2, 2], [0, 2, 4, 5])
+    triple = conv2d_matrix(np.float64([[0, 1]])[..., None, None], (1, 3), padding="same", sparse=True)
+    assert [array.tolist() for array in triple] == [[0, 1, 0, 1, 0], [0, 1, 1, 2, 2], [0, 2, 4, 5]]
 
 
 def test_matrix_that_does_not_exist():
@@ -764,7 +776,8 @@ def test_upsample2d_that_is_not_built_in(interpolation):
 
 PLANS = {
     "conv2d": lambda: Conv2DPlan((2, 7, 6, 3), KERNEL / 7, BIAS, strides=(2, 1), padding="same", activation="relu"),
-    "conv2d_transpose": lambda: Conv2DTransposePlan((2, 7, 6, 3), TRANSPOSE_KERNEL / 7, TRANSPOSE_BIAS, strides=2, padding="same"),
+    "conv2d_transpose": lambda: Conv2DTransposePlan(
+        (2, 7, 6, 3), TRANSPOSE_KERNEL / 7, TRANSPOSE_BIAS, strides=2, padding="same"),
     "upsample2d": lambda: Upsample2DPlan((2, 7, 6, 3), (2, 3), dtype=np.float64, interpolation="bilinear"),
 }
 CALLS = {
@@ -816,9 +829,9 @@ def test_plans_convert_without_loss_or_refuse():
 
 
 def test_plans_refuse_what_calls_refuse():
-    for make in (lambda: Conv2DPlan(X.shape, KERNEL, strides=-1), lambda: Conv2DTransposePlan(X.shape, TRANSPOSE_KERNEL, strides=-1)):
+    for make, kernel in ((Conv2DPlan, KERNEL), (Conv2DTransposePlan, TRANSPOSE_KERNEL)):
         with pytest.raises(ValueError, match="stride") as caught:
-            make()
+            make(X.shape, kernel, strides=-1)
         assert caught.value.status == constant("CONVOLUTION_ERROR_STRIDE")
     with pytest.raises(ValueError, match="bias has shape"):
         Conv2DPlan(X.shape, KERNEL, BIAS[:3])
@@ -848,27 +861,28 @@ def test_plans_are_freed_once(verb, monkeypatch):
 
 def test_a_plan_runs_in_many_threads_and_may_be_closed_meanwhile():
     plan = Conv2DPlan((1, 60, 50, 8), numbers((3, 3, 8, 16)) / 7, threads=1)
-    images = [numbers((1, 60, 50, 8), seed) for seed in range(4)]
-    expected = [plan(image) for image in images]
-    failures, results = [], []
+    packed = [numbers((1, 60, 50, 8), seed) for seed in range(4)]
+    mirrored = [np.ascontiguousarray(image[:, ::-1])[:, ::-1] for image in packed]
+    expected = [plan(image) for image in packed]
+    results, failures, started = [], [], threading.Barrier(5)
 
     def work(index):
-        for turn in range(40):
-            image = images[index] if turn % 2 else images[index][:, ::-1][:, ::-1]
+        for turn in range(400):
             try:
-                results.append(same_bits(plan(image), expected[index]))
+                results.append(same_bits(plan((packed, mirrored)[turn % 2][index]), expected[index]))
             except ValueError as error:
                 failures.append(str(error))
+            if turn == 4:
+                started.wait(60)
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
     for thread in threads:
         thread.start()
-    while len(results) < 20:
-        pass
+    started.wait(60)
     plan.close()
     for thread in threads:
         thread.join()
-    assert all(results) and set(failures) <= {"the plan is closed"}
+    assert len(results) >= 20 and all(results) and set(failures) == {"the plan is closed"}
 
 
 # ----------------------------------------------------------------------------------------------------------------- errors
@@ -879,9 +893,10 @@ def test_a_plan_runs_in_many_threads_and_may_be_closed_meanwhile():
     (r"four axes, \(batch, channels, height, width\)", lambda: conv2d(X[0], KERNEL, data_format="channels_first")),
     (r"kernel has shape \(3, 2\).*\(height, width, in_channels / groups, out_channels\)", lambda: conv2d(X, KERNEL[:, :, 0, 0])),
     (r"\(out_channels, in_channels / groups, height, width\)", lambda: conv2d(X, KERNEL[0], kernel_format="OIHW")),
-    (r"kernel has shape \(3, 2, 3, 4\).*takes 3 channels; x has shape \(2, 7, 6, 2\), 2 channels", lambda: conv2d(X[..., :2], KERNEL)),
+    (r"kernel has shape \(3, 2, 3, 4\).*takes 3 channels; x has shape \(2, 7, 6, 2\), 2 channels",
+     lambda: conv2d(X[..., :2], KERNEL)),
     (r"groups 3 it takes 9 channels", lambda: conv2d(X, KERNEL, groups=3)),
-    (r"takes 7 channels|takes 2 channels", lambda: conv2d(first(X), KERNEL, data_format="NCHW")),
+    (r"read as \(out_channels, .*takes 2 channels; .*3 channels", lambda: conv2d(first(X), KERNEL, data_format="NCHW")),
     (r"bias has shape \(3,\); it must be \(4,\)", lambda: conv2d(X, KERNEL, BIAS[:3])),
     (r"bias has shape \(1, 4\)", lambda: conv2d(X, KERNEL, BIAS[None])),
     (r"bias has shape \(\)", lambda: conv2d(X, KERNEL, 1.0)),
@@ -890,12 +905,14 @@ def test_a_plan_runs_in_many_threads_and_may_be_closed_meanwhile():
      lambda: conv2d_transpose(X, TRANSPOSE_KERNEL[0])),
     (r"kernel has shape \(3, 2, 5, 3\).*takes 3 channels; x has shape \(2, 7, 6, 2\)",
      lambda: conv2d_transpose(X[..., :2], TRANSPOSE_KERNEL)),
-    (r"read as \(in_channels, .*takes 3 channels; .*2 channels", lambda: conv2d_transpose(X[..., :2], TRANSPOSE_KERNEL, rule="torch")),
+    (r"read as \(in_channels, .*takes 3 channels; .*2 channels",
+     lambda: conv2d_transpose(X[..., :2], TRANSPOSE_KERNEL, rule="torch")),
     (r"bias has shape \(4,\); it must be \(5,\)", lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, BIAS)),
     (r"bias has shape \(5,\); it must be \(15,\)", lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, TRANSPOSE_BIAS, groups=3)),
     (r"x has shape \(42,\)", lambda: upsample2d(X[0, :, :, 0].ravel())),
     (r"x has shape \(1, 2\)", lambda: upsample2d_output_shape((1, 2))),
-    ("strides is 0", lambda: conv2d(X, KERNEL, strides=0)), ("strides is 0", lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, strides=(1, 0))),
+    ("strides is 0", lambda: conv2d(X, KERNEL, strides=0)),
+    ("strides is 0", lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, strides=(1, 0))),
     ("dilation_rate is 0", lambda: conv2d(X, KERNEL, dilation_rate=0)), ("groups is 0", lambda: conv2d(X, KERNEL, groups=0)),
     ("depth_multiplier is 0", lambda: conv2d(X, KERNEL, depth_multiplier=0)),
     ("output_size is 0", lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, output_size=0)), ("size is 0", lambda: upsample2d(X, 0)),
@@ -908,7 +925,8 @@ def test_a_plan_runs_in_many_threads_and_may_be_closed_meanwhile():
     ("threads is 4294967297", lambda: conv2d(X, KERNEL, threads=2 ** 32 + 1)),
     ("out_channels is", lambda: conv2d_transpose_output_shape((1, 2, 2, 3), (1, 1, 2 ** 62, 3), groups=4)),
     ("data_format is 'NWHC'; it must be one of channels_last, channels_first", lambda: conv2d(X, KERNEL, data_format="NWHC")),
-    ("data_format is None", lambda: conv2d(X, KERNEL, data_format=None)), ("activation is 'gelu'", lambda: conv2d(X, KERNEL, activation="gelu")),
+    ("data_format is None", lambda: conv2d(X, KERNEL, data_format=None)),
+    ("activation is 'gelu'", lambda: conv2d(X, KERNEL, activation="gelu")),
     ("padding_mode is 'wrap'", lambda: conv2d(X, KERNEL, padding_mode="wrap")),
     ("rule is 'caffe'", lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, rule="caffe")),
     ("interpolation is 'cubic'", lambda: upsample2d(X, interpolation="cubic")),
@@ -923,7 +941,8 @@ def test_errors_of_the_python_side_name_the_argument(words, call):
 @pytest.mark.parametrize("status, words, call", [
     ("STRIDE", "stride_height.*-1", lambda: conv2d(X, KERNEL, strides=(-1, 1))),
     ("DILATION", "dilation_width.*-2", lambda: conv2d(X, KERNEL, dilation_rate=(1, -2))),
-    ("THREADS", "threads.*-1", lambda: conv2d(X, KERNEL, threads=-1)), ("THREADS", "threads.*1025", lambda: upsample2d(X, threads=1025)),
+    ("THREADS", "threads.*-1", lambda: conv2d(X, KERNEL, threads=-1)),
+    ("THREADS", "threads.*1025", lambda: upsample2d(X, threads=1025)),
     ("GROUPS", "groups.*3", lambda: conv2d(X, numbers((3, 2, 1, 4)), groups=3)),
     ("KERNEL_SIZE", "kernel_height.*0", lambda: conv2d(X, KERNEL[:0])),
     ("PADDING", "padding", lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, padding="full")),
@@ -932,11 +951,11 @@ def test_errors_of_the_python_side_name_the_argument(words, call):
     ("OUTPUT_PADDING", "output_padding_height.*2", lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, strides=2, output_padding=2)),
     ("OUTPUT_SIZE", "output_height.*3", lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, rule="torch", kernel_format="keras",
                                                                  output_size=(3, 7))),
-    ("ACTIVATION", "activation_min|activation_max", lambda: conv2d(X, KERNEL, activation="clamp", activation_min=2, activation_max=1)),
-    ("FACTOR", "factor_height.*-2", lambda: upsample2d(X, -2)), ("FACTOR", "scale_width.*nan|scale_width.*NaN",
-                                                                 lambda: upsample2d(X, scale=(1, float("nan")))),
+    ("ACTIVATION", "activation_m(in|ax)", lambda: conv2d(X, KERNEL, activation="clamp", activation_min=2, activation_max=1)),
+    ("FACTOR", "factor_height.*-2", lambda: upsample2d(X, -2)),
+    ("FACTOR", "scale_width.*(?i:nan)", lambda: upsample2d(X, scale=(1, float("nan")))),
     ("IMAGE_SIZE", "height.*-7", lambda: conv2d_output_shape((1, -7, 6, 3), (3, 2, 3, 4))),
-    ("OVERFLOW", "", lambda: conv2d_output_shape((2 ** 31, 2 ** 31, 2 ** 31, 3), (1, 1, 3, 4))),
+    ("OVERFLOW", "output size", lambda: conv2d_output_shape((2 ** 31, 2 ** 31, 2 ** 31, 3), (1, 1, 3, 4))),
     ("OUTPUT_SIZE", "output_height.*-3", lambda: upsample2d(X, output_size=(-3, 4))),
 ])
 def test_errors_of_the_library_come_through(status, words, call):
@@ -978,15 +997,18 @@ def test_errors_of_threads_do_not_mix():
 @pytest.mark.parametrize("script", sorted(CTYPES.glob("[0-9]*.py")), ids=lambda script: script.stem)
 def test_examples(script, tmp_path):
     report = tmp_path / "report.tsv"
-    run = subprocess.run([sys.executable, script], capture_output=True, text=True, env={**os.environ, "CONVOLUTION_REPORT": str(report)})
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True,
+                         env={**os.environ, "CONVOLUTION_REPORT": str(report)})
     assert run.returncode == 0, run.stdout + run.stderr
-    lines = [row.split("\t") for row in report.read_text().splitlines()]
-    assert len(lines) == script.read_text().count("check(\"") + (script.stem == "04-pytorch-convtranspose2d") * 2
-    assert all(len(row) == 5 and row[0] == "ctypes/" + script.stem and float(row[2]) <= float(row[3]) and row[4] == "ok" for row in lines)
+    rows = [row.split("\t") for row in report.read_text().splitlines()]
+    assert len(rows) >= 4 and len({result for _, result, *_ in rows}) == len(rows)
+    for example, _, deviation, limit, verdict in rows:
+        assert example == "ctypes/" + script.stem and float(deviation) <= float(limit) and verdict == "ok"
 
 
 @pytest.mark.parametrize("call, status", [
-    ("check('a', [1.0, 2], [1, 2])", 0), ("check('a', [1.0, 2.0000001], [1, 2])", 1), ("check('a', [1, 2.000001], [1, 2], RELATIVE)", 0),
+    ("check('a', [1.0, 2], [1, 2])", 0), ("check('a', [1.0, 2.0000001], [1, 2])", 1),
+    ("check('a', [1, 2.000001], [1, 2], RELATIVE)", 0),
     ("check('a', [1, 2.00001], [1, 2], RELATIVE)", 1), ("check('a', [1, float('nan')], [1, 2], RELATIVE)", 1),
     ("check('a', [[1, 2]], [1, 2])", 1), ("pass", 1), ("check('a', 1, 2); check('b', 1, 1)", 1),
 ])
