@@ -17,7 +17,8 @@ CFLAGS  += -Iinclude
 
 B := build
 .DEFAULT_GOAL := all
-.PHONY: all demo test install arm64 clean setup-demo setup-test
+.PHONY: all demo test install arm64 clean
+.SECONDARY:
 .DELETE_ON_ERROR:
 
 all: $(B)/libconvolution.so
@@ -86,6 +87,41 @@ $(B)/arm64/%: c-examples/%.c c-examples/check.h $(B)/arm64/libconvolution.so
 	$(ARM64CC) $(CFLAGS) -o $@ $< -L $(@D) -Wl,-rpath,'$$ORIGIN' -lconvolution -lm
 
 arm64: $(B)/arm64/libconvolution.so $(ARM64EXAMPLES)
+
+# ------------------------------------------------------------------------------------------------------- demo and tests
+
+BINARIES := $(addprefix $(B)/examples/,$(EXAMPLES))
+$(B)/examples/%-picture: LIBS = $$(pkg-config --cflags --libs libpng)
+$(B)/examples/%-libffi: LIBS = $$(pkg-config --cflags --libs libffi) -ldl
+
+$(B)/examples/%: c-examples/%.c $(wildcard c-examples/*.h) $(B)/libconvolution.so
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -o $@ $< -L $(B) -Wl,-rpath,'$$ORIGIN/..' -lconvolution $(LIBS) -lm
+
+setup-%:
+	@.ci/setup $*
+
+demo: setup-demo
+	@echo '== building the library and the examples'
+	@$(MAKE) --no-print-directory $(BINARIES)
+	@rm -f $(B)/report.tsv; mkdir -p $(B)/pictures
+	@for example in $(BINARIES); do \
+	    echo "== $$example"; \
+	    case $$example in *-picture) set -- c-examples/images/astronaut.png $(B)/pictures ;; *) set -- ;; esac; \
+	    CONVOLUTION_REPORT=$(B)/report.tsv CONVOLUTION_LIBRARY=$(B)/libconvolution.so $$example "$$@" || exit 1; \
+	done
+	@for example in c-examples/ctypes/0*.py; do \
+	    echo "== $$example"; CONVOLUTION_REPORT=$(B)/report.tsv $(B)/venv/bin/python $$example || exit 1; \
+	done
+	@echo '== every replicated result'
+	@c-examples/report.sh $(B)/report.tsv
+
+test: setup-test
+	@echo '== building the library, the examples and the arm64 build'
+	@$(MAKE) --no-print-directory all arm64 $(BINARIES)
+	@echo '== building the Swift package'
+	@swift build -q
+	@Tests/run.sh
 
 # ------------------------------------------------------------------------------------------------------------- install
 

@@ -33,10 +33,8 @@ static ffi_type *type_of(char type)
 
 static void require(int good, const char *what)
 {
-    if (!good) {
-        fprintf(stderr, "09-dlopen-libffi: %s\n", what);
-        exit(1);
-    }
+    if (!good)
+        check_stop(what);
 }
 
 /* Calls a function of the library whose arguments are all pointers. */
@@ -82,7 +80,8 @@ int main(int argc, char **argv)
     check_begin("09-dlopen-libffi", "no header, no linking");
     const char *path = argc > 1 ? argv[1] : getenv("CONVOLUTION_LIBRARY");
     library = dlopen(path != NULL ? path : "libconvolution.so.0", RTLD_NOW | RTLD_LOCAL);
-    require(library != NULL, "cannot open the library");
+    if (library == NULL)
+        check_stop(dlerror());
 
     ffi_type *elements[MOST + 1], structure = {.type = FFI_TYPE_STRUCT, .elements = elements};
     int count = 0;
@@ -106,7 +105,7 @@ int main(int argc, char **argv)
         {"struct_size", (int64_t)structure.size}, {"batch", 1}, {"height", 3}, {"width", 3}, {"in_channels", 1},
         {"out_channels", 1}, {"kernel_height", 3}, {"kernel_width", 3}, {"padding", constant("CONVOLUTION_PADDING_SAME")},
     };
-    for (int i = 0; i < 9; i++)
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         set(params, settings[i].name, settings[i].value);
     float output[9] = {0};
     void *arguments[] = {params, (void *)identity, (void *)kernel, NULL, output};

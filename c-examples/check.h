@@ -32,14 +32,35 @@ static inline void check_begin(const char *example, const char *title)
     printf("%s: %s\n", example, title);
 }
 
+/* Appends one line to the report, if there is one. */
+static inline void check_report(const char *result, double deviation, double limit, int passed)
+{
+    const char *path = getenv("CONVOLUTION_REPORT");
+    if (path == NULL || *path == '\0')
+        return;
+    FILE *report = fopen(path, "a");
+    if (report == NULL) {
+        perror(path);
+        exit(1);
+    }
+    fprintf(report, "%s\t%s\t%.1e\t%.0e\t%s\n", check_state.example, result, deviation, limit, passed ? "ok" : "FAIL");
+    fclose(report);
+}
+
+/* Ends the program, for a reason that goes into the report as well: what is missing there must not look like success. */
+static inline void check_stop(const char *reason)
+{
+    fprintf(stderr, "%s: %s\n", check_state.example, reason);
+    check_report(reason, INFINITY, EXACT, 0);
+    exit(1);
+}
+
 #ifdef CONVOLUTION_H /* 09-dlopen-libffi.c does without the header */
-/* Ends the program if the library refused a call: the examples contain no call that may fail. */
+/* The examples contain no call that may fail. */
 static inline void check_status(int32_t status)
 {
-    if (status == CONVOLUTION_OK)
-        return;
-    fprintf(stderr, "%s: %s: %s\n", check_state.example, convolution_status_name(status), convolution_error_message());
-    exit(1);
+    if (status != CONVOLUTION_OK)
+        check_stop(convolution_error_message());
 }
 #endif
 
@@ -95,16 +116,7 @@ static inline void check_against(const char *source, const char *result, double 
     check_state.failures += !passed;
     check_state.worst = fmax(check_state.worst, worst);
 
-    const char *path = getenv("CONVOLUTION_REPORT");
-    if (path == NULL || *path == '\0')
-        return;
-    FILE *report = fopen(path, "a");
-    if (report == NULL) {
-        perror(path);
-        exit(1);
-    }
-    fprintf(report, "%s\t%s\t%.1e\t%.0e\t%s\n", check_state.example, result, worst, limit, passed ? "ok" : "FAIL");
-    fclose(report);
+    check_report(result, worst, limit, passed);
 }
 
 /* What a document prints. */

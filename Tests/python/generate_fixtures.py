@@ -383,7 +383,10 @@ def all_upsample2d():
             torch_interpolate(reals, image, mode, align=align, scale_factor=scale)
             torch_interpolate(reals, image, mode, align=align, scale_factor=scale, recompute=True)
         torch_interpolate(doubles, (3, 4), mode, align=align, size=(5, 7))
-    # Sizes at which float32 coordinates pick another element than exact arithmetic would.
+        torch_interpolate(integers, (3, 4), mode, align=align, scale_factor=(2.3, 1.2))  # to twice and to once the length
+    # Sizes at which float32 coordinates pick another element than exact arithmetic would; also for float64 data.
+    torch_interpolate(doubles, (1, 2), "nearest", size=(1, 82))
+    torch_interpolate(doubles, (1, 2), "nearest-exact", size=(1, 41))
     torch_interpolate(integers, (1, 2), "nearest", size=(1, 82))
     torch_interpolate(integers, (1, 2), "nearest-exact", size=(1, 41))
     torch_interpolate(integers, (2, 3), "nearest", size=(110, 21))

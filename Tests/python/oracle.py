@@ -204,8 +204,11 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
 def axis_taps(i, factor, output, scale, interpolation, coordinates, real):
     """For each output element of one axis: its two source elements and the share of the second.
 
-    All arithmetic on coordinates is done in `real`, the type of the data: the frameworks round there, and nearest shows it.
+    Arithmetic on coordinates is rounded as in the frameworks, since nearest shows it: nearest in float32 whatever the data, with
+    PyTorch's two exact cases; bilinear in `real`, the type of the data.
     """
+    if interpolation == "nearest":
+        real = np.float32
     if factor is None and output is None and scale is None:
         factor = 1
     o = i * factor if factor is not None else output if output is not None else math.floor(i * scale)
@@ -221,6 +224,8 @@ def axis_taps(i, factor, output, scale, interpolation, coordinates, real):
         if interpolation == "nearest":
             if factor is not None and coordinates != "align_corners":
                 place = t // factor
+            elif coordinates == "asymmetric" and o in (i, 2 * i):
+                place = t * i // o
             elif coordinates == "asymmetric":
                 place = math.floor(real(t) * step)
             elif coordinates == "half_pixel":

@@ -49,11 +49,11 @@ class Lines:
 
     def conv2d(self, x, w, bias=None, dtype=np.float32, **options):
         return self.values(convolution.conv2d(self.image(x, dtype), self.kernel(w, dtype), self.bias(bias, dtype),
-                                              **self.options(options)))
+                                              kernel_format="keras", **self.options(options)))
 
     def conv2d_transpose(self, x, w, bias=None, dtype=np.float32, **options):
         return self.values(convolution.conv2d_transpose(self.image(x, dtype), self.kernel(w, dtype), self.bias(bias, dtype),
-                                                        **self.options(options)))
+                                                        kernel_format="keras", **self.options(options)))
 
     def upsample2d(self, x, dtype=np.float32, **options):
         return self.values(convolution.upsample2d(self.image(x, dtype), **self.options(options)))
@@ -275,7 +275,7 @@ def test_limits_of_output_padding(line):
     with refused("OUTPUT_PADDING", name, 2):
         line.conv2d_transpose(x, w, strides=2, dilation_rate=3, output_padding=2)
     assert line.conv2d_transpose(x, w, strides=2, rule="window", padding=0, output_padding=4) == [1, 2, 5, 4, 6, 0, 0, 0, 0]
-    with refused("OUTPUT_PADDING", name, 1):
+    with refused("OUTPUT_PADDING", "output_padding_height", "given"):
         line.conv2d_transpose(x, w, strides=2, rule="jax", output_padding=1)
 
 
@@ -344,13 +344,13 @@ def test_the_bilinear_kernel_equals_bilinear_upsampling_inside_only(line):
 
 @pytest.mark.parametrize("rule, paddings", [("keras", ["same_lower", "full", "causal", ((0, 0), (1, 0))]),
                                             ("jax", ["same_lower", "full", ((1, 0), (0, 0))]),
-                                            ("torch", ["same", "same_lower", "full", ((0, 0), (-1, 0))]),
+                                            ("torch", ["same", "same_lower", "full", ((0, 0), (-1, -1)), ((0, 0), (1, 0))]),
                                             ("onnx", ["full", "causal"]), ("window", ["same", "same_lower", "full"])])
 def test_paddings_that_a_rule_does_not_have(rule, paddings, isa):
     for padding in paddings:
         with pytest.raises(ValueError, match="pad") as caught:
             convolution.conv2d_transpose(np.ones((1, 3, 4, 1), np.float32), np.ones((2, 3, 1, 1), np.float32), rule=rule,
-                                         padding=padding, isa=isa)
+                                         padding=padding, kernel_format="HWOI", isa=isa)
         assert caught.value.status == convolution.constant("CONVOLUTION_ERROR_PADDING"), str(caught.value)
 
 
@@ -378,10 +378,16 @@ def test_a_whole_factor_repeats_exactly(line):
     assert line.upsample2d([1, 2], size=41, coordinates="half_pixel") == [1] * 41 + [2] * 41
 
 
-def test_nearest_rounds_its_coordinates_in_the_type_of_the_data(line):
+def test_nearest_rounds_its_coordinates_in_float32(line):
     assert line.upsample2d([1, 2], output_size=82) == [1] * 42 + [2] * 40  # 2/82 in float32 times 41 is below 1
     assert line.upsample2d([1, 2], output_size=41, coordinates="half_pixel") == [1] * 21 + [2] * 20
-    assert line.upsample2d([1, 2], output_size=82, dtype=np.float64)[40:43] == [1, 2, 2]
+    assert line.upsample2d([1, 2], output_size=82, dtype=np.float64) == [1] * 42 + [2] * 40  # of float64 data too
+
+
+def test_nearest_with_a_scale_to_once_or_twice_the_length_is_exact(line):
+    assert line.upsample2d([1, 2, 4], scale=2.3) == [1, 1, 2, 2, 4, 4]  # as in PyTorch, not floor(t / 2.3)
+    assert line.upsample2d([1, 2, 4], scale=1.3) == [1, 2, 4]
+    assert line.upsample2d([1, 2, 4], scale=2.3, coordinates="half_pixel") == [1, 1, 2, 2, 2, 4]
 
 
 def test_align_corners(line):

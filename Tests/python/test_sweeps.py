@@ -30,7 +30,7 @@ def check(op, x, kernel, bias, options, isa):
     want, _ = getattr(oracle, op)(x, kernel, bias, **options)
     for data_format in ("channels_last", "channels_first"):
         image = np.ascontiguousarray(oracle.from_nhwc(x, data_format))
-        arguments = {**options, "data_format": data_format, "isa": isa, "threads": 1}
+        arguments = {**options, "data_format": data_format, "kernel_format": "keras", "isa": isa, "threads": 1}
         what = f"{op} of {image.shape} by {kernel.shape}, {arguments}"
         if 0 in want.shape[1:3]:
             with pytest.raises(ValueError) as caught:
@@ -123,8 +123,9 @@ def transpose_lines(i, k, s, d):
         for op in range(s):
             yield {"rule": "keras", "padding": padding, "output_padding": op}
     for op in range(max(s, d)):
-        for pads in ((0, 0), (1, 1), (2, 2), (0, 1), (2, 0)):
+        for pads in ((0, 0), (1, 1), (2, 2)):
             yield {"rule": "torch", "padding": pads, "output_padding": op}
+        for pads in ((0, 0), (1, 1), (0, 1), (2, 0)):
             yield {"rule": "onnx", "padding": pads, "output_padding": op}
         for padding in ("same", "same_lower"):
             yield {"rule": "onnx", "padding": padding, "output_padding": op}
@@ -169,7 +170,8 @@ def test_conv2d_transpose_planes(isa):
         pads = tuple(tuple(int(rng.integers(0, 3)) for _ in range(2)) for _ in range(2))
         ranges = {"keras": (sh, sw), "torch": (max(sh, dh), max(sw, dw)), "onnx": (max(sh, dh), max(sw, dw)), "window": (5, 5)}
         rule = str(rng.choice(list(ranges)))
-        paddings = {"keras": ["valid", "same"], "onnx": [pads, "same", "same_lower"]}.get(rule, [pads])
+        equal = tuple((before, before) for before, _ in pads)
+        paddings = {"keras": ["valid", "same"], "torch": [equal], "onnx": [pads, "same", "same_lower"], "window": [pads]}[rule]
         padding = paddings[rng.integers(len(paddings))]
         given = rng.integers(2)
         options = {"strides": (sh, sw), "dilation_rate": (dh, dw), "padding": padding, "groups": groups, "rule": rule,
@@ -191,8 +193,6 @@ def test_upsample2d(isa):
         channels = int(rng.integers(1, 6))
         image = (int(rng.integers(1, 9)), int(rng.integers(1, 9)))
         if how == "size":
-            if (interpolation, coordinates) == ("nearest", "align_corners"):
-                continue
             wanted = tuple(int(rng.integers(1, 6)) for _ in range(2))
         elif how == "output_size":
             wanted = tuple(int(rng.integers(1, 20)) for _ in range(2))

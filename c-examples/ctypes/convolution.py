@@ -46,11 +46,13 @@ __all__ = [
 
 
 def _load():
-    named = os.environ.get("CONVOLUTION_LIBRARY")
-    if named:
-        return ctypes.CDLL(named)
     built = Path(__file__).resolve().parent.parent.parent / "build/libconvolution.so"
-    return ctypes.CDLL(str(built) if built.exists() else "libconvolution.so.0")
+    path = os.environ.get("CONVOLUTION_LIBRARY") or (str(built) if built.exists() else "libconvolution.so.0")
+    try:
+        return ctypes.CDLL(path)
+    except OSError as error:
+        raise ImportError(f"{error}: build the library with make, install it, or name its file in the environment "
+                          "variable CONVOLUTION_LIBRARY") from None
 
 
 _library = _load()
