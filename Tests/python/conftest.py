@@ -17,12 +17,12 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=No
 hypothesis.settings.load_profile("repeatable")
 
 
-@pytest.fixture(params=convolution.isas())
+@pytest.fixture(scope="session", params=convolution.isas())
 def isa(request):
     """Each instruction-set tier that this processor can run."""
     return request.param
 
 
-@pytest.fixture(params=["channels_last", "channels_first"])
+@pytest.fixture(scope="session", params=["channels_last", "channels_first"])
 def data_format(request):
     return request.param

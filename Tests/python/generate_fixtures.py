@@ -209,6 +209,8 @@ def all_keras_conv2d_transpose():
     for activation in KERAS_ACTIVATIONS:
         keras_conv2d_transpose(reals, (2, 3), (3, 2), activation=activation, strides=(2, 2), padding="same")
     keras_conv2d_transpose(integers, (3, 2), (3, 2), batch=0, strides=(2, 2))
+    for op in (None, (0, 0), (1, 1)):
+        keras_conv2d_transpose(integers, (0, 2), (5, 3), strides=(2, 2), output_padding=op)  # an image without rows
     for padding in ("valid", "same"):
         keras_conv2d_transpose(doubles, (3, 4), (3, 2), strides=(2, 3), padding=padding)
         for s in (2, 3):

@@ -152,7 +152,7 @@ def transpose_window(rule, padding, i, k, s, d, op=None, wanted=None):
         if wanted is not None:
             o = wanted
         elif padding == "valid":
-            o = (i - 1) * s + max(ke, s) if op is None else natural + op
+            o = (i - 1) * s + (max(ke, s) if op is None else ke + op)  # also for i = 0: rows of nothing but the bias
         else:
             o = i * s if op is None else (i - 1) * s + ke % 2 + op
         return o, 0 if padding == "valid" else max(natural - o, 0) // 2
@@ -242,6 +242,8 @@ def axis_taps(i, factor, output, scale, interpolation, coordinates, real):
             else:
                 place = real(t) * align
             place = max(place, real(0))
+            if o == i and coordinates == "half_pixel":
+                place = real(t)  # PyTorch copies, whatever the scale
             first = min(math.floor(place), i - 1)
             taps.append((first, min(first + 1, i - 1), float(place - real(first)) if first < i - 1 else 0.0))
     return taps

@@ -136,9 +136,17 @@ def test_tiers():
     assert isas()[0] == "baseline" and isa() in isas()
     for tier in isas():
         assert np.array_equal(conv2d(X, KERNEL, isa=tier), correlate(X, KERNEL))
-    with pytest.raises(ValueError, match="sse9") as caught:
-        conv2d(X, KERNEL, isa="sse9")
-    assert caught.value.status == constant("CONVOLUTION_ERROR_ISA")
+        assert np.array_equal(Conv2DPlan(X.shape, KERNEL, isa=tier)(X[:, ::-1]), correlate(X[:, ::-1], KERNEL))
+    for call in (lambda: conv2d(X, KERNEL, isa="sse9"), lambda: Conv2DPlan(X.shape, KERNEL, isa="sse9"),
+                 lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, isa="sse9"), lambda: upsample2d(X, isa="sse9")):
+        with pytest.raises(ValueError, match="sse9") as caught:
+            call()
+        assert caught.value.status == constant("CONVOLUTION_ERROR_ISA")
+
+
+def test_tiers_that_the_processor_lacks_are_not_listed(monkeypatch):
+    monkeypatch.setattr(convolution, "_isa_supported", lambda name: name == b"baseline")
+    assert isas() == ["baseline"]
 
 
 def test_constant():
@@ -252,7 +260,8 @@ POINTWISE = np.float32([[[[1], [10], [100], [1000]]]])
 
 @pytest.mark.parametrize("view", [
     LARGE[:, ::-1], LARGE[:, :, ::-1], LARGE[..., ::-1], LARGE[:, 1:, :-7], LARGE[:, ::2, ::-1], LARGE.transpose(0, 2, 1, 3),
-], ids=["rows backwards", "columns backwards", "channels backwards", "crop", "every second row", "transposed"])
+    LARGE[0][None],
+], ids=["rows backwards", "columns backwards", "channels backwards", "crop", "every second row", "transposed", "new axis"])
 def test_views_are_not_copied(view):
     out = np.empty((*view.shape[:3], 1), np.float32)
     plan = Conv2DPlan(view.shape, POINTWISE, threads=1)
@@ -277,12 +286,18 @@ def test_what_strides_cannot_say_is_copied():
         assert result.dtype == np.float32 and result.dtype.isnative and np.array_equal(result, expected)
         assert np.array_equal(Conv2DPlan(x.shape, kernel)(x), expected)
 
+    odd = np.frombuffer(bytes(1) + LARGE.tobytes(), np.float32, offset=1).reshape(LARGE.shape)
+    assert not odd.flags.aligned and odd.flags.c_contiguous
+    assert allocated(lambda: conv2d(odd, POINTWISE, threads=1)) > LARGE.nbytes
+
 
 def test_axes_of_length_one_may_have_any_stride():
-    x = np.lib.stride_tricks.as_strided(numbers((5, 4, 3)), (1, 5, 4, 3), (7, 96, 24, 8))
-    single = np.lib.stride_tricks.as_strided(numbers((5, 4)), (1, 5, 4, 1), (0, 32, 8, 3))
-    assert np.array_equal(conv2d(x, KERNEL), correlate(x, KERNEL))
-    assert np.array_equal(conv2d(single, KERNEL[:, :, :1]), correlate(single, KERNEL[:, :, :1]))
+    for strides in ((7, 96, 24, 8), (0, 96, 24, 8), (-8, 96, 24, 8), (1 << 60, 96, 24, 8)):
+        x = np.lib.stride_tricks.as_strided(numbers((5, 4, 3)), (1, 5, 4, 3), strides)
+        out = np.lib.stride_tricks.as_strided(np.zeros((3, 3, 4)), (1, 3, 3, 4), (strides[0], 96, 32, 8))
+        assert np.array_equal(conv2d(x, KERNEL, out=out), correlate(x, KERNEL))
+        single = np.lib.stride_tricks.as_strided(numbers((5, 4)), (1, 5, 4, 1), (0, 32, 8, strides[0]))
+        assert np.array_equal(conv2d(single, KERNEL[:, :, :1]), correlate(single, KERNEL[:, :, :1]))
 
 
 def test_arrays_that_only_the_call_holds_stay_alive():
@@ -517,7 +532,7 @@ def test_depth_multiplier():
     torch = flat.transpose(3, 2, 0, 1)
     assert np.array_equal(conv2d(first(X), torch, depth_multiplier=2, data_format="NCHW"), first(expected))
     assert np.array_equal(conv2d(X, flat, depth_multiplier=2, groups=3), expected)
-    for wrong, options in ((numbers((3, 2, 2, 3)), {}), (numbers((3, 2, 3, 2)), {"kernel_format": "torch"}), (KERNEL, {})):
+    for wrong, options in ((numbers((3, 2, 2, 3)), {}), (numbers((2, 3, 3, 2)), {"kernel_format": "torch"}), (KERNEL, {})):
         with pytest.raises(ValueError, match="kernel has shape.*depth_multiplier 2 it must be"):
             conv2d(X, wrong, depth_multiplier=2, **options)
     with pytest.raises(ValueError) as caught:
@@ -527,6 +542,8 @@ def test_depth_multiplier():
 
 def test_empty_arrays():
     assert conv2d(X[:0], KERNEL).shape == (0, 5, 5, 4)
+    out = np.empty((0, 5, 5, 4))
+    assert conv2d(X[:0], KERNEL, out=out) is out
     assert conv2d_transpose(X[:0, ::-1], TRANSPOSE_KERNEL).shape == (0, 9, 7, 5)
     assert upsample2d(X[:0]).shape == (0, 14, 12, 3)
     assert np.array_equal(conv2d(X[..., :0], KERNEL[:, :, :0], BIAS), np.broadcast_to(BIAS, (2, 5, 5, 4)))
@@ -914,6 +931,7 @@ def test_a_plan_runs_in_many_threads_and_may_be_closed_meanwhile():
     ("strides is 0", lambda: conv2d(X, KERNEL, strides=0)),
     ("strides is 0", lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, strides=(1, 0))),
     ("dilation_rate is 0", lambda: conv2d(X, KERNEL, dilation_rate=0)), ("groups is 0", lambda: conv2d(X, KERNEL, groups=0)),
+    ("groups is 0", lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, groups=0)),
     ("depth_multiplier is 0", lambda: conv2d(X, KERNEL, depth_multiplier=0)),
     ("output_size is 0", lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, output_size=0)), ("size is 0", lambda: upsample2d(X, 0)),
     ("scale is 0", lambda: upsample2d(X, scale=0.0)), ("output_size is 0", lambda: upsample2d(X, output_size=(0, 3))),
@@ -955,7 +973,7 @@ def test_errors_of_the_python_side_name_the_argument(words, call):
     ("FACTOR", "factor_height.*-2", lambda: upsample2d(X, -2)),
     ("FACTOR", "scale_width.*(?i:nan)", lambda: upsample2d(X, scale=(1, float("nan")))),
     ("IMAGE_SIZE", "height.*-7", lambda: conv2d_output_shape((1, -7, 6, 3), (3, 2, 3, 4))),
-    ("OVERFLOW", "output size", lambda: conv2d_output_shape((2 ** 31, 2 ** 31, 2 ** 31, 3), (1, 1, 3, 4))),
+    ("OVERFLOW", "2147483648", lambda: conv2d_output_shape((2 ** 31, 2 ** 31, 2 ** 31, 3), (1, 1, 3, 4))),
     ("OUTPUT_SIZE", "output_height.*-3", lambda: upsample2d(X, output_size=(-3, 4))),
 ])
 def test_errors_of_the_library_come_through(status, words, call):

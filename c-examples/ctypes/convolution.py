@@ -307,11 +307,11 @@ def _is_torch(kernel_format, choices, data_format, rule="keras"):
 
 
 def _kernel_sizes(shape, torch, layouts):
-    """Height, width, and the two channel counts of a kernel in the order in which the layout names them."""
+    """The sizes of a kernel in the order of Keras; for both verbs PyTorch's is (3, 2, 0, 1) of that."""
     if len(shape) != 4:
         raise ValueError(f"kernel has shape {tuple(shape)}; it must have four axes, {layouts[torch]}")
     sizes = [_integer("kernel's shape", size) for size in shape]
-    return (*sizes[2:], *sizes[:2]) if torch else tuple(sizes)
+    return [sizes[axis] for axis in (2, 3, 1, 0)] if torch else sizes
 
 
 # -------------------------------------------------------------------------------------------------------- arrays to pointers
@@ -320,7 +320,7 @@ def _kernel_sizes(shape, torch, layouts):
 def _dtype(*arrays):
     given = [array.dtype for array in arrays if array is not None]
     try:
-        dtype = np.result_type(*given).newbyteorder("=")
+        dtype = np.result_type(*given)
     except TypeError:
         dtype = None
     if dtype is not None and dtype.kind in "biu":
@@ -341,9 +341,8 @@ def _has_element_strides(array, dtype):
 
 
 def _element_strides(array):
-    # NumPy's strides of axes that are never stepped along can be any number.
-    return [stride // array.itemsize if array.size and length > 1 else 0
-            for length, stride in zip(array.shape, array.strides)]
+    # NumPy puts no limits on the strides of axes that nobody steps along; the library does.
+    return [stride // array.itemsize if length > 1 else 0 for length, stride in zip(array.shape, array.strides)]
 
 
 def _packed(array, dtype):
@@ -410,27 +409,26 @@ def _conv2d_params(input_shape, kernel_shape, *, strides=1, padding="valid", dat
     _set_run(params, threads, isa)
     torch = _is_torch(kernel_format, _KERNEL_FORMATS, data_format)
     params.kernel_format = _TORCH if torch else _KERAS
-    if torch:
-        params.kernel_height, params.kernel_width, outer, inner = _kernel_sizes(kernel_shape, torch, _LAYOUTS)
-    else:
-        params.kernel_height, params.kernel_width, inner, outer = _kernel_sizes(kernel_shape, torch, _LAYOUTS)
+    params.kernel_height, params.kernel_width, inner, outer = _kernel_sizes(kernel_shape, torch, _LAYOUTS)
     groups = _given("groups", _integer("groups", groups))
-    multiplier = depth_multiplier if depth_multiplier is None else \
-        _given("depth_multiplier", _integer("depth_multiplier", depth_multiplier))
-    taken = inner * groups if multiplier is None else inner * outer // multiplier
+    if depth_multiplier is None:
+        taken = inner * groups
+    else:
+        taken = inner * outer // _given("depth_multiplier", _integer("depth_multiplier", depth_multiplier))
     params.in_channels = _set_image(params, [taken if size is None else size for size in input_shape], data_format)
-    if multiplier is None:
+    if depth_multiplier is None:
         if params.in_channels != taken:
             raise ValueError(f"kernel has shape {tuple(kernel_shape)}, read as {_LAYOUTS[torch]}: with groups {groups} it takes "
                              f"{taken} channels; x has shape {tuple(input_shape)}, {params.in_channels} channels")
         params.out_channels, params.groups = outer, groups
     else:
-        params.out_channels = out_channels = _integer("out_channels", params.in_channels * multiplier)
-        if (inner, outer) != (1, out_channels) and (torch or (inner, outer) != (params.in_channels, multiplier)):
-            wanted = f"({out_channels}, 1, height, width)" if torch else f"(height, width, {params.in_channels}, {multiplier})"
+        params.out_channels = _integer("out_channels", params.in_channels * depth_multiplier)
+        accepted = [(1, params.out_channels)] + ([] if torch else [(params.in_channels, depth_multiplier)])
+        if (inner, outer) not in accepted:
+            wanted = "({1}, {0}, height, width)" if torch else "(height, width, {0}, {1})"
             raise ValueError(f"kernel has shape {tuple(kernel_shape)}; for {params.in_channels} channels and depth_multiplier "
-                             f"{multiplier} it must be {wanted}")
-        params.depth_multiplier = multiplier
+                             f"{depth_multiplier} it must be {wanted.format(*accepted[-1])}")
+        params.depth_multiplier = depth_multiplier
         params.groups = 0 if groups == 1 else groups
     _set_window(params, strides, dilation_rate)
     _set_padding(params, padding)
@@ -543,10 +541,7 @@ def _conv2d_transpose_params(input_shape, kernel_shape, *, strides=1, padding="v
     params.rule = _word("rule", rule, _RULES)
     torch = _is_torch(kernel_format, _TRANSPOSE_KERNEL_FORMATS, data_format, rule)
     params.kernel_format = _TORCH if torch else _KERAS
-    if torch:
-        params.kernel_height, params.kernel_width, inner, outer = _kernel_sizes(kernel_shape, torch, _TRANSPOSE_LAYOUTS)
-    else:
-        params.kernel_height, params.kernel_width, outer, inner = _kernel_sizes(kernel_shape, torch, _TRANSPOSE_LAYOUTS)
+    params.kernel_height, params.kernel_width, outer, inner = _kernel_sizes(kernel_shape, torch, _TRANSPOSE_LAYOUTS)
     if inner != params.in_channels:
         raise ValueError(f"kernel has shape {tuple(kernel_shape)}, read as {_TRANSPOSE_LAYOUTS[torch]}: it takes {inner} "
                          f"channels; x has shape {tuple(input_shape)}, {params.in_channels} channels")
@@ -684,7 +679,6 @@ class _Plan:
         key = (*input_strides, *output_strides)
         if key not in handles:
             params = type(self._params).from_buffer_copy(self._params)
-            params.isa = self._params.isa
             params.input_strides[:], params.output_strides[:] = input_strides, output_strides
             handles[key] = _Handle(self._verb, params, self._constants)
         return handles[key]

@@ -1,0 +1,119 @@
+import CConvolution
+
+/// How large an upsampled image is. i is the input's height or width, o the output's.
+public enum UpsampledSize: Hashable, Sendable {
+    /// o = i * factor; 1 or more. Keras UpSampling2D(size).
+    case factor(height: Int, width: Int)
+    /// o itself, in rows and columns; 1 or more.
+    case output(height: Int, width: Int)
+    /// o = floor(i * scale), and the scale itself says where output elements lie; greater than 0. PyTorch's scale_factor.
+    case scale(height: Double, width: Double)
+}
+
+/// What an `upsample2d` does besides its images and their size.
+public struct Upsample2DOptions: Sendable {
+    public var interpolation: Interpolation
+    /// nil: `asymmetric` for nearest, `halfPixel` for bilinear.
+    public var coordinates: Coordinates?
+    public var dataFormat: DataFormat
+    /// 0: one per core; 1: only the caller's; at most 1024. The result does not depend on it.
+    public var threads: Int
+    /// An instruction-set tier by name, one of `InstructionSetTiers.supported`. nil: the best, or what the environment variable
+    /// CONVOLUTION_ISA says.
+    public var isa: String?
+
+    public init(
+        interpolation: Interpolation = .nearest, coordinates: Coordinates? = nil, dataFormat: DataFormat = .channelsLast,
+        threads: Int = 0, isa: String? = nil
+    ) {
+        self.interpolation = interpolation
+        self.coordinates = coordinates
+        self.dataFormat = dataFormat
+        self.threads = threads
+        self.isa = isa
+    }
+
+    func call<Scalar: TensorScalar>(
+        _: Scalar.Type, inputShape: [Int], size: UpsampledSize
+    ) throws(ConvolutionError) -> Call<upsample2d_params> {
+        var (p, channels) = try upsample2d_params.forImages(inputShape, of: Scalar.self, dataFormat: dataFormat, threads: threads)
+        p.channels = Int64(channels)
+        p.interpolation = Int32(interpolation.code)
+        p.coordinates = Int32(coordinates?.code ?? UPSAMPLE2D_COORDINATES_DEFAULT)
+        switch size {
+        case .factor(let height, let width):
+            p.factor_height = try positive(height, "factor_height", .factor)
+            p.factor_width = try positive(width, "factor_width", .factor)
+        case .output(let height, let width):
+            p.output_height = try positive(height, "output_height", .outputSize)
+            p.output_width = try positive(width, "output_width", .outputSize)
+        case .scale(let height, let width):
+            p.scale_height = try notZero(height, "scale_height")
+            p.scale_width = try notZero(width, "scale_width")
+        }
+        return Call(parameters: p, isa: isa)
+    }
+}
+
+/// As with `positive`: in C, 0 would leave the size as it is.
+private func notZero(_ scale: Double, _ name: String) throws(ConvolutionError) -> Double {
+    if scale == 0 { throw ConvolutionError(.factor, "\(name) is 0; it must be finite and greater than 0") }
+    return scale
+}
+
+/// Enlarges (or shrinks) each image. Keras's UpSampling2D, PyTorch's Upsample and interpolate.
+///
+///     let twice = try upsample2d(image, size: .factor(height: 2, width: 2), options: .init(interpolation: .bilinear))
+///
+/// - Parameters:
+///   - input: images, in the order of `options.dataFormat`; height and width 1 or more.
+///   - size: how large they become.
+/// - Returns: images in the order of `options.dataFormat`.
+/// - Throws: if the size or an option is out of its range. The message names it.
+public func upsample2d<Scalar>(
+    _ input: Tensor<Scalar>, size: UpsampledSize, options: Upsample2DOptions = Upsample2DOptions()
+) throws(ConvolutionError) -> Tensor<Scalar> {
+    let call = try options.call(Scalar.self, inputShape: input.shape, size: size)
+    return try Tensor(shape: call.outputShape(upsample2d_output_shape)) { output in
+        call { upsample2d($0, input.elements, output) }
+    }
+}
+
+/// The shape of what `upsample2d` returns for an input of this shape.
+///
+/// - Throws: what `upsample2d` would.
+public func upsample2dOutputShape(
+    inputShape: [Int], size: UpsampledSize, options: Upsample2DOptions = Upsample2DOptions()
+) throws(ConvolutionError) -> [Int] {
+    try options.call(Float.self, inputShape: inputShape, size: size).outputShape(upsample2d_output_shape)
+}
+
+/// An `upsample2d` that is used more than once: where each output element lies is computed when it is made. Many tasks may call it at
+/// once.
+public final class Upsample2DPlan<Scalar: TensorScalar>: Sendable {
+    /// The shape of the inputs it takes.
+    public let inputShape: [Int]
+    public let outputShape: [Int]
+    /// Read-only after creation, so sharing it is safe.
+    private nonisolated(unsafe) let plan: OpaquePointer?
+
+    /// - Throws: what `upsample2d` would for an input of this shape.
+    public init(inputShape: [Int], size: UpsampledSize, options: Upsample2DOptions = Upsample2DOptions()) throws(ConvolutionError) {
+        let call = try options.call(Scalar.self, inputShape: inputShape, size: size)
+        self.inputShape = inputShape
+        outputShape = try call.outputShape(upsample2d_output_shape)
+        plan = try call.plan { upsample2d_plan_create($0, $1) }
+    }
+
+    deinit { upsample2d_plan_destroy(plan) }
+
+    /// The same bits as `upsample2d`.
+    ///
+    /// - Throws: `shape` if the input has another shape than the plan, `outOfMemory`.
+    public func callAsFunction(_ input: Tensor<Scalar>) throws(ConvolutionError) -> Tensor<Scalar> {
+        try input.checkShape(inputShape)
+        return try Tensor(shape: outputShape) { output in
+            withExtendedLifetime(self) { upsample2d_plan_execute(plan, input.elements, output) }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+import Convolution
+import Testing
+
+@Suite struct PlanTests {
+    @Test(arguments: InstructionSetTiers.supported)
+    func sameBitsAsThePlainCall(_ isa: String) throws {
+        // Thirds, so that rounding would show another order of the sum.
+        func thirds(_ shape: [Int], _ seed: Int) throws -> Tensor<Float> {
+            let whole = try wholeNumbers(shape, seed: seed)
+            return try Tensor(whole.elements.map { Float($0) / 3 }, shape: shape)
+        }
+        let input = try thirds([2, 6, 7, 20], 41)
+        let bias = try thirds([35], 42).elements
+
+        let kernel = try thirds([3, 2, 20, 35], 43)
+        let options = Conv2DOptions(strides: (1, 2), padding: .same, activation: .tanh, isa: isa)
+        let plan = try Conv2DPlan(inputShape: input.shape, kernel: kernel, bias: bias, options: options)
+        let output = try plan(input)
+        #expect(try output == conv2d(input, kernel: kernel, bias: bias, options: options))
+        #expect(plan.outputShape == output.shape && plan.inputShape == input.shape)
+
+        let turned = try thirds([3, 2, 35, 20], 44)
+        let transposeOptions = Conv2DTransposeOptions(strides: (1, 2), padding: .same, isa: isa)
+        let transposePlan = try Conv2DTransposePlan(inputShape: input.shape, kernel: turned, bias: bias, options: transposeOptions)
+        let transposed = try transposePlan(input)
+        #expect(try transposed == conv2dTranspose(input, kernel: turned, bias: bias, options: transposeOptions))
+        #expect(transposePlan.outputShape == [2, 6, 14, 35] && transposed.shape == [2, 6, 14, 35])
+
+        let upsampleOptions = Upsample2DOptions(interpolation: .bilinear, isa: isa)
+        let size = UpsampledSize.output(height: 9, width: 5)
+        let upsamplePlan = try Upsample2DPlan<Float>(inputShape: input.shape, size: size, options: upsampleOptions)
+        #expect(try upsamplePlan(input) == upsample2d(input, size: size, options: upsampleOptions))
+        #expect(upsamplePlan.outputShape == [2, 9, 5, 20])
+    }
+
+    @Test func manyTasksShareOnePlan() async throws {
+        let kernel = try wholeNumbers([3, 3, 8, 12], seed: 45)
+        let turned = try wholeNumbers([3, 3, 12, 8], seed: 46)
+        let shape = [1, 10, 9, 8]
+        let convolution = try Conv2DPlan(inputShape: shape, kernel: kernel, options: .init(threads: 2))
+        let transposed = try Conv2DTransposePlan(inputShape: shape, kernel: turned, options: .init(strides: (2, 2), threads: 2))
+        let upsampling = try Upsample2DPlan<Double>(inputShape: shape, size: .factor(height: 2, width: 3))
+        let wrong = try await withThrowingTaskGroup(of: Int.self) { group in
+            for task in 0..<8 {
+                group.addTask {
+                    var wrong = 0
+                    for turn in 0..<10 {
+                        let input = try wholeNumbers(shape, seed: task * 100 + turn)
+                        if try convolution(input) != conv2dReference(input, kernel) { wrong += 1 }
+                        let natural = try conv2dTransposeReference(
+                            input, turned, strides: (2, 2), top: 0, rows: 21, left: 0, columns: 19)
+                        if try transposed(input) != natural { wrong += 1 }
+                        if try upsampling(input) != upsample2d(input, size: .factor(height: 2, width: 3)) { wrong += 1 }
+                    }
+                    return wrong
+                }
+            }
+            return try await group.reduce(0, +)
+        }
+        #expect(wrong == 0)
+    }
+
+    @Test func keepsNothingOfItsArguments() throws {
+        var kernel = try Tensor<Float>([2, 3], shape: [1, 2, 1, 1])
+        var bias: [Float] = [10]
+        let plan = try Conv2DPlan(inputShape: [1, 1, 3, 1], kernel: kernel, bias: bias)
+        kernel[0, 0, 0, 0] = 100
+        bias[0] = 1000
+        #expect(try plan(image([[1, 2, 4]])).elements == [18, 26])
+    }
+
+    @Test func inputOfAnotherShape() throws {
+        let plan = try Conv2DPlan(inputShape: [1, 3, 4, 1], kernel: Tensor<Float>(repeating: 1, shape: [2, 2, 1, 1]))
+        #expect(throws: ConvolutionError(.shape, "input has shape [1, 4, 3, 1]; this plan is for inputs of shape [1, 3, 4, 1]")) {
+            try plan(Tensor(repeating: 1, shape: [1, 4, 3, 1]))
+        }
+        let transposed = try Conv2DTransposePlan(inputShape: [1, 3, 4, 1], kernel: Tensor<Float>(repeating: 1, shape: [2, 2, 1, 1]))
+        #expect(throws: ConvolutionError(.shape, "input has shape [2, 3, 4, 1]; this plan is for inputs of shape [1, 3, 4, 1]")) {
+            try transposed(Tensor(repeating: 1, shape: [2, 3, 4, 1]))
+        }
+        let upsampling = try Upsample2DPlan<Float>(inputShape: [1, 3, 4, 1], size: .factor(height: 2, width: 2))
+        #expect(throws: ConvolutionError(.shape, "input has shape [1, 3, 4, 2]; this plan is for inputs of shape [1, 3, 4, 1]")) {
+            try upsampling(Tensor(repeating: 1, shape: [1, 3, 4, 2]))
+        }
+    }
+
+    @Test func emptyBatch() throws {
+        let plan = try Conv2DPlan(inputShape: [0, 3, 4, 1], kernel: Tensor<Double>(repeating: 1, shape: [2, 2, 1, 5]))
+        #expect(try plan(Tensor([], shape: [0, 3, 4, 1])) == Tensor([], shape: [0, 2, 3, 5]))
+    }
+}

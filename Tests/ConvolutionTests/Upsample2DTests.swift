@@ -1,0 +1,90 @@
+import Convolution
+import Testing
+
+private func line<Scalar: TensorScalar>(_ input: [Scalar], _ size: UpsampledSize, _ options: Upsample2DOptions = .init()) throws -> [Scalar] {
+    try upsample2d(image([input]), size: size, options: options).elements
+}
+
+private func width(_ output: Int) -> UpsampledSize { .output(height: 1, width: output) }
+
+@Suite struct Upsample2DTests {
+    /// What PyTorch (nearest, nearest-exact), TensorFlow and JAX return.
+    @Test func nearest() throws {
+        #expect(try line([1, 2, 4] as [Float], width(5), .init(interpolation: .nearest)) == [1, 1, 2, 2, 4])
+        #expect(try line([1, 2, 4] as [Float], width(5), .init(coordinates: .asymmetric)) == [1, 1, 2, 2, 4])
+        #expect(try line([1, 2, 4] as [Float], width(5), .init(coordinates: .halfPixel)) == [1, 1, 2, 4, 4])
+        #expect(try line([1, 2, 4] as [Float], width(2)) == [1, 2])
+        #expect(try line([1, 2, 4] as [Float], width(2), .init(coordinates: .halfPixel)) == [1, 4])
+        // Places 0, 0.5, 1, 1.5, 2, rounded half up.
+        #expect(try line([1, 2, 4] as [Float], width(5), .init(coordinates: .alignCorners)) == [1, 2, 2, 4, 4])
+    }
+
+    @Test func bilinear() throws {
+        func check<Scalar: TensorScalar>(_ output: [Scalar], _ expected: [Double]) {
+            #expect(output.count == expected.count && zip(output, expected).allSatisfy { abs(Double($0) - $1) < 1e-6 }, "\(output)")
+        }
+        let halfPixel: [Double] = [1, 1.25, 1.75, 2.5, 3.5, 4]
+        try check(line([1, 2, 4] as [Float], .factor(height: 1, width: 2), .init(interpolation: .bilinear)), halfPixel)
+        try check(line([1, 2, 4] as [Double], width(6), .init(interpolation: .bilinear, coordinates: .halfPixel)), halfPixel)
+        try check(
+            line([1, 2, 4] as [Double], width(6), .init(interpolation: .bilinear, coordinates: .alignCorners)), [1, 1.4, 1.8, 2.4, 3.2, 4])
+        try check(line([1, 2, 4] as [Float], width(6), .init(interpolation: .bilinear, coordinates: .asymmetric)), [1, 1.5, 2, 3, 4, 4])
+        try check(
+            line([1, 2, 4] as [Float], .scale(height: 1, width: 1.7), .init(interpolation: .bilinear)),
+            [1, 1.3823529, 1.9705882, 3.1176471, 4])
+        try check(line([1, 2, 4] as [Float], width(5), .init(interpolation: .bilinear)), [1, 1.4, 2, 3.2, 4])
+        try check(line([1, 2, 4] as [Float], width(1), .init(interpolation: .bilinear)), [2])
+        try check(line([1, 2, 4] as [Float], width(1), .init(interpolation: .bilinear, coordinates: .alignCorners)), [1])
+    }
+
+    /// Both axes by different factors, several channels and images, on every tier, in both formats and types.
+    @Test(arguments: InstructionSetTiers.supported)
+    func factorsPerAxis(_ isa: String) throws {
+        let input = try wholeNumbers([2, 3, 4, 19], seed: 21)
+        var expected = try Tensor(repeating: 0.0, shape: [2, 6, 12, 19])
+        var blended = expected
+        // Where the output elements of factor 2 lie: 0.25 to either side.
+        func neighbours(_ t: Int, _ length: Int, _ factor: Int) -> (Int, Int, Double) {
+            let place = min(max((Double(t) + 0.5) / Double(factor) - 0.5, 0), Double(length - 1))
+            let first = Int(place)
+            return (first, min(first + 1, length - 1), place - Double(first))
+        }
+        for n in 0..<2 {
+            for y in 0..<6 {
+                for x in 0..<12 {
+                    for c in 0..<19 {
+                        expected[n, y, x, c] = input[n, y / 2, x / 3, c]
+                        let (top, bottom, down) = neighbours(y, 3, 2)
+                        let (left, right, along) = neighbours(x, 4, 3)
+                        let upper = (1 - along) * input[n, top, left, c] + along * input[n, top, right, c]
+                        let lower = (1 - along) * input[n, bottom, left, c] + along * input[n, bottom, right, c]
+                        blended[n, y, x, c] = (1 - down) * upper + down * lower
+                    }
+                }
+            }
+        }
+        let size = UpsampledSize.factor(height: 2, width: 3)
+        for interpolation in Interpolation.allCases {
+            let (reference, tolerance) = interpolation == .nearest ? (expected, 0) : (blended, 1e-5)
+            for dataFormat in DataFormat.allCases {
+                let options = Upsample2DOptions(interpolation: interpolation, dataFormat: dataFormat, isa: isa)
+                let first = dataFormat == .channelsFirst
+                let ordered = try first ? input.permuted(toChannelsFirst) : input
+                let target = try first ? reference.permuted(toChannelsFirst) : reference
+                #expect(distance(try upsample2d(ordered, size: size, options: options), target) <= tolerance)
+                #expect(distance(try upsample2d(ordered.converted(to: Float.self), size: size, options: options), target) <= tolerance)
+                #expect(try upsample2dOutputShape(inputShape: ordered.shape, size: size, options: options) == target.shape)
+            }
+        }
+    }
+
+    @Test func scaleRoundsDown() throws {
+        #expect(
+            try upsample2dOutputShape(inputShape: [1, 5, 7, 2], size: .scale(height: 0.5, width: 1.7)) == [1, 2, 11, 2])
+    }
+
+    @Test func emptyBatch() throws {
+        let none = try Tensor<Float>([], shape: [0, 2, 3, 1])
+        #expect(try upsample2d(none, size: .factor(height: 2, width: 3)) == Tensor([], shape: [0, 4, 9, 1]))
+    }
+}

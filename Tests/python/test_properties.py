@@ -1,0 +1,397 @@
+"""What must hold between calls: adjoints, matrices, equal bits however a call is made; and the bound on every result.
+
+The examples are drawn by hypothesis, the same ones on every run. Identities are checked on whole numbers, for equality; equal
+bits and the bound on random ones.
+"""
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given
+from hypothesis import strategies as st
+
+import convolution
+import oracle
+
+SMALL = st.integers(1, 4)
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def layers(draw, modes=("zeros",), channels=6):
+    """A conv2d whose output is not empty: (shape of x, shape of the HWIO kernel, options)."""
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    group_in, group_out = draw(st.integers(1, channels)), draw(st.integers(1, channels))
+    mode = draw(st.sampled_from(modes))
+    axes = []
+    for _ in range(2):
+        k, s, d, i = draw(st.integers(1, 5)), draw(SMALL), draw(st.integers(1, 3)), draw(st.integers(1, 11))
+        most = {"reflect": i - 1, "symmetric": i, "circular": i}.get(mode, 4)
+        pads = [draw(st.integers(-1, min(4, most))) for _ in range(2)]
+        missing = (k - 1) * d + 1 - (i + sum(pads))
+        axes.append((i + max(missing, 0), k, s, d, tuple(pads)))
+    (height, kh, sh, dh, vertical), (width, kw, sw, dw, horizontal) = axes
+    options = {"strides": (sh, sw), "dilation_rate": (dh, dw), "padding": (vertical, horizontal), "groups": groups,
+               "padding_mode": mode, "flip_kernel": draw(st.booleans())}
+    return (1, height, width, groups * group_in), (kh, kw, group_in, groups * group_out), options
+
+
+@st.composite
+def transposed_layers(draw):
+    """A conv2d_transpose whose output is not empty: (shape of x, shape of the HWOI kernel, options)."""
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    group_in, group_out = draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    kh, kw, sh, sw, dh, dw = (draw(SMALL) for _ in range(6))
+    options = {"strides": (sh, sw), "dilation_rate": (dh, dw), "groups": groups,
+               "padding": draw(st.sampled_from(["valid", "same"])), "flip_kernel": draw(st.booleans())}
+    x = (1, draw(st.integers(1, 8)), draw(st.integers(1, 8)), groups * group_in)
+    return x, (kh, kw, group_out, groups * group_in), options
+
+
+def whole_numbers(rng, shape, dtype=np.float64):
+    return rng.integers(-9, 10, shape).astype(dtype)
+
+
+def reals(rng, shape, dtype=np.float32):
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def assert_same_bits(got, want):
+    assert got.dtype == want.dtype and got.shape == want.shape
+    assert np.ascontiguousarray(got).tobytes() == np.ascontiguousarray(want).tobytes()
+
+
+def adjoint_options(options, height, width):
+    """The conv2d_transpose whose result is the window that conv2d, padded like this, reads from."""
+    transposed = {name: options[name] for name in ("strides", "dilation_rate", "groups", "padding", "flip_kernel")}
+    return {**transposed, "rule": "window", "output_size": (height, width), "kernel_format": "HWOI"}
+
+
+# ---------------------------------------------------------------------------------------------------------- identities
+
+
+@given(layer=layers(), seed=SEEDS)
+def test_conv2d_transpose_is_the_adjoint_of_conv2d(isa, layer, seed):
+    """<conv x, y> = <x, conv_transpose y>, with one kernel for both."""
+    (shape, kernel_shape, options), rng = layer, np.random.default_rng(seed)
+    x, kernel = whole_numbers(rng, shape), whole_numbers(rng, kernel_shape)
+    forward = convolution.conv2d(x, kernel, isa=isa, **options)
+    y = whole_numbers(rng, forward.shape)
+    back = convolution.conv2d_transpose(y, kernel, isa=isa, **adjoint_options(options, *shape[1:3]))
+    assert back.shape == x.shape
+    assert (forward * y).sum() == (x * back).sum()
+
+
+@given(layer=layers(), seed=SEEDS)
+def test_the_adjoint_identity_of_random_numbers(isa, layer, seed):
+    (shape, kernel_shape, options), rng = layer, np.random.default_rng(seed)
+    x, kernel = reals(rng, shape, np.float64), reals(rng, kernel_shape, np.float64)
+    forward = convolution.conv2d(x, kernel, isa=isa, **options)
+    y = reals(rng, forward.shape, np.float64)
+    back = convolution.conv2d_transpose(y, kernel, isa=isa, **adjoint_options(options, *shape[1:3]))
+    scale = (convolution.conv2d(abs(x), abs(kernel), isa=isa, **options) * abs(y)).sum()
+    assert abs((forward * y).sum() - (x * back).sum()) <= 1e-13 * scale
+
+
+@given(layer=layers(modes=("zeros", "reflect", "symmetric", "replicate", "circular"), channels=3), seed=SEEDS,
+       data_format=st.sampled_from(["channels_last", "channels_first"]))
+def test_the_matrix_of_a_convolution(isa, layer, seed, data_format):
+    """The call, the dense matrix and the sparse one agree; the transposed call is the transposed matrix."""
+    (shape, kernel_shape, options), rng = layer, np.random.default_rng(seed)
+    kernel = whole_numbers(rng, kernel_shape)
+    x = np.ascontiguousarray(oracle.from_nhwc(whole_numbers(rng, shape), data_format))
+    called = convolution.conv2d(x, kernel, data_format=data_format, isa=isa, **options)
+    matrix = convolution.conv2d_matrix(kernel, shape[1:3], data_format=data_format, **options)
+    assert matrix.shape == (called.size, x.size)
+    np.testing.assert_array_equal(matrix @ x.ravel(), called.ravel())
+    values, columns, offsets = convolution.conv2d_matrix(kernel, shape[1:3], data_format=data_format, sparse=True, **options)
+    assert offsets[0] == 0 and offsets[-1] == len(values) == len(columns) and len(offsets) == len(matrix) + 1
+    for first, last in itertools.pairwise(offsets):
+        assert (np.diff(columns[first:last]) > 0).all()
+    sparse = scipy.sparse.csr_matrix((values, columns, offsets), shape=matrix.shape)
+    np.testing.assert_array_equal(sparse.toarray(), matrix)
+    if options["padding_mode"] == "zeros":
+        y = whole_numbers(rng, called.shape)
+        back = convolution.conv2d_transpose(y, kernel, data_format=data_format, isa=isa, **adjoint_options(options, *shape[1:3]))
+        np.testing.assert_array_equal(matrix.T @ y.ravel(), back.ravel())
+
+
+@given(layer=transposed_layers(), seed=SEEDS)
+def test_transposed_convolution_by_zero_insertion(isa, layer, seed):
+    """Zeros between the pixels, then a full convolution with the kernel turned round, gives the natural result."""
+    (shape, kernel_shape, options), rng = layer, np.random.default_rng(seed)
+    x, kernel = whole_numbers(rng, shape), whole_numbers(rng, kernel_shape)
+    sh, sw = options["strides"]
+    spread = np.zeros((1, (shape[1] - 1) * sh + 1, (shape[2] - 1) * sw + 1, shape[3]))
+    spread[:, ::sh, ::sw] = x
+    groups, group_out = options["groups"], kernel_shape[2]
+    blocks = np.split(kernel, groups, axis=3)  # HWOI of each group, to be HWIO of a convolution from its inputs to its outputs
+    swapped = np.concatenate([block.transpose(0, 1, 3, 2) for block in blocks], axis=3)
+    assert swapped.shape[3] == groups * group_out
+    want = convolution.conv2d(spread, swapped, padding="full", dilation_rate=options["dilation_rate"], groups=groups, isa=isa,
+                              flip_kernel=not options["flip_kernel"])
+    got = convolution.conv2d_transpose(x, kernel, isa=isa, **{**options, "padding": ((0, 0), (0, 0)), "rule": "window"},
+                                       kernel_format="HWOI")
+    np.testing.assert_array_equal(got, want)
+
+
+@given(layer=layers(), seed=SEEDS)
+def test_groups_are_convolutions_side_by_side(isa, layer, seed):
+    (shape, kernel_shape, options), rng = layer, np.random.default_rng(seed)
+    groups = options["groups"]
+    x, kernel, bias = whole_numbers(rng, shape), whole_numbers(rng, kernel_shape), whole_numbers(rng, kernel_shape[3:])
+    whole = convolution.conv2d(x, kernel, bias, isa=isa, **options)
+    parts = zip(np.split(x, groups, 3), np.split(kernel, groups, 3), np.split(bias, groups))
+    single = {**options, "groups": 1, "isa": isa}
+    np.testing.assert_array_equal(np.concatenate([convolution.conv2d(*part, **single) for part in parts], 3), whole)
+
+    back = adjoint_options(options, *shape[1:3])
+    whole_back = convolution.conv2d_transpose(whole, kernel, isa=isa, **back)
+    parts = zip(np.split(whole, groups, 3), np.split(kernel, groups, 3))
+    single = {**back, "groups": 1, "isa": isa}
+    side_by_side = np.concatenate([convolution.conv2d_transpose(*part, **single) for part in parts], 3)
+    np.testing.assert_array_equal(side_by_side, whole_back)
+
+
+def test_upsampling_by_2_is_a_transposed_convolution_with_ones(isa):
+    x = whole_numbers(np.random.default_rng(1), (2, 3, 4, 5), np.float32)
+    ones = np.ones((2, 2, 1, 1), np.float32)
+    want = [convolution.conv2d_transpose(np.ascontiguousarray(x[..., c:c + 1]), ones, strides=2, isa=isa) for c in range(5)]
+    np.testing.assert_array_equal(convolution.upsample2d(x, 2, isa=isa), np.concatenate(want, 3))
+
+
+# ------------------------------------------------------------------------------------------------------------ equal bits
+
+# Enough of each kind to leave no code path of the library out: few and many channels, one channel, odd counts around the widths
+# of vectors and tiles, 1x1, large kernels, strides, dilation, groups, depthwise, borders, activations; then the transposed ones.
+BIT_LAYERS = [
+    ("conv2d", (3, 9, 11, 3), (3, 3, 3, 16), {"padding": "same", "activation": "relu"}),
+    ("conv2d", (2, 13, 10, 17), (3, 2, 17, 33), {"strides": (1, 2), "padding": "same"}),
+    ("conv2d", (2, 20, 19, 1), (5, 4, 1, 1), {"padding": "same", "padding_mode": "reflect"}),
+    ("conv2d", (2, 24, 40, 1), (3, 3, 1, 7), {}),
+    ("conv2d", (2, 7, 9, 64), (1, 1, 64, 48), {"activation": "relu6"}),
+    ("conv2d", (2, 8, 9, 40), (1, 1, 40, 5), {"strides": 2}),
+    ("conv2d", (2, 12, 14, 21), (3, 3, 1, 21), {"groups": 21, "padding": "same"}),
+    ("conv2d", (2, 12, 14, 16), (5, 3, 1, 32), {"groups": 16, "strides": (2, 1), "padding": "same_lower"}),
+    ("conv2d", (2, 10, 9, 24), (3, 3, 4, 30), {"groups": 6, "padding": 1}),
+    ("conv2d", (2, 9, 12, 8), (3, 3, 8, 10), {"dilation_rate": (2, 3), "padding": "same", "padding_mode": "circular"}),
+    ("conv2d", (2, 6, 7, 130), (3, 3, 130, 20), {"padding": "full", "activation": "tanh"}),
+    ("conv2d", (2, 4, 1, 5), (3, 1, 5, 3), {"padding": "causal", "activation": "sigmoid"}),
+    ("conv2d_transpose", (2, 5, 6, 12), (4, 4, 3, 12), {"strides": 2, "padding": "same"}),
+    ("conv2d_transpose", (2, 6, 5, 32), (2, 2, 20, 32), {"strides": 2}),
+    ("conv2d_transpose", (2, 5, 7, 3), (3, 2, 17, 3), {"strides": (2, 3), "activation": "leaky_relu"}),
+    ("conv2d_transpose", (2, 9, 8, 16), (3, 3, 1, 16), {"groups": 16, "strides": 2, "padding": "same"}),
+    ("conv2d_transpose", (2, 6, 6, 8), (5, 5, 8, 8), {"dilation_rate": 2}),
+    ("conv2d_transpose", (2, 5, 8, 1), (5, 3, 1, 1), {"strides": (3, 2)}),
+    ("conv2d_transpose", (2, 4, 4, 96), (4, 4, 40, 96), {"strides": 2, "padding": "same", "activation": "relu"}),
+    ("upsample2d", (3, 5, 6, 4), None, {"size": 2}),
+    ("upsample2d", (2, 5, 6, 19), None, {"size": (2, 3), "interpolation": "bilinear"}),
+    ("upsample2d", (2, 7, 33, 1), None, {"output_size": (12, 50), "interpolation": "bilinear", "coordinates": "align_corners"}),
+    ("upsample2d", (2, 9, 30, 3), None, {"output_size": (4, 47)}),
+]
+PLANS = {"conv2d": convolution.Conv2DPlan, "conv2d_transpose": convolution.Conv2DTransposePlan,
+         "upsample2d": convolution.Upsample2DPlan}
+
+
+class Layer:
+    def __init__(self, op, shape, kernel_shape, options, isa, dtype):
+        rng = np.random.default_rng(7)
+        self.op, self.dtype = op, dtype
+        self.x = reals(rng, shape, dtype)
+        self.constants = []
+        if kernel_shape:
+            outputs = kernel_shape[3] if op == "conv2d" else kernel_shape[2] * options.get("groups", 1)
+            self.constants = [reals(rng, kernel_shape, dtype), reals(rng, (outputs,), dtype)]
+        self.options = {**options, "isa": isa, "threads": 1}
+
+    def run(self, x=None, **more):
+        return getattr(convolution, self.op)(self.x if x is None else x, *self.constants, **{**self.options, **more})
+
+    def plan(self, shape=None, **more):
+        type_of_images = {} if self.constants else {"dtype": self.dtype}
+        return PLANS[self.op](shape or self.x.shape, *self.constants, **type_of_images, **{**self.options, **more})
+
+
+@pytest.fixture(params=BIT_LAYERS, ids=lambda layer: f"{layer[0]}-{'x'.join(map(str, layer[1]))}")
+def bit_layer(request, isa):
+    return Layer(*request.param, isa, np.float32)
+
+
+def test_bits_do_not_depend_on_the_data_format(bit_layer):
+    first = np.ascontiguousarray(bit_layer.x.transpose(0, 3, 1, 2))
+    assert_same_bits(bit_layer.run(first, data_format="channels_first").transpose(0, 2, 3, 1), bit_layer.run())
+
+
+def test_bits_do_not_depend_on_the_batch(bit_layer):
+    together = bit_layer.run()
+    for n in range(len(bit_layer.x)):
+        assert_same_bits(together[n:n + 1], bit_layer.run(bit_layer.x[n:n + 1]))
+
+
+def test_bits_do_not_depend_on_the_threads(bit_layer):
+    alone = bit_layer.run()
+    for threads in (0, 2, 3, 4, 5, 6, 7, 8):
+        assert_same_bits(bit_layer.run(threads=threads), alone)
+
+
+def test_bits_of_a_large_layer_do_not_depend_on_the_threads(isa):
+    large = [("conv2d", (2, 61, 67, 24), (3, 3, 24, 40)), ("conv2d_transpose", (1, 40, 50, 24), (4, 4, 10, 24)),
+             ("upsample2d", (2, 150, 130, 7), None)]
+    for op, shape, kernel_shape in large:
+        layer = Layer(op, shape, kernel_shape, {"size": 2, "interpolation": "bilinear"} if op == "upsample2d" else {"strides": 2},
+                      isa, np.float32)
+        alone = layer.run()
+        for threads in range(2, 9):
+            assert_same_bits(layer.run(threads=threads), alone)
+
+
+def test_bits_of_a_plan_are_those_of_the_plain_call(bit_layer):
+    plain = bit_layer.run()
+    with bit_layer.plan() as plan:
+        assert_same_bits(plan(bit_layer.x), plain)
+        assert_same_bits(plan(bit_layer.x[::-1].copy()), plain[::-1])
+        with ThreadPoolExecutor(4) as pool:
+            for got in pool.map(plan, [bit_layer.x] * 8):
+                assert_same_bits(got, plain)
+
+
+def strided(array, kind):
+    """The same elements at other places of memory."""
+    if kind == "spread":
+        spread = np.full([2 * length + 1 for length in array.shape], np.nan, array.dtype)
+        view = spread[1::2, 1::2, 1::2, 1::2]
+    elif kind == "mirrored":
+        view = np.full(array.shape, np.nan, array.dtype)[::-1, ::-1, ::-1, ::-1]
+    elif kind == "cropped":
+        view = np.full([length + 3 for length in array.shape], np.nan, array.dtype)[1:-2, 2:-1, 1:-2, 2:-1]
+    else:
+        view = np.full(array.shape[::-1], np.nan, array.dtype).transpose(3, 2, 1, 0)
+    view[...] = array
+    return view
+
+
+@pytest.mark.parametrize("kind", ["spread", "mirrored", "cropped", "turned"])
+def test_bits_do_not_depend_on_the_strides(bit_layer, kind):
+    packed = bit_layer.run()
+    view = strided(bit_layer.x, kind)
+    assert view.strides != bit_layer.x.strides
+    assert_same_bits(bit_layer.run(view), packed)
+    out = strided(np.full_like(packed, 5), kind)
+    surroundings = out.base
+    around = np.isnan(surroundings).sum()
+    assert bit_layer.run(view, out=out) is out
+    assert_same_bits(out, packed)
+    assert np.isnan(surroundings).sum() == around  # between the elements nothing was written
+
+
+@given(layer=layers(modes=("zeros", "reflect", "replicate"), channels=20), seed=SEEDS,
+       dtype=st.sampled_from([np.float32, np.float64]))
+def test_bits_of_any_layer(isa, layer, seed, dtype):
+    """Format, batch, threads, plan and strides at once, on layers nobody chose."""
+    (shape, kernel_shape, options), rng = layer, np.random.default_rng(seed)
+    x, kernel = reals(rng, (3, *shape[1:]), dtype), reals(rng, kernel_shape, dtype)
+    want = convolution.conv2d(x, kernel, isa=isa, threads=1, **options)
+    first = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    other = convolution.conv2d(first, kernel, isa=isa, threads=2, data_format="channels_first", **options)
+    assert_same_bits(other.transpose(0, 2, 3, 1), want)
+    assert_same_bits(convolution.conv2d(x[1:2], kernel, isa=isa, **options), want[1:2])
+    assert_same_bits(convolution.Conv2DPlan(x.shape, kernel, isa=isa, **options)(x), want)
+    assert_same_bits(convolution.conv2d(strided(x, "mirrored"), kernel, isa=isa, **options), want)
+
+
+@given(layer=transposed_layers(), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))
+def test_bits_of_any_transposed_layer(isa, layer, seed, dtype):
+    (shape, kernel_shape, options), rng = layer, np.random.default_rng(seed)
+    x, kernel = reals(rng, (3, *shape[1:]), dtype), reals(rng, kernel_shape, dtype)
+    want = convolution.conv2d_transpose(x, kernel, isa=isa, threads=1, **options)
+    first = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    other = convolution.conv2d_transpose(first, kernel, isa=isa, threads=2, data_format="channels_first", **options)
+    assert_same_bits(other.transpose(0, 2, 3, 1), want)
+    assert_same_bits(convolution.conv2d_transpose(x[1:2], kernel, isa=isa, **options), want[1:2])
+    assert_same_bits(convolution.Conv2DTransposePlan(x.shape, kernel, isa=isa, **options)(x), want)
+    assert_same_bits(convolution.conv2d_transpose(strided(x, "mirrored"), kernel, isa=isa, **options), want)
+
+
+# ----------------------------------------------------------------------------------------------- NaN, infinity, the bound
+
+
+def reach(op, shape, kernel_shape, options, place):
+    """Which outputs one element of x joins: those that change sums of ones when that element alone is 1."""
+    x = np.zeros(shape)
+    x[place] = 1
+    return getattr(oracle, op)(x, np.ones(kernel_shape), **options)[0] > 0
+
+
+@pytest.mark.parametrize("op, shape, kernel_shape, options", [layer for layer in BIT_LAYERS if layer[0] != "upsample2d"],
+                         ids=lambda value: value if isinstance(value, str) else None)
+def test_nan_and_infinity_reach_the_outputs_whose_window_holds_them(op, shape, kernel_shape, options, isa):
+    """And no others: those keep their bits."""
+    rng = np.random.default_rng(11)
+    options = {name: value for name, value in options.items() if name != "activation"}
+    shape = (1, *shape[1:])
+    x, kernel = reals(rng, shape), abs(reals(rng, kernel_shape)) + np.float32(0.5)
+    before = getattr(convolution, op)(x, kernel, isa=isa, **options)
+    for _ in range(3):
+        place = tuple(int(rng.integers(length)) for length in shape)
+        reached = reach(op, shape, kernel_shape, options, place)
+        for poison in (np.nan, np.inf):
+            poisoned = x.copy()
+            poisoned[place] = poison
+            got = getattr(convolution, op)(poisoned, kernel, isa=isa, **options)
+            np.testing.assert_array_equal(got[reached], poison)
+            assert_same_bits(got[~reached], before[~reached])
+
+
+def test_nan_reaches_the_neighbours_of_upsampling_only(isa):
+    for channels in (1, 3, 17):
+        x = reals(np.random.default_rng(12), (1, 4, 5, channels))
+        x[0, 1, 3, channels - 1] = np.nan
+        nearest = np.isnan(convolution.upsample2d(x, 3, isa=isa))
+        want = np.zeros((1, 12, 15, channels), bool)
+        want[0, 3:6, 9:12, channels - 1] = True
+        np.testing.assert_array_equal(nearest, want)
+
+
+@given(layer=layers(modes=("zeros", "reflect", "symmetric", "replicate", "circular"), channels=9), seed=SEEDS,
+       dtype=st.sampled_from([np.float32, np.float64]))
+def test_the_bound(isa, layer, seed, dtype):
+    (shape, kernel_shape, options), rng = layer, np.random.default_rng(seed)
+    x, kernel, bias = reals(rng, shape, dtype), reals(rng, kernel_shape, dtype), reals(rng, kernel_shape[3:], dtype)
+    oracle.assert_within(convolution.conv2d(x, kernel, bias, isa=isa, **options), oracle.conv2d(x, kernel, bias, **options))
+
+
+@given(layer=transposed_layers(), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))
+def test_the_bound_of_transposed_convolution(isa, layer, seed, dtype):
+    (shape, kernel_shape, options), rng = layer, np.random.default_rng(seed)
+    bias_shape = (kernel_shape[2] * options["groups"],)
+    x, kernel, bias = reals(rng, shape, dtype), reals(rng, kernel_shape, dtype), reals(rng, bias_shape, dtype)
+    got = convolution.conv2d_transpose(x, kernel, bias, isa=isa, **options)
+    oracle.assert_within(got, oracle.conv2d_transpose(x, kernel, bias, **options))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", BIT_LAYERS, ids=lambda layer: f"{layer[0]}-{'x'.join(map(str, layer[1]))}")
+def test_the_bound_of_chosen_layers(case, dtype, isa):
+    layer = Layer(*case, isa, dtype)
+    want = getattr(oracle, layer.op)(layer.x, *layer.constants, **case[3])
+    oracle.assert_within(layer.run(), want, case)
+
+
+def fraction_of_ones(rng, shape, dtype):
+    """Positive numbers with all bits in use, so that sums grow steadily and each addition rounds."""
+    return (rng.random(shape) + 0.5).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("op, shape, kernel_shape, options", [
+    ("conv2d", (1, 4, 5, 512), (3, 3, 512, 8), {}), ("conv2d", (1, 2, 3, 4608), (1, 1, 4608, 5), {}),
+    ("conv2d", (1, 31, 33, 1), (31, 31, 1, 1), {}), ("conv2d", (1, 33, 32, 4), (31, 31, 1, 4), {"groups": 4}),
+    ("conv2d", (1, 17, 16, 16), (15, 15, 16, 3), {}), ("conv2d_transpose", (1, 3, 3, 512), (3, 3, 8, 512), {}),
+    ("conv2d_transpose", (1, 2, 3, 2048), (2, 2, 3, 2048), {"strides": 2})])
+def test_the_bound_of_long_sums(op, shape, kernel_shape, options, dtype, isa):
+    """Thousands of positive products per output: one running sum would drift out of the bound."""
+    rng = np.random.default_rng(13)
+    x, kernel = fraction_of_ones(rng, shape, dtype), fraction_of_ones(rng, kernel_shape, dtype)
+    oracle.assert_within(getattr(convolution, op)(x, kernel, isa=isa, **options), getattr(oracle, op)(x, kernel, **options))
