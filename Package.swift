@@ -26,8 +26,8 @@ let package = Package(
         // MARK: - The core
         .target(name: "CConvolutionShims", exclude: ["README.md"]),
         .target(name: "ConvolutionKernels", dependencies: ["CConvolutionShims"], exclude: ["README.md"]),
-        .target(name: "ConvolutionAVX2", dependencies: ["ConvolutionKernels"], exclude: ["README.md"], swiftSettings: avx2),
-        .target(name: "ConvolutionAVX512", dependencies: ["ConvolutionKernels"], exclude: ["README.md"], swiftSettings: avx512),
+        .target(name: "ConvolutionAVX2", dependencies: ["CConvolutionShims", "ConvolutionKernels"], exclude: ["README.md"], swiftSettings: avx2),
+        .target(name: "ConvolutionAVX512", dependencies: ["CConvolutionShims", "ConvolutionKernels"], exclude: ["README.md"], swiftSettings: avx512),
         .target(
             name: "Convolution",
             dependencies: ["CConvolution", "CConvolutionShims", "ConvolutionKernels", "ConvolutionAVX2", "ConvolutionAVX512"],

@@ -87,7 +87,7 @@ enum {
     CONVOLUTION_ERROR_FACTOR,          /* factor_*, scale_*                                                                 */
     CONVOLUTION_ERROR_ACTIVATION,      /* activation, or its numbers                                                        */
     CONVOLUTION_ERROR_ELEMENT_STRIDES, /* output_strides let two elements share one place, or a span overflows              */
-    CONVOLUTION_ERROR_OVERLAP,         /* the output's bytes overlap those of an argument that is read                      */
+    CONVOLUTION_ERROR_OVERLAP,         /* a gapless output overlaps a gapless argument (strided views are the caller's care)  */
     CONVOLUTION_ERROR_CAPACITY,        /* a caller's array is too short for the result                                      */
     CONVOLUTION_ERROR_NAME,            /* convolution_constant does not know the name                                       */
     CONVOLUTION_ERROR_OVERFLOW,        /* a product of sizes exceeds what 64 bits or this machine's memory can hold         */
@@ -223,9 +223,10 @@ typedef struct conv2d_params {
                                            /* depth_multiplier; those two fields may then be 0 or must agree                */
     int64_t pad_top, pad_bottom;           /* for padding EXPLICIT only; negative crops                                     */
     int64_t pad_left, pad_right;
-    int64_t input_strides[4];              /* distances between neighbours along each axis of data_format, in elements, in  */
-    int64_t output_strides[4];             /* its order; may be negative; the pointer is that of element [0][0][0][0]. 0     */
-                                           /* means packed: the next faster axis's stride times its length (the last: 1)    */
+    int64_t input_strides[4];              /* distances between neighbours along each axis of data_format, in its order, in */
+    int64_t output_strides[4];             /* elements, within +-2^48; may be negative; the pointer is that of element      */
+                                           /* [0][0][0][0]. 0 means packed: the next faster axis's stride times its length  */
+                                           /* (the fastest: 1)                                                              */
     double padding_value;                  /* for padding_mode CONSTANT                                                     */
     double activation_alpha;               /* for LEAKY_RELU; 0 means 0.01                                                  */
     double activation_min, activation_max; /* for CLAMP; may be infinite                                                    */
@@ -252,7 +253,8 @@ size_t conv2d_params_size(void);
 /* shape[0..3] = the output's sizes in the order of data_format. */
 int32_t conv2d_output_shape(const conv2d_params *params, int64_t *shape);
 
-/* The whole operation. bias: out_channels elements, or NULL for none. The output must not overlap input, kernel or bias. */
+/* The whole operation. bias: out_channels elements, or NULL for none. The output must not share elements with input, kernel or
+ * bias: refused where both are gapless; strided views may interleave, so there it is the caller's care. */
 int32_t conv2d(const conv2d_params *params, const void *input, const void *kernel, const void *bias, void *output);
 
 /* The same in two steps, for a kernel that is used more than once: the plan keeps a packed copy of kernel and bias, neither params
@@ -286,7 +288,7 @@ int32_t conv2d_matrix_csr(const conv2d_params *params, const void *kernel, int64
 
 /*
  * The adjoint of conv2d. Per axis, with i input length, k kernel, d dilation, s stride, ke = (k-1)*d + 1, the natural result has
- * F = (i-1)*s + ke elements (0 if i is 0): every input element times the kernel, added up:
+ * F = (i-1)*s + ke elements: every input element times the kernel, added up:
  *
  *     full[t] = sum over j, a with j*s + a*d = t of input[j] * kernel[a]
  *
@@ -310,7 +312,8 @@ int32_t conv2d_matrix_csr(const conv2d_params *params, const void *kernel, int64
  *   JAX            VALID, SAME   as KERAS with None. lax.conv_transpose's default transpose_kernel=False: set flip_kernel
  *   WINDOW         EXPLICIT      F - pad_before - pad_after + op, or output_*    pad_before    any; negative pads extend
  *
- * TORCH and ONNX read padding VALID as EXPLICIT with what pad_* says (0: none), so their default needs no word.
+ * TORCH, ONNX and WINDOW read padding VALID as EXPLICIT with what pad_* says (0: none), so their default needs no word. TORCH takes
+ * equal pads on both sides of an axis; negative pads are for WINDOW alone. With no input (i = 0) the formulas hold: bias alone.
  * Only real products are added: an infinite weight meets no invented zero.
  */
 enum {
@@ -380,9 +383,10 @@ void conv2d_transpose_plan_destroy(conv2d_transpose_plan *plan);
  * TensorFlow, JAX) or floor(t*(i-1)/(o-1) + 0.5) (ALIGN_CORNERS: TensorFlow 1), always at most i-1.
  * BILINEAR: HALF_PIXEL is the default; the two neighbours on each axis by distance, the border repeated.
  *
- * Coordinates are computed in float32, as PyTorch and TensorFlow do for float32 data, and in double for double data; so nearest
- * can pick the element below the one that exact arithmetic would (2 to 82 elements, t = 41: element 0). With factor_* nearest is
- * exact repetition.
+ * Coordinates are computed in the frameworks' own arithmetic: for nearest in float32 always, for bilinear in the data's type. So nearest
+ * can pick the element below the one that exact arithmetic would (2 to 82 elements, t = 41: element 0). With factor_* (and not
+ * ALIGN_CORNERS) nearest is exact repetition; ASYMMETRIC nearest to the same and to twice the size is exact too; and HALF_PIXEL
+ * bilinear to the same size copies, whatever the scale: all as in PyTorch.
  */
 enum {
     UPSAMPLE2D_NEAREST = 0,
@@ -403,7 +407,7 @@ enum {
 typedef struct upsample2d_params {
     size_t struct_size;                    /* sizeof(upsample2d_params)                                                     */
     int64_t batch;
-    int64_t height, width;
+    int64_t height, width;                 /* size: 1 or more                                                               */
     int64_t channels;
     int64_t factor_height, factor_width;
     int64_t output_height, output_width;

@@ -72,150 +72,293 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
 /// A place that stands for "outside the input" among offsets.
 private let outsideOffset = Int.min
 
+/// Where a tile's positions (pixels, or vectors of columns) stand, as indices of the block's lattices.
+private struct Positions {
+    var rows = InlineArray<8, Int>(repeating: 0)
+    var columns = InlineArray<8, Int>(repeating: 0)
+}
+
+/// The input as the item's tiles read it: the caller's array, or a packed rectangle of it.
+private struct Source<Scalar> {
+    var base: UnsafePointer<Scalar>
+    var rowStride: Int
+    var columnStride: Int
+    var rowOrigin: Int
+    var columnOrigin: Int
+    /// Strategy `columns`: from plane to plane.
+    var plane: Int
+    var outside: UnsafePointer<Scalar>
+}
+
 private func runItem<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ item: Int, _ input: UnsafePointer<Scalar>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
 ) {
     let layer = plan.pointee.layer
-    let table = plan.pointee.table
+    let strategy = plan.pointee.strategy
     let layout = plan.pointee.workspace
     let vertical = block.pointee.vertical
     let horizontal = block.pointee.horizontal
-    let mode = layer.paddingMode
     let inputs = layer.inChannelsPerGroup
-    let outputs = layer.outChannelsPerGroup
 
     // Which item: the panel chunk runs fastest, so that threads share the input they read.
     var rest = item - block.pointee.firstItem
-    let chunk = rest % block.pointee.panelChunks
+    let panels = block.pointee.panels(rest % block.pointee.panelChunks, of: plan.pointee)
     rest /= block.pointee.panelChunks
-    let columnBand = rest % block.pointee.columnBands
+    let firstColumn = rest % block.pointee.columnBands * block.pointee.bandColumns
     rest /= block.pointee.columnBands
-    let rowBand = rest % block.pointee.rowBands
-    rest /= block.pointee.rowBands
-    let group = rest % layer.groups
-    let image = rest / layer.groups
-    let firstRow = rowBand * block.pointee.bandRows
-    let firstColumn = columnBand * block.pointee.bandColumns
+    let firstRow = rest % block.pointee.rowBands * block.pointee.bandRows
+    let image = rest / block.pointee.rowBands
     let rows = min(block.pointee.bandRows, vertical.count - firstRow)
     let columns = min(block.pointee.bandColumns, horizontal.count - firstColumn)
-    let panels = (plan.pointee.panels * chunk / block.pointee.panelChunks)..<(plan.pointee.panels * (chunk + 1) / block.pointee.panelChunks)
 
-    // Where the input is read: the caller's array, or a packed rectangle of it.
-    var base = input + image * layer.input.batch + group * inputs * layer.input.channel
-    var (rowStride, columnStride, rowOrigin, columnOrigin) = (layer.input.row, layer.input.column, 0, 0)
+    let imageInput = input + image * layer.input.batch
+    var source = Source(
+        base: imageInput, rowStride: layer.input.row, columnStride: layer.input.column, rowOrigin: 0, columnOrigin: 0, plane: 0,
+        outside: UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self)))
+    var channelPitch = 1
+    var channelOrigin = 0
     if !plan.pointee.readsInputDirectly {
-        let rowRange = inputRange(vertical, first: firstRow, count: rows, input: layer.vertical.input, mode: mode)
-        let columnRange = inputRange(horizontal, first: firstColumn, count: columns, input: layer.horizontal.input, mode: mode)
-        let rectangle = (workspace + layout.rectangle).assumingMemoryBound(to: Scalar.self)
-        packRectangle(
-            from: base + rowRange.lowerBound * rowStride + columnRange.lowerBound * columnStride, rowStride: rowStride,
-            columnStride: columnStride, channelStride: layer.input.channel, rows: rowRange.count, columns: columnRange.count,
-            channels: inputs, to: rectangle)
-        base = UnsafePointer(rectangle)
-        (rowStride, columnStride) = (columnRange.count * inputs, inputs)
-        (rowOrigin, columnOrigin) = (rowRange.lowerBound, columnRange.lowerBound)
+        let rectangle = plan.pointee.rectangle(
+            block.pointee, firstRow: firstRow, rows: rows, firstColumn: firstColumn, columns: columns, panels: panels)
+        let memory = (workspace + layout.rectangle).assumingMemoryBound(to: Scalar.self)
+        pack(rectangle, plan, horizontal.inputStep, imageInput, memory)
+        source.base = UnsafePointer(memory)
+        source.rowStride = rectangle.rowPitch
+        (source.rowOrigin, source.columnOrigin) = (rectangle.rows.lowerBound, rectangle.columns.lowerBound)
+        (source.columnStride, source.plane) = (rectangle.channels.count * (strategy == .lanes ? inputs : 1), rectangle.plane)
+        if strategy == .columns { source.outside = source.base + rectangle.rows.count * rectangle.rowPitch }
+        (channelPitch, channelOrigin) = (rectangle.channelPitch, rectangle.channels.lowerBound)
     }
 
     let runs = (workspace + layout.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
-    let rowOffsets = (workspace + layout.rowOffsets).assumingMemoryBound(to: Int.self)
-    let columnOffsets = (workspace + layout.columnOffsets).assumingMemoryBound(to: Int.self)
     let tile = (workspace + layout.tile).assumingMemoryBound(to: Scalar.self)
-    let outside = UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self))
     let weights = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights
-    let panelUnit = block.pointee.taps * inputs * table.lanes
-    let biases = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + group * plan.pointee.lanes
-    let imageOutput = output + image * layer.output.batch + group * outputs * layer.output.channel
+    let biases = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self))
+    let imageOutput = output + image * layer.output.batch
     let activation = layer.activation.converted(to: Scalar.self)
+    let taps = block.pointee.taps
 
+    let unit = plan.pointee.positionColumns
+    let rowEnd = firstRow + rows
+    let columnEnd = firstColumn + columns
+    var step = largestTileSide
+    for index in panels {
+        let kernel = plan.pointee.panels[index].kernel
+        step = min(step, strategy == .columns ? kernel.vectors : kernel.rows)
+    }
+
+    var at = Positions()
     var targets = InlineArray<8, UnsafeMutablePointer<Scalar>>(repeating: imageOutput)
-    let pixels = rows * columns
-    var laidOut = 0 // the number of rows of the tile for which `runs` holds addresses
-    var pixel = 0
-    while pixel < pixels {
-        // All panels but the last few share one tile height; where they differ the addresses are laid out anew.
-        var step = largestTileRows
-        for index in panels {
-            step = min(step, table.tiles[plan.pointee.panel(index).vectors - 1].rows)
+    var widths = InlineArray<8, Int>(repeating: 1)
+    // The addresses in `runs`: for how many positions, and whether they are of one row and meet no border; then any other such tile
+    // reads at the same distances and only its start differs.
+    var laidOut = 0
+    var laidOutPlainly = false
+    var laidOutRow = 0
+    var laidOutColumn = 0
+
+    // Tiles run through the band row by row; one may span rows.
+    var row = firstRow
+    var column = firstColumn
+    while row < rowEnd {
+        var count = 0
+        while count < step, row < rowEnd {
+            at.rows[count] = row
+            at.columns[count] = column
+            widths[count] = min(unit, columnEnd - column)
+            targets[count] = imageOutput + (vertical.outputStart + row * vertical.outputStep) * layer.output.row
+                + (horizontal.outputStart + column * horizontal.outputStep) * layer.output.column
+            count += 1
+            column += unit
+            if column >= columnEnd { (row, column) = (row + 1, firstColumn) }
         }
-        let count = min(step, pixels - pixel)
-        laidOut = 0
+        let isPlain = count == step && at.rows[0] == at.rows[count - 1]
+            && meetsNoBorder(vertical, at.rows[0], at.rows[0], layer.vertical.input)
+            && (strategy == .columns || meetsNoBorder(horizontal, at.columns[0], at.columns[count - 1], layer.horizontal.input))
+        if !isPlain { laidOut = 0 }
+
         for index in panels {
-            let panel = plan.pointee.panel(index)
-            let kernel = table.tiles[panel.vectors - 1]
-            if laidOut != kernel.rows {
-                laidOut = kernel.rows
+            let panel = plan.pointee.panels[index]
+            let kernel = panel.kernel
+            let reach = strategy == .columns ? kernel.vectors : kernel.rows
+            var shift = 0
+            if laidOut == reach, isPlain == laidOutPlainly {
+                if isPlain {
+                    shift = (at.rows[0] - laidOutRow) * vertical.inputStep * source.rowStride
+                        + (at.columns[0] - laidOutColumn) * (strategy == .columns ? 1 : horizontal.inputStep * source.columnStride)
+                }
+            } else {
                 layOut(
-                    block, layer, mode, tileRows: kernel.rows, firstPixel: pixel, count: count, columns: columns, firstRow: firstRow,
-                    firstColumn: firstColumn, base: base, rowStride: rowStride, columnStride: columnStride, rowOrigin: rowOrigin,
-                    columnOrigin: columnOrigin, outside: outside, rowOffsets: rowOffsets, columnOffsets: columnOffsets, runs: runs)
+                    plan, block, source, at, count: count, reach: reach,
+                    rowOffsets: (workspace + layout.rowOffsets).assumingMemoryBound(to: Int.self),
+                    columnOffsets: (workspace + layout.columnOffsets).assumingMemoryBound(to: Int.self), runs: runs)
+                // Rows of the tile beyond `count` repeat the last position, so only a whole tile can stand for others.
+                (laidOut, laidOutPlainly, laidOutRow, laidOutColumn) = (reach, isPlain && reach == count, at.rows[0], at.columns[0])
+                if isPlain != laidOutPlainly { laidOut = 0 }
             }
-            let lanes = panel.vectors * table.lanes
-            let firstChannel = panel.first * table.lanes
-            for r in 0..<count {
-                let row = (pixel + r) / columns + firstRow
-                let column = (pixel + r) % columns + firstColumn
-                targets[r] = imageOutput + (vertical.outputStart + row * vertical.outputStep) * layer.output.row
-                    + (horizontal.outputStart + column * horizontal.outputStep) * layer.output.column + firstChannel * layer.output.channel
+
+            let tileScalars = kernel.rows * kernel.vectors * plan.pointee.table.lanes
+            tile.update(repeating: 0, count: tileScalars)
+            var panelWeights = weights + panel.offset * taps * inputs
+            let panelInput: Int
+            switch strategy {
+            case .channels: panelInput = panel.group * inputs - channelOrigin
+            case .lanes: panelInput = panel.offset - channelOrigin
+            case .columns: panelInput = (panel.group * inputs - channelOrigin) * channelPitch
             }
-            tile.update(repeating: 0, count: kernel.rows * lanes)
-            var panelWeights = weights + (group * plan.pointee.vectors + panel.first) * panelUnit
             var channel = 0
             while channel < inputs {
                 let length = min(block.pointee.channelBlock, inputs - channel)
                 let arguments = TileArguments(
-                    runs: UnsafePointer(runs), channelOffset: channel, segments: block.pointee.taps, length: length,
-                    segmentsPerChunk: block.pointee.segmentsPerChunk, panel: panelWeights, tile: tile)
+                    runs: UnsafePointer(runs), channelOffset: shift + panelInput + channel * channelPitch, channelPitch: channelPitch,
+                    segments: taps, length: length, segmentsPerChunk: block.pointee.segmentsPerChunk, panel: panelWeights, tile: tile)
                 withUnsafePointer(to: arguments) { kernel.accumulate($0) }
-                panelWeights += block.pointee.taps * length * lanes
+                panelWeights += taps * length * panel.width
                 channel += length
             }
+
+            for r in 0..<count { targets[r] += panel.firstChannel * layer.output.channel }
             targets.span.withUnsafeBufferPointer { targets in
                 guard let targets = targets.baseAddress else { return }
-                let arguments = EpilogueArguments(
-                    tile: tile, rows: count, lanes: lanes, channels: min(lanes, outputs - firstChannel), bias: biases + firstChannel,
-                    outputs: targets, channelStride: layer.output.channel, activation: activation)
-                withUnsafePointer(to: arguments) { table.finish($0) }
+                if strategy != .columns {
+                    let arguments = EpilogueArguments(
+                        tile: tile, rows: count, lanes: panel.width, channels: panel.channels, bias: biases + panel.offset,
+                        outputs: targets, channelStride: layer.output.channel, activation: activation)
+                    withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
+                    return
+                }
+                widths.span.withUnsafeBufferPointer { widths in
+                    guard let widths = widths.baseAddress else { return }
+                    let arguments = ColumnEpilogueArguments(
+                        tile: tile, channels: panel.channels, tileVectors: kernel.vectors, vectors: count, outputs: targets, columns: widths,
+                        bias: biases + panel.offset, channelStride: layer.output.channel,
+                        columnStride: horizontal.outputStep * layer.output.column, activation: activation)
+                    withUnsafePointer(to: arguments) { plan.pointee.table.finishColumns($0) }
+                }
             }
+            for r in 0..<count { targets[r] -= panel.firstChannel * layer.output.channel }
         }
-        pixel += count
     }
 }
 
-/// runs[tap][r] = where pixel `firstPixel + r` of the band finds that tap's channels. Rows of the tile beyond `count` repeat the last
-/// pixel: they are computed and not stored.
+/// Whether all taps of outputs `first` to `last` read inside the input.
+@inline(__always)
+private func meetsNoBorder(_ lattice: Lattice, _ first: Int, _ last: Int, _ input: Int) -> Bool {
+    let reach = (lattice.taps - 1) * lattice.offsetStep
+    return first * lattice.inputStep + lattice.offsetStart + min(reach, 0) >= 0
+        && last * lattice.inputStep + lattice.offsetStart + max(reach, 0) < input
+}
+
+/// runs[tap][r] = where position r of the tile finds that tap's channels. Positions beyond `count`, up to `reach`, repeat the last:
+/// they are computed and not stored.
 private func layOut<Scalar>(
-    _ block: UnsafePointer<Block>, _ layer: Layer, _ mode: BorderMode, tileRows: Int, firstPixel: Int, count: Int, columns: Int,
-    firstRow: Int, firstColumn: Int, base: UnsafePointer<Scalar>, rowStride: Int, columnStride: Int, rowOrigin: Int, columnOrigin: Int,
-    outside: UnsafePointer<Scalar>, rowOffsets: UnsafeMutablePointer<Int>, columnOffsets: UnsafeMutablePointer<Int>,
-    runs: UnsafeMutablePointer<UnsafePointer<Scalar>>
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ at: Positions, count: Int, reach: Int,
+    rowOffsets: UnsafeMutablePointer<Int>, columnOffsets: UnsafeMutablePointer<Int>, runs: UnsafeMutablePointer<UnsafePointer<Scalar>>
 ) {
+    let mode = plan.pointee.layer.paddingMode
     let vertical = block.pointee.vertical
     let horizontal = block.pointee.horizontal
-    for r in 0..<tileRows {
-        let pixel = firstPixel + min(r, count - 1)
-        let row = (pixel / columns + firstRow) * vertical.inputStep + vertical.offsetStart
+    let rowsInInput = plan.pointee.layer.vertical.input
+    let columnsInInput = plan.pointee.layer.horizontal.input
+    for r in 0..<reach {
+        let row = at.rows[min(r, count - 1)] * vertical.inputStep + vertical.offsetStart
         for tap in 0..<vertical.taps {
-            let index = borderIndex(row + tap * vertical.offsetStep, layer.vertical.input, mode)
-            rowOffsets[tap * tileRows + r] = index.map { ($0 - rowOrigin) * rowStride } ?? outsideOffset
+            let index = borderIndex(row + tap * vertical.offsetStep, rowsInInput, mode)
+            rowOffsets[tap * reach + r] = index.map { ($0 - source.rowOrigin) * source.rowStride } ?? outsideOffset
         }
-        let column = (pixel % columns + firstColumn) * horizontal.inputStep + horizontal.offsetStart
+        let column = at.columns[min(r, count - 1)] * horizontal.inputStep + horizontal.offsetStart
         for tap in 0..<horizontal.taps {
-            let index = borderIndex(column + tap * horizontal.offsetStep, layer.horizontal.input, mode)
-            columnOffsets[tap * tileRows + r] = index.map { ($0 - columnOrigin) * columnStride } ?? outsideOffset
+            let index = column + tap * horizontal.offsetStep
+            if source.plane > 0 {
+                let place = index - source.columnOrigin
+                columnOffsets[tap * reach + r] = place % horizontal.inputStep * source.plane + place / horizontal.inputStep
+            } else {
+                let index = borderIndex(index, columnsInInput, mode)
+                columnOffsets[tap * reach + r] = index.map { ($0 - source.columnOrigin) * source.columnStride } ?? outsideOffset
+            }
         }
     }
     var run = runs
     for v in 0..<vertical.taps {
         for h in 0..<horizontal.taps {
-            for r in 0..<tileRows {
-                let rowOffset = rowOffsets[v * tileRows + r]
-                let columnOffset = columnOffsets[h * tileRows + r]
-                run[r] = rowOffset == outsideOffset || columnOffset == outsideOffset ? outside : base + rowOffset + columnOffset
+            for r in 0..<reach {
+                let rowOffset = rowOffsets[v * reach + r]
+                let columnOffset = columnOffsets[h * reach + r]
+                if source.plane > 0 {
+                    run[r] = (rowOffset == outsideOffset ? source.outside : source.base + rowOffset) + columnOffset
+                } else {
+                    run[r] = rowOffset == outsideOffset || columnOffset == outsideOffset ? source.outside : source.base + rowOffset + columnOffset
+                }
             }
-            run += tileRows
+            run += reach
         }
     }
+}
+
+/// Copies the rectangle's part of the image into `target`, arranged as the plan's kernels read it.
+private func pack<Scalar: KernelScalar>(
+    _ rectangle: Rectangle, _ plan: UnsafePointer<ConvolutionPlan>, _ inputStep: Int, _ image: UnsafePointer<Scalar>,
+    _ target: UnsafeMutablePointer<Scalar>
+) {
+    let layer = plan.pointee.layer
+    let outside = Scalar(layer.paddingValue)
+    switch plan.pointee.strategy {
+    case .channels:
+        packPixels(
+            from: image + rectangle.rows.lowerBound * layer.input.row + rectangle.columns.lowerBound * layer.input.column
+                + rectangle.channels.lowerBound * layer.input.channel,
+            rowStride: layer.input.row, columnStride: layer.input.column, channelStride: layer.input.channel,
+            rows: rectangle.rows.count, columns: rectangle.columns.count, channels: rectangle.channels.count, to: target)
+    case .lanes:
+        let inputs = layer.inChannelsPerGroup
+        let outputs = layer.outChannelsPerGroup
+        for channel in 0..<inputs {
+            for lane in rectangle.channels {
+                let real = lane < layer.outChannels
+                packLane(
+                    from: image + rectangle.rows.lowerBound * layer.input.row + rectangle.columns.lowerBound * layer.input.column
+                        + ((real ? lane : 0) / outputs * inputs + channel) * layer.input.channel,
+                    rowStride: layer.input.row, columnStride: layer.input.column, zero: !real, rows: rectangle.rows.count,
+                    columns: rectangle.columns.count, pitch: rectangle.channels.count * inputs,
+                    to: target + channel * rectangle.channels.count + lane - rectangle.channels.lowerBound)
+            }
+        }
+    case .columns:
+        for row in rectangle.rows {
+            for channel in rectangle.channels {
+                let line = image + row * layer.input.row + channel * layer.input.channel
+                let place = target + (row - rectangle.rows.lowerBound) * rectangle.rowPitch
+                    + (channel - rectangle.channels.lowerBound) * rectangle.channelPitch
+                for residue in 0..<inputStep {
+                    packPlane(line, layer, rectangle, residue: residue, inputStep: inputStep, outside: outside, place + residue * rectangle.plane)
+                }
+            }
+        }
+        if layer.paddingMode == .constant {
+            (target + rectangle.rows.count * rectangle.rowPitch).update(repeating: outside, count: rectangle.rowPitch)
+        }
+    }
+}
+
+/// One channel of one row, every `inputStep`-th column from `residue` on, border included; then zeros to the end of the plane.
+private func packPlane<Scalar: KernelScalar>(
+    _ line: UnsafePointer<Scalar>, _ layer: Layer, _ rectangle: Rectangle, residue: Int, inputStep: Int, outside: Scalar,
+    _ target: UnsafeMutablePointer<Scalar>
+) {
+    let length = layer.horizontal.input
+    let first = rectangle.columns.lowerBound + residue
+    let count = max(0, ceilDivide(rectangle.columns.upperBound - first, inputStep))
+    // Places first + q * inputStep with 0 <= place < length.
+    let start = min(count, max(0, ceilDivide(-first, inputStep)))
+    let end = max(start, min(count, ceilDivide(length - first, inputStep)))
+    func border(_ q: Int) -> Scalar {
+        borderIndex(first + q * inputStep, length, layer.paddingMode).map { line[$0 * layer.input.column] } ?? outside
+    }
+    for q in 0..<start { target[q] = border(q) }
+    packLine(from: line + (first + start * inputStep) * layer.input.column, stride: inputStep * layer.input.column, count: end - start, to: target + start)
+    for q in end..<count { target[q] = border(q) }
+    (target + count).update(repeating: 0, count: rectangle.plane - count)
 }
 
 /// Output elements that no tap reaches (between the strokes of a kernel shorter than the stride, beyond the natural result, or all
@@ -227,29 +370,28 @@ private func fillUncovered<Scalar: KernelScalar>(_ execution: Execution, _: Scal
     let output = execution.output.assumingMemoryBound(to: Scalar.self)
     let tile = execution.workspace.advanced(by: plan.pointee.workspace.tile).assumingMemoryBound(to: Scalar.self)
     let activation = layer.activation.converted(to: Scalar.self)
-    let outputs = layer.outChannelsPerGroup
-    let lanes = plan.pointee.table.lanes
-    for group in 0..<layer.groups {
-        var first = 0
-        while first < outputs {
-            for image in 0..<layer.batch {
-                for row in 0..<layer.vertical.output {
-                    for column in 0..<layer.horizontal.output {
-                        if plan.pointee.coveredRows[row] != 0, plan.pointee.coveredColumns[column] != 0 { continue }
-                        var target = output + image * layer.output.batch + row * layer.output.row + column * layer.output.column
-                            + (group * outputs + first) * layer.output.channel
-                        tile.update(repeating: 0, count: lanes)
+    // One pixel at a time, by the columns' epilogue with vectors of one column each: its bias is per channel in any strategy.
+    for index in 0..<plan.pointee.panelCount {
+        let panel = plan.pointee.panels[index]
+        for image in 0..<layer.batch {
+            for row in 0..<layer.vertical.output {
+                for column in 0..<layer.horizontal.output {
+                    if plan.pointee.coveredRows[row] != 0, plan.pointee.coveredColumns[column] != 0 { continue }
+                    let pixel = output + image * layer.output.batch + row * layer.output.row + column * layer.output.column
+                    for channel in 0..<panel.channels {
+                        var target = pixel + (panel.firstChannel + channel) * layer.output.channel
+                        tile.update(repeating: 0, count: plan.pointee.table.lanes)
                         withUnsafePointer(to: &target) { target in
-                            let arguments = EpilogueArguments(
-                                tile: tile, rows: 1, lanes: lanes, channels: min(lanes, outputs - first),
-                                bias: bias + group * plan.pointee.lanes + first, outputs: target, channelStride: layer.output.channel,
-                                activation: activation)
-                            withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
+                            withUnsafePointer(to: 1) { one in
+                                let arguments = ColumnEpilogueArguments(
+                                    tile: tile, channels: 1, tileVectors: 1, vectors: 1, outputs: target, columns: one,
+                                    bias: bias + panel.offset + channel, channelStride: 0, columnStride: 1, activation: activation)
+                                withUnsafePointer(to: arguments) { plan.pointee.table.finishColumns($0) }
+                            }
                         }
                     }
                 }
             }
-            first += lanes
         }
     }
 }

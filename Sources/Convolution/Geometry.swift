@@ -132,11 +132,12 @@ func transposeWindow(
     input: Int, kernel: Int, stride: Int, dilation: Int, rule: WindowRule, outputPadding: Int?, wanted: Int?, _ names: AxisNames
 ) throws(Failure) -> (crop: Int, output: Int) {
     let extent = try kernelExtent(kernel, dilation, names)
-    let natural = input == 0 ? 0 : try plus(times(input - 1, stride, names.stride), extent, names.kernel)
+    // With no input this is extent - stride: the frameworks' formulas hold, and what they leave is bias alone.
+    let natural = try plus(times(input - 1, stride, names.stride), extent, names.kernel)
     if outputPadding != nil, wanted != nil {
         throw Failure(
             CONVOLUTION_ERROR_OUTPUT_PADDING,
-            "\(names.outputPadding) and \(names.output) are both given; give only one of output padding and output size")
+            "\(names.outputPadding) is \(outputPadding ?? 0) and \(names.output) is \(wanted ?? 0); give only one of output padding and output size")
     }
     let extra = outputPadding ?? 0
 
@@ -165,9 +166,9 @@ func transposeWindow(
         } else if same {
             output = outputPadding == nil
                 ? try times(input, stride, names.stride)
-                : try plus(plus(times(max(input - 1, 0), stride, names.stride), input == 0 ? 0 : extent % 2, names.kernel), extra, names.outputPadding)
+                : try plus(plus(times(input - 1, stride, names.stride), extent % 2, names.kernel), extra, names.outputPadding)
         } else if outputPadding == nil {
-            output = input == 0 ? 0 : try plus(times(input - 1, stride, names.stride), max(extent, stride), names.kernel)
+            output = try plus(times(input - 1, stride, names.stride), max(extent, stride), names.kernel)
         } else {
             output = try plus(natural, extra, names.outputPadding)
         }
@@ -200,10 +201,10 @@ func transposeWindow(
 
     case .jax(let same):
         if outputPadding != nil {
-            throw Failure(CONVOLUTION_ERROR_OUTPUT_PADDING, "\(names.outputPadding) is given; rule JAX has no output padding")
+            throw Failure(CONVOLUTION_ERROR_OUTPUT_PADDING, "\(names.outputPadding) is \(extra) and output_padding_given is 1; rule JAX (3) has no output padding")
         }
-        if wanted != nil {
-            throw Failure(CONVOLUTION_ERROR_OUTPUT_SIZE, "\(names.output) is given; rule JAX infers the output size")
+        if let wanted {
+            throw Failure(CONVOLUTION_ERROR_OUTPUT_SIZE, "\(names.output) is \(wanted); rule JAX (3) infers the output size, so it must be 0")
         }
         return try transposeWindow(
             input: input, kernel: kernel, stride: stride, dilation: dilation, rule: .keras(same: same), outputPadding: nil, wanted: nil, names)

@@ -2,6 +2,17 @@ import CConvolution
 import CConvolutionShims
 import ConvolutionKernels
 
+/// What the vectors of the tile kernels hold. Every strategy adds the terms of an output element in the same order, so the choice
+/// shows in the time alone.
+enum Strategy {
+    /// Output channels of one group; the input value is broadcast. The rule.
+    case channels
+    /// Output channels of neighbouring groups, each with its own input value: depthwise, and groups of few channels.
+    case lanes
+    /// Neighbouring output columns; the weight is broadcast: few output channels, and NCHW.
+    case columns
+}
+
 /// The outputs of one vertical and one horizontal lattice, cut into items of work.
 struct Block {
     var vertical: Lattice
@@ -19,45 +30,143 @@ struct Block {
     var segmentsPerChunk: Int
 
     var taps: Int { vertical.taps * horizontal.taps }
+
+    /// The panels of panel chunk `index`.
+    @inline(__always)
+    func panels(_ index: Int, of plan: ConvolutionPlan) -> Range<Int> {
+        (plan.panelCount * index / panelChunks)..<(plan.panelCount * (index + 1) / panelChunks)
+    }
+}
+
+/// Output channels that one tile kernel computes together.
+struct Panel {
+    var group: Int
+    var firstChannel: Int
+    var channels: Int
+    /// Its place in a list of all packed output channels, padding included, and its length there.
+    var offset: Int
+    var width: Int
+    var kernel: TileKernel
 }
 
 /// A layer with its kernel and bias packed and its work divided. Read-only after creation.
 ///
-/// Packed weights: `[block][group][panel][channel block][tap][channel][lane]`, the lanes of a panel being its output channels, padded
-/// with zeros to whole vectors. A tile kernel reads one (panel, channel block) from front to back.
+/// Packed weights: `[block][panel][channel block][tap][channel][output channel]`; a panel's output channels are padded with zeros to
+/// whole vectors where they are what the vectors hold. A tile kernel reads one (panel, channel block) from front to back.
 struct ConvolutionPlan {
     var layer: Layer
     var table: KernelTable
-    /// Per group: panels, and vectors in all of them.
-    var panels: Int
-    var vectors: Int
+    var strategy: Strategy
+    var panels: UnsafeMutablePointer<Panel>
+    var panelCount: Int
+    /// Packed output channels, padding included: the sum of all panels' widths.
+    var width: Int
     var blocks: UnsafeMutablePointer<Block>
     var blockCount: Int
     var items: Int
     /// Multiply-adds of one execution.
     var work: Double
     var weights: UnsafeMutableRawPointer
-    /// `[group][lane]`, zeros where there is no bias.
+    /// `[width]`, zeros where there is no bias.
     var bias: UnsafeMutableRawPointer
-    /// One pixel's channels outside the input.
+    /// One pixel's channels outside the input, arranged as the kernels read them.
     var outside: UnsafeMutableRawPointer
     /// `[output row]` and `[output column]`: 1 if some block covers it. Others hold the activated bias alone.
     var coveredRows: UnsafeMutablePointer<UInt8>
     var coveredColumns: UnsafeMutablePointer<UInt8>
     var fullyCovered: Bool
-    /// The channels of a pixel are neighbours in memory, so tiles read the caller's input itself; else a rectangle is packed first.
+    /// The caller's input lies as the kernels read it; else a rectangle of it is packed first.
     var readsInputDirectly: Bool
     var workspace: WorkspaceLayout
 
-    var lanes: Int { vectors * table.lanes }
+    /// Columns or pixels that one position of a tile stands for.
+    var positionColumns: Int { strategy == .columns ? table.lanes : 1 }
+}
 
-    /// Panel `index` of a group: its first vector and its number of vectors. The vectors are spread evenly, so that 5 become 3 + 2.
-    @inline(__always)
-    func panel(_ index: Int) -> (first: Int, vectors: Int) {
-        let share = vectors / panels
-        let larger = vectors % panels
-        return (index * share + min(index, larger), share + (index < larger ? 1 : 0))
+/// How a layer's output channels are divided into panels.
+struct Panels {
+    var strategy: Strategy
+    var perGroup = 0
+    var count = 0
+    /// Vectors of output channels per group (channels) or in all (lanes).
+    var vectors = 0
+    /// Packed output channels, padding included: the sum of all panels' widths.
+    var width = 0
+
+    init(_ layer: Layer, _ table: KernelTable, _ strategy: Strategy) {
+        self.strategy = strategy
+        let outputs = layer.outChannelsPerGroup
+        switch strategy {
+        case .channels:
+            vectors = ceilDivide(outputs, table.lanes)
+            perGroup = ceilDivide(vectors, table.widestTile)
+            count = perGroup * layer.groups
+            width = vectors * table.lanes * layer.groups
+        case .lanes:
+            vectors = ceilDivide(layer.outChannels, table.lanes)
+            perGroup = ceilDivide(vectors, table.widestTile)
+            count = perGroup
+            width = vectors * table.lanes
+        case .columns:
+            let most = table.columnTiles[4].rows
+            let rest = outputs % most
+            perGroup = outputs / most + (rest == 0 ? 0 : rest <= 4 ? 1 : 2)
+            count = perGroup * layer.groups
+            width = layer.outChannels
+        }
     }
+
+    func panel(_ index: Int, _ layer: Layer, _ table: KernelTable) -> Panel {
+        let outputs = layer.outChannelsPerGroup
+        switch strategy {
+        case .channels, .lanes:
+            let group = strategy == .lanes ? 0 : index / perGroup
+            let members = strategy == .lanes ? layer.outChannels : outputs
+            // The vectors are spread evenly, so that 5 become 3 + 2.
+            let place = index % perGroup
+            let share = vectors / perGroup
+            let larger = vectors % perGroup
+            let first = (place * share + min(place, larger)) * table.lanes
+            let count = share + (place < larger ? 1 : 0)
+            return Panel(
+                group: group, firstChannel: group * outputs + first, channels: min(count * table.lanes, members - first),
+                offset: group * vectors * table.lanes + first, width: count * table.lanes,
+                kernel: strategy == .lanes ? table.laneTiles[count - 1] : table.tiles[count - 1])
+        case .columns:
+            let group = index / perGroup
+            let place = index % perGroup
+            let most = table.columnTiles[4].rows
+            let first = min(place * most, outputs / most * most)
+            var (start, count) = (first, most)
+            if place >= outputs / most {
+                // Up to four channels have a kernel of their own; 5, 6 and 7 become two halves.
+                let rest = outputs % most
+                (start, count) = rest <= 4 ? (first, rest) : place == outputs / most ? (first, (rest + 1) / 2) : (first + (rest + 1) / 2, rest / 2)
+            }
+            let channel = group * outputs + start
+            return Panel(
+                group: group, firstChannel: channel, channels: count, offset: channel, width: count,
+                kernel: table.columnTiles[count == most ? 4 : count - 1])
+        }
+    }
+}
+
+/// The strategy with the least work, counted in vectors of multiply-adds per output pixel, input channel and tap.
+private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
+    let outputs = layer.outChannelsPerGroup
+    if outputs == 0 { return .channels }
+    let lanes = Double(table.lanes)
+    let channelsFirst = layer.output.column == 1 && layer.output.channel != 1
+    // A transposed convolution's phases are narrower than the output, and interleave in it.
+    let columns = layer.transposed ? ceilDivide(layer.horizontal.output, layer.horizontal.stride) : layer.horizontal.output
+    let filled = Double(columns) / (Double(ceilDivide(columns, table.lanes)) * lanes)
+    // One accumulator row loads a vector per multiply-add. Scattered stores and transposed packing cost what was measured, roughly.
+    let byChannels = Double(layer.groups * ceilDivide(outputs, table.lanes)) * (channelsFirst ? 1.3 : 1)
+    let byColumns = Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2 : 1.1) * (channelsFirst ? 1 : 1.5)
+    let byLanes = layer.groups > 1 && layer.inChannelsPerGroup <= 8
+        ? Double(ceilDivide(layer.outChannels, table.lanes)) * 2 * (channelsFirst ? 1.5 : 1) : Double.infinity
+    if byLanes <= byChannels, byLanes <= byColumns { return .lanes }
+    return byColumns < byChannels ? .columns : .channels
 }
 
 /// One thread's scratch memory, as byte offsets.
@@ -140,44 +249,101 @@ func inputRange(_ lattice: Lattice, first: Int, count: Int, input: Int, mode: Bo
     return start <= end ? start..<(end + 1) : 0..<0
 }
 
-private let rectangleLimit = 1 << 20
+/// A rectangle stays in a level-2 cache together with the weights in use.
+private let rectangleLimit = 1 << 19
 
-extension Block {
-    /// Bytes of the packed rectangle that the largest band needs.
-    fileprivate func rectangleBytes(_ layer: Layer) -> Int {
-        func longest(_ lattice: Lattice, _ band: Int, _ bands: Int, _ input: Int) -> Int {
-            var longest = 0
-            for i in 0..<bands {
-                let count = min(band, lattice.count - i * band)
-                longest = max(longest, inputRange(lattice, first: i * band, count: count, input: input, mode: layer.paddingMode).count)
-            }
-            return longest
+/// The part of the input that an item packs. Columns are input columns, or for the strategy `columns` places on the lattice of
+/// input columns that the taps read, border included, dealt into one plane per residue modulo the input step.
+struct Rectangle {
+    var rows: Range<Int>
+    var columns: Range<Int>
+    /// Input channels, or lanes for the strategy `lanes`.
+    var channels: Range<Int>
+    /// Strategy `columns`: elements of one plane, and from channel to channel.
+    var plane: Int
+    var channelPitch: Int
+    /// From row to row, and in all.
+    var rowPitch: Int
+    var elements: Int
+}
+
+extension ConvolutionPlan {
+    @inline(__always)
+    func rectangle(_ block: Block, firstRow: Int, rows: Int, firstColumn: Int, columns: Int, panels: Range<Int>) -> Rectangle {
+        let rowRange = inputRange(block.vertical, first: firstRow, count: rows, input: layer.vertical.input, mode: layer.paddingMode)
+        let low = self.panels[panels.lowerBound]
+        let high = self.panels[panels.upperBound - 1]
+        let inputs = layer.inChannelsPerGroup
+        if strategy == .columns {
+            let horizontal = block.horizontal
+            let reach = (horizontal.taps - 1) * horizontal.offsetStep
+            let first = firstColumn * horizontal.inputStep + horizontal.offsetStart + min(reach, 0)
+            let span = (columns - 1) * horizontal.inputStep + abs(reach) + 1
+            // Vectors of the last columns read on to a whole vector; those places hold zeros.
+            let plane = ceilDivide(span, horizontal.inputStep) + table.lanes
+            let channels = low.group * inputs..<(high.group + 1) * inputs
+            let pitch = plane * horizontal.inputStep
+            // One more row stands for all rows outside.
+            return Rectangle(
+                rows: rowRange, columns: first..<(first + span), channels: channels, plane: plane, channelPitch: pitch,
+                rowPitch: pitch * channels.count, elements: pitch * channels.count * (rowRange.count + 1))
         }
-        return longest(vertical, bandRows, rowBands, layer.vertical.input)
-            * longest(horizontal, bandColumns, columnBands, layer.horizontal.input)
-            * layer.inChannelsPerGroup * (layer.isDouble ? 8 : 4)
+        let columnRange = inputRange(
+            block.horizontal, first: firstColumn, count: columns, input: layer.horizontal.input, mode: layer.paddingMode)
+        let channels = strategy == .lanes ? low.offset..<(high.offset + high.width) : low.group * inputs..<(high.group + 1) * inputs
+        let pixel = strategy == .lanes ? channels.count * inputs : channels.count
+        return Rectangle(
+            rows: rowRange, columns: columnRange, channels: channels, plane: 0, channelPitch: strategy == .lanes ? channels.count : 1,
+            rowPitch: columnRange.count * pixel, elements: rowRange.count * columnRange.count * pixel)
+    }
+
+    /// Elements of the largest rectangle that an item of the block packs.
+    fileprivate func largestRectangle(_ block: Block) -> Int {
+        var largest = 0
+        for chunk in 0..<block.panelChunks {
+            for rowBand in 0..<block.rowBands {
+                let row = rowBand * block.bandRows
+                for columnBand in 0..<block.columnBands {
+                    let column = columnBand * block.bandColumns
+                    let part = rectangle(
+                        block, firstRow: row, rows: min(block.bandRows, block.vertical.count - row), firstColumn: column,
+                        columns: min(block.bandColumns, block.horizontal.count - column), panels: block.panels(chunk, of: self))
+                    largest = max(largest, part.elements)
+                }
+            }
+        }
+        return largest
     }
 
     /// Chooses bands and panel chunks: enough items to keep `threads` busy to the end, bands of whole rows where that suffices, and
     /// rectangles within the limit. Any choice gives the same bits.
-    fileprivate mutating func divide(_ plan: ConvolutionPlan, blocks: Int, threads: Int) {
-        let layer = plan.layer
-        (bandRows, bandColumns, panelChunks) = (vertical.count, horizontal.count, 1)
-        let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, max(layer.batch * layer.groups * blocks, 1))
-        if vertical.count * horizontal.count >= wanted * 64 {
-            bandRows = max(1, vertical.count / wanted)
+    fileprivate func divide(_ block: inout Block, blocks: Int, threads: Int) {
+        (block.bandRows, block.bandColumns, block.panelChunks) = (block.vertical.count, block.horizontal.count, 1)
+        let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, max(layer.batch * blocks, 1))
+        if block.vertical.count * block.horizontal.count >= wanted * 64 {
+            block.bandRows = max(1, block.vertical.count / wanted)
         } else {
-            panelChunks = min(plan.panels, wanted)
+            block.panelChunks = min(panelCount, wanted)
         }
-        func count() {
-            rowBands = ceilDivide(vertical.count, bandRows)
-            columnBands = ceilDivide(horizontal.count, bandColumns)
-        }
-        count()
-        if !plan.readsInputDirectly {
-            while rectangleBytes(layer) > rectangleLimit, bandRows > 1 || bandColumns > 16 {
-                if bandRows > 1 { bandRows = (bandRows + 1) / 2 } else { bandColumns = (bandColumns + 1) / 2 }
-                count()
+        let elementBytes = layer.isDouble ? 8 : 4
+        while true {
+            block.rowBands = ceilDivide(block.vertical.count, block.bandRows)
+            block.columnBands = ceilDivide(block.horizontal.count, block.bandColumns)
+            // The first band is as large as any but for borders; the exact maximum is taken once at the end.
+            if readsInputDirectly { return }
+            let first = rectangle(
+                block, firstRow: 0, rows: block.bandRows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self))
+            if first.elements * elementBytes <= rectangleLimit { return }
+            if block.bandRows > 8 {
+                block.bandRows = (block.bandRows + 1) / 2
+            } else if layer.groups > 1, block.panelChunks < panelCount {
+                block.panelChunks = min(panelCount, block.panelChunks * 2)
+            } else if block.bandRows > 1 {
+                block.bandRows = (block.bandRows + 1) / 2
+            } else if block.bandColumns > 4 * table.lanes {
+                block.bandColumns = ceilDivide(ceilDivide(block.bandColumns, 2), table.lanes) * table.lanes
+            } else {
+                return
             }
         }
     }
@@ -216,14 +382,22 @@ private func packedPlan<Scalar: KernelScalar>(
     forEachLattice(layer.horizontal, transposed: layer.transposed, trim: trim) { _ in columnLattices += 1 }
     if outputs == 0 || inputs == 0 { rowLattices = 0 }
 
-    let pieces = try PlanMemory(
-        blocks: times(rowLattices, columnLattices, "blocks"), rows: layer.vertical.output, columns: layer.horizontal.output)
-    let vectors = ceilDivide(outputs, table.lanes)
+    let panels = Panels(layer, table, chooseStrategy(layer, table))
+    let memory = try PlanMemory(
+        panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"), rows: layer.vertical.output,
+        columns: layer.horizontal.output)
+    for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
     var plan = ConvolutionPlan(
-        layer: layer, table: table, panels: ceilDivide(vectors, table.widestTile), vectors: vectors, blocks: pieces.blocks, blockCount: 0,
-        items: 0, work: 0, weights: pieces.header, bias: pieces.header, outside: pieces.header, coveredRows: pieces.coveredRows,
-        coveredColumns: pieces.coveredColumns, fullyCovered: true, readsInputDirectly: layer.input.channel == 1 || inputs <= 1,
+        layer: layer, table: table, strategy: panels.strategy, panels: memory.panels, panelCount: panels.count, width: panels.width,
+        blocks: memory.blocks, blockCount: 0, items: 0, work: 0, weights: memory.header, bias: memory.header, outside: memory.header,
+        coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: true, readsInputDirectly: false,
         workspace: WorkspaceLayout())
+    switch plan.strategy {
+    case .channels: plan.readsInputDirectly = layer.input.channel == 1 || layer.inChannels <= 1
+    // Whole vectors of channels that are neighbours in memory, one input for each output.
+    case .lanes: plan.readsInputDirectly = layer.input.channel == 1 && inputs == 1 && outputs == 1 && layer.outChannels % table.lanes == 0
+    case .columns: plan.readsInputDirectly = false
+    }
     let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
 
     // Blocks and what they need.
@@ -240,13 +414,13 @@ private func packedPlan<Scalar: KernelScalar>(
                     vertical: vertical, horizontal: horizontal, weights: weightElements, bandRows: 0, bandColumns: 0, rowBands: 0,
                     columnBands: 0, panelChunks: 0, firstItem: plan.items, channelBlock: channelBlock,
                     segmentsPerChunk: max(1, chunk / channelBlock))
-                block.divide(plan, blocks: rowLattices * columnLattices, threads: threads)
-                plan.items += layer.groups * layer.batch * block.rowBands * block.columnBands * block.panelChunks
+                plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads)
+                plan.items += layer.batch * block.rowBands * block.columnBands * block.panelChunks
                 plan.work += Double(terms) * Double(vertical.count * horizontal.count) * Double(layer.batch) * Double(layer.outChannels)
-                let (more, tooMany) = terms.multipliedReportingOverflow(by: plan.lanes * layer.groups)
+                let (more, tooMany) = terms.multipliedReportingOverflow(by: plan.width)
                 overflow = overflow || tooMany || more > largestLength
                 weightElements = overflow ? 0 : weightElements + more
-                plan.workspace.include(block, rectangleBytes: plan.readsInputDirectly ? 0 : block.rectangleBytes(layer))
+                plan.workspace.include(block, rectangleBytes: plan.readsInputDirectly ? 0 : plan.largestRectangle(block) * size)
                 plan.blocks[plan.blockCount] = block
                 plan.blockCount += 1
             }
@@ -261,14 +435,15 @@ private func packedPlan<Scalar: KernelScalar>(
 
     do throws(Failure) {
         if overflow { throw Failure(CONVOLUTION_ERROR_OVERFLOW, "the packed kernel exceeds what memory can hold") }
-        let biasElements = try times(plan.lanes, layer.groups, "bias")
-        let storage = try allocate(weightElements + biasElements + inputs, of: size, "the packed kernel")
+        let outsideElements = plan.strategy == .lanes ? try times(plan.width, inputs, "a pixel") : layer.inChannels
+        let storage = try allocate(weightElements + plan.width + outsideElements, of: size, "the packed kernel")
         let packed = storage.assumingMemoryBound(to: Scalar.self)
         plan.weights = storage
         plan.bias = UnsafeMutableRawPointer(packed + weightElements)
-        plan.outside = UnsafeMutableRawPointer(packed + weightElements + biasElements)
+        plan.outside = UnsafeMutableRawPointer(packed + weightElements + plan.width)
+        for i in 0..<outsideElements { packed[weightElements + plan.width + i] = Scalar(layer.paddingValue) }
     } catch {
-        pieces.free()
+        shim_free(memory.header)
         throw error
     }
 
@@ -276,47 +451,46 @@ private func packedPlan<Scalar: KernelScalar>(
         for i in 0..<plan.blockCount { packWeights(plan, plan.blocks[i], kernel) }
     }
     let packedBias = plan.bias.assumingMemoryBound(to: Scalar.self)
-    for group in 0..<layer.groups {
-        for lane in 0..<plan.lanes {
-            packedBias[group * plan.lanes + lane] = lane < outputs ? bias?[group * outputs + lane] ?? 0 : 0
-        }
+    packedBias.update(repeating: 0, count: plan.width)
+    for index in 0..<plan.panelCount {
+        let panel = plan.panels[index]
+        guard let bias else { break }
+        for channel in 0..<panel.channels { packedBias[panel.offset + channel] = bias[panel.firstChannel + channel] }
     }
-    let outside = plan.outside.assumingMemoryBound(to: Scalar.self)
-    for channel in 0..<inputs { outside[channel] = Scalar(layer.paddingValue) }
 
-    let result = pieces.header.bindMemory(to: ConvolutionPlan.self, capacity: 1)
+    let result = memory.header.bindMemory(to: ConvolutionPlan.self, capacity: 1)
     result.initialize(to: plan)
     return result
 }
 
-/// The plan itself, its blocks and its coverage maps, in one allocation.
+/// One allocation for the plan itself (at its start), its panels, blocks and coverage maps.
 private struct PlanMemory {
     var header: UnsafeMutableRawPointer
+    var panels: UnsafeMutablePointer<Panel>
     var blocks: UnsafeMutablePointer<Block>
     var coveredRows: UnsafeMutablePointer<UInt8>
     var coveredColumns: UnsafeMutablePointer<UInt8>
 
-    init(blocks count: Int, rows: Int, columns: Int) throws(Failure) {
-        let blocksAt = aligned(MemoryLayout<ConvolutionPlan>.size)
-        let blockBytes = try times(count, MemoryLayout<Block>.stride, "blocks")
-        let rowsAt = blocksAt + aligned(blockBytes)
+    init(panels panelCount: Int, blocks blockCount: Int, rows: Int, columns: Int) throws(Failure) {
+        let panelsAt = aligned(MemoryLayout<ConvolutionPlan>.size)
+        let blocksAt = panelsAt + aligned(try times(panelCount, MemoryLayout<Panel>.stride, "out_channels"))
+        let rowsAt = blocksAt + aligned(try times(blockCount, MemoryLayout<Block>.stride, "blocks"))
         header = try allocate(rowsAt + rows + columns, of: 1, "the plan")
+        panels = (header + panelsAt).assumingMemoryBound(to: Panel.self)
         blocks = (header + blocksAt).assumingMemoryBound(to: Block.self)
         coveredRows = (header + rowsAt).assumingMemoryBound(to: UInt8.self)
         coveredColumns = coveredRows + rows
         coveredRows.update(repeating: 0, count: rows + columns)
     }
-
-    func free() { shim_free(header) }
 }
 
 extension WorkspaceLayout {
     /// Collects sizes first (in the fields that later hold offsets); `finish` turns them into offsets.
     mutating func include(_ block: Block, rectangleBytes: Int) {
         let pointer = MemoryLayout<UnsafeRawPointer>.stride
-        runs = max(runs, aligned(block.taps * largestTileRows * pointer))
-        rowOffsets = max(rowOffsets, aligned(block.vertical.taps * largestTileRows * pointer))
-        columnOffsets = max(columnOffsets, aligned(block.horizontal.taps * largestTileRows * pointer))
+        runs = max(runs, aligned(block.taps * largestTileSide * pointer))
+        rowOffsets = max(rowOffsets, aligned(block.vertical.taps * largestTileSide * pointer))
+        columnOffsets = max(columnOffsets, aligned(block.horizontal.taps * largestTileSide * pointer))
         rectangle = max(rectangle, aligned(rectangleBytes))
     }
 
@@ -333,34 +507,37 @@ extension WorkspaceLayout {
 
 private func packWeights<Scalar>(_ plan: ConvolutionPlan, _ block: Block, _ kernel: UnsafePointer<Scalar>) where Scalar: KernelScalar {
     let layer = plan.layer
-    let outputs = layer.outChannelsPerGroup
     let inputs = layer.inChannelsPerGroup
+    let outputs = layer.outChannelsPerGroup
+    let strides = layer.kernelStrides
     var target = plan.weights.assumingMemoryBound(to: Scalar.self) + block.weights
-    for group in 0..<layer.groups {
-        for index in 0..<plan.panels {
-            let panel = plan.panel(index)
-            let firstChannel = panel.first * plan.table.lanes
-            let lanes = panel.vectors * plan.table.lanes
-            let real = min(lanes, outputs - firstChannel)
-            var firstInput = 0
-            while firstInput < inputs {
-                let blockEnd = min(firstInput + block.channelBlock, inputs)
-                for v in 0..<block.vertical.taps {
-                    for h in 0..<block.horizontal.taps {
-                        for input in firstInput..<blockEnd {
-                            let source = layer.kernelIndex(
-                                row: block.vertical.kernelStart + v * block.vertical.kernelStep,
-                                column: block.horizontal.kernelStart + h * block.horizontal.kernelStep,
-                                input: input, output: firstChannel, group: group)
-                            let step = layer.kernelStrides.output
-                            for lane in 0..<real { target[lane] = kernel[source + lane * step] }
-                            for lane in real..<lanes { target[lane] = 0 }
-                            target += lanes
+    for index in 0..<plan.panelCount {
+        let panel = plan.panels[index]
+        var firstInput = 0
+        while firstInput < inputs {
+            let blockEnd = min(firstInput + block.channelBlock, inputs)
+            for v in 0..<block.vertical.taps {
+                for h in 0..<block.horizontal.taps {
+                    let tap = layer.kernelIndex(
+                        row: block.vertical.kernelStart + v * block.vertical.kernelStep,
+                        column: block.horizontal.kernelStart + h * block.horizontal.kernelStep, input: 0, output: 0, group: 0)
+                    for input in firstInput..<blockEnd {
+                        var source = kernel + tap + input * strides.input
+                        if plan.strategy == .lanes {
+                            for lane in 0..<panel.channels {
+                                let channel = panel.firstChannel + lane
+                                target[lane] = source[channel / outputs * strides.group + channel % outputs * strides.output]
+                            }
+                        } else {
+                            source += panel.group * strides.group + (panel.firstChannel - panel.group * outputs) * strides.output
+                            for lane in 0..<panel.channels { target[lane] = source[lane * strides.output] }
                         }
+                        for lane in panel.channels..<panel.width { target[lane] = 0 }
+                        target += panel.width
                     }
                 }
-                firstInput = blockEnd
             }
+            firstInput = blockEnd
         }
     }
 }

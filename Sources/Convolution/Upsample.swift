@@ -86,7 +86,8 @@ private func ratio<Scalar: KernelScalar>(_ axis: ResamplingAxis, _: Scalar.Type)
 /// Where output element `t` lies in the input. The order of the operations is PyTorch's and TensorFlow's, and so are the roundings.
 private func coordinate<Scalar: KernelScalar>(_ t: Int, _ axis: ResamplingAxis, _: Scalar.Type) -> Scalar {
     switch axis.coordinates {
-    case .halfPixel: return ratio(axis, Scalar.self) * (Scalar(t) + 0.5) - 0.5
+    // A scale that leaves the size as it is copies, as in PyTorch, whatever its value.
+    case .halfPixel: return axis.output == axis.input ? Scalar(t) : ratio(axis, Scalar.self) * (Scalar(t) + 0.5) - 0.5
     case .asymmetric: return ratio(axis, Scalar.self) * Scalar(t)
     case .alignCorners: return axis.output == 1 ? 0 : Scalar(axis.input - 1) / Scalar(axis.output - 1) * Scalar(t)
     }

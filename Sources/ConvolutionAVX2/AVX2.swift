@@ -1,11 +1,41 @@
+import CConvolutionShims
 import ConvolutionKernels
 
 #if arch(x86_64)
-/// AVX2 and FMA: 16 registers of 32 bytes. 12 accumulators, up to 3 weight vectors and one input: 6x2 or 4x3.
-public enum AVX2: InstructionSet {
-    public typealias Float32Vector = SIMD8<Float>
-    public typealias Float64Vector = SIMD4<Double>
-    @inlinable @inline(__always) public static var fusesMultiplyAdd: Bool { true }
+// AVX2 and FMA: 16 registers of 32 bytes. 12 accumulators, up to 3 vectors of weights and one of input: 6x2 or 4x3.
+
+/// float32
+public enum AVX2Float32: InstructionSet {
+    public typealias Scalar = Float
+    public typealias Vector = SIMD8<Float>
+    @inlinable @inline(__always) public static func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector {
+        shim_fma_f32x8(a, b, c)
+    }
+    @inlinable @inline(__always) public static func sum(_ a: Vector, _ b: Vector) -> Vector { shim_add_f32x8(a, b) }
+    @inlinable @inline(__always) public static func product(_ a: Vector, _ b: Vector) -> Vector { shim_mul_f32x8(a, b) }
+    @inlinable @inline(__always) public static func replacing(_ x: Vector, below bound: Vector, with other: Vector) -> Vector {
+        shim_below_f32x8(x, bound, other)
+    }
+    @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
+        shim_above_f32x8(x, bound, other)
+    }
+}
+
+/// float64
+public enum AVX2Float64: InstructionSet {
+    public typealias Scalar = Double
+    public typealias Vector = SIMD4<Double>
+    @inlinable @inline(__always) public static func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector {
+        shim_fma_f64x4(a, b, c)
+    }
+    @inlinable @inline(__always) public static func sum(_ a: Vector, _ b: Vector) -> Vector { shim_add_f64x4(a, b) }
+    @inlinable @inline(__always) public static func product(_ a: Vector, _ b: Vector) -> Vector { shim_mul_f64x4(a, b) }
+    @inlinable @inline(__always) public static func replacing(_ x: Vector, below bound: Vector, with other: Vector) -> Vector {
+        shim_below_f64x4(x, bound, other)
+    }
+    @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
+        shim_above_f64x4(x, bound, other)
+    }
 }
 
 /// The float32 kernels of this tier.
@@ -14,22 +44,54 @@ public enum AVX2: InstructionSet {
         lanes: 8,
         tiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateTile(AVX2.self, SIMD8<Float>.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateTile(AVX2Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateTile(AVX2.self, SIMD8<Float>.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateTile(AVX2Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(AVX2.self, SIMD8<Float>.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(AVX2.self, SIMD8<Float>.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        laneTiles: [
+            TileKernel(rows: 8, vectors: 1) {
+                accumulateLanes(AVX2Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+            },
+            TileKernel(rows: 6, vectors: 2) {
+                accumulateLanes(AVX2Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateLanes(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateLanes(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
         widestTile: 3,
-        finish: { finishTile(AVX2.self, SIMD8<Float>.self, $0) },
-        nearestRow: { nearestRow(AVX2.self, SIMD8<Float>.self, $0) },
-        bilinearRow: { bilinearRow(AVX2.self, SIMD8<Float>.self, $0) })
+        columnTiles: [
+            TileKernel(rows: 1, vectors: 8) {
+                accumulateColumns(AVX2Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            },
+            TileKernel(rows: 2, vectors: 4) {
+                accumulateColumns(AVX2Float32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            },
+            TileKernel(rows: 3, vectors: 3) {
+                accumulateColumns(AVX2Float32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateColumns(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateColumns(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        finish: { finishTile(AVX2Float32.self, $0) },
+        finishColumns: { finishColumns(AVX2Float32.self, $0) },
+        nearestRow: { nearestRow(AVX2Float32.self, $0) },
+        bilinearRow: { bilinearRow(AVX2Float32.self, $0) })
 }
 
 /// The float64 kernels of this tier.
@@ -38,21 +100,54 @@ public enum AVX2: InstructionSet {
         lanes: 4,
         tiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateTile(AVX2.self, SIMD4<Double>.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateTile(AVX2Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateTile(AVX2.self, SIMD4<Double>.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateTile(AVX2Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(AVX2.self, SIMD4<Double>.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(AVX2.self, SIMD4<Double>.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        laneTiles: [
+            TileKernel(rows: 8, vectors: 1) {
+                accumulateLanes(AVX2Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+            },
+            TileKernel(rows: 6, vectors: 2) {
+                accumulateLanes(AVX2Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateLanes(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateLanes(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
         widestTile: 3,
-        finish: { finishTile(AVX2.self, SIMD4<Double>.self, $0) },
-        nearestRow: { nearestRow(AVX2.self, SIMD4<Double>.self, $0) },
-        bilinearRow: { bilinearRow(AVX2.self, SIMD4<Double>.self, $0) })
+        columnTiles: [
+            TileKernel(rows: 1, vectors: 8) {
+                accumulateColumns(AVX2Float64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            },
+            TileKernel(rows: 2, vectors: 4) {
+                accumulateColumns(AVX2Float64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            },
+            TileKernel(rows: 3, vectors: 3) {
+                accumulateColumns(AVX2Float64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateColumns(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateColumns(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        finish: { finishTile(AVX2Float64.self, $0) },
+        finishColumns: { finishColumns(AVX2Float64.self, $0) },
+        nearestRow: { nearestRow(AVX2Float64.self, $0) },
+        bilinearRow: { bilinearRow(AVX2Float64.self, $0) })
 }
+
 #endif

@@ -1,11 +1,41 @@
+import CConvolutionShims
 import ConvolutionKernels
 
 #if arch(x86_64)
-/// AVX-512 (F, BW, DQ, VL): 32 registers of 64 bytes. 24 accumulators, up to 4 weight vectors and one input: 8x3 or 6x4.
-public enum AVX512: InstructionSet {
-    public typealias Float32Vector = SIMD16<Float>
-    public typealias Float64Vector = SIMD8<Double>
-    @inlinable @inline(__always) public static var fusesMultiplyAdd: Bool { true }
+// AVX-512 (F, BW, DQ, VL): 32 registers of 64 bytes. 24 accumulators, up to 4 vectors of weights and one of input: 8x3 or 6x4.
+
+/// float32
+public enum AVX512Float32: InstructionSet {
+    public typealias Scalar = Float
+    public typealias Vector = SIMD16<Float>
+    @inlinable @inline(__always) public static func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector {
+        shim_fma_f32x16(a, b, c)
+    }
+    @inlinable @inline(__always) public static func sum(_ a: Vector, _ b: Vector) -> Vector { shim_add_f32x16(a, b) }
+    @inlinable @inline(__always) public static func product(_ a: Vector, _ b: Vector) -> Vector { shim_mul_f32x16(a, b) }
+    @inlinable @inline(__always) public static func replacing(_ x: Vector, below bound: Vector, with other: Vector) -> Vector {
+        shim_below_f32x16(x, bound, other)
+    }
+    @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
+        shim_above_f32x16(x, bound, other)
+    }
+}
+
+/// float64
+public enum AVX512Float64: InstructionSet {
+    public typealias Scalar = Double
+    public typealias Vector = SIMD8<Double>
+    @inlinable @inline(__always) public static func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector {
+        shim_fma_f64x8(a, b, c)
+    }
+    @inlinable @inline(__always) public static func sum(_ a: Vector, _ b: Vector) -> Vector { shim_add_f64x8(a, b) }
+    @inlinable @inline(__always) public static func product(_ a: Vector, _ b: Vector) -> Vector { shim_mul_f64x8(a, b) }
+    @inlinable @inline(__always) public static func replacing(_ x: Vector, below bound: Vector, with other: Vector) -> Vector {
+        shim_below_f64x8(x, bound, other)
+    }
+    @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
+        shim_above_f64x8(x, bound, other)
+    }
 }
 
 /// The float32 kernels of this tier.
@@ -14,22 +44,54 @@ public enum AVX512: InstructionSet {
         lanes: 16,
         tiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateTile(AVX512.self, SIMD16<Float>.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
             },
             TileKernel(rows: 8, vectors: 2) {
-                accumulateTile(AVX512.self, SIMD16<Float>.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
             },
             TileKernel(rows: 8, vectors: 3) {
-                accumulateTile(AVX512.self, SIMD16<Float>.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
             TileKernel(rows: 6, vectors: 4) {
-                accumulateTile(AVX512.self, SIMD16<Float>.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateTile(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            },
+        ],
+        laneTiles: [
+            TileKernel(rows: 8, vectors: 1) {
+                accumulateLanes(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+            },
+            TileKernel(rows: 8, vectors: 2) {
+                accumulateLanes(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+            },
+            TileKernel(rows: 8, vectors: 3) {
+                accumulateLanes(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 6, vectors: 4) {
+                accumulateLanes(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
         widestTile: 4,
-        finish: { finishTile(AVX512.self, SIMD16<Float>.self, $0) },
-        nearestRow: { nearestRow(AVX512.self, SIMD16<Float>.self, $0) },
-        bilinearRow: { bilinearRow(AVX512.self, SIMD16<Float>.self, $0) })
+        columnTiles: [
+            TileKernel(rows: 1, vectors: 8) {
+                accumulateColumns(AVX512Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            },
+            TileKernel(rows: 2, vectors: 8) {
+                accumulateColumns(AVX512Float32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            },
+            TileKernel(rows: 3, vectors: 6) {
+                accumulateColumns(AVX512Float32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<6, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 6) {
+                accumulateColumns(AVX512Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<6, Bool>.self, $0)
+            },
+            TileKernel(rows: 8, vectors: 3) {
+                accumulateColumns(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        finish: { finishTile(AVX512Float32.self, $0) },
+        finishColumns: { finishColumns(AVX512Float32.self, $0) },
+        nearestRow: { nearestRow(AVX512Float32.self, $0) },
+        bilinearRow: { bilinearRow(AVX512Float32.self, $0) })
 }
 
 /// The float64 kernels of this tier.
@@ -38,21 +100,54 @@ public enum AVX512: InstructionSet {
         lanes: 8,
         tiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateTile(AVX512.self, SIMD8<Double>.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateTile(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
             },
             TileKernel(rows: 8, vectors: 2) {
-                accumulateTile(AVX512.self, SIMD8<Double>.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateTile(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
             },
             TileKernel(rows: 8, vectors: 3) {
-                accumulateTile(AVX512.self, SIMD8<Double>.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
             TileKernel(rows: 6, vectors: 4) {
-                accumulateTile(AVX512.self, SIMD8<Double>.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateTile(AVX512Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            },
+        ],
+        laneTiles: [
+            TileKernel(rows: 8, vectors: 1) {
+                accumulateLanes(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+            },
+            TileKernel(rows: 8, vectors: 2) {
+                accumulateLanes(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+            },
+            TileKernel(rows: 8, vectors: 3) {
+                accumulateLanes(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 6, vectors: 4) {
+                accumulateLanes(AVX512Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
         widestTile: 4,
-        finish: { finishTile(AVX512.self, SIMD8<Double>.self, $0) },
-        nearestRow: { nearestRow(AVX512.self, SIMD8<Double>.self, $0) },
-        bilinearRow: { bilinearRow(AVX512.self, SIMD8<Double>.self, $0) })
+        columnTiles: [
+            TileKernel(rows: 1, vectors: 8) {
+                accumulateColumns(AVX512Float64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            },
+            TileKernel(rows: 2, vectors: 8) {
+                accumulateColumns(AVX512Float64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            },
+            TileKernel(rows: 3, vectors: 6) {
+                accumulateColumns(AVX512Float64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<6, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 6) {
+                accumulateColumns(AVX512Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<6, Bool>.self, $0)
+            },
+            TileKernel(rows: 8, vectors: 3) {
+                accumulateColumns(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        finish: { finishTile(AVX512Float64.self, $0) },
+        finishColumns: { finishColumns(AVX512Float64.self, $0) },
+        nearestRow: { nearestRow(AVX512Float64.self, $0) },
+        bilinearRow: { bilinearRow(AVX512Float64.self, $0) })
 }
+
 #endif

@@ -1,13 +1,48 @@
-/// What every processor of the architecture has. x86-64: SSE2, 16 registers of 16 bytes and no fused multiply-add, so each product is
-/// rounded before it is added. arm64: NEON, 32 registers of 16 bytes and fused multiply-add.
-public enum Baseline: InstructionSet {
-    public typealias Float32Vector = SIMD4<Float>
-    public typealias Float64Vector = SIMD2<Double>
-    #if arch(arm64)
-    @inlinable @inline(__always) public static var fusesMultiplyAdd: Bool { true }
-    #else
-    @inlinable @inline(__always) public static var fusesMultiplyAdd: Bool { false }
-    #endif
+import CConvolutionShims
+
+// What every processor of the architecture has. x86-64: SSE2, 16 registers of 16 bytes and no fused multiply-add, so each product is
+// rounded before it is added. arm64: NEON, 32 registers of 16 bytes and fused multiply-add.
+
+/// float32
+public enum BaselineFloat32: InstructionSet {
+    public typealias Scalar = Float
+    public typealias Vector = SIMD4<Float>
+    @inlinable @inline(__always) public static func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector {
+        #if arch(arm64)
+        shim_fma_f32x4(a, b, c)
+        #else
+        shim_add_f32x4(shim_mul_f32x4(a, b), c)
+        #endif
+    }
+    @inlinable @inline(__always) public static func sum(_ a: Vector, _ b: Vector) -> Vector { shim_add_f32x4(a, b) }
+    @inlinable @inline(__always) public static func product(_ a: Vector, _ b: Vector) -> Vector { shim_mul_f32x4(a, b) }
+    @inlinable @inline(__always) public static func replacing(_ x: Vector, below bound: Vector, with other: Vector) -> Vector {
+        shim_below_f32x4(x, bound, other)
+    }
+    @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
+        shim_above_f32x4(x, bound, other)
+    }
+}
+
+/// float64
+public enum BaselineFloat64: InstructionSet {
+    public typealias Scalar = Double
+    public typealias Vector = SIMD2<Double>
+    @inlinable @inline(__always) public static func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector {
+        #if arch(arm64)
+        shim_fma_f64x2(a, b, c)
+        #else
+        shim_add_f64x2(shim_mul_f64x2(a, b), c)
+        #endif
+    }
+    @inlinable @inline(__always) public static func sum(_ a: Vector, _ b: Vector) -> Vector { shim_add_f64x2(a, b) }
+    @inlinable @inline(__always) public static func product(_ a: Vector, _ b: Vector) -> Vector { shim_mul_f64x2(a, b) }
+    @inlinable @inline(__always) public static func replacing(_ x: Vector, below bound: Vector, with other: Vector) -> Vector {
+        shim_below_f64x2(x, bound, other)
+    }
+    @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
+        shim_above_f64x2(x, bound, other)
+    }
 }
 
 /// The float32 kernels of this tier.
@@ -16,22 +51,54 @@ public enum Baseline: InstructionSet {
         lanes: 4,
         tiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateTile(Baseline.self, SIMD4<Float>.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateTile(BaselineFloat32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateTile(Baseline.self, SIMD4<Float>.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateTile(BaselineFloat32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(Baseline.self, SIMD4<Float>.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(Baseline.self, SIMD4<Float>.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        laneTiles: [
+            TileKernel(rows: 8, vectors: 1) {
+                accumulateLanes(BaselineFloat32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+            },
+            TileKernel(rows: 6, vectors: 2) {
+                accumulateLanes(BaselineFloat32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateLanes(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateLanes(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
         widestTile: 3,
-        finish: { finishTile(Baseline.self, SIMD4<Float>.self, $0) },
-        nearestRow: { nearestRow(Baseline.self, SIMD4<Float>.self, $0) },
-        bilinearRow: { bilinearRow(Baseline.self, SIMD4<Float>.self, $0) })
+        columnTiles: [
+            TileKernel(rows: 1, vectors: 8) {
+                accumulateColumns(BaselineFloat32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            },
+            TileKernel(rows: 2, vectors: 4) {
+                accumulateColumns(BaselineFloat32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            },
+            TileKernel(rows: 3, vectors: 3) {
+                accumulateColumns(BaselineFloat32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateColumns(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateColumns(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        finish: { finishTile(BaselineFloat32.self, $0) },
+        finishColumns: { finishColumns(BaselineFloat32.self, $0) },
+        nearestRow: { nearestRow(BaselineFloat32.self, $0) },
+        bilinearRow: { bilinearRow(BaselineFloat32.self, $0) })
 }
 
 /// The float64 kernels of this tier.
@@ -40,20 +107,52 @@ public enum Baseline: InstructionSet {
         lanes: 2,
         tiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateTile(Baseline.self, SIMD2<Double>.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateTile(BaselineFloat64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateTile(Baseline.self, SIMD2<Double>.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateTile(BaselineFloat64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(Baseline.self, SIMD2<Double>.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(Baseline.self, SIMD2<Double>.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        laneTiles: [
+            TileKernel(rows: 8, vectors: 1) {
+                accumulateLanes(BaselineFloat64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+            },
+            TileKernel(rows: 6, vectors: 2) {
+                accumulateLanes(BaselineFloat64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateLanes(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateLanes(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
         widestTile: 3,
-        finish: { finishTile(Baseline.self, SIMD2<Double>.self, $0) },
-        nearestRow: { nearestRow(Baseline.self, SIMD2<Double>.self, $0) },
-        bilinearRow: { bilinearRow(Baseline.self, SIMD2<Double>.self, $0) })
+        columnTiles: [
+            TileKernel(rows: 1, vectors: 8) {
+                accumulateColumns(BaselineFloat64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            },
+            TileKernel(rows: 2, vectors: 4) {
+                accumulateColumns(BaselineFloat64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            },
+            TileKernel(rows: 3, vectors: 3) {
+                accumulateColumns(BaselineFloat64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateColumns(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateColumns(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        finish: { finishTile(BaselineFloat64.self, $0) },
+        finishColumns: { finishColumns(BaselineFloat64.self, $0) },
+        nearestRow: { nearestRow(BaselineFloat64.self, $0) },
+        bilinearRow: { bilinearRow(BaselineFloat64.self, $0) })
 }

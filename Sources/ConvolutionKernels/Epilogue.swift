@@ -11,11 +11,6 @@ public enum TileActivation<Scalar> {
     case tanh
 }
 
-/// A scalar with the functions of libm that activations need.
-public protocol KernelScalar: SIMDScalar, BinaryFloatingPoint {
-    static func exponential(_ x: Self) -> Self
-    static func hyperbolicTangent(_ x: Self) -> Self
-}
 extension Float: KernelScalar {
     @inlinable @inline(__always) public static func exponential(_ x: Float) -> Float { shim_expf(x) }
     @inlinable @inline(__always) public static func hyperbolicTangent(_ x: Float) -> Float { shim_tanhf(x) }
@@ -57,74 +52,144 @@ public struct EpilogueArguments<Scalar> {
     }
 }
 
+/// A finished tile of output channels times vectors of columns on its way to the output.
+public struct ColumnEpilogueArguments<Scalar> {
+    /// `[channels][tileVectors]` vectors; used as scratch.
+    public var tile: UnsafeMutablePointer<Scalar>
+    public var channels: Int
+    public var tileVectors: Int
+    /// Vectors to store, at most tileVectors.
+    public var vectors: Int
+    /// `[vectors]`: where each vector's first column of the first channel goes, and how many columns of it there are.
+    public var outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>
+    public var columns: UnsafePointer<Int>
+    /// `[channels]`.
+    public var bias: UnsafePointer<Scalar>
+    public var channelStride: Int
+    public var columnStride: Int
+    public var activation: TileActivation<Scalar>
+
+    @inlinable @inline(__always)
+    public init(
+        tile: UnsafeMutablePointer<Scalar>, channels: Int, tileVectors: Int, vectors: Int,
+        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, columns: UnsafePointer<Int>, bias: UnsafePointer<Scalar>,
+        channelStride: Int, columnStride: Int, activation: TileActivation<Scalar>
+    ) {
+        self.tile = tile
+        self.channels = channels
+        self.tileVectors = tileVectors
+        self.vectors = vectors
+        self.outputs = outputs
+        self.columns = columns
+        self.bias = bias
+        self.channelStride = channelStride
+        self.columnStride = columnStride
+        self.activation = activation
+    }
+}
+
+/// tile[i] = activation(tile[i] + bias(i)) over the first `count` vectors of the tile; `bias` gives the vector for vector number i.
 @inlinable @inline(__always)
-func mapTile<V: SIMD>(_ arguments: EpilogueArguments<V.Scalar>, _: V.Type, _ function: (V) -> V) where V.Scalar: FloatingPoint {
-    let tile = UnsafeMutableRawPointer(arguments.tile)
-    let bias = UnsafeRawPointer(arguments.bias)
-    let size = MemoryLayout<V.Scalar>.stride
-    var r = 0
-    while r < arguments.rows {
-        var lane = 0
-        while lane < arguments.lanes {
-            let offset = (r &* arguments.lanes &+ lane) &* size
-            let sum = tile.loadUnaligned(fromByteOffset: offset, as: V.self) + bias.loadUnaligned(fromByteOffset: lane &* size, as: V.self)
-            tile.storeBytes(of: function(sum), toByteOffset: offset, as: V.self)
-            lane &+= V.scalarCount
+func activate<I: InstructionSet>(
+    _: I.Type, _ tile: UnsafeMutablePointer<I.Scalar>, vectors count: Int, _ activation: TileActivation<I.Scalar>, bias: (Int) -> I.Vector
+) {
+    let zero = I.Vector(repeating: 0)
+    switch activation {
+    case .none:
+        mapVectors(I.self, tile, count, bias) { $0 }
+    case .relu:
+        mapVectors(I.self, tile, count, bias) { I.replacing($0, below: zero, with: zero) }
+    case .clamp(let low, let high):
+        mapVectors(I.self, tile, count, bias) { z in
+            let (low, high) = (I.Vector(repeating: low), I.Vector(repeating: high))
+            return I.replacing(I.replacing(z, below: low, with: low), above: high, with: high)
         }
-        r &+= 1
+    case .leaky(let alpha):
+        mapVectors(I.self, tile, count, bias) { I.replacing($0, below: zero, with: I.product($0, I.Vector(repeating: alpha))) }
+    case .sigmoid:
+        mapVectors(I.self, tile, count, bias) { $0 }
+        mapScalars(tile, count &* I.lanes) { 1 / (1 + I.Scalar.exponential(-$0)) }
+    case .tanh:
+        mapVectors(I.self, tile, count, bias) { $0 }
+        mapScalars(tile, count &* I.lanes) { I.Scalar.hyperbolicTangent($0) }
     }
 }
 
 @inlinable @inline(__always)
-func mapTileScalars<Scalar>(_ arguments: EpilogueArguments<Scalar>, _ function: (Scalar) -> Scalar) {
+func mapVectors<I: InstructionSet>(
+    _: I.Type, _ tile: UnsafeMutablePointer<I.Scalar>, _ count: Int, _ bias: (Int) -> I.Vector, _ function: (I.Vector) -> I.Vector
+) {
+    let raw = UnsafeMutableRawPointer(tile)
     var i = 0
-    while i < arguments.rows &* arguments.lanes {
-        arguments.tile[i] = function(arguments.tile[i])
+    while i < count {
+        let sum = I.sum(raw.loadUnaligned(fromByteOffset: i &* I.bytes, as: I.Vector.self), bias(i))
+        raw.storeBytes(of: function(sum), toByteOffset: i &* I.bytes, as: I.Vector.self)
         i &+= 1
     }
 }
 
-/// outputs[r][c * channelStride] = activation(tile[r][c] + bias[c])
 @inlinable @inline(__always)
-public func finishTile<I: InstructionSet, V: SIMD>(_: I.Type, _: V.Type, _ raw: UnsafeRawPointer) where V.Scalar: KernelScalar {
-    let arguments = raw.assumingMemoryBound(to: EpilogueArguments<V.Scalar>.self).pointee
-    let zero = V(repeating: 0)
-    switch arguments.activation {
-    case .none:
-        mapTile(arguments, V.self) { $0 }
-    case .relu:
-        mapTile(arguments, V.self) { $0.replacing(with: zero, where: $0 .< zero) }
-    case .clamp(let low, let high):
-        mapTile(arguments, V.self) { z in
-            let raised = z.replacing(with: V(repeating: low), where: z .< V(repeating: low))
-            return raised.replacing(with: V(repeating: high), where: raised .> V(repeating: high))
-        }
-    case .leaky(let alpha):
-        mapTile(arguments, V.self) { $0.replacing(with: $0 * V(repeating: alpha), where: $0 .< zero) }
-    case .sigmoid:
-        mapTile(arguments, V.self) { $0 }
-        mapTileScalars(arguments) { 1 / (1 + V.Scalar.exponential(-$0)) }
-    case .tanh:
-        mapTile(arguments, V.self) { $0 }
-        mapTileScalars(arguments) { V.Scalar.hyperbolicTangent($0) }
+func mapScalars<Scalar>(_ tile: UnsafeMutablePointer<Scalar>, _ count: Int, _ function: (Scalar) -> Scalar) {
+    var i = 0
+    while i < count {
+        tile[i] = function(tile[i])
+        i &+= 1
     }
+}
 
-    let size = MemoryLayout<V.Scalar>.stride
+/// target[i * stride] = source[i]
+@inlinable @inline(__always)
+func store<I: InstructionSet>(
+    _: I.Type, _ source: UnsafePointer<I.Scalar>, _ count: Int, to target: UnsafeMutablePointer<I.Scalar>, stride: Int
+) {
+    let size = MemoryLayout<I.Scalar>.stride
+    var i = 0
+    if stride == 1 {
+        while i &+ I.lanes <= count {
+            let v = UnsafeRawPointer(source).loadUnaligned(fromByteOffset: i &* size, as: I.Vector.self)
+            UnsafeMutableRawPointer(target).storeBytes(of: v, toByteOffset: i &* size, as: I.Vector.self)
+            i &+= I.lanes
+        }
+    }
+    while i < count {
+        target[i &* stride] = source[i]
+        i &+= 1
+    }
+}
+
+/// A tile of pixels times output channels: outputs[r][c * channelStride] = activation(tile[r][c] + bias[c])
+@inlinable @inline(__always)
+public func finishTile<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: EpilogueArguments<I.Scalar>.self).pointee
+    let size = MemoryLayout<I.Scalar>.stride
+    let bias = UnsafeRawPointer(arguments.bias)
     var r = 0
     while r < arguments.rows {
-        let source = arguments.tile + r &* arguments.lanes
-        let output = arguments.outputs[r]
-        var c = 0
-        if arguments.channelStride == 1 {
-            while c &+ V.scalarCount <= arguments.channels {
-                let v = UnsafeRawPointer(source).loadUnaligned(fromByteOffset: c &* size, as: V.self)
-                UnsafeMutableRawPointer(output).storeBytes(of: v, toByteOffset: c &* size, as: V.self)
-                c &+= V.scalarCount
-            }
+        let row = arguments.tile + r &* arguments.lanes
+        activate(I.self, row, vectors: arguments.lanes / I.lanes, arguments.activation) {
+            bias.loadUnaligned(fromByteOffset: $0 &* I.lanes &* size, as: I.Vector.self)
         }
-        while c < arguments.channels {
-            output[c &* arguments.channelStride] = source[c]
-            c &+= 1
+        store(I.self, row, arguments.channels, to: arguments.outputs[r], stride: arguments.channelStride)
+        r &+= 1
+    }
+}
+
+/// A tile of output channels times vectors of columns:
+/// outputs[n][r * channelStride + x * columnStride] = activation(tile[r][n][x] + bias[r]) for x < columns[n]
+@inlinable @inline(__always)
+public func finishColumns<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: ColumnEpilogueArguments<I.Scalar>.self).pointee
+    var r = 0
+    while r < arguments.channels {
+        let row = arguments.tile + r &* arguments.tileVectors &* I.lanes
+        let bias = I.Vector(repeating: arguments.bias[r])
+        activate(I.self, row, vectors: arguments.vectors, arguments.activation) { _ in bias }
+        var n = 0
+        while n < arguments.vectors {
+            store(
+                I.self, row + n &* I.lanes, arguments.columns[n], to: arguments.outputs[n] + r &* arguments.channelStride,
+                stride: arguments.columnStride)
+            n &+= 1
         }
         r &+= 1
     }

@@ -1,9 +1,31 @@
-/// An instruction set as a type. Every generic kernel takes it as a type argument, which gives each tier symbols of its own: the same
-/// specialisation compiled in two modules under different processor flags would be one weak symbol, and the linker keeps either.
+/// An instruction set's vectors of one element type, as a type. Every generic kernel takes it as its type argument, which gives each
+/// tier symbols of its own: the same specialisation compiled in two modules under different processor flags would be one weak symbol,
+/// and the linker keeps either.
+///
+/// The operations are single instructions (see vectors.h); Swift's own SIMD operators are, in generic code, loops over lanes that the
+/// optimiser may or may not turn back into one.
 public protocol InstructionSet {
-    associatedtype Float32Vector: SIMD where Float32Vector.Scalar == Float
-    associatedtype Float64Vector: SIMD where Float64Vector.Scalar == Double
+    associatedtype Scalar: KernelScalar
+    associatedtype Vector: SIMD where Vector.Scalar == Scalar
 
-    /// Whether `addProduct` is one instruction. Where it is not, Swift calls `fma` lane by lane, so the kernels multiply and add.
-    static var fusesMultiplyAdd: Bool { get }
+    /// a * b + c, in one rounding where the instruction set has it.
+    static func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector
+    static func sum(_ a: Vector, _ b: Vector) -> Vector
+    static func product(_ a: Vector, _ b: Vector) -> Vector
+    /// Per lane, `other` where x < bound, else x; NaN stays NaN.
+    static func replacing(_ x: Vector, below bound: Vector, with other: Vector) -> Vector
+    /// Per lane, `other` where x > bound, else x; NaN stays NaN.
+    static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector
+}
+
+extension InstructionSet {
+    @inlinable @inline(__always) static var lanes: Int { Vector.scalarCount }
+    /// Bytes of a vector.
+    @inlinable @inline(__always) static var bytes: Int { Vector.scalarCount &* MemoryLayout<Scalar>.stride }
+}
+
+/// A scalar with the functions of libm that activations need.
+public protocol KernelScalar: SIMDScalar, BinaryFloatingPoint, BitwiseCopyable {
+    static func exponential(_ x: Self) -> Self
+    static func hyperbolicTangent(_ x: Self) -> Self
 }

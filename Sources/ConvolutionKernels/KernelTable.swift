@@ -2,28 +2,38 @@
 public struct KernelTable {
     /// Scalars per vector.
     public var lanes: Int
-    /// Tile kernels of 1, 2, 3 and 4 vectors; the last is the widest this tier has registers for, and may repeat the third.
+    /// Kernels of 1, 2, 3 and 4 vectors of output channels; the last is the widest that this tier has registers for, and may repeat
+    /// the third. `tiles` broadcast the input, `laneTiles` do not.
     public var tiles: InlineArray<4, TileKernel>
+    public var laneTiles: InlineArray<4, TileKernel>
     public var widestTile: Int
+    /// Kernels of 1, 2, 3, 4 and the most output channels, over vectors of columns. The last may repeat the fourth.
+    public var columnTiles: InlineArray<5, TileKernel>
     public var finish: @convention(c) (UnsafeRawPointer) -> Void
+    public var finishColumns: @convention(c) (UnsafeRawPointer) -> Void
     public var nearestRow: @convention(c) (UnsafeRawPointer) -> Void
     public var bilinearRow: @convention(c) (UnsafeRawPointer) -> Void
 
     @inlinable @inline(__always)
     public init(
-        lanes: Int, tiles: InlineArray<4, TileKernel>, widestTile: Int, finish: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        lanes: Int, tiles: InlineArray<4, TileKernel>, laneTiles: InlineArray<4, TileKernel>, widestTile: Int,
+        columnTiles: InlineArray<5, TileKernel>, finish: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        finishColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         nearestRow: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         bilinearRow: @escaping @convention(c) (UnsafeRawPointer) -> Void
     ) {
         self.lanes = lanes
         self.tiles = tiles
+        self.laneTiles = laneTiles
         self.widestTile = widestTile
+        self.columnTiles = columnTiles
         self.finish = finish
+        self.finishColumns = finishColumns
         self.nearestRow = nearestRow
         self.bilinearRow = bilinearRow
     }
 }
 
-/// No tile has more rows, and none more scalars (rows times lanes).
-public let largestTileRows = 8
+/// No tile has more rows or vectors, and none more scalars.
+public let largestTileSide = 8
 public let largestTileScalars = 8 * 64

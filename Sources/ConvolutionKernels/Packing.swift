@@ -1,6 +1,8 @@
-/// Copies a rectangle of an image into `[row][column][channel]` with the channels packed, which is what the tile kernels read.
+// Packing: the input in the order in which the tile kernels read it.
+
+/// `[row][column][channel]` with the channels packed.
 @inlinable @inline(__always)
-public func packRectangle<Scalar>(
+public func packPixels<Scalar>(
     from source: UnsafePointer<Scalar>, rowStride: Int, columnStride: Int, channelStride: Int,
     rows: Int, columns: Int, channels: Int, to target: UnsafeMutablePointer<Scalar>
 ) {
@@ -19,5 +21,38 @@ public func packRectangle<Scalar>(
             channel &+= 1
         }
         row &+= 1
+    }
+}
+
+/// One channel of every pixel, to places `pitch` apart.
+@inlinable @inline(__always)
+public func packLane<Scalar: BinaryFloatingPoint>(
+    from source: UnsafePointer<Scalar>, rowStride: Int, columnStride: Int, zero: Bool, rows: Int, columns: Int, pitch: Int,
+    to target: UnsafeMutablePointer<Scalar>
+) {
+    var row = 0
+    while row < rows {
+        let line = source + row &* rowStride
+        let targetRow = target + row &* columns &* pitch
+        var column = 0
+        while column < columns {
+            targetRow[column &* pitch] = zero ? 0 : line[column &* columnStride]
+            column &+= 1
+        }
+        row &+= 1
+    }
+}
+
+/// A strided line, packed.
+@inlinable @inline(__always)
+public func packLine<Scalar>(from source: UnsafePointer<Scalar>, stride: Int, count: Int, to target: UnsafeMutablePointer<Scalar>) {
+    if stride == 1 {
+        target.update(from: source, count: count)
+        return
+    }
+    var i = 0
+    while i < count {
+        target[i] = source[i &* stride]
+        i &+= 1
     }
 }

@@ -44,11 +44,11 @@ public struct ResampleRowArguments<Scalar> {
 /// Calls `vector` for whole vectors of neighbouring channels and `scalar` for the rest, as (output offset, left, right input offset).
 /// Both must compute the same roundings, so that an element's bits do not depend on which of them it met.
 @inlinable @inline(__always)
-func forEachElement<V: SIMD>(
-    _ arguments: ResampleRowArguments<V.Scalar>, _: V.Type, vector: (Int, Int, Int, Int) -> Void, scalar: (Int, Int, Int, Int) -> Void
+func forEachElement<I: InstructionSet>(
+    _: I.Type, _ arguments: ResampleRowArguments<I.Scalar>, vector: (Int, Int, Int, Int) -> Void, scalar: (Int, Int, Int, Int) -> Void
 ) {
     let contiguous = arguments.inputChannelStride == 1 && arguments.outputChannelStride == 1
-    let vectorChannels = contiguous ? arguments.channels / V.scalarCount &* V.scalarCount : 0
+    let vectorChannels = contiguous ? arguments.channels / I.lanes &* I.lanes : 0
     if vectorChannels > 0 {
         var x = 0
         while x < arguments.columns {
@@ -58,7 +58,7 @@ func forEachElement<V: SIMD>(
             var c = 0
             while c < vectorChannels {
                 vector(x, output &+ c, left &+ c, right &+ c)
-                c &+= V.scalarCount
+                c &+= I.lanes
             }
             x &+= 1
         }
@@ -80,13 +80,13 @@ func forEachElement<V: SIMD>(
 
 /// output[x][c] = upper[left[x]][c]
 @inlinable @inline(__always)
-public func nearestRow<I: InstructionSet, V: SIMD>(_: I.Type, _: V.Type, _ raw: UnsafeRawPointer) where V.Scalar: KernelScalar {
-    let arguments = raw.assumingMemoryBound(to: ResampleRowArguments<V.Scalar>.self).pointee
-    let size = MemoryLayout<V.Scalar>.stride
+public func nearestRow<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: ResampleRowArguments<I.Scalar>.self).pointee
+    let size = MemoryLayout<I.Scalar>.stride
     let input = UnsafeRawPointer(arguments.upper)
     let output = UnsafeMutableRawPointer(arguments.output)
-    forEachElement(arguments, V.self) { _, o, l, _ in
-        output.storeBytes(of: input.loadUnaligned(fromByteOffset: l &* size, as: V.self), toByteOffset: o &* size, as: V.self)
+    forEachElement(I.self, arguments) { _, o, l, _ in
+        output.storeBytes(of: input.loadUnaligned(fromByteOffset: l &* size, as: I.Vector.self), toByteOffset: o &* size, as: I.Vector.self)
     } scalar: { _, o, l, _ in
         arguments.output[o] = arguments.upper[l]
     }
@@ -94,22 +94,24 @@ public func nearestRow<I: InstructionSet, V: SIMD>(_: I.Type, _: V.Type, _ raw: 
 
 /// output[x][c] = upperWeight * (wl * upper[left] + wr * upper[right]) + lowerWeight * (wl * lower[left] + wr * lower[right])
 @inlinable @inline(__always)
-public func bilinearRow<I: InstructionSet, V: SIMD>(_: I.Type, _: V.Type, _ raw: UnsafeRawPointer) where V.Scalar: KernelScalar {
-    let arguments = raw.assumingMemoryBound(to: ResampleRowArguments<V.Scalar>.self).pointee
-    let size = MemoryLayout<V.Scalar>.stride
+public func bilinearRow<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: ResampleRowArguments<I.Scalar>.self).pointee
+    let size = MemoryLayout<I.Scalar>.stride
     let upper = UnsafeRawPointer(arguments.upper)
     let lower = UnsafeRawPointer(arguments.lower)
     let output = UnsafeMutableRawPointer(arguments.output)
-    let upperWeights = V(repeating: arguments.upperWeight)
-    let lowerWeights = V(repeating: arguments.lowerWeight)
-    forEachElement(arguments, V.self) { x, o, l, r in
-        let wr = V(repeating: arguments.rightWeights[x])
-        let wl = V(repeating: 1 - arguments.rightWeights[x])
-        let top = wl * upper.loadUnaligned(fromByteOffset: l &* size, as: V.self)
-            + wr * upper.loadUnaligned(fromByteOffset: r &* size, as: V.self)
-        let bottom = wl * lower.loadUnaligned(fromByteOffset: l &* size, as: V.self)
-            + wr * lower.loadUnaligned(fromByteOffset: r &* size, as: V.self)
-        output.storeBytes(of: upperWeights * top + lowerWeights * bottom, toByteOffset: o &* size, as: V.self)
+    let upperWeights = I.Vector(repeating: arguments.upperWeight)
+    let lowerWeights = I.Vector(repeating: arguments.lowerWeight)
+    forEachElement(I.self, arguments) { x, o, l, r in
+        let wr = I.Vector(repeating: arguments.rightWeights[x])
+        let wl = I.Vector(repeating: 1 - arguments.rightWeights[x])
+        func blend(_ row: UnsafeRawPointer) -> I.Vector {
+            I.sum(
+                I.product(wl, row.loadUnaligned(fromByteOffset: l &* size, as: I.Vector.self)),
+                I.product(wr, row.loadUnaligned(fromByteOffset: r &* size, as: I.Vector.self)))
+        }
+        let blended = I.sum(I.product(upperWeights, blend(upper)), I.product(lowerWeights, blend(lower)))
+        output.storeBytes(of: blended, toByteOffset: o &* size, as: I.Vector.self)
     } scalar: { x, o, l, r in
         let wr = arguments.rightWeights[x]
         let wl = 1 - wr

@@ -1,27 +1,30 @@
-/// The work of one register tile: R output pixels times N vectors of output channels.
+/// The work of one register tile, for each of the three kernels below. Two of them hold R pixels times N vectors of output channels,
+/// one R output channels times N vectors of pixels.
 ///
-/// The sum of one output element runs over `segments` (one per kernel tap) of `length` input channels each. All R pixels of a
-/// segment read the same `length * N` vectors of the panel; each reads its own run of input channels.
+/// The sum of one output element runs over `segments` (one per kernel tap) of `length` input channels each.
 public struct TileArguments<Scalar> {
-    /// `[segment][R]`: where each pixel's run of input channels starts, before `channelOffset`.
+    /// `[segment][pixel or vector of pixels]`: where its input starts, before `channelOffset`.
     public var runs: UnsafePointer<UnsafePointer<Scalar>>
     public var channelOffset: Int
+    /// Elements from one input channel to the next. `accumulateTile` expects 1.
+    public var channelPitch: Int
     public var segments: Int
     public var length: Int
     /// After this many segments the registers are added to `tile` and start anew: see "Order of the sum" in this module's README.
     public var segmentsPerChunk: Int
-    /// Packed weights `[segment][channel][N vectors]`.
+    /// Packed weights `[segment][channel][output channel]`.
     public var panel: UnsafePointer<Scalar>
     /// `[R][N vectors]`: added to.
     public var tile: UnsafeMutablePointer<Scalar>
 
     @inlinable @inline(__always)
     public init(
-        runs: UnsafePointer<UnsafePointer<Scalar>>, channelOffset: Int, segments: Int, length: Int, segmentsPerChunk: Int,
-        panel: UnsafePointer<Scalar>, tile: UnsafeMutablePointer<Scalar>
+        runs: UnsafePointer<UnsafePointer<Scalar>>, channelOffset: Int, channelPitch: Int, segments: Int, length: Int,
+        segmentsPerChunk: Int, panel: UnsafePointer<Scalar>, tile: UnsafeMutablePointer<Scalar>
     ) {
         self.runs = runs
         self.channelOffset = channelOffset
+        self.channelPitch = channelPitch
         self.segments = segments
         self.length = length
         self.segmentsPerChunk = segmentsPerChunk
@@ -45,61 +48,143 @@ public struct TileKernel {
     }
 }
 
-/// acc + a * b, in one rounding where the tier has such an instruction.
+/// tile[r][n] += sums[r][n]
 @inlinable @inline(__always)
-func multiplyAdd<I: InstructionSet, V: SIMD>(_: I.Type, _ acc: inout V, _ a: V, _ b: V) where V.Scalar: FloatingPoint {
-    if I.fusesMultiplyAdd {
-        acc.addProduct(a, b)
-    } else {
-        acc += a * b
+func fold<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: borrowing InlineArray<R, InlineArray<N, I.Vector>>, into tile: UnsafeMutablePointer<I.Scalar>
+) {
+    let tile = UnsafeMutableRawPointer(tile)
+    for r in 0..<R {
+        for n in 0..<N {
+            let offset = (r &* N &+ n) &* I.bytes
+            let total = I.sum(tile.loadUnaligned(fromByteOffset: offset, as: I.Vector.self), sums[unchecked: r][unchecked: n])
+            tile.storeBytes(of: total, toByteOffset: offset, as: I.Vector.self)
+        }
     }
 }
 
+// The order of the sum is the order of the panel: one chain of multiply-adds per output element and chunk, in all three kernels.
+// `R` and `N` are given by the types of `rows` and `vectors`, whose values play no part (Swift cannot name them at the call).
+
+/// Vectors of output channels, one input value broadcast over each:
 /// tile[r][n] += sum over segments s, channels c of runs[s][r][channelOffset + c] * panel[s][c][n]
-///
-/// The order of the sum is the order of the panel: one chain of multiply-adds per output element and chunk. `R` and `N` are given
-/// by the types of `rows` and `vectors`, whose values play no part (Swift has no explicit specialisation of functions).
 @inlinable @inline(__always)
-public func accumulateTile<I: InstructionSet, V: SIMD, let R: Int, let N: Int>(
-    _: I.Type, _: V.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
-) where V.Scalar: FloatingPoint {
-    let arguments = raw.assumingMemoryBound(to: TileArguments<V.Scalar>.self).pointee
-    let bytes = V.scalarCount &* MemoryLayout<V.Scalar>.stride
+public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
+) {
+    let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
     var panel = UnsafeRawPointer(arguments.panel)
     var runs = arguments.runs
     var remaining = arguments.segments
     while remaining > 0 {
         var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
         remaining &-= chunk
-        var sums = InlineArray<R, InlineArray<N, V>>(repeating: InlineArray<N, V>(repeating: V(repeating: 0)))
+        var sums = InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
         while chunk > 0 {
             chunk &-= 1
-            var starts = InlineArray<R, UnsafePointer<V.Scalar>>(repeating: runs[0])
+            var starts = InlineArray<R, UnsafePointer<I.Scalar>>(repeating: runs[0])
             for r in 0..<R { starts[unchecked: r] = runs[r] + arguments.channelOffset }
             runs += R
             var c = 0
             while c < arguments.length {
-                var weights = InlineArray<N, V>(repeating: V(repeating: 0))
+                var weights = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
                 for n in 0..<N {
-                    weights[unchecked: n] = panel.loadUnaligned(fromByteOffset: n &* bytes, as: V.self)
+                    weights[unchecked: n] = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
                 }
-                panel += N &* bytes
+                panel += N &* I.bytes
                 for r in 0..<R {
-                    let x = V(repeating: starts[unchecked: r][c])
+                    let x = I.Vector(repeating: starts[unchecked: r][c])
                     for n in 0..<N {
-                        multiplyAdd(I.self, &sums[unchecked: r][unchecked: n], x, weights[unchecked: n])
+                        sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, weights[unchecked: n], sums[unchecked: r][unchecked: n])
                     }
                 }
                 c &+= 1
             }
         }
-        let tile = UnsafeMutableRawPointer(arguments.tile)
-        for r in 0..<R {
-            for n in 0..<N {
-                let offset = (r &* N &+ n) &* bytes
-                let total = tile.loadUnaligned(fromByteOffset: offset, as: V.self) + sums[unchecked: r][unchecked: n]
-                tile.storeBytes(of: total, toByteOffset: offset, as: V.self)
+        fold(I.self, sums, into: arguments.tile)
+    }
+}
+
+/// Vectors of output channels that each have an input value of their own (depthwise, and groups of few channels):
+/// tile[r][n] += sum over segments s, channels c of runs[s][r][channelOffset + c * channelPitch + n] * panel[s][c][n]
+@inlinable @inline(__always)
+public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
+) {
+    let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
+    let size = MemoryLayout<I.Scalar>.stride
+    var panel = UnsafeRawPointer(arguments.panel)
+    var runs = arguments.runs
+    var remaining = arguments.segments
+    while remaining > 0 {
+        var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
+        remaining &-= chunk
+        var sums = InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
+        while chunk > 0 {
+            chunk &-= 1
+            var starts = InlineArray<R, UnsafeRawPointer>(repeating: UnsafeRawPointer(runs[0]))
+            for r in 0..<R { starts[unchecked: r] = UnsafeRawPointer(runs[r] + arguments.channelOffset) }
+            var offset = 0
+            var c = 0
+            while c < arguments.length {
+                var weights = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
+                for n in 0..<N {
+                    weights[unchecked: n] = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
+                }
+                panel += N &* I.bytes
+                for r in 0..<R {
+                    for n in 0..<N {
+                        let x = starts[unchecked: r].loadUnaligned(fromByteOffset: offset &+ n &* I.bytes, as: I.Vector.self)
+                        sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, weights[unchecked: n], sums[unchecked: r][unchecked: n])
+                    }
+                }
+                offset &+= arguments.channelPitch &* size
+                c &+= 1
+            }
+            runs += R
+        }
+        fold(I.self, sums, into: arguments.tile)
+    }
+}
+
+/// Vectors of neighbouring output columns, one weight broadcast over each; R counts output channels:
+/// tile[r][n] += sum over segments s, channels c of runs[s][n][channelOffset + c * channelPitch] * panel[s][c][r]
+@inlinable @inline(__always)
+public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
+) {
+    let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
+    let size = MemoryLayout<I.Scalar>.stride
+    var panel = arguments.panel
+    var runs = arguments.runs
+    var remaining = arguments.segments
+    while remaining > 0 {
+        var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
+        remaining &-= chunk
+        var sums = InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
+        while chunk > 0 {
+            chunk &-= 1
+            var starts = InlineArray<N, UnsafeRawPointer>(repeating: UnsafeRawPointer(runs[0]))
+            for n in 0..<N { starts[unchecked: n] = UnsafeRawPointer(runs[n] + arguments.channelOffset) }
+            runs += N
+            var offset = 0
+            var c = 0
+            while c < arguments.length {
+                var inputs = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
+                for n in 0..<N {
+                    inputs[unchecked: n] = starts[unchecked: n].loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+                }
+                for r in 0..<R {
+                    let weight = I.Vector(repeating: panel[r])
+                    for n in 0..<N {
+                        sums[unchecked: r][unchecked: n] = I.multiplyAdd(inputs[unchecked: n], weight, sums[unchecked: r][unchecked: n])
+                    }
+                }
+                panel += R
+                offset &+= arguments.channelPitch &* size
+                c &+= 1
             }
         }
+        fold(I.self, sums, into: arguments.tile)
     }
 }
