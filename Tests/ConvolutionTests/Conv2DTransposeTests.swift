@@ -127,8 +127,12 @@ private func cut(_ left: Int, _ right: Int) -> Padding { .explicit(top: 0, botto
 
     /// Only real products are added: the infinite weight meets no invented zero.
     @Test func infiniteWeightsAndInputs() throws {
-        #expect(try line([.infinity, 1], [1, 0, 2], .init(strides: (1, 2))).map { "\($0)" } == ["inf", "nan", "inf", "0.0", "2.0"])
-        #expect(try line([1, 0], [.infinity, 1, 1], .init(strides: (1, 2))).map { "\($0)" } == ["inf", "1.0", "nan", "0.0", "0.0"])
+        // NaN is unlike itself, so it is counted as a place of its own.
+        func check(_ output: [Float], _ expected: [Float?]) {
+            #expect(output.map { $0.isNaN ? nil : $0 } == expected)
+        }
+        try check(line([.infinity, 1], [1, 0, 2], .init(strides: (1, 2))), [.infinity, nil, .infinity, 0, 2])
+        try check(line([1, 0], [.infinity, 1, 1], .init(strides: (1, 2))), [.infinity, 1, nil, 0, 0])
     }
 
     @Test func emptyBatch() throws {

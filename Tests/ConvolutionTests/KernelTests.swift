@@ -7,7 +7,7 @@ import Testing
 // would spread into the result; all memory around what it may write holds a mark that must survive.
 
 /// The kernels of one element type.
-private protocol TestedScalar: KernelScalar, TensorScalar {
+private protocol TestedScalar: KernelScalar {
     static func kernels(_ tier: Tier) -> KernelTable
 }
 extension Float: TestedScalar {

@@ -248,7 +248,7 @@ static const struct {
 
     BAD(EMPTY_OUTPUT, "height|5|6|allow_empty_output", .kernel_height = 6),
     BAD(EMPTY_OUTPUT, "width|6|9", .kernel_width = 9),
-    BAD(EMPTY_OUTPUT, "height|5|7", .dilation_height = 3),
+    BAD(EMPTY_OUTPUT, "height|5|kernel_height|3", .dilation_height = 3),
     BAD(EMPTY_OUTPUT, "height|0", .height = 0),
     BAD(EMPTY_OUTPUT, "width|0", .width = 0, .padding = CONVOLUTION_PADDING_SAME),
     BAD(EMPTY_OUTPUT, "height", .pad_top = -5, EXPLICIT(ZEROS)),
@@ -268,19 +268,20 @@ static const struct {
     BAD(ELEMENT_STRIDES, "input_strides", .input_strides = { TWO_TO_THE(62), 0, 0, 0 }, .batch = 3),
     BAD(ELEMENT_STRIDES, "input_strides", .input_strides = { 0, TWO_TO_THE(60), TWO_TO_THE(60), TWO_TO_THE(60) }),
 
-    BAD(OVERFLOW, "height|1099511627776", .height = TWO_TO_THE(40), .width = TWO_TO_THE(40), .in_channels = TWO_TO_THE(20)),
+    BAD(OVERFLOW, "input|1099511627776", .height = TWO_TO_THE(40), .width = TWO_TO_THE(40), .in_channels = TWO_TO_THE(20)),
     BAD(OVERFLOW, "out_channels|9223372036854775807", .out_channels = INT64_MAX),
     BAD(OVERFLOW, "", .in_channels = TWO_TO_THE(40), .out_channels = TWO_TO_THE(40)),
     BAD(OVERFLOW, "", .batch = TWO_TO_THE(33), .height = TWO_TO_THE(31)),
     BAD(OVERFLOW, "", .height = TWO_TO_THE(31), .width = TWO_TO_THE(31)),
     BAD(OVERFLOW, "", .height = TWO_TO_THE(29), .width = TWO_TO_THE(28), .in_channels = 2, .out_channels = 2),
+    BAD(OVERFLOW, "stride_height|9223372036854775807", .stride_height = INT64_MAX),
     BAD(OVERFLOW, "dilation_height|9223372036854775807", .dilation_height = INT64_MAX),
     BAD(OVERFLOW, "", .kernel_height = TWO_TO_THE(32), .dilation_height = TWO_TO_THE(32)),
     BAD(OVERFLOW, "", .kernel_height = TWO_TO_THE(40), .kernel_width = TWO_TO_THE(40), .allow_empty_output = 1),
     BAD(OVERFLOW, "", .pad_top = INT64_MAX, EXPLICIT(ZEROS)),
     BAD(OVERFLOW, "", .pad_top = INT64_MAX, .pad_bottom = INT64_MAX, EXPLICIT(CONSTANT)),
     BAD(OVERFLOW, "", .pad_left = TWO_TO_THE(60), .pad_right = TWO_TO_THE(60), EXPLICIT(REPLICATE)),
-    BAD(GROUPS, "depth_multiplier", .depth_multiplier = INT64_MAX, .out_channels = 8),
+    BAD(OVERFLOW, "depth_multiplier|9223372036854775807", .depth_multiplier = INT64_MAX, .out_channels = 8),
     BAD(OVERFLOW, "", .depth_multiplier = INT64_MAX, .out_channels = 0),
 };
 #undef BAD
@@ -364,15 +365,15 @@ static const struct {
 
     BAD(PADDING, "padding|-1", .padding = -1),
     BAD(PADDING, "padding|6", .padding = 6),
-    BAD(PADDING, "padding|FULL", PADDING(FULL)),
-    BAD(PADDING, "padding|CAUSAL", PADDING(CAUSAL), RULE(TORCH)),
-    BAD(PADDING, "padding|SAME_LOWER", PADDING(SAME_LOWER)),
-    BAD(PADDING, "padding|EXPLICIT", PADDING(EXPLICIT)),
-    BAD(PADDING, "padding|SAME", PADDING(SAME), RULE(TORCH)),
-    BAD(PADDING, "padding|SAME_LOWER", PADDING(SAME_LOWER), RULE(JAX)),
-    BAD(PADDING, "padding|EXPLICIT", PADDING(EXPLICIT), RULE(JAX)),
-    BAD(PADDING, "padding|SAME", PADDING(SAME), RULE(WINDOW)),
-    BAD(PADDING, "padding|FULL", PADDING(FULL), RULE(ONNX)),
+    BAD(PADDING, "padding|3", PADDING(FULL)),
+    BAD(PADDING, "padding|4", PADDING(CAUSAL), RULE(TORCH)),
+    BAD(PADDING, "padding|2", PADDING(SAME_LOWER)),
+    BAD(PADDING, "padding|5", PADDING(EXPLICIT)),
+    BAD(PADDING, "padding|1", PADDING(SAME), RULE(TORCH)),
+    BAD(PADDING, "padding|2", PADDING(SAME_LOWER), RULE(JAX)),
+    BAD(PADDING, "padding|5", PADDING(EXPLICIT), RULE(JAX)),
+    BAD(PADDING, "padding|1", PADDING(SAME), RULE(WINDOW)),
+    BAD(PADDING, "padding|3", PADDING(FULL), RULE(ONNX)),
     BAD(PADDING, "pad_top|1", .pad_top = 1),
     BAD(PADDING, "pad_left|2", .pad_left = 2, PADDING(SAME)),
     BAD(PADDING, "pad_right|2", .pad_right = 2, PADDING(SAME), RULE(ONNX)),
@@ -391,8 +392,8 @@ static const struct {
     BAD(OUTPUT_PADDING, "output_padding_width|2|1", OUTPUT_PADDING(0, 2), STRIDES(2, 2), RULE(ONNX)),
     BAD(OUTPUT_PADDING, "output_padding_width|4|3", OUTPUT_PADDING(0, 4), .dilation_width = 4, RULE(ONNX)),
     BAD(OUTPUT_PADDING, "output_padding", OUTPUT_PADDING(1, 1), STRIDES(2, 2), RULE(JAX)),
-    BAD(OUTPUT_PADDING, "output_padding_height|9223372036854775807", OUTPUT_PADDING(INT64_MAX, 0), STRIDES(2, 2)),
-    BAD(OUTPUT_PADDING, "output_padding_width|-9223372036854775808", OUTPUT_PADDING(0, INT64_MIN), RULE(TORCH)),
+    BAD(OVERFLOW, "output_padding_height|9223372036854775807", OUTPUT_PADDING(INT64_MAX, 0), STRIDES(2, 2)),
+    BAD(OVERFLOW, "output_padding_width|-9223372036854775808", OUTPUT_PADDING(0, INT64_MIN), RULE(TORCH)),
 
     /* Keras SAME, stride 2: 3 rows come from 5 or 6. Keras VALID: from 7 or 8. */
     BAD(OUTPUT_SIZE, "output_height|4|5|6", OUTPUT_SIZE(4, 8), STRIDES(2, 2), PADDING(SAME)),
@@ -410,9 +411,10 @@ static const struct {
     BAD(OUTPUT_SIZE, "output_height|0", OUTPUT_SIZE(0, 8), STRIDES(2, 2), RULE(TORCH)),
     BAD(OUTPUT_SIZE, "output_height|0", OUTPUT_SIZE(0, 8), RULE(WINDOW), PADDING(EXPLICIT)),
     BAD(OUTPUT_SIZE, "output", OUTPUT_SIZE(6, 8), STRIDES(2, 2), RULE(JAX), PADDING(SAME)),
-    BAD(OUTPUT_SIZE, "output_height|9223372036854775807", OUTPUT_SIZE(INT64_MAX, 8), STRIDES(2, 2)),
+    BAD(OVERFLOW, "output_height|9223372036854775807", OUTPUT_SIZE(INT64_MAX, 8), STRIDES(2, 2)),
 
-    BAD(EMPTY_OUTPUT, "height", PADDING(EXPLICIT), RULE(TORCH), .pad_top = 3, .pad_bottom = 2),
+    BAD(PADDING, "pad_top|3|pad_bottom|2", PADDING(EXPLICIT), RULE(TORCH), .pad_top = 3, .pad_bottom = 2),
+    BAD(EMPTY_OUTPUT, "height", PADDING(EXPLICIT), RULE(TORCH), .pad_top = 3, .pad_bottom = 3),
     BAD(EMPTY_OUTPUT, "width", PADDING(EXPLICIT), RULE(ONNX), .pad_left = 9, .pad_right = 9),
     BAD(EMPTY_OUTPUT, "height", PADDING(EXPLICIT), RULE(WINDOW), .pad_top = 100),
     BAD(EMPTY_OUTPUT, "height|0", .height = 0, PADDING(SAME)),
@@ -424,7 +426,7 @@ static const struct {
     BAD(ELEMENT_STRIDES, "output_strides", .output_strides = { INT64_MAX, 0, 0, 0 }, .batch = 3),
     BAD(ELEMENT_STRIDES, "input_strides", .input_strides = { 0, 0, INT64_MIN, 0 }),
 
-    BAD(OVERFLOW, "height|1099511627776", .height = TWO_TO_THE(40), .width = TWO_TO_THE(40), .in_channels = TWO_TO_THE(20)),
+    BAD(OVERFLOW, "input|1099511627776", .height = TWO_TO_THE(40), .width = TWO_TO_THE(40), .in_channels = TWO_TO_THE(20)),
     BAD(OVERFLOW, "", .height = TWO_TO_THE(62), STRIDES(4, 1)),
     BAD(OVERFLOW, "", .height = TWO_TO_THE(31), .width = TWO_TO_THE(31)),
     BAD(OVERFLOW, "stride_height|9223372036854775807", STRIDES(INT64_MAX, 1)),
@@ -474,10 +476,10 @@ static const struct {
     BAD(DATA_FORMAT, "data_format|2", .data_format = 2, FACTOR(2, 2)),
     BAD(INTERPOLATION, "interpolation|-1", .interpolation = -1, FACTOR(2, 2)),
     BAD(INTERPOLATION, "interpolation|6", .interpolation = 6, FACTOR(2, 2)),
-    BAD(UNSUPPORTED, "interpolation|BICUBIC", .interpolation = UPSAMPLE2D_BICUBIC, FACTOR(2, 2)),
-    BAD(UNSUPPORTED, "interpolation|LANCZOS3", .interpolation = UPSAMPLE2D_LANCZOS3, FACTOR(2, 2)),
-    BAD(UNSUPPORTED, "interpolation|LANCZOS5", .interpolation = UPSAMPLE2D_LANCZOS5, FACTOR(2, 2)),
-    BAD(UNSUPPORTED, "interpolation|AREA", .interpolation = UPSAMPLE2D_AREA, FACTOR(2, 2)),
+    BAD(UNSUPPORTED, "interpolation|2", .interpolation = UPSAMPLE2D_BICUBIC, FACTOR(2, 2)),
+    BAD(UNSUPPORTED, "interpolation|3", .interpolation = UPSAMPLE2D_LANCZOS3, FACTOR(2, 2)),
+    BAD(UNSUPPORTED, "interpolation|4", .interpolation = UPSAMPLE2D_LANCZOS5, FACTOR(2, 2)),
+    BAD(UNSUPPORTED, "interpolation|5", .interpolation = UPSAMPLE2D_AREA, FACTOR(2, 2)),
     BAD(COORDINATES, "coordinates|-1", .coordinates = -1, FACTOR(2, 2)),
     BAD(COORDINATES, "coordinates|4", .coordinates = 4, FACTOR(2, 2)),
     BAD(UNSUPPORTED, "antialias", .antialias = 1, .interpolation = UPSAMPLE2D_BILINEAR, FACTOR(2, 2)),
@@ -494,7 +496,7 @@ static const struct {
 
     BAD(FACTOR, "factor_height|-1", FACTOR(-1, 2)),
     BAD(FACTOR, "factor_width|-2", FACTOR(2, -2)),
-    BAD(FACTOR, "factor", .batch = 1),
+    BAD(FACTOR, "factor|output|scale", .batch = 1),
     BAD(FACTOR, "scale_height|nan", SCALE(NAN, 2)),
     BAD(FACTOR, "scale_width|nan", SCALE(2, NAN)),
     BAD(FACTOR, "scale_height|inf", SCALE(INFINITY, 2)),
@@ -502,15 +504,15 @@ static const struct {
     BAD(FACTOR, "scale_height|-1.5", SCALE(-1.5, 2)),
     BAD(FACTOR, "scale_width|-0.25", SCALE(2, -0.25)),
     BAD(FACTOR, "factor|output", FACTOR(2, 2), OUTPUT_SIZE(6, 8)),
-    BAD(FACTOR, "factor|output", .factor_height = 2, .output_width = 8),
+    BAD(FACTOR, "factor_height|2|output_width|8", .factor_height = 2, .output_width = 8),
     BAD(FACTOR, "factor|scale", FACTOR(2, 2), SCALE(2, 2)),
     BAD(FACTOR, "output|scale", OUTPUT_SIZE(6, 8), SCALE(2, 2)),
     BAD(OUTPUT_SIZE, "output_height|-6", OUTPUT_SIZE(-6, 8)),
     BAD(OUTPUT_SIZE, "output_width|-1", OUTPUT_SIZE(6, -1)),
-    BAD(EMPTY_OUTPUT, "height", SCALE(0.25, 1)),
-    BAD(EMPTY_OUTPUT, "width", SCALE(1, 1e-300)),
-    BAD(EMPTY_OUTPUT, "height|0", .height = 0, FACTOR(2, 2)),
-    BAD(EMPTY_OUTPUT, "width|0", .width = 0, OUTPUT_SIZE(6, 8)),
+    BAD(FACTOR, "scale_height|0.25|3", SCALE(0.25, 1)),
+    BAD(FACTOR, "scale_width|1e-300|4", SCALE(1, 1e-300)),
+    BAD(IMAGE_SIZE, "height|0", .height = 0, FACTOR(2, 2)),
+    BAD(IMAGE_SIZE, "width|0", .width = 0, OUTPUT_SIZE(6, 8)),
 
     /* NHWC 1x3x4x2 -> 1x6x8x2 */
     BAD(ELEMENT_STRIDES, "output_strides", FACTOR(2, 2), .output_strides = { 0, 0, 1, 1 }),
@@ -643,6 +645,16 @@ static void overlaps(void) {
     EXPECT(OVERLAP, "output|input", conv2d(&mirrored, y + 29, kernel, bias, y));
     CHECK(conv2d(&mirrored, y - 60 - 120, kernel, bias, y) == CONVOLUTION_OK);
     CHECK(conv2d(&mirrored, y + 30, kernel, bias, y) == CONVOLUTION_OK);
+
+    /* A crop filtered in place: rows of 8 in a picture whose rows have 20, both ways. Beside each other is fine. */
+    const conv2d_params crop = { CONV2D, .height = 6, .width = 8, .in_channels = 1, .out_channels = 1, .input_strides = { 0, 20, 1, 1 },
+                                 .padding = CONVOLUTION_PADDING_SAME, .output_strides = { 0, 20, 1, 1 } };
+    EXPECT(OVERLAP, "output|input", conv2d(&crop, y, kernel, bias, y));
+    EXPECT(OVERLAP, "output|input", conv2d(&crop, y + 7, kernel, bias, y));
+    EXPECT(OVERLAP, "output|input", conv2d(&crop, y - 7, kernel, bias, y));
+    EXPECT(OVERLAP, "output|input", conv2d(&crop, y + 20, kernel, bias, y));
+    CHECK(conv2d(&crop, y + 8, kernel, bias, y) == CONVOLUTION_OK);
+    CHECK(conv2d(&crop, y - 8, kernel, bias, y) == CONVOLUTION_OK);
 
     EXPECT(OVERLAP, "output|input", conv2d_transpose(&t, y + 149, kernel, bias, y));
     EXPECT(OVERLAP, "output|input", conv2d_transpose(&t, y - 47, kernel, bias, y));
@@ -811,8 +823,11 @@ static void legal_neighbours(void) {
     LEGAL(1, 3, 5, 6, .in_channels = 0);
     LEGAL(1, 3, 5, 0, .out_channels = 0);
     LEGAL(1, 0, 5, 6, .kernel_height = 6, .allow_empty_output = 1);
-    LEGAL(1, 1, 1, 6, .stride_height = INT64_MAX, .stride_width = INT64_MAX);
-    LEGAL(1, 3, 5, 6, .dilation_height = INT64_MAX, .kernel_height = 1, .height = 3);
+    LEGAL(1, 1, 1, 6, .stride_height = TWO_TO_THE(48), .stride_width = TWO_TO_THE(40));
+    LEGAL(1, 3, 5, 6, .dilation_height = TWO_TO_THE(48), .kernel_height = 1, .height = 3);
+    LEGAL(1, 1, 5, 6, .in_channels = 0, .height = TWO_TO_THE(40), .kernel_height = TWO_TO_THE(40));
+    LEGAL(0, 3, 5, 6, .batch = 0, .width = TWO_TO_THE(40), .kernel_width = TWO_TO_THE(40) - 4, .in_channels = 1);
+    LEGAL(1, 3, 5, 0, .in_channels = 0, .out_channels = 0, .groups = TWO_TO_THE(40));
     LEGAL(1, 11, 5, 6, .pad_top = 4, .pad_bottom = 4, EXPLICIT(REFLECT));
     LEGAL(1, 13, 5, 6, .pad_top = 5, .pad_bottom = 5, EXPLICIT(SYMMETRIC));
     LEGAL(1, 13, 5, 6, .pad_top = 5, .pad_bottom = 5, EXPLICIT(CIRCULAR));

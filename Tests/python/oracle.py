@@ -146,13 +146,13 @@ def conv2d(x, kernel, bias=None, *, strides=1, padding="valid", data_format="cha
 def transpose_window(rule, padding, i, k, s, d, op=None, wanted=None):
     """(o, c) of one axis: the output shows o places of the natural result, from place c on."""
     ke = (k - 1) * d + 1
-    natural = (i - 1) * s + ke if i > 0 else 0
+    natural = (i - 1) * s + ke
     before, after = (0, 0) if isinstance(padding, str) else padding
     if rule in ("keras", "jax"):
         if wanted is not None:
             o = wanted
         elif padding == "valid":
-            o = (i - 1) * s + (max(ke, s) if op is None else ke + op)  # also for i = 0: rows of nothing but the bias
+            o = (i - 1) * s + (max(ke, s) if op is None else ke + op)
         else:
             o = i * s if op is None else (i - 1) * s + ke % 2 + op
         return o, 0 if padding == "valid" else max(natural - o, 0) // 2
