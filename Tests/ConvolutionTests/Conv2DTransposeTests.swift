@@ -2,7 +2,9 @@ import Convolution
 import Testing
 
 /// One row, so that results can be read as in the frameworks' documents.
-private func line(_ input: [Float], _ weights: [Float], bias: [Float]? = nil, _ options: Conv2DTransposeOptions) throws -> [Float] {
+private func line(
+    _ input: [Float], _ weights: [Float], bias: [Float]? = nil, _ options: Conv2DTransposeOptions
+) throws -> [Float] {
     try conv2dTranspose(image([input]), kernel: kernel([weights]), bias: bias, options: options).elements
 }
 
@@ -30,7 +32,8 @@ private func cut(_ left: Int, _ right: Int) -> Padding { .explicit(top: 0, botto
         #expect(try result(.init(strides: (1, 2), rule: .torch)) == [1, 2, 5, 4, 6])
         #expect(try result(.init(strides: (1, 2), padding: cut(1, 1), rule: .torch, outputPadding: (0, 1))) == [2, 5, 4, 6])
         #expect(try result(.init(strides: (1, 2), padding: cut(1, 1), rule: .torch, outputSize: (1, 4))) == [2, 5, 4, 6])
-        #expect(try result(.init(strides: (1, 2), rule: .torch, outputPadding: (0, 2), dilation: (1, 3))) == [1, 0, 2, 2, 0, 4, 3, 0, 6, 0, 0])
+        let dilated = Conv2DTransposeOptions(strides: (1, 2), rule: .torch, outputPadding: (0, 2), dilation: (1, 3))
+        #expect(try result(dilated) == [1, 0, 2, 2, 0, 4, 3, 0, 6, 0, 0])
         #expect(
             try line([1, 2], [1, 2, 3, 4, 5], .init(strides: (1, 2), padding: cut(2, 2), rule: .torch, outputPadding: (0, 1)))
                 == [5, 8, 11, 8])
@@ -87,12 +90,15 @@ private func cut(_ left: Int, _ right: Int) -> Padding { .explicit(top: 0, botto
             window = (-2, 10, 4, 7)
         }
         let expected = try conv2dTransposeReference(
-            input, kernel, bias: bias, strides: (3, 2), dilation: (1, 3), groups: 2, top: window.top, rows: window.rows, left: window.left,
+            input, kernel, bias: bias, strides: (3, 2), dilation: (1, 3), groups: 2, top: window.top, rows: window.rows,
+            left: window.left,
             columns: window.columns)
         #expect(try conv2dTranspose(input, kernel: kernel, bias: bias, options: options) == expected)
-        #expect(try conv2dTransposeOutputShape(inputShape: input.shape, kernelShape: kernel.shape, options: options) == expected.shape)
+        let shape = try conv2dTransposeOutputShape(inputShape: input.shape, kernelShape: kernel.shape, options: options)
+        #expect(shape == expected.shape)
         let inFloat = try conv2dTranspose(
-            input.converted(to: Float.self), kernel: kernel.converted(to: Float.self), bias: bias.map { Float($0) }, options: options)
+            input.converted(to: Float.self), kernel: kernel.converted(to: Float.self), bias: bias.map { Float($0) },
+            options: options)
         #expect(try inFloat == expected.converted(to: Float.self))
     }
 
@@ -114,8 +120,10 @@ private func cut(_ left: Int, _ right: Int) -> Padding { .explicit(top: 0, botto
     @Test func groups() throws {
         let pixel = try Tensor<Float>([1, 10], shape: [1, 1, 1, 2])
         let weights = try Tensor<Float>([1, 2, 3, 4], shape: [2, 2, 1, 1])
-        #expect(try conv2dTranspose(pixel, kernel: weights, options: .init(groups: 2, kernelFormat: .torch)).elements == [1, 2, 30, 40])
-        #expect(try conv2dTranspose(pixel, kernel: weights, options: .init(groups: 1, kernelFormat: .torch)).elements == [31, 42])
+        let apart = try conv2dTranspose(pixel, kernel: weights, options: .init(groups: 2, kernelFormat: .torch))
+        #expect(apart.elements == [1, 2, 30, 40])
+        let together = try conv2dTranspose(pixel, kernel: weights, options: .init(groups: 1, kernelFormat: .torch))
+        #expect(together.elements == [31, 42])
     }
 
     @Test func flippedKernelAndActivation() throws {
@@ -139,6 +147,15 @@ private func cut(_ left: Int, _ right: Int) -> Padding { .explicit(top: 0, botto
         let none = try Tensor<Double>([], shape: [0, 5, 6, 2])
         let kernel = try Tensor<Double>(repeating: 1, shape: [2, 3, 4, 2])
         #expect(try conv2dTranspose(none, kernel: kernel, options: .init(strides: (2, 3))) == Tensor([], shape: [0, 10, 18, 4]))
+    }
+
+    /// Images without rows: what the kernel's extent leaves of the output is the bias.
+    @Test func noInput() throws {
+        let none = try Tensor<Float>([], shape: [1, 0, 2, 1])
+        let kernel = try Tensor<Float>(repeating: 1, shape: [3, 1, 2, 1])
+        #expect(
+            try conv2dTranspose(none, kernel: kernel, bias: [7, -7], options: .init(strides: (2, 1)))
+                == Tensor([7, -7, 7, -7], shape: [1, 1, 2, 2]))
     }
 
     @Test func emptyOutputIfAllowed() throws {

@@ -24,7 +24,9 @@ private func refusal(kernel: [Int] = [3, 2, 7, 4], transpose options: Conv2DTran
     }
 }
 
-private func refusal(input: [Int] = inputShape, size: UpsampledSize, _ options: Upsample2DOptions = Upsample2DOptions()) -> ConvolutionError? {
+private func refusal(
+    input: [Int] = inputShape, size: UpsampledSize, _ options: Upsample2DOptions = Upsample2DOptions()
+) -> ConvolutionError? {
     do throws(ConvolutionError) {
         _ = try upsample2dOutputShape(inputShape: input, size: size, options: options)
         return nil
@@ -35,18 +37,26 @@ private func refusal(input: [Int] = inputShape, size: UpsampledSize, _ options: 
 
 @Suite struct TensorsThatDoNotFit {
     @Test func axes() {
-        #expect(refusal(input: [5, 6, 4]) == ConvolutionError(.shape, "input has shape [5, 6, 4]; it must have four axes: batch, height, width, channels"))
+        #expect(
+            refusal(input: [5, 6, 4])
+                == ConvolutionError(.shape, "input has shape [5, 6, 4]; it must have four axes: batch, height, width, channels"))
         #expect(
             refusal(input: [5, 6], Conv2DOptions(dataFormat: .channelsFirst))
                 == ConvolutionError(.shape, "input has shape [5, 6]; it must have four axes: batch, channels, height, width"))
         #expect(
             refusal(kernel: [3, 3])
-                == ConvolutionError(.shape, "kernel has shape [3, 3]; it must have four axes: height, width, in channels / groups, out channels"))
+                == ConvolutionError(
+                    .shape, "kernel has shape [3, 3]; it must have four axes: height, width, in channels / groups, out channels"))
         #expect(
             refusal(kernel: [3, 3], transpose: .init(kernelFormat: .torch))
-                == ConvolutionError(.shape, "kernel has shape [3, 3]; it must have four axes: in channels, out channels / groups, height, width"))
-        #expect(refusal(input: [2, -5, 6, 4]) == ConvolutionError(.shape, "input has shape [2, -5, 6, 4]; a length must be at least 0"))
-        #expect(refusal(kernel: [3, 2, 4, -7]) == ConvolutionError(.shape, "kernel has shape [3, 2, 4, -7]; a length must be at least 0"))
+                == ConvolutionError(
+                    .shape, "kernel has shape [3, 3]; it must have four axes: in channels, out channels / groups, height, width"))
+        #expect(
+            refusal(input: [2, -5, 6, 4])
+                == ConvolutionError(.shape, "input has shape [2, -5, 6, 4]; a length must be at least 0"))
+        #expect(
+            refusal(kernel: [3, 2, 4, -7])
+                == ConvolutionError(.shape, "kernel has shape [3, 2, 4, -7]; a length must be at least 0"))
     }
 
     @Test func kernelOfOtherChannels() {
@@ -54,23 +64,29 @@ private func refusal(input: [Int] = inputShape, size: UpsampledSize, _ options: 
             refusal(kernel: [3, 2, 3, 7])
                 == ConvolutionError(
                     .shape,
-                    "kernel has shape [3, 2, 3, 7] (height, width, in channels / groups, out channels); with 4 input channels and groups 1 its axis 2 must have length 4"))
+                    "kernel has shape [3, 2, 3, 7] (height, width, in channels / groups, out channels); with 4 input channels and groups 1 its axis 2 must have length 4"
+                ))
         #expect(
             refusal(kernel: [6, 4, 3, 2], Conv2DOptions(groups: 2, kernelFormat: .torch))
                 == ConvolutionError(
                     .shape,
-                    "kernel has shape [6, 4, 3, 2] (out channels, in channels / groups, height, width); with 4 input channels and groups 2 its axis 1 must have length 2"))
+                    "kernel has shape [6, 4, 3, 2] (out channels, in channels / groups, height, width); with 4 input channels and groups 2 its axis 1 must have length 2"
+                ))
         #expect(
             refusal(kernel: [3, 2, 5, 2], Conv2DOptions(kernelFormat: .kerasDepthwise))
                 == ConvolutionError(
                     .shape,
-                    "kernel has shape [3, 2, 5, 2] (height, width, channels, multiplier); with 4 input channels its axis 2 must have length 4"))
+                    "kernel has shape [3, 2, 5, 2] (height, width, channels, multiplier); with 4 input channels its axis 2 must have length 4"
+                ))
         #expect(
             refusal(kernel: [3, 2, 4, 7], transpose: .init())
                 == ConvolutionError(
                     .shape,
-                    "kernel has shape [3, 2, 4, 7] (height, width, out channels / groups, in channels); with 4 input channels its axis 3 must have length 4"))
-        #expect(refusal(kernel: [7, 4, 3, 2], transpose: .init(kernelFormat: .torch))?.message.hasSuffix("its axis 0 must have length 4") == true)
+                    "kernel has shape [3, 2, 4, 7] (height, width, out channels / groups, in channels); with 4 input channels its axis 3 must have length 4"
+                ))
+        #expect(
+            refusal(kernel: [7, 4, 3, 2], transpose: .init(kernelFormat: .torch))?.message.hasSuffix(
+                "its axis 0 must have length 4") == true)
     }
 
     @Test func biasOfOtherLength() throws {
@@ -93,14 +109,22 @@ private func refusal(input: [Int] = inputShape, size: UpsampledSize, _ options: 
 @Suite struct OptionsOutOfRange {
     @Test func stridesDilationGroups() {
         #expect(refusal(Conv2DOptions(strides: (0, 1))) == ConvolutionError(.stride, "stride_height is 0; it must be at least 1"))
-        #expect(refusal(Conv2DOptions(strides: (1, -2))) == ConvolutionError(.stride, "stride_width is -2; it must be at least 1"))
-        #expect(refusal(Conv2DOptions(dilation: (0, 1))) == ConvolutionError(.dilation, "dilation_height is 0; it must be at least 1"))
-        #expect(refusal(transpose: .init(dilation: (1, 0))) == ConvolutionError(.dilation, "dilation_width is 0; it must be at least 1"))
-        #expect(refusal(transpose: .init(strides: (-1, 1))) == ConvolutionError(.stride, "stride_height is -1; it must be at least 1"))
+        #expect(
+            refusal(Conv2DOptions(strides: (1, -2))) == ConvolutionError(.stride, "stride_width is -2; it must be at least 1"))
+        #expect(
+            refusal(Conv2DOptions(dilation: (0, 1))) == ConvolutionError(.dilation, "dilation_height is 0; it must be at least 1")
+        )
+        #expect(
+            refusal(transpose: .init(dilation: (1, 0)))
+                == ConvolutionError(.dilation, "dilation_width is 0; it must be at least 1"))
+        #expect(
+            refusal(transpose: .init(strides: (-1, 1))) == ConvolutionError(.stride, "stride_height is -1; it must be at least 1")
+        )
         #expect(refusal(Conv2DOptions(groups: 0)) == ConvolutionError(.groups, "groups is 0; it must be at least 1"))
         #expect(refusal(Conv2DOptions(groups: 3)) == ConvolutionError(.groups, "groups is 3; it must divide in_channels, 4"))
         #expect(
-            refusal(kernel: [3, 2, 2, 7], Conv2DOptions(groups: 2)) == ConvolutionError(.groups, "groups is 2; it must divide out_channels, 7"))
+            refusal(kernel: [3, 2, 2, 7], Conv2DOptions(groups: 2))
+                == ConvolutionError(.groups, "groups is 2; it must divide out_channels, 7"))
         #expect(refusal(transpose: .init(groups: -1)) == ConvolutionError(.groups, "groups is -1; it must be at least 1"))
         #expect(
             refusal(kernel: [3, 2, 4, 1], Conv2DOptions(groups: 4, kernelFormat: .kerasDepthwise))
@@ -109,15 +133,19 @@ private func refusal(input: [Int] = inputShape, size: UpsampledSize, _ options: 
 
     @Test func paddings() {
         let reflected = Conv2DOptions(padding: .explicit(top: 0, bottom: 5, left: 0, right: 0), paddingMode: .reflect)
-        #expect(refusal(reflected) == ConvolutionError(.padding, "pad_bottom is 5; this padding_mode permits at most 4 with height 5"))
+        #expect(
+            refusal(reflected) == ConvolutionError(.padding, "pad_bottom is 5; this padding_mode permits at most 4 with height 5")
+        )
         #expect(
             refusal(transpose: .init(padding: .explicit(top: 1, bottom: 2, left: 0, right: 0), rule: .torch))
                 == ConvolutionError(
-                    .padding, "pad_top is 1 and pad_bottom is 2; PyTorch's padding is the same on both sides (rule WINDOW is free)"))
+                    .padding,
+                    "pad_top is 1 and pad_bottom is 2; PyTorch's padding is the same on both sides (rule WINDOW is free)"))
         // Every padding that a rule does not know.
         let some = Padding.explicit(top: 1, bottom: 1, left: 1, right: 1)
         let permitted: [(TransposeRule, Set<Padding>)] = [
-            (.keras, [.valid, .same]), (.torch, [.valid, some]), (.onnx, [.valid, .same, .sameLower, some]), (.jax, [.valid, .same]),
+            (.keras, [.valid, .same]), (.torch, [.valid, some]), (.onnx, [.valid, .same, .sameLower, some]),
+            (.jax, [.valid, .same]),
             (.window, [.valid, some]),
         ]
         for (rule, paddings) in permitted {
@@ -138,14 +166,16 @@ private func refusal(input: [Int] = inputShape, size: UpsampledSize, _ options: 
         #expect(refusal(kernel: [9, 2, 4, 7], Conv2DOptions(strides: (3, 1)))?.status == .emptyOutput)
         #expect(
             refusal(transpose: .init(strides: (2, 2), outputPadding: (0, 2)))
-                == ConvolutionError(.outputPadding, "output_padding_width is 2; it must be from 0 to 1 (Keras: less than the stride)"))
+                == ConvolutionError(
+                    .outputPadding, "output_padding_width is 2; it must be from 0 to 1 (Keras: less than the stride)"))
         #expect(refusal(transpose: .init(strides: (2, 2), outputPadding: (-1, 0)))?.status == .outputPadding)
         #expect(refusal(transpose: .init(rule: .jax, outputPadding: (0, 0)))?.status == .outputPadding)
         #expect(
             refusal(transpose: .init(strides: (2, 3), padding: .same, outputSize: (11, 18)))
                 == ConvolutionError(.outputSize, "output_height is 11; with height 5 this rule permits 9 to 10"))
         #expect(
-            refusal(transpose: .init(outputSize: (0, 4))) == ConvolutionError(.outputSize, "output_height is 0; it must be at least 1"))
+            refusal(transpose: .init(outputSize: (0, 4)))
+                == ConvolutionError(.outputSize, "output_height is 0; it must be at least 1"))
         #expect(refusal(kernel: [0, 2, 4, 7]) == ConvolutionError(.kernelSize, "kernel_height is 0; it must be at least 1"))
     }
 
@@ -161,10 +191,14 @@ private func refusal(input: [Int] = inputShape, size: UpsampledSize, _ options: 
     }
 
     @Test func sizesOfUpsampling() {
-        #expect(refusal(size: .factor(height: 2, width: 0)) == ConvolutionError(.factor, "factor_width is 0; it must be at least 1"))
-        #expect(refusal(size: .output(height: 0, width: 3)) == ConvolutionError(.outputSize, "output_height is 0; it must be at least 1"))
         #expect(
-            refusal(size: .scale(height: 0, width: 1)) == ConvolutionError(.factor, "scale_height is 0; it must be finite and greater than 0"))
+            refusal(size: .factor(height: 2, width: 0)) == ConvolutionError(.factor, "factor_width is 0; it must be at least 1"))
+        #expect(
+            refusal(size: .output(height: 0, width: 3))
+                == ConvolutionError(.outputSize, "output_height is 0; it must be at least 1"))
+        #expect(
+            refusal(size: .scale(height: 0, width: 1))
+                == ConvolutionError(.factor, "scale_height is 0; it must be finite and greater than 0"))
         #expect(
             refusal(size: .scale(height: 1, width: -0.5))
                 == ConvolutionError(.factor, "scale_width is -0.5; it must be finite and greater than 0"))
@@ -185,7 +219,9 @@ private func refusal(input: [Int] = inputShape, size: UpsampledSize, _ options: 
         #expect(refusal(Conv2DOptions(threads: -1)) == ConvolutionError(.threads, "threads is -1; \(threads)"))
         #expect(refusal(transpose: .init(threads: 1025)) == ConvolutionError(.threads, "threads is 1025; \(threads)"))
         // Beyond 32 bits, of which the low ones are 1.
-        #expect(refusal(size: .factor(height: 1, width: 1), .init(threads: 1 << 32 + 1)) == ConvolutionError(.threads, "threads is 2147483647; \(threads)"))
+        #expect(
+            refusal(size: .factor(height: 1, width: 1), .init(threads: 1 << 32 + 1))
+                == ConvolutionError(.threads, "threads is 2147483647; \(threads)"))
     }
 
     @Test func hugeNumbersEndInAnError() {
@@ -244,7 +280,9 @@ private func refusal(input: [Int] = inputShape, size: UpsampledSize, _ options: 
 
     @Test func unsupportedTiersAreRefused() {
         for isa in InstructionSetTiers.all where !InstructionSetTiers.supported.contains(isa) {
-            #expect(refusal(Conv2DOptions(isa: isa)) == ConvolutionError(.isa, "isa is \"\(isa)\"; this processor does not support it"))
+            #expect(
+                refusal(Conv2DOptions(isa: isa))
+                    == ConvolutionError(.isa, "isa is \"\(isa)\"; this processor does not support it"))
         }
     }
 }

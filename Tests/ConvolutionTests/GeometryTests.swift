@@ -25,7 +25,8 @@ private func forEachSmallAxis(_ visit: (_ input: Int, _ kernel: Int, _ stride: I
         try forEachSmallAxis { input, kernel, stride, dilation in
             let extent = (kernel - 1) * dilation + 1
             func window(_ padding: AxisPadding) throws -> (before: Int, after: Int, output: Int) {
-                try convolutionWindow(input: input, kernel: kernel, stride: stride, dilation: dilation, padding: padding, .vertical)
+                try convolutionWindow(
+                    input: input, kernel: kernel, stride: stride, dilation: dilation, padding: padding, .vertical)
             }
             let cases: [(AxisPadding, Int, Int)] = [
                 (.valid, 0, 0), (.full, extent - 1, extent - 1), (.causal, extent - 1, 0), (.explicit(before: 2, after: 1), 2, 1),
@@ -56,12 +57,14 @@ private func forEachSmallAxis(_ visit: (_ input: Int, _ kernel: Int, _ stride: I
                 return errorText().map { String(cString: $0) }
             }
         }
-        #expect(message { () throws(Failure) in
+        let window = message { () throws(Failure) in
             _ = try convolutionWindow(input: 3, kernel: 1 << 40, stride: 1, dilation: 1 << 40, padding: .valid, .horizontal)
-        } == "kernel_width: 1099511627775 times 1099511627776 is more than memory can hold (2^48)")
-        #expect(message { () throws(Failure) in _ = try plus(.max, 1, "a sum") } == "a sum: 9223372036854775807 plus 1 is more than memory can hold (2^48)")
-        #expect(message { () throws(Failure) in _ = try minus(.min, 1, "a difference") }
-            == "a difference: -9223372036854775808 minus 1 is more than memory can hold (2^48)")
+        }
+        #expect(window == "kernel_width: 1099511627775 times 1099511627776 is more than memory can hold (2^48)")
+        let sum = message { () throws(Failure) in _ = try plus(.max, 1, "a sum") }
+        #expect(sum == "a sum: 9223372036854775807 plus 1 is more than memory can hold (2^48)")
+        let difference = message { () throws(Failure) in _ = try minus(.min, 1, "a difference") }
+        #expect(difference == "a difference: -9223372036854775808 minus 1 is more than memory can hold (2^48)")
         #expect(message { () throws(Failure) in _ = try times(1 << 24, 1 << 24, "a product") } == nil)
         #expect(message { () throws(Failure) in _ = try times(1 << 24, 1 << 24 + 1, "a product") } != nil)
     }
@@ -80,7 +83,7 @@ private func forEachSmallAxis(_ visit: (_ input: Int, _ kernel: Int, _ stride: I
 
     @Test(arguments: [BorderMode.reflect, .symmetric, .replicate, .circular, .constant])
     func borderIndices(_ mode: BorderMode) {
-        let public_: PaddingMode =
+        let named: PaddingMode =
             switch mode {
             case .reflect: .reflect
             case .symmetric: .symmetric
@@ -91,7 +94,7 @@ private func forEachSmallAxis(_ visit: (_ input: Int, _ kernel: Int, _ stride: I
         for length in 2...5 {
             let reach = mode == .reflect ? length - 1 : length
             for index in -reach..<(length + reach) {
-                #expect(borderIndex(index, length, mode) == borderReference(index, length, public_), "\(index) of \(length)")
+                #expect(borderIndex(index, length, mode) == borderReference(index, length, named), "\(index) of \(length)")
             }
         }
     }
@@ -104,8 +107,9 @@ private struct Contribution: Hashable {
 }
 
 @Suite struct TransposeWindowTests {
-    /// The transposed convolution is the adjoint of the framework's convolution of an image of the output's size: there, output j reads
-    /// element t by kernel element a where t = j * stride + a * dilation - (padding before). Here that table is scattered directly.
+    /// The transposed convolution is the adjoint of the framework's convolution of an image of the output's size: there, output
+    /// j reads element t by kernel element a where t = j * stride + a * dilation - (padding before). Here that table is
+    /// scattered directly.
     private func scattered(
         _ count: Int, kernel: Int, stride: Int, dilation: Int, size: Int, before: Int
     ) -> [Set<Contribution>] {
@@ -125,11 +129,13 @@ private struct Contribution: Hashable {
             let natural = (input - 1) * stride + extent
 
             /// `size` is what the framework says; `padding` its forward padding.
-            func check(_ rule: WindowRule, outputPadding: Int? = nil, wanted: Int? = nil, size: Int, padding: AxisPadding) throws {
+            func check(_ rule: WindowRule, outputPadding: Int? = nil, wanted: Int? = nil, size: Int, padding: AxisPadding) throws
+            {
                 let window = try transposeWindow(
                     input: input, kernel: kernel, stride: stride, dilation: dilation, rule: rule, outputPadding: outputPadding,
                     wanted: wanted, .vertical)
-                let label = "\(rule) input \(input) kernel \(kernel) stride \(stride) dilation \(dilation) op \(outputPadding ?? -1)"
+                let label =
+                    "\(rule) input \(input) kernel \(kernel) stride \(stride) dilation \(dilation) op \(outputPadding ?? -1)"
                 #expect(window.output == size, "\(label)")
                 let forward = try convolutionWindow(
                     input: size, kernel: kernel, stride: stride, dilation: dilation, padding: padding, .vertical)
@@ -137,7 +143,9 @@ private struct Contribution: Hashable {
                 // The natural result, cut at `crop`.
                 let cut = scattered(input, kernel: kernel, stride: stride, dilation: dilation, size: size, before: window.crop)
                 #expect(
-                    cut == scattered(input, kernel: kernel, stride: stride, dilation: dilation, size: size, before: forward.before),
+                    cut
+                        == scattered(
+                            input, kernel: kernel, stride: stride, dilation: dilation, size: size, before: forward.before),
                     "\(label)")
             }
 
@@ -150,20 +158,26 @@ private struct Contribution: Hashable {
             for extra in 0..<stride {
                 try check(.keras(same: false), outputPadding: extra, size: natural + extra, padding: .valid)
                 try check(.keras(same: false), wanted: natural + extra, size: natural + extra, padding: .valid)
-                // With an even extent and no output padding TensorFlow refuses, since the forward convolution would give one less.
+                // An even extent without output padding TensorFlow refuses: the forward convolution would give one less.
                 if extent % 2 + extra > 0, extent % 2 + extra <= stride {
                     try check(
                         .keras(same: true), outputPadding: extra, size: (input - 1) * stride + extent % 2 + extra, padding: .same)
                 }
-                try check(.keras(same: true), wanted: (input - 1) * stride + 1 + extra, size: (input - 1) * stride + 1 + extra, padding: .same)
+                try check(
+                    .keras(same: true), wanted: (input - 1) * stride + 1 + extra, size: (input - 1) * stride + 1 + extra,
+                    padding: .same)
                 for pad in 0...2 where natural - 2 * pad >= 1 {
                     let size = natural - 2 * pad + extra
-                    try check(.torch(before: pad, after: pad), outputPadding: extra, size: size, padding: .explicit(before: pad, after: pad))
-                    try check(.torch(before: pad, after: pad), wanted: size, size: size, padding: .explicit(before: pad, after: pad))
+                    try check(
+                        .torch(before: pad, after: pad), outputPadding: extra, size: size,
+                        padding: .explicit(before: pad, after: pad))
+                    try check(
+                        .torch(before: pad, after: pad), wanted: size, size: size, padding: .explicit(before: pad, after: pad))
                 }
                 if natural >= 4 {
                     try check(
-                        .onnx(before: 2, after: 1), outputPadding: extra, size: natural - 3 + extra, padding: .explicit(before: 2, after: 1))
+                        .onnx(before: 2, after: 1), outputPadding: extra, size: natural - 3 + extra,
+                        padding: .explicit(before: 2, after: 1))
                     try check(
                         .window(before: 1, after: 2), outputPadding: extra, size: natural - 3 + extra,
                         padding: .explicit(before: 1, after: 2))
@@ -178,7 +192,8 @@ private struct Contribution: Hashable {
             let natural = (input - 1) * stride + (kernel - 1) * dilation + 1
             for wanted in 1...(natural + 2) {
                 let window = try transposeWindow(
-                    input: input, kernel: kernel, stride: stride, dilation: dilation, rule: .onnx(before: 1, after: 1), outputPadding: nil,
+                    input: input, kernel: kernel, stride: stride, dilation: dilation, rule: .onnx(before: 1, after: 1),
+                    outputPadding: nil,
                     wanted: wanted, .vertical)
                 let total = max(natural - wanted, 0)
                 #expect(window.output == wanted && window.crop == total - total / 2)
@@ -189,18 +204,27 @@ private struct Contribution: Hashable {
     @Test func limits() {
         func permitted(_ rule: WindowRule, outputPadding: Int? = nil, wanted: Int? = nil, stride: Int, dilation: Int) -> Bool {
             (try? transposeWindow(
-                input: 3, kernel: 3, stride: stride, dilation: dilation, rule: rule, outputPadding: outputPadding, wanted: wanted, .vertical))
+                input: 3, kernel: 3, stride: stride, dilation: dilation, rule: rule, outputPadding: outputPadding, wanted: wanted,
+                .vertical))
                 != nil
         }
         // Keras: below the stride. PyTorch and ONNX: below the larger of stride and dilation. JAX: none.
         for (stride, dilation) in [(2, 3), (3, 1), (1, 1)] {
             for extra in -1...4 {
-                #expect(permitted(.keras(same: true), outputPadding: extra, stride: stride, dilation: dilation) == (0..<stride).contains(extra))
+                #expect(
+                    permitted(.keras(same: true), outputPadding: extra, stride: stride, dilation: dilation)
+                        == (0..<stride).contains(extra))
                 let larger = 0..<max(stride, dilation)
-                #expect(permitted(.torch(before: 0, after: 0), outputPadding: extra, stride: stride, dilation: dilation) == larger.contains(extra))
-                #expect(permitted(.onnx(before: 0, after: 0), outputPadding: extra, stride: stride, dilation: dilation) == larger.contains(extra))
+                #expect(
+                    permitted(.torch(before: 0, after: 0), outputPadding: extra, stride: stride, dilation: dilation)
+                        == larger.contains(extra))
+                #expect(
+                    permitted(.onnx(before: 0, after: 0), outputPadding: extra, stride: stride, dilation: dilation)
+                        == larger.contains(extra))
                 #expect(!permitted(.jax(same: true), outputPadding: extra, stride: stride, dilation: dilation))
-                #expect(permitted(.window(before: 0, after: 0), outputPadding: extra, stride: stride, dilation: dilation) == (extra >= 0))
+                #expect(
+                    permitted(.window(before: 0, after: 0), outputPadding: extra, stride: stride, dilation: dilation)
+                        == (extra >= 0))
             }
         }
         // Three inputs with stride 2 and an extent of 3: a natural length of 7.
@@ -214,11 +238,17 @@ private struct Contribution: Hashable {
         #expect(!permitted(.window(before: 0, after: 0), outputPadding: 1, wanted: 7, stride: 2, dilation: 1))
     }
 
+    /// Without input the formulas hold: with an extent of 5 and a stride of 2 the natural length is 3, all of it bias.
     @Test func noInput() throws {
-        for rule in [WindowRule.keras(same: true), .keras(same: false), .jax(same: true), .torch(before: 0, after: 0)] {
+        let expected: [(WindowRule, Int)] = [
+            (.keras(same: true), 0), (.jax(same: true), 0), (.keras(same: false), 3), (.jax(same: false), 3),
+            (.torch(before: 1, after: 1), 1),
+            (.onnx(before: 0, after: 1), 2), (.onnxSame(lower: true), 0), (.window(before: -1, after: 0), 4),
+        ]
+        for (rule, output) in expected {
             let window = try transposeWindow(
-                input: 0, kernel: 3, stride: 2, dilation: 1, rule: rule, outputPadding: nil, wanted: nil, .vertical)
-            #expect(window.output == 0)
+                input: 0, kernel: 3, stride: 2, dilation: 2, rule: rule, outputPadding: nil, wanted: nil, .vertical)
+            #expect(window.output == output, "\(rule)")
         }
     }
 }
@@ -226,17 +256,20 @@ private struct Contribution: Hashable {
 @Suite struct LatticeTests {
     /// The meetings of one output element: which kernel element reads which input element, inside the input or not.
     private func meetings(_ lattice: Lattice, _ q: Int) -> Set<Contribution> {
-        Set((0..<lattice.taps).map { j in
-            Contribution(
-                input: q * lattice.inputStep + lattice.offsetStart + j * lattice.offsetStep, kernel: lattice.kernelStart + j * lattice.kernelStep)
-        })
+        Set(
+            (0..<lattice.taps).map { j in
+                Contribution(
+                    input: q * lattice.inputStep + lattice.offsetStart + j * lattice.offsetStep,
+                    kernel: lattice.kernelStart + j * lattice.kernelStep)
+            })
     }
 
     private func forEachWindow(_ visit: (Axis) throws -> Void) rethrows {
         try forEachSmallAxis { input, kernel, stride, dilation in
             for start in -3...4 {
                 for output in [1, 2, 5, 12] {
-                    try visit(Axis(input: input, kernel: kernel, stride: stride, dilation: dilation, output: output, start: start))
+                    try visit(
+                        Axis(input: input, kernel: kernel, stride: stride, dilation: dilation, output: output, start: start))
                 }
             }
         }

@@ -3,19 +3,8 @@ import Testing
 
 @testable import Convolution
 
-// Every kernel of every tier that this processor runs, against plain loops. All memory around what a kernel may read holds NaN, which
-// would spread into the result; all memory around what it may write holds a mark that must survive.
-
-/// The kernels of one element type.
-private protocol TestedScalar: KernelScalar {
-    static func kernels(_ tier: Tier) -> KernelTable
-}
-extension Float: TestedScalar {
-    static func kernels(_ tier: Tier) -> KernelTable { tier.float32 }
-}
-extension Double: TestedScalar {
-    static func kernels(_ tier: Tier) -> KernelTable { tier.float64 }
-}
+// Every kernel of every tier that this processor runs, against plain loops. All memory around what a kernel may read holds NaN,
+// which would spread into the result; all memory around what it may write holds NaN that must survive.
 
 private let tiers = (0..<Tier.count).compactMap { Tier(rawValue: $0) }.filter { $0.isSupported }
 
@@ -44,69 +33,115 @@ private final class Field<Scalar: KernelScalar> {
     }
 }
 
-@Suite struct TileKernelTests {
-    private func check<Scalar: TestedScalar>(_ tier: Tier, _: Scalar.Type) {
-        let table = Scalar.kernels(tier)
-        var numbers = SeededNumbers(seed: Int(tier.rawValue))
-        func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
-        for index in 0..<4 {
-            let kernel = table.tiles[index]
-            let lanes = kernel.vectors * table.lanes
-            #expect(kernel.rows >= 1 && kernel.rows <= largestTileRows && kernel.rows * lanes <= largestTileScalars)
-            #expect(kernel.vectors == min(index + 1, table.widestTile))
-            for (segments, length, perChunk) in [(1, 1, 1), (5, 3, 2), (4, 7, 4), (3, 1, 100), (9, 2, 1), (2, 0, 1)] {
-                let channelOffset = 2
-                let spacing = channelOffset + length + 3
-                let input = Field<Scalar>(segments * kernel.rows * spacing + 1)
-                let panel = Field<Scalar>(1 + segments * length * lanes + lanes)
-                let tile = Field<Scalar>(1 + kernel.rows * lanes + lanes)
-                var runs: [UnsafePointer<Scalar>] = []
-                for run in 0..<(segments * kernel.rows) {
-                    runs.append(UnsafePointer(input.pointer(run * spacing + 1)))
-                    for c in 0..<length { input.set(run * spacing + 1 + channelOffset + c, draw()) }
-                }
-                for i in 0..<(segments * length * lanes) { panel.set(1 + i, draw()) }
-                for i in 0..<(kernel.rows * lanes) { tile.set(1 + i, draw()) }
+/// Which of a table's tile kernels, and what they read.
+private enum TileKind: CaseIterable {
+    case channels, lanes, columns
 
-                var expected: [Scalar] = []
-                for r in 0..<kernel.rows {
-                    for lane in 0..<lanes {
-                        var sum = tile.elements[1 + r * lanes + lane]
-                        for s in 0..<segments {
-                            for c in 0..<length {
-                                sum += runs[s * kernel.rows + r][channelOffset + c] * panel.elements[1 + (s * length + c) * lanes + lane]
-                            }
-                        }
-                        expected.append(sum)
-                    }
-                }
-                runs.withUnsafeBufferPointer { runs in
-                    let arguments = TileArguments(
-                        runs: runs.baseAddress!, channelOffset: channelOffset, segments: segments, length: length,
-                        segmentsPerChunk: perChunk, panel: panel.pointer(1), tile: tile.pointer(1))
-                    withUnsafePointer(to: arguments) { kernel.accumulate($0) }
-                }
-                let label = "\(tier) \(Scalar.self) \(kernel.rows)x\(kernel.vectors), \(segments) segments of \(length)"
-                #expect(Array(tile.elements[1..<(1 + kernel.rows * lanes)]) == expected, "\(label)")
-                #expect(tile.surroundingsAreUntouched, "\(label)")
+    func kernels(_ table: KernelTable) -> [TileKernel] {
+        switch self {
+        case .channels: (0..<4).map { table.tiles[$0] }
+        case .lanes: (0..<4).map { table.laneTiles[$0] }
+        case .columns: (0..<5).map { table.columnTiles[$0] }
+        }
+    }
+}
+
+@Suite struct TileKernelTests {
+    private func check<Scalar: KernelScalar>(_ table: KernelTable, _ kind: TileKind, _: Scalar.Type) {
+        for kernel in kind.kernels(table) {
+            for (segments, length, perChunk) in [(1, 1, 1), (5, 3, 2), (4, 7, 4), (3, 1, 100), (9, 2, 1), (2, 0, 1)] {
+                check(kernel, kind, table.lanes, segments, length, perChunk, Scalar.self)
             }
         }
     }
 
-    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier, Float.self) }
-    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier, Double.self) }
+    private func check<Scalar: KernelScalar>(
+        _ kernel: TileKernel, _ kind: TileKind, _ lanes: Int, _ segments: Int, _ length: Int, _ perChunk: Int, _: Scalar.Type
+    ) {
+        var numbers = SeededNumbers(seed: segments * 100 + length)
+        func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
+        // A tile row is N vectors. What a row and a lane of it read, of the run that `position` stands for:
+        let rowWidth = kernel.vectors * lanes
+        let positions = kind == .columns ? kernel.vectors : kernel.rows
+        let inputsPerChannel = kind == .channels ? 1 : kind == .lanes ? rowWidth : lanes
+        let weightsPerChannel = kind == .columns ? kernel.rows : rowWidth
+        func position(_ row: Int, _ lane: Int) -> Int { kind == .columns ? lane / lanes : row }
+        func inputPlace(_ lane: Int) -> Int { kind == .channels ? 0 : kind == .lanes ? lane : lane % lanes }
+        func weightPlace(_ row: Int, _ lane: Int) -> Int { kind == .columns ? row : lane }
+
+        let channelOffset = 2
+        let pitch = kind == .channels ? 1 : inputsPerChannel + 3
+        let spacing = channelOffset + length * pitch + 3
+        let input = Field<Scalar>(segments * positions * spacing + 1)
+        let panel = Field<Scalar>(1 + segments * length * weightsPerChannel + rowWidth)
+        let tile = Field<Scalar>(1 + kernel.rows * rowWidth + rowWidth)
+        var runs: [UnsafePointer<Scalar>] = []
+        for run in 0..<(segments * positions) {
+            runs.append(UnsafePointer(input.pointer(run * spacing + 1)))
+            for c in 0..<length {
+                for i in 0..<inputsPerChannel { input.set(run * spacing + 1 + channelOffset + c * pitch + i, draw()) }
+            }
+        }
+        for i in 0..<(segments * length * weightsPerChannel) { panel.set(1 + i, draw()) }
+        for i in 0..<(kernel.rows * rowWidth) { tile.set(1 + i, draw()) }
+
+        var expected: [Scalar] = []
+        for row in 0..<kernel.rows {
+            for lane in 0..<rowWidth {
+                var sum = tile.elements[1 + row * rowWidth + lane]
+                for s in 0..<segments {
+                    for c in 0..<length {
+                        let x = runs[s * positions + position(row, lane)][channelOffset + c * pitch + inputPlace(lane)]
+                        let w = panel.elements[1 + (s * length + c) * weightsPerChannel + weightPlace(row, lane)]
+                        sum += x * w
+                    }
+                }
+                expected.append(sum)
+            }
+        }
+        runs.withUnsafeBufferPointer { runs in
+            let arguments = TileArguments(
+                runs: runs.baseAddress!, channelOffset: channelOffset, channelPitch: pitch, segments: segments, length: length,
+                segmentsPerChunk: perChunk, panel: panel.pointer(1), tile: tile.pointer(1))
+            withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+        }
+        let label = "\(kernel.rows)x\(kernel.vectors), \(segments) segments of \(length)"
+        #expect(Array(tile.elements[1..<(1 + kernel.rows * rowWidth)]) == expected, "\(label)")
+        #expect(tile.surroundingsAreUntouched, "\(label)")
+    }
+
+    @Test(arguments: tiers, TileKind.allCases)
+    private func float32(_ tier: Tier, _ kind: TileKind) { check(tier.float32, kind, Float.self) }
+
+    @Test(arguments: tiers, TileKind.allCases)
+    private func float64(_ tier: Tier, _ kind: TileKind) { check(tier.float64, kind, Double.self) }
+
+    @Test(arguments: tiers) func tileSizes(_ tier: Tier) {
+        for table in [tier.float32, tier.float64] {
+            for kernel in TileKind.allCases.flatMap({ $0.kernels(table) }) {
+                #expect((1...largestTileSide).contains(kernel.rows) && (1...largestTileSide).contains(kernel.vectors))
+                #expect(kernel.rows * kernel.vectors * table.lanes <= largestTileScalars)
+            }
+            #expect((0..<4).allSatisfy { table.tiles[$0].vectors == min($0 + 1, table.widestTile) })
+            #expect((0..<4).allSatisfy { table.laneTiles[$0].vectors == min($0 + 1, table.widestTile) })
+            #expect((0..<4).allSatisfy { table.columnTiles[$0].rows == $0 + 1 } && table.columnTiles[4].rows >= 4)
+        }
+    }
 }
 
 @Suite struct EpilogueTests {
-    private func check<Scalar: TestedScalar>(_ tier: Tier, _: Scalar.Type) {
-        let table = Scalar.kernels(tier)
-        var numbers = SeededNumbers(seed: Int(tier.rawValue))
-        let activations: [(TileActivation<Scalar>, (Scalar) -> Scalar)] = [
-            (.none, { $0 }), (.relu, { max($0, 0) }), (.clamp(-3, 5), { min(max($0, -3), 5) }), (.leaky(0.25), { $0 >= 0 ? $0 : $0 / 4 }),
+    private func activations<Scalar: KernelScalar>(_: Scalar.Type) -> [(TileActivation<Scalar>, (Scalar) -> Scalar)] {
+        [
+            (.none, { $0 }), (.relu, { max($0, 0) }), (.clamp(-3, 5), { min(max($0, -3), 5) }),
+            (.leaky(0.25), { $0 >= 0 ? $0 : $0 / 4 }),
         ]
+    }
+
+    private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        var numbers = SeededNumbers(seed: table.lanes)
         for vectors in 1...3 {
             let lanes = vectors * table.lanes
-            for (activation, function) in activations {
+            for (activation, function) in activations(Scalar.self) {
                 for channels in Set([1, lanes - 1, lanes]) where channels > 0 {
                     for channelStride in [1, 3, -2] {
                         let rows = 3
@@ -120,7 +155,7 @@ private final class Field<Scalar: KernelScalar> {
                         let spacing = abs(channelStride) * lanes + 5
                         let output = Field<Scalar>(rows * spacing)
                         func place(_ r: Int, _ c: Int) -> Int {
-                            r * spacing + 2 + (channelStride > 0 ? 0 : (lanes - 1) * -channelStride) + c * channelStride
+                            r * spacing + 2 + (channelStride > 0 ? c : c - (lanes - 1)) * channelStride
                         }
                         for r in 0..<rows {
                             for c in 0..<channels { output.set(place(r, c), 99) }
@@ -132,10 +167,12 @@ private final class Field<Scalar: KernelScalar> {
                                 outputs: targets.baseAddress!, channelStride: channelStride, activation: activation)
                             withUnsafePointer(to: arguments) { table.finish($0) }
                         }
-                        let label = "\(tier) \(Scalar.self) \(activation), \(channels) of \(lanes) channels, stride \(channelStride)"
+                        let label = "\(activation), \(channels) of \(lanes) channels, stride \(channelStride)"
                         var right = true
                         for r in 0..<rows {
-                            for c in 0..<channels where output.elements[place(r, c)] != function(sums[r * lanes + c]) { right = false }
+                            for c in 0..<channels {
+                                if output.elements[place(r, c)] != function(sums[r * lanes + c]) { right = false }
+                            }
                         }
                         #expect(right, "\(label)")
                         #expect(output.surroundingsAreUntouched, "\(label)")
@@ -145,8 +182,64 @@ private final class Field<Scalar: KernelScalar> {
         }
     }
 
-    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier, Float.self) }
-    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier, Double.self) }
+    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32, Float.self) }
+    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
+
+    private func checkColumns<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        var numbers = SeededNumbers(seed: table.lanes)
+        let (channels, tileVectors, lanes) = (3, 4, table.lanes)
+        for (activation, function) in activations(Scalar.self) {
+            // The last vector is short; columns together, apart, and from right to left.
+            for (vectors, last, columnStride) in [(4, lanes, 1), (3, 1, 1), (2, lanes, 3), (4, 1, -2)] {
+                let tile = Field<Scalar>(channels * tileVectors * lanes)
+                let bias = Field<Scalar>(channels)
+                for i in 0..<(channels * tileVectors * lanes) { tile.set(i, Int.random(in: -9...9, using: &numbers)) }
+                for i in 0..<channels { bias.set(i, Int.random(in: -9...9, using: &numbers)) }
+                let before = Array(tile.elements)
+
+                let columns = (0..<vectors).map { $0 == vectors - 1 ? last : lanes }
+                let vectorSpacing = abs(columnStride) * lanes + 4
+                let channelStride = tileVectors * vectorSpacing + 3
+                let output = Field<Scalar>(channels * channelStride + 8)
+                func place(_ r: Int, _ n: Int, _ x: Int) -> Int {
+                    let first = r * channelStride + n * vectorSpacing + 2
+                    return first + (columnStride > 0 ? x : x - (lanes - 1)) * columnStride
+                }
+                for r in 0..<channels {
+                    for n in 0..<vectors {
+                        for x in 0..<columns[n] { output.set(place(r, n, x), 99) }
+                    }
+                }
+                let targets = (0..<vectors).map { output.pointer(place(0, $0, 0)) }
+                targets.withUnsafeBufferPointer { targets in
+                    columns.withUnsafeBufferPointer { columns in
+                        let arguments = ColumnEpilogueArguments(
+                            tile: tile.pointer(0), channels: channels, tileVectors: tileVectors, vectors: vectors,
+                            outputs: targets.baseAddress!, columns: columns.baseAddress!, bias: bias.pointer(0),
+                            channelStride: channelStride, columnStride: columnStride, activation: activation)
+                        withUnsafePointer(to: arguments) { table.finishColumns($0) }
+                    }
+                }
+                var right = true
+                for r in 0..<channels {
+                    for n in 0..<vectors {
+                        for x in 0..<columns[n] {
+                            let expected = function(before[(r * tileVectors + n) * lanes + x] + bias.elements[r])
+                            if output.elements[place(r, n, x)] != expected { right = false }
+                        }
+                    }
+                }
+                let label = "\(activation), \(vectors) vectors, the last of \(last), column stride \(columnStride)"
+                #expect(right, "\(label)")
+                #expect(output.surroundingsAreUntouched, "\(label)")
+            }
+        }
+    }
+
+    @Test(arguments: tiers) func columns(_ tier: Tier) {
+        checkColumns(tier.float32, Float.self)
+        checkColumns(tier.float64, Double.self)
+    }
 
     /// A comparison with NaN is false, so each activation must let it through.
     @Test(arguments: tiers) func notANumber(_ tier: Tier) {
@@ -161,7 +254,8 @@ private final class Field<Scalar: KernelScalar> {
             var target = output.pointer(0)
             withUnsafePointer(to: &target) { target in
                 let arguments = EpilogueArguments(
-                    tile: tile.pointer(0), rows: 1, lanes: table.lanes, channels: table.lanes, bias: bias.pointer(0), outputs: target,
+                    tile: tile.pointer(0), rows: 1, lanes: table.lanes, channels: table.lanes, bias: bias.pointer(0),
+                    outputs: target,
                     channelStride: 1, activation: activation)
                 withUnsafePointer(to: arguments) { table.finish($0) }
             }
@@ -171,19 +265,20 @@ private final class Field<Scalar: KernelScalar> {
 }
 
 @Suite struct ResamplingRowTests {
-    private func check<Scalar: TestedScalar>(_ tier: Tier, _: Scalar.Type) {
-        let table = Scalar.kernels(tier)
-        var numbers = SeededNumbers(seed: Int(tier.rawValue))
+    private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        var numbers = SeededNumbers(seed: table.lanes)
         let left = [2, 0, 1, 1, 3]
         let right = [3, 0, 2, 1, 3]
         let rightWeights: [Scalar] = [0.25, 0, 0.5, 0.75, 0]
         for channels in [1, 3, table.lanes, 2 * table.lanes + 1] {
             // Channels together, with gaps between the columns, and channels apart.
             for (columnStride, channelStride) in [(channels, 1), (channels + 2, 1), (1, 4)] {
-                let rows = [Field<Scalar>(4 * columnStride + channels * channelStride), Field<Scalar>(4 * columnStride + channels * channelStride)]
+                let rows = (0..<2).map { _ in Field<Scalar>(4 * columnStride + channels * channelStride) }
                 for row in rows {
                     for column in 0..<4 {
-                        for c in 0..<channels { row.set(column * columnStride + c * channelStride, Int.random(in: -9...9, using: &numbers)) }
+                        for c in 0..<channels {
+                            row.set(column * columnStride + c * channelStride, Int.random(in: -9...9, using: &numbers))
+                        }
                     }
                 }
                 // The output's columns are as far apart as the input's, or further: five of them.
@@ -200,49 +295,78 @@ private final class Field<Scalar: KernelScalar> {
                                 let arguments = ResampleRowArguments(
                                     upper: rows[0].pointer(0), lower: rows[1].pointer(0), upperWeight: 0.75, lowerWeight: 0.25,
                                     output: output.pointer(0), columns: 5, channels: channels, inputColumnStride: columnStride,
-                                    inputChannelStride: channelStride, outputColumnStride: outputColumn, outputChannelStride: outputChannel,
+                                    inputChannelStride: channelStride, outputColumnStride: outputColumn,
+                                    outputChannelStride: outputChannel,
                                     left: left.baseAddress!, right: right.baseAddress!, rightWeights: weights.baseAddress!)
                                 withUnsafePointer(to: arguments) { (bilinear ? table.bilinearRow : table.nearestRow)($0) }
                             }
                         }
                     }
-                    var right_ = true
+                    var allRight = true
                     for x in 0..<5 {
                         for c in 0..<channels {
-                            func value(_ row: Int, _ column: Int) -> Scalar { rows[row].elements[column * columnStride + c * channelStride] }
+                            func value(_ row: Int, _ column: Int) -> Scalar {
+                                rows[row].elements[column * columnStride + c * channelStride]
+                            }
                             func blend(_ row: Int) -> Scalar {
                                 (1 - rightWeights[x]) * value(row, left[x]) + rightWeights[x] * value(row, right[x])
                             }
                             let expected = bilinear ? 0.75 * blend(0) + 0.25 * blend(1) : value(0, left[x])
-                            if output.elements[x * outputColumn + c * outputChannel] != expected { right_ = false }
+                            if output.elements[x * outputColumn + c * outputChannel] != expected { allRight = false }
                         }
                     }
-                    let label = "\(tier) \(Scalar.self) bilinear: \(bilinear), \(channels) channels, strides \(columnStride) \(channelStride)"
-                    #expect(right_, "\(label)")
+                    let label = "bilinear: \(bilinear), \(channels) channels, strides \(columnStride) \(channelStride)"
+                    #expect(allRight, "\(label)")
                     #expect(output.surroundingsAreUntouched, "\(label)")
                 }
             }
         }
     }
 
-    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier, Float.self) }
-    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier, Double.self) }
+    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32, Float.self) }
+    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
 }
 
 @Suite struct PackingTests {
-    @Test func rectangle() {
-        // Rows 1 ... 2 and columns 3, 1 (from right to left) of an image [channel][row][column] of 2 x 4 x 5.
+    /// An image [channel][row][column] of 2 x 4 x 5 whose rows 1 ... 2 and columns 1 and 3 are numbers.
+    private func image() -> Field<Float> {
         let image = Field<Float>(2 * 4 * 5)
         for channel in 0..<2 {
             for row in 1...2 {
                 for column in [1, 3] { image.set((channel * 4 + row) * 5 + column, 100 * channel + 10 * row + column) }
             }
         }
+        return image
+    }
+
+    @Test func pixels() {
         let packed = Field<Float>(10)
         for i in 1..<9 { packed.set(i, 99) }
-        packRectangle(
-            from: image.pointer(5 + 3), rowStride: 5, columnStride: -2, channelStride: 20, rows: 2, columns: 2, channels: 2, to: packed.pointer(1))
+        packPixels(
+            from: image().pointer(5 + 3), rowStride: 5, columnStride: -2, channelStride: 20, rows: 2, columns: 2, channels: 2,
+            to: packed.pointer(1))
         #expect(Array(packed.elements[1..<9]) == [13, 113, 11, 111, 23, 123, 21, 121])
+        #expect(packed.surroundingsAreUntouched)
+    }
+
+    @Test(arguments: [false, true]) func lane(_ zero: Bool) {
+        let packed = Field<Float>(12)
+        for i in 0..<4 { packed.set(i * 3, 99) }
+        packLane(
+            from: image().pointer(20 + 5 + 1), rowStride: 5, columnStride: 2, zero: zero, rows: 2, columns: 2, pitch: 3,
+            to: packed.pointer(0))
+        #expect((0..<4).map { packed.elements[$0 * 3] } == (zero ? [0, 0, 0, 0] : [111, 113, 121, 123]))
+        #expect(packed.surroundingsAreUntouched)
+    }
+
+    @Test(arguments: [(1, [5, 6, 7]), (3, [5, 8, 11]), (-2, [5, 3, 1])] as [(Int, [Float])])
+    func line(_ stride: Int, _ expected: [Float]) {
+        let source = Field<Float>(12)
+        for i in 0..<3 { source.set(5 + i * stride, 5 + i * stride) }
+        let packed = Field<Float>(5)
+        for i in 1..<4 { packed.set(i, 99) }
+        packLine(from: source.pointer(5), stride: stride, count: 3, to: packed.pointer(1))
+        #expect(Array(packed.elements[1..<4]) == expected)
         #expect(packed.surroundingsAreUntouched)
     }
 }

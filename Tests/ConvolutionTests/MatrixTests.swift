@@ -17,7 +17,8 @@ import Testing
     @Test(arguments: [PaddingMode.zeros, .reflect, .symmetric, .replicate, .circular], DataFormat.allCases)
     func timesTheInputIsTheOutput(_ mode: PaddingMode, _ dataFormat: DataFormat) throws {
         let options = Conv2DOptions(
-            strides: (1, 2), padding: .explicit(top: 2, bottom: 0, left: 1, right: 3), paddingMode: mode, groups: 2, dataFormat: dataFormat)
+            strides: (1, 2), padding: .explicit(top: 2, bottom: 0, left: 1, right: 3), paddingMode: mode, groups: 2,
+            dataFormat: dataFormat)
         let ordered = dataFormat == .channelsFirst ? try input.permuted(toChannelsFirst) : input
         let output = try conv2d(ordered, kernel: kernel, options: options)
         let matrix = try conv2dMatrix(inputShape: ordered.shape, kernel: kernel, options: options)
@@ -43,8 +44,8 @@ import Testing
             for entry in entries { rebuilt[row, sparse.columnIndices[entry]] = sparse.values[entry] }
         }
         #expect(rebuilt == dense)
-        // 4 x 5 outputs of 6 channels, each of 2 channels and 2 x 3 taps, of which the last row loses 2 * 1 taps' row and the first and
-        // last column one tap's column each: (2*3 + 1) * (3*3 + 2*2) pairs of indices.
+        // SAME pads a row at the end and a column at either side: of the 4 rows the last meets 1 input row, the others 2, and of
+        // the 5 columns the outer ones meet 2, the others 3. Each pair counts for 6 output channels times 2 input channels.
         #expect(sparse.values.count == 7 * 13 * 6 * 2)
     }
 
@@ -66,7 +67,9 @@ import Testing
 
     @Test func constantPaddingIsNotLinear() throws {
         let options = Conv2DOptions(padding: .same, paddingMode: .constant(2), groups: 2)
-        let error = #expect(throws: ConvolutionError.self) { try conv2dMatrix(inputShape: input.shape, kernel: kernel, options: options) }
+        let error = #expect(throws: ConvolutionError.self) {
+            try conv2dMatrix(inputShape: input.shape, kernel: kernel, options: options)
+        }
         #expect(error?.status == .unsupported)
         #expect(error?.message.contains("padding_value is 2") == true)
     }

@@ -21,7 +21,8 @@ import Testing
 
         let turned = try thirds([3, 2, 35, 20], 44)
         let transposeOptions = Conv2DTransposeOptions(strides: (1, 2), padding: .same, isa: isa)
-        let transposePlan = try Conv2DTransposePlan(inputShape: input.shape, kernel: turned, bias: bias, options: transposeOptions)
+        let transposePlan = try Conv2DTransposePlan(
+            inputShape: input.shape, kernel: turned, bias: bias, options: transposeOptions)
         let transposed = try transposePlan(input)
         #expect(try transposed == conv2dTranspose(input, kernel: turned, bias: bias, options: transposeOptions))
         #expect(transposePlan.outputShape == [2, 6, 14, 35] && transposed.shape == [2, 6, 14, 35])
@@ -45,7 +46,8 @@ import Testing
             return (
                 input, try conv2dReference(input, kernel),
                 try conv2dTransposeReference(input, turned, strides: (2, 1), top: 0, rows: 20, left: 0, columns: 11),
-                try upsample2d(input, size: .factor(height: 2, width: 3)))
+                try upsample2d(input, size: .factor(height: 2, width: 3))
+            )
         }
         let wrong = try await withThrowingTaskGroup(of: Int.self) { group in
             for task in 0..<8 {
@@ -79,7 +81,8 @@ import Testing
         #expect(throws: ConvolutionError(.shape, "input has shape [1, 4, 3, 1]; this plan is for inputs of shape [1, 3, 4, 1]")) {
             try plan(Tensor(repeating: 1, shape: [1, 4, 3, 1]))
         }
-        let transposed = try Conv2DTransposePlan(inputShape: [1, 3, 4, 1], kernel: Tensor<Float>(repeating: 1, shape: [2, 2, 1, 1]))
+        let transposed = try Conv2DTransposePlan(
+            inputShape: [1, 3, 4, 1], kernel: Tensor<Float>(repeating: 1, shape: [2, 2, 1, 1]))
         #expect(throws: ConvolutionError(.shape, "input has shape [2, 3, 4, 1]; this plan is for inputs of shape [1, 3, 4, 1]")) {
             try transposed(Tensor(repeating: 1, shape: [2, 3, 4, 1]))
         }

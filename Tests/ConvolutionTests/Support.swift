@@ -1,7 +1,7 @@
 import Convolution
 
-// What the tests compare with: textbook loops in Double, and the data they run on. All data are small whole numbers, so that every sum
-// is exact in Float and results can be compared with ==.
+// What the tests compare with: textbook loops in Double, and the data they run on. All data are small whole numbers, so that
+// every sum is exact in Float and results can be compared with ==.
 
 /// The same numbers for the same seed, on every machine (SplitMix64).
 struct SeededNumbers: RandomNumberGenerator {
@@ -75,7 +75,8 @@ func borderReference(_ index: Int, _ length: Int, _ mode: PaddingMode) -> Int? {
 
 /// NHWC by HWIO. `top ... right` are the rows and columns of padding.
 func conv2dReference(
-    _ input: Tensor<Double>, _ kernel: Tensor<Double>, bias: [Double]? = nil, strides: (Int, Int) = (1, 1), dilation: (Int, Int) = (1, 1),
+    _ input: Tensor<Double>, _ kernel: Tensor<Double>, bias: [Double]? = nil, strides: (Int, Int) = (1, 1),
+    dilation: (Int, Int) = (1, 1),
     top: Int = 0, bottom: Int = 0, left: Int = 0, right: Int = 0, mode: PaddingMode = .zeros, groups: Int = 1
 ) throws -> Tensor<Double> {
     let (height, width) = (input.shape[1], input.shape[2])
@@ -109,9 +110,10 @@ func conv2dReference(
     return output
 }
 
-/// NHWC by HWOI: every input element times the kernel, added up; then the window of `rows` x `columns` that starts at `top`, `left`.
+/// NHWC by HWOI: every input element times the kernel, added up; of that the window of `rows` x `columns` from `top`, `left` on.
 func conv2dTransposeReference(
-    _ input: Tensor<Double>, _ kernel: Tensor<Double>, bias: [Double]? = nil, strides: (Int, Int) = (1, 1), dilation: (Int, Int) = (1, 1),
+    _ input: Tensor<Double>, _ kernel: Tensor<Double>, bias: [Double]? = nil, strides: (Int, Int) = (1, 1),
+    dilation: (Int, Int) = (1, 1),
     groups: Int = 1, top: Int, rows: Int, left: Int, columns: Int
 ) throws -> Tensor<Double> {
     let (kernelHeight, kernelWidth, outputs, inputs) = (kernel.shape[0], kernel.shape[1], kernel.shape[2], kernel.shape[3])
@@ -126,7 +128,8 @@ func conv2dTransposeReference(
                             let column = x * strides.1 + b * dilation.1 - left
                             guard (0..<rows).contains(row), (0..<columns).contains(column) else { continue }
                             for o in 0..<outputs {
-                                output[n, row, column, i / (inputs / groups) * outputs + o] += input[n, y, x, i] * kernel[a, b, o, i]
+                                output[n, row, column, i / (inputs / groups) * outputs + o] +=
+                                    input[n, y, x, i] * kernel[a, b, o, i]
                             }
                         }
                     }

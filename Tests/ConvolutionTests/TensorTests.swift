@@ -37,12 +37,16 @@ import Testing
     }
 
     @Test func sizesBeyondTheMachine() {
-        #expect(throws: ConvolutionError(
-            .overflow, "shape [4611686018427387904, 4] has more elements than 64 bits can count")
+        #expect(
+            throws: ConvolutionError(
+                .overflow, "shape [4611686018427387904, 4] has more elements than 64 bits can count")
         ) {
             try Tensor<Float>(repeating: 0, shape: [1 << 62, 4])
         }
-        #expect(throws: ConvolutionError(.outOfMemory, "out of memory: shape [1048576, 1073741824] needs 1125899906842624 times 8 bytes")) {
+        #expect(
+            throws: ConvolutionError(
+                .outOfMemory, "out of memory: shape [1048576, 1073741824] needs 1125899906842624 times 8 bytes")
+        ) {
             try Tensor<Double>(repeating: 0, shape: [1 << 20, 1 << 30])
         }
     }

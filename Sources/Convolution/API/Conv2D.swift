@@ -53,7 +53,8 @@ public struct Conv2DOptions: Sendable, LayerOptions {
     public init(
         strides: (height: Int, width: Int) = (1, 1), padding: Padding = .valid, paddingMode: PaddingMode = .zeros,
         dilation: (height: Int, width: Int) = (1, 1), groups: Int = 1, flipKernel: Bool = false, activation: Activation = .none,
-        dataFormat: DataFormat = .channelsLast, kernelFormat: KernelFormat = .keras, allowsEmptyOutput: Bool = false, threads: Int = 0,
+        dataFormat: DataFormat = .channelsLast, kernelFormat: KernelFormat = .keras, allowsEmptyOutput: Bool = false,
+        threads: Int = 0,
         isa: String? = nil
     ) {
         self.strides = strides
@@ -98,10 +99,11 @@ public struct Conv2DOptions: Sendable, LayerOptions {
     }
 }
 
-/// Cross-correlation, which deep learning calls convolution: with stride s and dilation d, per image, row y, column x and output
-/// channel o
+/// Cross-correlation, which deep learning calls convolution: with stride s and dilation d, per image, row y, column x and
+/// output channel o
 ///
-///     output[y, x, o] = activation(bias[o] + sum over a, b, c of input[y*s + a*d - top, x*s + b*d - left, c] * kernel[a, b, c, o])
+///     output[y, x, o] = activation(bias[o] + sum over a, b, c of
+///         input[y*s + a*d - top, x*s + b*d - left, c] * kernel[a, b, c, o])
 ///
 /// Keras's Conv2D and DepthwiseConv2D, PyTorch's conv2d.
 ///
@@ -133,7 +135,8 @@ public func conv2dOutputShape(
     try options.call(Float.self, inputShape: inputShape, kernelShape: kernelShape).outputShape(conv2d_output_shape)
 }
 
-/// A `conv2d` for a kernel that is used more than once: kernel and bias are packed when it is made. Many tasks may call it at once.
+/// A `conv2d` for a kernel that is used more than once: kernel and bias are packed when it is made. Many tasks may call it at
+/// once.
 ///
 ///     let blur = try Conv2DPlan(inputShape: [1, 480, 640, 3], kernel: kernel, options: .init(padding: .same))
 ///     for frame in frames { show(try blur(frame)) }

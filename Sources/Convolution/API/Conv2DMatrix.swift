@@ -13,11 +13,12 @@ public struct SparseMatrix<Scalar: TensorScalar>: Hashable, Sendable {
 
 /// `conv2d` of one image as a matrix C: flattened output = C * flattened input + bias. Its transpose is `conv2dTranspose`.
 ///
-/// Row r stands for output element r of one image, column c for input element c, both in the order of `options.dataFormat`. Batch size
-/// and activation play no part.
+/// Row r stands for output element r of one image, column c for input element c, both in the order of `options.dataFormat`.
+/// Batch size and activation play no part.
 ///
 /// - Returns: a tensor of shape `[rows, columns]`.
-/// - Throws: what `conv2d` would for an input of this shape; `unsupported` for padding with a constant other than 0, which is not linear.
+/// - Throws: what `conv2d` would for an input of this shape; `unsupported` for padding with a constant other than 0, which is
+///   not linear.
 public func conv2dMatrix<Scalar>(
     inputShape: [Int], kernel: Tensor<Scalar>, options: Conv2DOptions = Conv2DOptions()
 ) throws(ConvolutionError) -> Tensor<Scalar> {
@@ -28,8 +29,8 @@ public func conv2dMatrix<Scalar>(
     }
 }
 
-/// The matrix of `conv2dMatrix` in sparse form. An entry is stored for each pair of elements that the kernel joins, also where that
-/// kernel element is 0.
+/// The matrix of `conv2dMatrix` in sparse form. An entry is stored for each pair of elements that the kernel joins, also where
+/// that kernel element is 0.
 ///
 /// - Throws: what `conv2dMatrix` would.
 public func conv2dSparseMatrix<Scalar>(
@@ -43,7 +44,8 @@ public func conv2dSparseMatrix<Scalar>(
         call { conv2d_matrix_csr($0, kernel.elements, &rowOffsets, &columnIndices, values, Int64(size.nonzeros)) }
     }
     return SparseMatrix(
-        rows: size.rows, columns: size.columns, rowOffsets: rowOffsets.map { Int($0) }, columnIndices: columnIndices.map { Int($0) },
+        rows: size.rows, columns: size.columns, rowOffsets: rowOffsets.map { Int($0) },
+        columnIndices: columnIndices.map { Int($0) },
         values: values.elements)
 }
 

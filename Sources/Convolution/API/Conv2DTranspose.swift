@@ -1,6 +1,7 @@
 import CConvolution
 
-/// What a `conv2dTranspose` does besides its tensors. The defaults are Keras's. Where no meaning is given, it is that of `Conv2DOptions`.
+/// What a `conv2dTranspose` does besides its tensors. The defaults are Keras's. Where no meaning is given, it is that of
+/// `Conv2DOptions`.
 public struct Conv2DTransposeOptions: Sendable, LayerOptions {
     /// From the result of one input element to that of the next, in output rows and columns; 1 or more.
     public var strides: (height: Int, width: Int)
@@ -49,7 +50,8 @@ public struct Conv2DTransposeOptions: Sendable, LayerOptions {
         strides: (height: Int, width: Int) = (1, 1), padding: Padding = .valid, rule: TransposeRule = .keras,
         outputPadding: (height: Int, width: Int)? = nil, outputSize: (height: Int, width: Int)? = nil,
         dilation: (height: Int, width: Int) = (1, 1), groups: Int = 1, flipKernel: Bool = false, activation: Activation = .none,
-        dataFormat: DataFormat = .channelsLast, kernelFormat: KernelFormat = .keras, allowsEmptyOutput: Bool = false, threads: Int = 0,
+        dataFormat: DataFormat = .channelsLast, kernelFormat: KernelFormat = .keras, allowsEmptyOutput: Bool = false,
+        threads: Int = 0,
         isa: String? = nil
     ) {
         self.strides = strides
@@ -72,7 +74,8 @@ public struct Conv2DTransposeOptions: Sendable, LayerOptions {
         _: Scalar.Type, inputShape: [Int], kernelShape: [Int]
     ) throws(ConvolutionError) -> Call<conv2d_transpose_params> {
         let axes = kernelFormat.axes
-        var (p, channels) = try conv2d_transpose_params.forImages(inputShape, of: Scalar.self, dataFormat: dataFormat, threads: threads)
+        var (p, channels) = try conv2d_transpose_params.forImages(
+            inputShape, of: Scalar.self, dataFormat: dataFormat, threads: threads)
         try p.fill(self, kernelShape: kernelShape, axes)
         try checkKernel(kernelShape, axes, inputs: channels, because: "\(channels) input channels")
         p.kernel_format = Int32(kernelFormat.code)
@@ -93,8 +96,8 @@ public struct Conv2DTransposeOptions: Sendable, LayerOptions {
     }
 }
 
-/// The adjoint of `conv2d`: every input element times the kernel, added up `strides` apart, of which the rule cuts a window. Per axis,
-/// with stride s and dilation d,
+/// The adjoint of `conv2d`: every input element times the kernel, added up `strides` apart, of which the rule cuts a window.
+/// Per axis, with stride s and dilation d,
 ///
 ///     full[t] = sum over j, a with j*s + a*d = t of input[j] * kernel[a]
 ///     output[t] = activation(bias + full[t + start])
@@ -110,7 +113,8 @@ public struct Conv2DTransposeOptions: Sendable, LayerOptions {
 /// - Returns: images in the order of `options.dataFormat`, of the height and width that the rule says.
 /// - Throws: if the tensors do not fit together, an option is out of its range or the rule cannot take it. The message names it.
 public func conv2dTranspose<Scalar>(
-    _ input: Tensor<Scalar>, kernel: Tensor<Scalar>, bias: [Scalar]? = nil, options: Conv2DTransposeOptions = Conv2DTransposeOptions()
+    _ input: Tensor<Scalar>, kernel: Tensor<Scalar>, bias: [Scalar]? = nil,
+    options: Conv2DTransposeOptions = Conv2DTransposeOptions()
 ) throws(ConvolutionError) -> Tensor<Scalar> {
     let call = try options.call(Scalar.self, inputShape: input.shape, kernelShape: kernel.shape)
     try call.parameters.checkBias(bias)
@@ -138,7 +142,8 @@ public final class Conv2DTransposePlan<Scalar: TensorScalar>: Sendable {
 
     /// - Throws: what `conv2dTranspose` would for an input of this shape.
     public init(
-        inputShape: [Int], kernel: Tensor<Scalar>, bias: [Scalar]? = nil, options: Conv2DTransposeOptions = Conv2DTransposeOptions()
+        inputShape: [Int], kernel: Tensor<Scalar>, bias: [Scalar]? = nil,
+        options: Conv2DTransposeOptions = Conv2DTransposeOptions()
     ) throws(ConvolutionError) {
         let call = try options.call(Scalar.self, inputShape: inputShape, kernelShape: kernel.shape)
         try call.parameters.checkBias(bias)

@@ -22,8 +22,8 @@ public struct ConvolutionError: Error, Hashable, Sendable, CustomStringConvertib
 
         private init(_ code: Int) { rawValue = Int32(code) }
 
-        /// Tensors that do not fit together, or a tensor whose elements do not fit its shape. C sees pointers and cannot tell, so this
-        /// status exists in Swift only.
+        /// Tensors that do not fit together, or a tensor whose elements do not fit its shape. C sees pointers and cannot tell,
+        /// so this status exists in Swift only.
         public static let shape = Status(-1)
         /// No instruction-set tier of that name, or this processor lacks it.
         public static let isa = Status(CONVOLUTION_ERROR_ISA)

@@ -107,7 +107,8 @@ extension LayerParameters {
             (activation_min, activation_max) = (min, max)
         case .leakyRelu(let alpha):
             if alpha == 0 {
-                throw ConvolutionError(.activation, "activation_alpha is 0; it must be finite and not 0 (relu has no slope there)")
+                throw ConvolutionError(
+                    .activation, "activation_alpha is 0; it must be finite and not 0 (relu has no slope there)")
             }
             activation_alpha = alpha
         case .none, .relu, .relu6, .sigmoid, .tanh:
@@ -117,7 +118,8 @@ extension LayerParameters {
 
     func checkBias<Scalar>(_ bias: [Scalar]?) throws(ConvolutionError) {
         if let bias, bias.count != Int(out_channels) {
-            throw ConvolutionError(.shape, "bias has \(bias.count) elements; it must have one per output channel, \(out_channels)")
+            throw ConvolutionError(
+                .shape, "bias has \(bias.count) elements; it must have one per output channel, \(out_channels)")
         }
     }
 }
@@ -169,7 +171,9 @@ struct Call<P: Parameters> {
         return shape.map { Int($0) }
     }
 
-    func plan(_ create: (UnsafePointer<P>, UnsafeMutablePointer<OpaquePointer?>) -> Int32) throws(ConvolutionError) -> OpaquePointer? {
+    func plan(
+        _ create: (UnsafePointer<P>, UnsafeMutablePointer<OpaquePointer?>) -> Int32
+    ) throws(ConvolutionError) -> OpaquePointer? {
         var plan: OpaquePointer?
         try check(self { create($0, &plan) })
         return plan

@@ -13,7 +13,8 @@ extension Double: TensorScalar {
     public static var dtype: Int32 { Int32(CONVOLUTION_FLOAT64) }
 }
 
-/// Numbers in a grid. Images have four axes in the order of a `DataFormat`, kernels four in the order of a kernel format, matrices two.
+/// Numbers in a grid. Images have four axes in the order of a `DataFormat`, kernels four in the order of a kernel format,
+/// matrices two.
 ///
 ///     let image = try Tensor<Float>([1, 2, 3, 4, 5, 6], shape: [1, 2, 3, 1])
 ///     image[0, 1, 2, 0] // 6

@@ -88,8 +88,8 @@ public func upsample2dOutputShape(
     try options.call(Float.self, inputShape: inputShape, size: size).outputShape(upsample2d_output_shape)
 }
 
-/// An `upsample2d` that is used more than once: where each output element lies is computed when it is made. Many tasks may call it at
-/// once.
+/// An `upsample2d` that is used more than once: where each output element lies is computed when it is made. Many tasks may
+/// call it at once.
 public final class Upsample2DPlan<Scalar: TensorScalar>: Sendable {
     /// The shape of the inputs it takes.
     public let inputShape: [Int]
@@ -98,7 +98,9 @@ public final class Upsample2DPlan<Scalar: TensorScalar>: Sendable {
     private nonisolated(unsafe) let plan: OpaquePointer?
 
     /// - Throws: what `upsample2d` would for an input of this shape.
-    public init(inputShape: [Int], size: UpsampledSize, options: Upsample2DOptions = Upsample2DOptions()) throws(ConvolutionError) {
+    public init(
+        inputShape: [Int], size: UpsampledSize, options: Upsample2DOptions = Upsample2DOptions()
+    ) throws(ConvolutionError) {
         let call = try options.call(Scalar.self, inputShape: inputShape, size: size)
         self.inputShape = inputShape
         outputShape = try call.outputShape(upsample2d_output_shape)

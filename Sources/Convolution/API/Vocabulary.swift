@@ -32,8 +32,8 @@ public enum DataFormat: Hashable, Sendable, CaseIterable {
     }
 }
 
-/// How far the window reaches beyond the image. With i rows, stride s and a kernel that extends over ke = (kernel - 1) * dilation + 1
-/// rows, per axis:
+/// How far the window reaches beyond the image. With i rows, stride s and a kernel that extends over
+/// ke = (kernel - 1) * dilation + 1 rows, per axis:
 public enum Padding: Hashable, Sendable {
     /// Nothing.
     case valid

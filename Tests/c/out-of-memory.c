@@ -1,0 +1,277 @@
+/*
+ * Memory runs out, and threads cannot be started: every call answers OUT_OF_MEMORY and has written nothing, or gets by without and
+ * gives the right result. Never a crash, never a leak.
+ *
+ * The functions of malloc's family defined here take the place of libc's for the library as well. Each attempt runs in a child
+ * process of its own, so that what the library sets up on its first call is met by the shortage too.
+ */
+#define OUTPUT_BYTES ((size_t)1 << 19)
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "convolution.h"
+
+/* ---------------------------------------------------------------------------------------------------------- shortage */
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *block, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
+void __libc_free(void *block);
+
+enum { PLENTY, FROM_THEN_ON, ONCE };
+static int shortage = PLENTY;
+static int64_t requests_before_shortage, denials, live_blocks;
+static int threads_too;
+static int (*real_pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+static int denied(void) {
+    if (shortage == PLENTY) return 0;
+    int64_t before = __atomic_fetch_sub(&requests_before_shortage, 1, __ATOMIC_RELAXED);
+    if (before > 0 || (shortage == ONCE && before < 0)) return 0;
+    __atomic_fetch_add(&denials, 1, __ATOMIC_RELAXED);
+    errno = ENOMEM;
+    return 1;
+}
+
+static void *counted(void *block) {
+    if (block) __atomic_fetch_add(&live_blocks, 1, __ATOMIC_RELAXED);
+    return block;
+}
+
+void *malloc(size_t size) { return denied() ? NULL : counted(__libc_malloc(size)); }
+void *calloc(size_t count, size_t size) { return denied() ? NULL : counted(__libc_calloc(count, size)); }
+void *memalign(size_t alignment, size_t size) { return denied() ? NULL : counted(__libc_memalign(alignment, size)); }
+void *aligned_alloc(size_t alignment, size_t size) { return memalign(alignment, size); }
+int posix_memalign(void **block, size_t alignment, size_t size) {
+    void *made = memalign(alignment, size);
+    if (!made) return ENOMEM;
+    *block = made;
+    return 0;
+}
+void *realloc(void *block, size_t size) {
+    if (!block) return malloc(size);
+    return denied() ? NULL : __libc_realloc(block, size);
+}
+void free(void *block) {
+    if (block) __atomic_fetch_sub(&live_blocks, 1, __ATOMIC_RELAXED);
+    __libc_free(block);
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *), void *argument) {
+    if (threads_too && denied()) return EAGAIN;
+    return real_pthread_create(thread, attributes, body, argument);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- the calls */
+
+static double input[1 << 15], kernel[1 << 15], bias[256];
+static unsigned char *output, *reference; /* shared with the children */
+#define PATTERN 0xA5
+
+#define LAYER .batch = 2, .height = 20, .width = 22, .kernel_height = 3, .kernel_width = 3
+static const conv2d_params tiny = { .struct_size = sizeof tiny, .batch = 1, .height = 5, .width = 5, .in_channels = 1,
+                                    .out_channels = 2, .kernel_height = 3, .kernel_width = 3, .threads = 1 };
+static const conv2d_params wide = { .struct_size = sizeof wide, LAYER, .in_channels = 19, .out_channels = 35,
+                                    .padding = CONVOLUTION_PADDING_SAME };
+static const conv2d_params grouped = { .struct_size = sizeof grouped, LAYER, .in_channels = 12, .out_channels = 24, .groups = 3,
+                                       .data_format = CONVOLUTION_NCHW, .kernel_format = CONVOLUTION_KERNEL_TORCH,
+                                       .dtype = CONVOLUTION_FLOAT64, .activation = CONVOLUTION_ACTIVATION_TANH };
+static const conv2d_params depthwise = { .struct_size = sizeof depthwise, LAYER, .in_channels = 17, .depth_multiplier = 2,
+                                         .padding = CONVOLUTION_PADDING_SAME, .padding_mode = CONVOLUTION_PADDING_MODE_REFLECT };
+static const conv2d_transpose_params transposed = { .struct_size = sizeof transposed, LAYER, .in_channels = 19, .out_channels = 9,
+                                                    .stride_height = 2, .stride_width = 2 };
+static const conv2d_transpose_params transposed_nchw = { .struct_size = sizeof transposed_nchw, LAYER, .in_channels = 8,
+                                                         .out_channels = 3, .stride_height = 3, .rule = CONV2D_TRANSPOSE_RULE_TORCH,
+                                                         .data_format = CONVOLUTION_NCHW };
+static const upsample2d_params nearest = { .struct_size = sizeof nearest, .batch = 2, .height = 20, .width = 22, .channels = 9,
+                                           .factor_height = 2, .factor_width = 3 };
+static const upsample2d_params bilinear = { .struct_size = sizeof bilinear, .batch = 1, .height = 20, .width = 22, .channels = 7,
+                                            .output_height = 43, .output_width = 57, .interpolation = UPSAMPLE2D_BILINEAR,
+                                            .data_format = CONVOLUTION_NCHW };
+
+enum kind { CONV, CONV_PLAN, CONV_EXECUTE, TRANSPOSE, TRANSPOSE_PLAN, TRANSPOSE_EXECUTE, UPSAMPLE, UPSAMPLE_PLAN, UPSAMPLE_EXECUTE,
+            MATRIX, MATRIX_CSR };
+static const struct scenario {
+    const char *name;
+    enum kind kind;
+    const void *params;
+} scenarios[] = {
+    { "conv2d, tiny", CONV, &tiny },
+    { "conv2d, wide", CONV, &wide },
+    { "conv2d, grouped", CONV, &grouped },
+    { "conv2d, depthwise", CONV, &depthwise },
+    { "conv2d_plan_create, wide", CONV_PLAN, &wide },
+    { "conv2d_plan_create, depthwise", CONV_PLAN, &depthwise },
+    { "conv2d_plan_execute, wide", CONV_EXECUTE, &wide },
+    { "conv2d_plan_execute, grouped", CONV_EXECUTE, &grouped },
+    { "conv2d_plan_execute, depthwise", CONV_EXECUTE, &depthwise },
+    { "conv2d_transpose", TRANSPOSE, &transposed },
+    { "conv2d_transpose, NCHW", TRANSPOSE, &transposed_nchw },
+    { "conv2d_transpose_plan_create", TRANSPOSE_PLAN, &transposed },
+    { "conv2d_transpose_plan_execute", TRANSPOSE_EXECUTE, &transposed },
+    { "conv2d_transpose_plan_execute, NCHW", TRANSPOSE_EXECUTE, &transposed_nchw },
+    { "upsample2d, nearest", UPSAMPLE, &nearest },
+    { "upsample2d, bilinear", UPSAMPLE, &bilinear },
+    { "upsample2d_plan_create", UPSAMPLE_PLAN, &bilinear },
+    { "upsample2d_plan_execute", UPSAMPLE_EXECUTE, &bilinear },
+    { "conv2d_matrix", MATRIX, &tiny },
+    { "conv2d_matrix_csr", MATRIX_CSR, &tiny },
+};
+
+static conv2d_plan *conv_plan;
+static conv2d_transpose_plan *transpose_plan;
+static upsample2d_plan *upsample_plan;
+
+/* What happens before the shortage. */
+static int32_t prepare(const struct scenario *s) {
+    switch (s->kind) {
+    case CONV_EXECUTE: return conv2d_plan_create(s->params, kernel, bias, &conv_plan);
+    case TRANSPOSE_EXECUTE: return conv2d_transpose_plan_create(s->params, kernel, bias, &transpose_plan);
+    case UPSAMPLE_EXECUTE: return upsample2d_plan_create(s->params, &upsample_plan);
+    default: return CONVOLUTION_OK;
+    }
+}
+
+/* What happens in it. */
+static int32_t act(const struct scenario *s) {
+    int64_t *indices = (int64_t *)(void *)output;
+    switch (s->kind) {
+    case CONV: return conv2d(s->params, input, kernel, bias, output);
+    case CONV_PLAN: return conv2d_plan_create(s->params, kernel, bias, &conv_plan);
+    case CONV_EXECUTE: return conv2d_plan_execute(conv_plan, input, output);
+    case TRANSPOSE: return conv2d_transpose(s->params, input, kernel, bias, output);
+    case TRANSPOSE_PLAN: return conv2d_transpose_plan_create(s->params, kernel, bias, &transpose_plan);
+    case TRANSPOSE_EXECUTE: return conv2d_transpose_plan_execute(transpose_plan, input, output);
+    case UPSAMPLE: return upsample2d(s->params, input, output);
+    case UPSAMPLE_PLAN: return upsample2d_plan_create(s->params, &upsample_plan);
+    case UPSAMPLE_EXECUTE: return upsample2d_plan_execute(upsample_plan, input, output);
+    case MATRIX: return conv2d_matrix(s->params, kernel, output, 18 * 25);
+    case MATRIX_CSR: return conv2d_matrix_csr(s->params, kernel, indices, indices + 1000, indices + 2000, 18 * 9);
+    }
+    return -1;
+}
+
+/* What happens when there is memory again: a plan that was made must work. */
+static int32_t settle(const struct scenario *s, int32_t status) {
+    int32_t later = CONVOLUTION_OK;
+    if (status == CONVOLUTION_OK) {
+        if (s->kind == CONV_PLAN) later = conv2d_plan_execute(conv_plan, input, output);
+        if (s->kind == TRANSPOSE_PLAN) later = conv2d_transpose_plan_execute(transpose_plan, input, output);
+        if (s->kind == UPSAMPLE_PLAN) later = upsample2d_plan_execute(upsample_plan, input, output);
+    } else {
+        int creates = s->kind == CONV_PLAN || s->kind == TRANSPOSE_PLAN || s->kind == UPSAMPLE_PLAN;
+        if (creates && (conv_plan || transpose_plan || upsample_plan)) later = -1;
+    }
+    conv2d_plan_destroy(conv_plan);
+    conv2d_transpose_plan_destroy(transpose_plan);
+    upsample2d_plan_destroy(upsample_plan);
+    conv_plan = NULL, transpose_plan = NULL, upsample_plan = NULL;
+    return later;
+}
+
+/* ------------------------------------------------------------------------------------------------------ the children */
+
+enum outcome { UNTOUCHED_BY_SHORTAGE, FINE, WRONG };
+
+static enum outcome complain(const struct scenario *s, int mode, int64_t k, const char *what) {
+    fprintf(stderr, "%s, %s request %d on: %s\n", s->name, mode == ONCE ? "only" : "from", (int)k, what);
+    return WRONG;
+}
+
+static enum outcome attempt(const struct scenario *s, int mode, int64_t k) {
+    if (prepare(s) != CONVOLUTION_OK) return complain(s, mode, k, "no plan even with plenty of memory");
+    memset(output, PATTERN, OUTPUT_BYTES);
+    requests_before_shortage = k;
+    shortage = mode;
+    int32_t status = act(s);
+    shortage = PLENTY;
+    if (status != CONVOLUTION_OK && status != CONVOLUTION_ERROR_OUT_OF_MEMORY) return complain(s, mode, k, "another status");
+    if (status != CONVOLUTION_OK && !denials) return complain(s, mode, k, "failed though nothing was denied");
+    if (status != CONVOLUTION_OK && !strstr(convolution_error_message(), "memory")) return complain(s, mode, k, "no sentence");
+    if (settle(s, status) != CONVOLUTION_OK) return complain(s, mode, k, "a plan that was made fails, or one that was not made exists");
+    if (status == CONVOLUTION_OK && memcmp(output, reference, OUTPUT_BYTES) != 0) return complain(s, mode, k, "another result");
+    if (status != CONVOLUTION_OK)
+        for (size_t i = 0; i < OUTPUT_BYTES; i++)
+            if (output[i] != PATTERN) return complain(s, mode, k, "failed and wrote");
+    return denials ? FINE : UNTOUCHED_BY_SHORTAGE;
+}
+
+/* With memory, and again without: what one call allocates and keeps, every further call would. */
+static enum outcome leak(const struct scenario *s, int mode, int64_t k) {
+    int64_t before = 0;
+    for (int round = 0; round < 12; round++) {
+        if (round == 4) before = live_blocks;
+        if (prepare(s) != CONVOLUTION_OK) return complain(s, mode, k, "no plan even with plenty of memory");
+        requests_before_shortage = k;
+        shortage = mode;
+        int32_t status = act(s);
+        shortage = PLENTY;
+        if (settle(s, status) != CONVOLUTION_OK) return complain(s, mode, k, "no plan");
+    }
+    return live_blocks == before ? FINE : complain(s, mode, k, "leaks");
+}
+
+static int passed, failed;
+
+static enum outcome in_child(enum outcome (*body)(const struct scenario *, int, int64_t), const struct scenario *s, int mode, int64_t k) {
+    int status = 0;
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(60); /* a deadlock is a failure, not a wait */
+        _exit((int)body(s, mode, k));
+    }
+    int exited = child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status);
+    enum outcome outcome = exited ? (enum outcome)WEXITSTATUS(status) : complain(s, mode, k, "crashed");
+    if (outcome == WRONG) failed++; else passed++;
+    return outcome;
+}
+
+static enum outcome make_reference(const struct scenario *s, int mode, int64_t k) {
+    memset(output, PATTERN, OUTPUT_BYTES);
+    if (prepare(s) != CONVOLUTION_OK || settle(s, act(s)) != CONVOLUTION_OK) return complain(s, mode, k, convolution_error_message());
+    memcpy(reference, output, OUTPUT_BYTES);
+    return FINE;
+}
+
+static void all_attempts(const struct scenario *s) {
+    if (in_child(make_reference, s, PLENTY, 0) != FINE) return;
+    for (int mode = FROM_THEN_ON; mode <= ONCE; mode++)
+        for (int64_t k = 0; k < 1000; k++) {
+            enum outcome outcome = in_child(attempt, s, mode, k);
+            if (outcome != FINE) break;
+            in_child(leak, s, mode, k);
+        }
+    in_child(leak, s, PLENTY, 0);
+}
+
+/* Floats from 1 to 2, two of which make a small double: data for both types. */
+static void fill(void *array, size_t bytes, size_t factor) {
+    float *floats = array;
+    for (size_t i = 0; i < bytes / sizeof *floats; i++) floats[i] = (float)(1 + (double)(i * factor % 4096) / 4096);
+}
+
+int main(void) {
+    *(void **)&real_pthread_create = dlsym(RTLD_NEXT, "pthread_create");
+    output = mmap(NULL, 2 * OUTPUT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (output == MAP_FAILED || !real_pthread_create) return 1;
+    reference = output + OUTPUT_BYTES;
+    fill(input, sizeof input, 37);
+    fill(kernel, sizeof kernel, 91);
+    fill(bias, sizeof bias, 11);
+    for (threads_too = 0; threads_too <= 1; threads_too++)
+        for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++) all_attempts(&scenarios[i]);
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed != 0;
+}
