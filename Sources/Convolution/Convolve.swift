@@ -138,6 +138,7 @@ private func runItem<Scalar: KernelScalar>(
     let imageOutput = output + image * layer.output.batch
     let activation = layer.activation.converted(to: Scalar.self)
     let taps = block.pointee.taps
+    let columnStep = horizontal.outputStep * layer.output.column
 
     let unit = plan.pointee.positionColumns
     let rowEnd = firstRow + rows
@@ -173,7 +174,8 @@ private func runItem<Scalar: KernelScalar>(
             column += unit
             if column >= columnEnd { (row, column) = (row + 1, firstColumn) }
         }
-        let isPlain = count == step && at.rows[0] == at.rows[count - 1]
+        let isOneRow = at.rows[0] == at.rows[count - 1]
+        let isPlain = count == step && isOneRow
             && meetsNoBorder(vertical, at.rows[0], at.rows[0], layer.vertical.input)
             && (strategy == .columns || meetsNoBorder(horizontal, at.columns[0], at.columns[count - 1], layer.horizontal.input))
         if !isPlain { laidOut = 0 }
@@ -198,29 +200,35 @@ private func runItem<Scalar: KernelScalar>(
                 if isPlain != laidOutPlainly { laidOut = 0 }
             }
 
-            let tileScalars = kernel.rows * kernel.vectors * plan.pointee.table.lanes
-            tile.update(repeating: 0, count: tileScalars)
-            var panelWeights = weights + panel.offset * taps * inputs
             let panelInput: Int
             switch strategy {
             case .channels: panelInput = panel.group * inputs - channelOrigin
             case .lanes: panelInput = panel.offset - channelOrigin
             case .columns: panelInput = (panel.group * inputs - channelOrigin) * channelPitch
             }
-            var channel = 0
-            while channel < inputs {
-                let length = min(block.pointee.channelBlock, inputs - channel)
-                let arguments = TileArguments(
-                    runs: UnsafePointer(runs), channelOffset: shift + panelInput + channel * channelPitch, channelPitch: channelPitch,
-                    segments: taps, length: length, segmentsPerChunk: block.pointee.segmentsPerChunk, panel: panelWeights, tile: tile)
-                withUnsafePointer(to: arguments) { kernel.accumulate($0) }
-                panelWeights += taps * length * panel.width
-                channel += length
-            }
-
             for r in 0..<count { targets[r] += panel.firstChannel * layer.output.channel }
             targets.span.withUnsafeBufferPointer { targets in
                 guard let targets = targets.baseAddress else { return }
+                // Whole vectors with simple activations leave the kernel finished.
+                let fuses = activation.bounds != nil && (strategy == .columns
+                    ? columnStep == 1 && count == reach && widths[count - 1] == unit && isOneRow
+                    : layer.output.channel == 1 && panel.channels == panel.width)
+                let bounds = activation.bounds ?? (0, 0)
+                var panelWeights = weights + panel.offset * taps * inputs
+                var channel = 0
+                while channel < inputs {
+                    let length = min(block.pointee.channelBlock, inputs - channel)
+                    let isLast = channel + length == inputs
+                    let arguments = TileArguments(
+                        runs: UnsafePointer(runs), channelOffset: shift + panelInput + channel * channelPitch, channelPitch: channelPitch,
+                        segments: taps, length: length, segmentsPerChunk: block.pointee.segmentsPerChunk, panel: panelWeights, tile: tile,
+                        continues: channel > 0, outputs: fuses && isLast ? targets : nil, rows: strategy == .columns ? kernel.rows : count,
+                        outputPitch: layer.output.channel, bias: biases + panel.offset, low: bounds.low, high: bounds.high)
+                    withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+                    panelWeights += taps * length * panel.width
+                    channel += length
+                }
+                if fuses { return }
                 if strategy != .columns {
                     let arguments = EpilogueArguments(
                         tile: tile, rows: count, lanes: panel.width, channels: panel.channels, bias: biases + panel.offset,
@@ -232,8 +240,7 @@ private func runItem<Scalar: KernelScalar>(
                     guard let widths = widths.baseAddress else { return }
                     let arguments = ColumnEpilogueArguments(
                         tile: tile, channels: panel.channels, tileVectors: kernel.vectors, vectors: count, outputs: targets, columns: widths,
-                        bias: biases + panel.offset, channelStride: layer.output.channel,
-                        columnStride: horizontal.outputStep * layer.output.column, activation: activation)
+                        bias: biases + panel.offset, channelStride: layer.output.channel, columnStride: columnStep, activation: activation)
                     withUnsafePointer(to: arguments) { plan.pointee.table.finishColumns($0) }
                 }
             }
@@ -405,6 +412,18 @@ extension TileActivation<Double> {
         case .leaky(let alpha): return .leaky(Target(alpha))
         case .sigmoid: return .sigmoid
         case .tanh: return .tanh
+        }
+    }
+}
+
+extension TileActivation where Scalar: KernelScalar {
+    /// The activation as bounds, if it is one.
+    var bounds: (low: Scalar, high: Scalar)? {
+        switch self {
+        case .none: return (-.infinity, .infinity)
+        case .relu: return (0, .infinity)
+        case .clamp(let low, let high): return (low, high)
+        case .leaky, .sigmoid, .tanh: return nil
         }
     }
 }
