@@ -28,6 +28,8 @@ struct Block {
     /// Terms of a chunk of the sum and input channels per kernel call: see `ConvolutionKernels/README.md`, "Order of the sum".
     var channelBlock: Int
     var segmentsPerChunk: Int
+    /// Tiles that are worked on together.
+    var tilesPerGroup: Int
 
     var taps: Int { vertical.taps * horizontal.taps }
 
@@ -47,6 +49,10 @@ struct Panel {
     var offset: Int
     var width: Int
     var kernel: TileKernel
+
+    /// Positions of a tile: pixels, or vectors of columns.
+    @inline(__always)
+    func reach(_ strategy: Strategy) -> Int { strategy == .columns ? kernel.vectors : kernel.rows }
 }
 
 /// A layer with its kernel and bias packed and its work divided. Read-only after creation.
@@ -171,10 +177,11 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
 
 /// One thread's scratch memory, as byte offsets.
 struct WorkspaceLayout {
+    var tiles = 0
     var runs = 0
     var rowOffsets = 0
     var columnOffsets = 0
-    var tile = 0
+    var sums = 0
     var rectangle = 0
     var bytes = 0
 }
@@ -258,6 +265,11 @@ func inputRange(_ lattice: Lattice, first: Int, count: Int, input: Int, mode: Bo
     return start <= end ? start..<(end + 1) : 0..<0
 }
 
+/// Rows (of one panel's weights) that a channel block may have, and bytes that a group's addresses may take: a level-2 cache holds
+/// both, with a panel four vectors of 64 bytes wide, beside the inputs.
+private let weightRows = 640
+private let addressBytes = 1 << 17
+
 /// A rectangle stays in a level-2 cache together with the weights in use.
 private let rectangleLimit = 1 << 19
 
@@ -327,16 +339,17 @@ extension ConvolutionPlan {
     /// Chooses bands and panel chunks: enough items to keep `threads` busy to the end, bands of whole rows where that suffices, and
     /// rectangles within the limit. Any choice gives the same bits.
     fileprivate func divide(_ block: inout Block, blocks: Int, threads: Int) {
-        (block.bandRows, block.bandColumns, block.panelChunks) = (block.vertical.count, block.horizontal.count, 1)
-        let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, max(layer.batch * blocks, 1))
-        if block.vertical.count * block.horizontal.count >= wanted * 64 {
-            block.bandRows = max(1, block.vertical.count / wanted)
+        let rows = readsInputDirectly ? block.vertical.count * layer.batch : block.vertical.count
+        (block.bandRows, block.bandColumns, block.panelChunks) = (rows, block.horizontal.count, 1)
+        let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, max((readsInputDirectly ? 1 : layer.batch) * blocks, 1))
+        if rows * block.horizontal.count >= wanted * 64 {
+            block.bandRows = max(1, rows / wanted)
         } else {
             block.panelChunks = min(panelCount, wanted)
         }
         let elementBytes = layer.isDouble ? 8 : 4
         while true {
-            block.rowBands = ceilDivide(block.vertical.count, block.bandRows)
+            block.rowBands = block.bandRows == 0 ? 0 : ceilDivide(rows, block.bandRows)
             block.columnBands = ceilDivide(block.horizontal.count, block.bandColumns)
             // The first band is as large as any but for borders; the exact maximum is taken once at the end.
             if readsInputDirectly { return }
@@ -418,18 +431,23 @@ private func packedPlan<Scalar: KernelScalar>(
             forEachLattice(layer.horizontal, transposed: layer.transposed, trim: trim) { horizontal in
                 let terms = vertical.taps * horizontal.taps * inputs
                 let chunk = chunkTerms(terms)
-                let channelBlock = inputs <= chunk + chunk / 2 ? inputs : (chunk + 15) / 16 * 16
+                // At most as many channels as make one chunk of a tap, and as keep a panel's weights for a block in a level-2 cache.
+                let mostChannels = max(32, min(chunk, weightRows / (vertical.taps * horizontal.taps)))
+                let channelBlock = ceilDivide(inputs, ceilDivide(inputs, mostChannels))
                 var block = Block(
                     vertical: vertical, horizontal: horizontal, weights: weightElements, bandRows: 0, bandColumns: 0, rowBands: 0,
                     columnBands: 0, panelChunks: 0, firstItem: plan.items, channelBlock: channelBlock,
-                    segmentsPerChunk: max(1, chunk / channelBlock))
+                    segmentsPerChunk: max(1, chunk / channelBlock), tilesPerGroup: 0)
+                // More tiles where the weights come in several passes; but their addresses are to stay in the cache as well.
+                block.tilesPerGroup = max(1, min(channelBlock < inputs ? 64 : 16, addressBytes / (block.taps * largestTileSide * 8)))
                 plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads)
-                plan.items += layer.batch * block.rowBands * block.columnBands * block.panelChunks
+                plan.items += (plan.readsInputDirectly ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
                 plan.work += Double(terms) * Double(vertical.count * horizontal.count) * Double(layer.batch) * Double(layer.outChannels)
                 let (more, tooMany) = terms.multipliedReportingOverflow(by: plan.width)
                 overflow = overflow || tooMany || more > largestLength
                 weightElements = overflow ? 0 : weightElements + more
-                plan.workspace.include(block, rectangleBytes: plan.readsInputDirectly ? 0 : plan.largestRectangle(block) * size)
+                plan.workspace.include(
+                    block, rectangleBytes: plan.readsInputDirectly ? 0 : plan.largestRectangle(block) * size, elementBytes: size)
                 plan.blocks[plan.blockCount] = block
                 plan.blockCount += 1
             }
@@ -495,21 +513,25 @@ private struct PlanMemory {
 
 extension WorkspaceLayout {
     /// Collects sizes first (in the fields that later hold offsets); `finish` turns them into offsets.
-    mutating func include(_ block: Block, rectangleBytes: Int) {
+    mutating func include(_ block: Block, rectangleBytes: Int, elementBytes: Int) {
         let pointer = MemoryLayout<UnsafeRawPointer>.stride
-        runs = max(runs, aligned(block.taps * largestTileSide * pointer))
+        tiles = max(tiles, aligned(block.tilesPerGroup * MemoryLayout<Tile<Double>>.stride))
+        runs = max(runs, aligned(block.tilesPerGroup * block.taps * largestTileSide * pointer))
         rowOffsets = max(rowOffsets, aligned(block.vertical.taps * largestTileSide * pointer))
         columnOffsets = max(columnOffsets, aligned(block.horizontal.taps * largestTileSide * pointer))
+        sums = max(sums, aligned(block.tilesPerGroup * largestTileScalars * elementBytes))
         rectangle = max(rectangle, aligned(rectangleBytes))
     }
 
     mutating func finish(elementBytes: Int) {
         let sizes = self
-        runs = 0
+        tiles = 0
+        runs = tiles + sizes.tiles
         rowOffsets = runs + sizes.runs
         columnOffsets = rowOffsets + sizes.rowOffsets
-        tile = columnOffsets + sizes.columnOffsets
-        rectangle = tile + aligned(largestTileScalars * elementBytes)
+        sums = columnOffsets + sizes.columnOffsets
+        // One tile at least: elements that no tap reaches are finished in it too.
+        rectangle = sums + max(sizes.sums, aligned(largestTileScalars * elementBytes))
         bytes = rectangle + sizes.rectangle
     }
 }
