@@ -101,6 +101,8 @@ private struct Source<Scalar> {
     var plane: Int
     var outside: UnsafePointer<Scalar>
     var channelPitch: Int
+    /// From one block of input channels to the next.
+    var blockPitch: Int
     var channelOrigin: Int
 }
 
@@ -115,35 +117,39 @@ private func runItem<Scalar: KernelScalar>(
     let horizontal = block.pointee.horizontal
     let inputs = layer.inChannelsPerGroup
 
-    // Which item: the panel chunk runs fastest, so that threads share the input they read. Where the caller's input is read itself, the
-    // rows of all images are one long column of rows, so that small images share a pass over the weights.
+    // Which item: the panel chunk runs fastest, so that threads share the input they read.
     var rest = item - block.pointee.firstItem
     let panels = block.pointee.panels(rest % block.pointee.panelChunks, of: plan.pointee)
     rest /= block.pointee.panelChunks
     let firstColumn = rest % block.pointee.columnBands * block.pointee.bandColumns
     rest /= block.pointee.columnBands
-    let rowsInAll = plan.pointee.readsInputDirectly ? vertical.count * layer.batch : vertical.count
     let firstRow = rest % block.pointee.rowBands * block.pointee.bandRows
     let image = rest / block.pointee.rowBands
-    let rows = min(block.pointee.bandRows, rowsInAll - firstRow)
+    let rows = min(block.pointee.bandRows, plan.pointee.rows(block.pointee) - firstRow)
     let columns = min(block.pointee.bandColumns, horizontal.count - firstColumn)
 
     var source = Source(
         base: input, imageStride: layer.input.batch, rowStride: layer.input.row, columnStride: layer.input.column, rowOrigin: 0,
         columnOrigin: 0, plane: 0, outside: UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self)), channelPitch: 1,
-        channelOrigin: 0)
+        blockPitch: block.pointee.channelBlock, channelOrigin: 0)
     if !plan.pointee.readsInputDirectly {
         let rectangle = plan.pointee.rectangle(
-            block.pointee, firstRow: firstRow, rows: rows, firstColumn: firstColumn, columns: columns, panels: panels)
+            block.pointee, firstRow: firstRow, rows: rows, firstColumn: firstColumn, columns: columns, panels: panels, image: image)
         let memory = (workspace + layout.rectangle).assumingMemoryBound(to: Scalar.self)
-        pack(rectangle, plan, horizontal.inputStep, input + image * layer.input.batch, memory)
-        source.base = UnsafePointer(memory)
-        source.imageStride = 0
+        pack(rectangle, plan, block, input, memory)
+        source.imageStride = rectangle.rows.count * rectangle.rowPitch
+        source.base = UnsafePointer(memory) - rectangle.images.lowerBound * source.imageStride
         source.rowStride = rectangle.rowPitch
         (source.rowOrigin, source.columnOrigin) = (rectangle.rows.lowerBound, rectangle.columns.lowerBound)
-        (source.columnStride, source.plane) = (rectangle.channels.count * (strategy == .lanes ? inputs : 1), rectangle.plane)
-        if strategy == .columns { source.outside = source.base + rectangle.rows.count * rectangle.rowPitch }
-        (source.channelPitch, source.channelOrigin) = (rectangle.channelPitch, rectangle.channels.lowerBound)
+        (source.channelPitch, source.blockPitch) = (rectangle.channelPitch, rectangle.blockPitch)
+        (source.channelOrigin, source.plane) = (rectangle.channels.lowerBound, rectangle.plane)
+        switch strategy {
+        case .channels:
+            source.columnStride = block.pointee.channelBlock
+            source.outside = UnsafePointer(memory) + rectangle.images.count * source.imageStride
+        case .lanes: source.columnStride = rectangle.channelPitch * inputs
+        case .columns: source.outside = UnsafePointer(memory) + rectangle.rows.count * rectangle.rowPitch
+        }
     }
 
     let tiles = (workspace + layout.tiles).assumingMemoryBound(to: Tile<Scalar>.self)
@@ -167,8 +173,8 @@ private func runItem<Scalar: KernelScalar>(
         var tileCount = 0
         while tileCount < block.pointee.tilesPerGroup, row < rowEnd {
             empty.count = 0
-            let rowImage = plan.pointee.readsInputDirectly ? row / vertical.count : image
-            let rowIndex = plan.pointee.readsInputDirectly ? row - rowImage * vertical.count : row
+            let rowImage = plan.pointee.spansImages ? row / vertical.count : image
+            let rowIndex = plan.pointee.spansImages ? row - rowImage * vertical.count : row
             var place = (image: rowImage, row: rowIndex)
             while empty.count < step, row < rowEnd {
                 let r = empty.count
@@ -247,7 +253,10 @@ private func multiply<Scalar: KernelScalar>(
         + panel.pointee.offset * taps * inputs
     let firstInput: Int
     switch strategy {
-    case .channels: firstInput = panel.pointee.group * inputs - source.channelOrigin
+    case .channels:
+        let group = panel.pointee.group - source.channelOrigin / max(inputs, 1)
+        firstInput = plan.pointee.readsInputDirectly
+            ? panel.pointee.group * inputs : group * ceilDivide(inputs, block.pointee.channelBlock) * source.blockPitch
     case .lanes: firstInput = panel.pointee.offset - source.channelOrigin
     case .columns: firstInput = (panel.pointee.group * inputs - source.channelOrigin) * source.channelPitch
     }
@@ -256,6 +265,7 @@ private func multiply<Scalar: KernelScalar>(
         && (strategy == .columns ? columnStep == 1 : channelStride == 1 && panel.pointee.channels == width)
 
     var channel = 0
+    var blockOffset = firstInput
     while channel < inputs {
         let length = min(block.pointee.channelBlock, inputs - channel)
         let isLast = channel + length == inputs
@@ -269,7 +279,7 @@ private func multiply<Scalar: KernelScalar>(
             targets.span.withUnsafeBufferPointer { targets in
                 guard let targets = targets.baseAddress else { return }
                 let arguments = TileArguments(
-                    runs: UnsafePointer(tile.pointee.runs), channelOffset: tile.pointee.shift + firstInput + channel * source.channelPitch,
+                    runs: UnsafePointer(tile.pointee.runs), channelOffset: tile.pointee.shift + blockOffset,
                     channelPitch: source.channelPitch, segments: taps, length: length, segmentsPerChunk: block.pointee.segmentsPerChunk,
                     panel: weights, tile: tileSums, continues: channel > 0, outputs: finishes ? targets : nil,
                     rows: strategy == .columns ? kernel.rows : count, outputPitch: channelStride, bias: bias, low: bounds?.low ?? 0,
@@ -282,6 +292,7 @@ private func multiply<Scalar: KernelScalar>(
         }
         weights += taps * length * width
         channel += length
+        blockOffset += source.blockPitch
     }
 }
 
@@ -373,40 +384,52 @@ private func layOut<Scalar>(
     }
 }
 
-/// Copies the rectangle's part of the image into `target`, arranged as the plan's kernels read it.
+/// Copies the rectangle's part of the input into `target`, arranged as the plan's kernels read it.
 private func pack<Scalar: KernelScalar>(
-    _ rectangle: Rectangle, _ plan: UnsafePointer<ConvolutionPlan>, _ inputStep: Int, _ image: UnsafePointer<Scalar>,
+    _ rectangle: Rectangle, _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ input: UnsafePointer<Scalar>,
     _ target: UnsafeMutablePointer<Scalar>
 ) {
     let layer = plan.pointee.layer
+    let inputs = layer.inChannelsPerGroup
     let outside = Scalar(layer.paddingValue)
+    let corner = input + rectangle.images.lowerBound * layer.input.batch + rectangle.rows.lowerBound * layer.input.row
     switch plan.pointee.strategy {
     case .channels:
-        packPixels(
-            from: image + rectangle.rows.lowerBound * layer.input.row + rectangle.columns.lowerBound * layer.input.column
-                + rectangle.channels.lowerBound * layer.input.channel,
-            rowStride: layer.input.row, columnStride: layer.input.column, channelStride: layer.input.channel,
-            rows: rectangle.rows.count, columns: rectangle.columns.count, channels: rectangle.channels.count, to: target)
+        var place = target
+        var channel = rectangle.channels.lowerBound
+        while channel < rectangle.channels.upperBound {
+            // Blocks start anew with each group.
+            let length = min(block.pointee.channelBlock, inputs - channel % inputs)
+            for image in 0..<rectangle.images.count {
+                packPixels(
+                    from: corner + image * layer.input.batch + rectangle.columns.lowerBound * layer.input.column + channel * layer.input.channel,
+                    rowStride: layer.input.row, columnStride: layer.input.column, channelStride: layer.input.channel,
+                    rows: rectangle.rows.count, columns: rectangle.columns.count, channels: length, pixelPitch: block.pointee.channelBlock,
+                    to: place + image * rectangle.rows.count * rectangle.rowPitch)
+            }
+            channel += length
+            place += rectangle.blockPitch
+            (place - block.pointee.channelBlock).update(repeating: outside, count: block.pointee.channelBlock)
+        }
     case .lanes:
-        let inputs = layer.inChannelsPerGroup
         let outputs = layer.outChannelsPerGroup
         for channel in 0..<inputs {
             for lane in rectangle.channels {
                 let real = lane < layer.outChannels
                 packLane(
-                    from: image + rectangle.rows.lowerBound * layer.input.row + rectangle.columns.lowerBound * layer.input.column
+                    from: corner + rectangle.columns.lowerBound * layer.input.column
                         + ((real ? lane : 0) / outputs * inputs + channel) * layer.input.channel,
                     rowStride: layer.input.row, columnStride: layer.input.column, zero: !real, rows: rectangle.rows.count,
-                    columns: rectangle.columns.count, pitch: rectangle.channels.count * inputs,
-                    to: target + channel * rectangle.channels.count + lane - rectangle.channels.lowerBound)
+                    columns: rectangle.columns.count, pitch: rectangle.channelPitch * inputs,
+                    to: target + channel * rectangle.channelPitch + lane - rectangle.channels.lowerBound)
             }
         }
     case .columns:
-        for row in rectangle.rows {
-            for channel in rectangle.channels {
-                let line = image + row * layer.input.row + channel * layer.input.channel
-                let place = target + (row - rectangle.rows.lowerBound) * rectangle.rowPitch
-                    + (channel - rectangle.channels.lowerBound) * rectangle.channelPitch
+        let inputStep = block.pointee.horizontal.inputStep
+        for row in 0..<rectangle.rows.count {
+            for channel in 0..<rectangle.channels.count {
+                let line = corner + row * layer.input.row + (rectangle.channels.lowerBound + channel) * layer.input.channel
+                let place = target + row * rectangle.rowPitch + channel * rectangle.channelPitch
                 for residue in 0..<inputStep {
                     packPlane(line, layer, rectangle, residue: residue, inputStep: inputStep, outside: outside, place + residue * rectangle.plane)
                 }

@@ -83,6 +83,10 @@ struct ConvolutionPlan {
     var fullyCovered: Bool
     /// The caller's input lies as the kernels read it; else a rectangle of it is packed first.
     var readsInputDirectly: Bool
+    /// Bands run on from image to image, so that small images share a pass over the weights.
+    var spansImages: Bool { strategy == .channels || readsInputDirectly }
+    /// Output rows that a block's bands divide.
+    func rows(_ block: Block) -> Int { block.vertical.count * (spansImages ? layer.batch : 1) }
     var workspace: WorkspaceLayout
 
     /// Columns or pixels that one position of a tile stands for.
@@ -276,22 +280,29 @@ private let rectangleLimit = 1 << 19
 /// The part of the input that an item packs. Columns are input columns, or for the strategy `columns` places on the lattice of
 /// input columns that the taps read, border included, dealt into one plane per residue modulo the input step.
 struct Rectangle {
+    var images: Range<Int>
     var rows: Range<Int>
     var columns: Range<Int>
     /// Input channels, or lanes for the strategy `lanes`.
     var channels: Range<Int>
-    /// Strategy `columns`: elements of one plane, and from channel to channel.
-    var plane: Int
-    var channelPitch: Int
-    /// From row to row, and in all.
-    var rowPitch: Int
-    var elements: Int
+    /// Strategy `columns`: elements of one plane.
+    var plane = 0
+    /// Elements from channel to channel, from one block of channels to the next, from row to row, and in all.
+    var channelPitch = 1
+    var blockPitch = 0
+    var rowPitch = 0
+    var elements = 0
 }
 
 extension ConvolutionPlan {
     @inline(__always)
-    func rectangle(_ block: Block, firstRow: Int, rows: Int, firstColumn: Int, columns: Int, panels: Range<Int>) -> Rectangle {
-        let rowRange = inputRange(block.vertical, first: firstRow, count: rows, input: layer.vertical.input, mode: layer.paddingMode)
+    func rectangle(_ block: Block, firstRow: Int, rows: Int, firstColumn: Int, columns: Int, panels: Range<Int>, image: Int) -> Rectangle {
+        // A band within one image reads a part of its rows, one across images all rows of each.
+        let height = block.vertical.count
+        let lastRow = firstRow + rows - 1
+        let images = spansImages ? firstRow / height..<lastRow / height + 1 : image..<image + 1
+        let (first, count) = images.count > 1 ? (0, height) : (firstRow % height, rows)
+        let rowRange = inputRange(block.vertical, first: first, count: count, input: layer.vertical.input, mode: layer.paddingMode)
         let low = self.panels[panels.lowerBound]
         let high = self.panels[panels.upperBound - 1]
         let inputs = layer.inChannelsPerGroup
@@ -300,22 +311,36 @@ extension ConvolutionPlan {
             let reach = (horizontal.taps - 1) * horizontal.offsetStep
             let first = firstColumn * horizontal.inputStep + horizontal.offsetStart + min(reach, 0)
             let span = (columns - 1) * horizontal.inputStep + abs(reach) + 1
+            var part = Rectangle(
+                images: images, rows: rowRange, columns: first..<(first + span), channels: low.group * inputs..<(high.group + 1) * inputs)
             // Vectors of the last columns read on to a whole vector; those places hold zeros.
-            let plane = ceilDivide(span, horizontal.inputStep) + table.lanes
-            let channels = low.group * inputs..<(high.group + 1) * inputs
-            let pitch = plane * horizontal.inputStep
+            part.plane = ceilDivide(span, horizontal.inputStep) + table.lanes
+            part.channelPitch = part.plane * horizontal.inputStep
+            part.blockPitch = part.channelPitch * block.channelBlock
+            part.rowPitch = part.channelPitch * part.channels.count
             // One more row stands for all rows outside.
-            return Rectangle(
-                rows: rowRange, columns: first..<(first + span), channels: channels, plane: plane, channelPitch: pitch,
-                rowPitch: pitch * channels.count, elements: pitch * channels.count * (rowRange.count + 1))
+            part.elements = part.rowPitch * (rowRange.count + 1)
+            return part
         }
         let columnRange = inputRange(
             block.horizontal, first: firstColumn, count: columns, input: layer.horizontal.input, mode: layer.paddingMode)
-        let channels = strategy == .lanes ? low.offset..<(high.offset + high.width) : low.group * inputs..<(high.group + 1) * inputs
-        let pixel = strategy == .lanes ? channels.count * inputs : channels.count
-        return Rectangle(
-            rows: rowRange, columns: columnRange, channels: channels, plane: 0, channelPitch: strategy == .lanes ? channels.count : 1,
-            rowPitch: columnRange.count * pixel, elements: rowRange.count * columnRange.count * pixel)
+        if strategy == .lanes {
+            var part = Rectangle(images: images, rows: rowRange, columns: columnRange, channels: low.offset..<(high.offset + high.width))
+            part.channelPitch = part.channels.count
+            part.blockPitch = part.channelPitch * block.channelBlock
+            part.rowPitch = columnRange.count * part.channelPitch * inputs
+            part.elements = rowRange.count * part.rowPitch
+            return part
+        }
+        // One block of channels after another, each a small image of its own: tiles of one pass over the weights then read a few
+        // kilobytes, whose lines fall into all sets of the cache, however many channels a pixel has.
+        var part = Rectangle(
+            images: images, rows: rowRange, columns: columnRange, channels: low.group * inputs..<(high.group + 1) * inputs)
+        part.rowPitch = columnRange.count * block.channelBlock
+        // One more pixel, at the end of each block, stands for all that are outside.
+        part.blockPitch = images.count * rowRange.count * part.rowPitch + block.channelBlock
+        part.elements = part.blockPitch * (high.group - low.group + 1) * ceilDivide(inputs, block.channelBlock)
+        return part
     }
 
     /// Elements of the largest rectangle that an item of the block packs.
@@ -327,8 +352,8 @@ extension ConvolutionPlan {
                 for columnBand in 0..<block.columnBands {
                     let column = columnBand * block.bandColumns
                     let part = rectangle(
-                        block, firstRow: row, rows: min(block.bandRows, block.vertical.count - row), firstColumn: column,
-                        columns: min(block.bandColumns, block.horizontal.count - column), panels: block.panels(chunk, of: self))
+                        block, firstRow: row, rows: min(block.bandRows, rows(block) - row), firstColumn: column,
+                        columns: min(block.bandColumns, block.horizontal.count - column), panels: block.panels(chunk, of: self), image: 0)
                     largest = max(largest, part.elements)
                 }
             }
@@ -339,9 +364,9 @@ extension ConvolutionPlan {
     /// Chooses bands and panel chunks: enough items to keep `threads` busy to the end, bands of whole rows where that suffices, and
     /// rectangles within the limit. Any choice gives the same bits.
     fileprivate func divide(_ block: inout Block, blocks: Int, threads: Int) {
-        let rows = readsInputDirectly ? block.vertical.count * layer.batch : block.vertical.count
-        (block.bandRows, block.bandColumns, block.panelChunks) = (rows, block.horizontal.count, 1)
-        let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, max((readsInputDirectly ? 1 : layer.batch) * blocks, 1))
+        let rows = rows(block)
+        (block.bandRows, block.bandColumns, block.panelChunks) = (max(rows, 1), block.horizontal.count, 1)
+        let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, max((spansImages ? 1 : layer.batch) * blocks, 1))
         if rows * block.horizontal.count >= wanted * 64 {
             block.bandRows = max(1, rows / wanted)
         } else {
@@ -349,12 +374,13 @@ extension ConvolutionPlan {
         }
         let elementBytes = layer.isDouble ? 8 : 4
         while true {
-            block.rowBands = block.bandRows == 0 ? 0 : ceilDivide(rows, block.bandRows)
+            block.rowBands = ceilDivide(rows, block.bandRows)
             block.columnBands = ceilDivide(block.horizontal.count, block.bandColumns)
+            if readsInputDirectly || rows == 0 { return }
             // The first band is as large as any but for borders; the exact maximum is taken once at the end.
-            if readsInputDirectly { return }
             let first = rectangle(
-                block, firstRow: 0, rows: block.bandRows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self))
+                block, firstRow: 0, rows: block.bandRows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self),
+                image: 0)
             if first.elements * elementBytes <= rectangleLimit { return }
             if block.bandRows > 8 {
                 block.bandRows = (block.bandRows + 1) / 2
@@ -441,7 +467,7 @@ private func packedPlan<Scalar: KernelScalar>(
                 // More tiles where the weights come in several passes; but their addresses are to stay in the cache as well.
                 block.tilesPerGroup = max(1, min(channelBlock < inputs ? 64 : 16, addressBytes / (block.taps * largestTileSide * 8)))
                 plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads)
-                plan.items += (plan.readsInputDirectly ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
+                plan.items += (plan.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
                 plan.work += Double(terms) * Double(vertical.count * horizontal.count) * Double(layer.batch) * Double(layer.outChannels)
                 let (more, tooMany) = terms.multipliedReportingOverflow(by: plan.width)
                 overflow = overflow || tooMany || more > largestLength
