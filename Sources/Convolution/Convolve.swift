@@ -72,15 +72,27 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
 /// A place that stands for "outside the input" among offsets.
 private let outsideOffset = Int.min
 
-/// Where a tile's positions (pixels, or vectors of columns) stand, as indices of the block's lattices.
-private struct Positions {
+/// A register tile of an item: its positions (pixels, or vectors of columns) and where their results go.
+struct Tile<Scalar> {
+    var count = 0
+    /// Per position: image and indices of the block's lattices, and the address of output channel 0.
+    var images = InlineArray<8, Int>(repeating: 0)
     var rows = InlineArray<8, Int>(repeating: 0)
     var columns = InlineArray<8, Int>(repeating: 0)
+    var targets: InlineArray<8, UnsafeMutablePointer<Scalar>>
+    /// Columns of each vector that exist.
+    var widths = InlineArray<8, Int>(repeating: 1)
+    /// All positions exist, lie in one row and meet no border: the tile reads at the same distances as every other such tile.
+    var isPlain = false
+    /// Where the taps' addresses are, and what to add to them.
+    var runs: UnsafeMutablePointer<UnsafePointer<Scalar>>
+    var shift = 0
 }
 
 /// The input as the item's tiles read it: the caller's array, or a packed rectangle of it.
 private struct Source<Scalar> {
     var base: UnsafePointer<Scalar>
+    var imageStride: Int
     var rowStride: Int
     var columnStride: Int
     var rowOrigin: Int
@@ -88,6 +100,10 @@ private struct Source<Scalar> {
     /// Strategy `columns`: from plane to plane.
     var plane: Int
     var outside: UnsafePointer<Scalar>
+    var channelPitch: Int
+    /// From one block of input channels to the next.
+    var blockPitch: Int
+    var channelOrigin: Int
 }
 
 private func runItem<Scalar: KernelScalar>(
@@ -109,136 +125,206 @@ private func runItem<Scalar: KernelScalar>(
     rest /= block.pointee.columnBands
     let firstRow = rest % block.pointee.rowBands * block.pointee.bandRows
     let image = rest / block.pointee.rowBands
-    let rows = min(block.pointee.bandRows, vertical.count - firstRow)
+    let rows = min(block.pointee.bandRows, plan.pointee.rows(block.pointee) - firstRow)
     let columns = min(block.pointee.bandColumns, horizontal.count - firstColumn)
 
-    let imageInput = input + image * layer.input.batch
     var source = Source(
-        base: imageInput, rowStride: layer.input.row, columnStride: layer.input.column, rowOrigin: 0, columnOrigin: 0, plane: 0,
-        outside: UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self)))
-    var channelPitch = 1
-    var channelOrigin = 0
+        base: input, imageStride: layer.input.batch, rowStride: layer.input.row, columnStride: layer.input.column, rowOrigin: 0,
+        columnOrigin: 0, plane: 0, outside: UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self)), channelPitch: 1,
+        blockPitch: block.pointee.channelBlock, channelOrigin: 0)
     if !plan.pointee.readsInputDirectly {
         let rectangle = plan.pointee.rectangle(
-            block.pointee, firstRow: firstRow, rows: rows, firstColumn: firstColumn, columns: columns, panels: panels)
+            block.pointee, firstRow: firstRow, rows: rows, firstColumn: firstColumn, columns: columns, panels: panels, image: image)
         let memory = (workspace + layout.rectangle).assumingMemoryBound(to: Scalar.self)
-        pack(rectangle, plan, horizontal.inputStep, imageInput, memory)
-        source.base = UnsafePointer(memory)
+        pack(rectangle, plan, block, input, memory)
+        source.imageStride = rectangle.rows.count * rectangle.rowPitch
+        source.base = UnsafePointer(memory) - rectangle.images.lowerBound * source.imageStride
         source.rowStride = rectangle.rowPitch
         (source.rowOrigin, source.columnOrigin) = (rectangle.rows.lowerBound, rectangle.columns.lowerBound)
-        (source.columnStride, source.plane) = (rectangle.channels.count * (strategy == .lanes ? inputs : 1), rectangle.plane)
-        if strategy == .columns { source.outside = source.base + rectangle.rows.count * rectangle.rowPitch }
-        (channelPitch, channelOrigin) = (rectangle.channelPitch, rectangle.channels.lowerBound)
+        (source.channelPitch, source.blockPitch) = (rectangle.channelPitch, rectangle.blockPitch)
+        (source.channelOrigin, source.plane) = (rectangle.channels.lowerBound, rectangle.plane)
+        switch strategy {
+        case .channels:
+            source.columnStride = block.pointee.channelBlock
+            source.outside = UnsafePointer(memory) + rectangle.images.count * source.imageStride
+        case .lanes: source.columnStride = rectangle.channelPitch * inputs
+        case .columns: source.outside = UnsafePointer(memory) + rectangle.rows.count * rectangle.rowPitch
+        }
     }
 
+    let tiles = (workspace + layout.tiles).assumingMemoryBound(to: Tile<Scalar>.self)
     let runs = (workspace + layout.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
-    let tile = (workspace + layout.tile).assumingMemoryBound(to: Scalar.self)
-    let weights = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights
-    let biases = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self))
-    let imageOutput = output + image * layer.output.batch
-    let activation = layer.activation.converted(to: Scalar.self)
-    let taps = block.pointee.taps
+    let sums = (workspace + layout.sums).assumingMemoryBound(to: Scalar.self)
+    let runsPerTile = block.pointee.taps * largestTileSide
+    var empty = Tile<Scalar>(targets: InlineArray(repeating: output), runs: runs)
 
     let unit = plan.pointee.positionColumns
     let rowEnd = firstRow + rows
     let columnEnd = firstColumn + columns
+    let columnUnit = strategy == .columns ? 1 : horizontal.inputStep * source.columnStride
     var step = largestTileSide
-    for index in panels {
-        let kernel = plan.pointee.panels[index].kernel
-        step = min(step, strategy == .columns ? kernel.vectors : kernel.rows)
-    }
+    for index in panels { step = min(step, plan.pointee.panels[index].reach(strategy)) }
 
-    var at = Positions()
-    var targets = InlineArray<8, UnsafeMutablePointer<Scalar>>(repeating: imageOutput)
-    var widths = InlineArray<8, Int>(repeating: 1)
-    // The addresses in `runs`: for how many positions, and whether they are of one row and meet no border; then any other such tile
-    // reads at the same distances and only its start differs.
-    var laidOut = 0
-    var laidOutPlainly = false
-    var laidOutRow = 0
-    var laidOutColumn = 0
-
-    // Tiles run through the band row by row; one may span rows.
+    // Tiles run through the band row by row; one may span rows. They are worked on in groups: a group's inputs stay in the nearest
+    // cache while panel after panel passes over them, and a panel's weights while tile after tile does.
     var row = firstRow
     var column = firstColumn
     while row < rowEnd {
-        var count = 0
-        while count < step, row < rowEnd {
-            at.rows[count] = row
-            at.columns[count] = column
-            widths[count] = min(unit, columnEnd - column)
-            targets[count] = imageOutput + (vertical.outputStart + row * vertical.outputStep) * layer.output.row
-                + (horizontal.outputStart + column * horizontal.outputStep) * layer.output.column
-            count += 1
-            column += unit
-            if column >= columnEnd { (row, column) = (row + 1, firstColumn) }
-        }
-        let isPlain = count == step && at.rows[0] == at.rows[count - 1]
-            && meetsNoBorder(vertical, at.rows[0], at.rows[0], layer.vertical.input)
-            && (strategy == .columns || meetsNoBorder(horizontal, at.columns[0], at.columns[count - 1], layer.horizontal.input))
-        if !isPlain { laidOut = 0 }
-
-        for index in panels {
-            let panel = plan.pointee.panels[index]
-            let kernel = panel.kernel
-            let reach = strategy == .columns ? kernel.vectors : kernel.rows
-            var shift = 0
-            if laidOut == reach, isPlain == laidOutPlainly {
-                if isPlain {
-                    shift = (at.rows[0] - laidOutRow) * vertical.inputStep * source.rowStride
-                        + (at.columns[0] - laidOutColumn) * (strategy == .columns ? 1 : horizontal.inputStep * source.columnStride)
+        var tileCount = 0
+        while tileCount < block.pointee.tilesPerGroup, row < rowEnd {
+            empty.count = 0
+            let rowImage = plan.pointee.spansImages ? row / vertical.count : image
+            let rowIndex = plan.pointee.spansImages ? row - rowImage * vertical.count : row
+            var place = (image: rowImage, row: rowIndex)
+            while empty.count < step, row < rowEnd {
+                let r = empty.count
+                empty.images[r] = place.image
+                empty.rows[r] = place.row
+                empty.columns[r] = column
+                empty.widths[r] = min(unit, columnEnd - column)
+                empty.targets[r] = output + place.image * layer.output.batch
+                    + (vertical.outputStart + place.row * vertical.outputStep) * layer.output.row
+                    + (horizontal.outputStart + column * horizontal.outputStep) * layer.output.column
+                empty.count += 1
+                column += unit
+                if column >= columnEnd {
+                    column = firstColumn
+                    row += 1
+                    place.row += 1
+                    if place.row == vertical.count { place = (place.image + 1, 0) }
                 }
-            } else {
-                layOut(
-                    plan, block, source, at, count: count, reach: reach,
-                    rowOffsets: (workspace + layout.rowOffsets).assumingMemoryBound(to: Int.self),
-                    columnOffsets: (workspace + layout.columnOffsets).assumingMemoryBound(to: Int.self), runs: runs)
-                // Rows of the tile beyond `count` repeat the last position, so only a whole tile can stand for others.
-                (laidOut, laidOutPlainly, laidOutRow, laidOutColumn) = (reach, isPlain && reach == count, at.rows[0], at.columns[0])
-                if isPlain != laidOutPlainly { laidOut = 0 }
             }
+            let last = empty.count - 1
+            empty.isPlain = empty.count == step && empty.rows[0] == empty.rows[last] && empty.images[0] == empty.images[last]
+                && meetsNoBorder(vertical, empty.rows[0], empty.rows[0], layer.vertical.input)
+                && (strategy == .columns || meetsNoBorder(horizontal, empty.columns[0], empty.columns[last], layer.horizontal.input))
+            tiles[tileCount] = empty
+            tileCount += 1
+        }
 
-            let tileScalars = kernel.rows * kernel.vectors * plan.pointee.table.lanes
-            tile.update(repeating: 0, count: tileScalars)
-            var panelWeights = weights + panel.offset * taps * inputs
-            let panelInput: Int
-            switch strategy {
-            case .channels: panelInput = panel.group * inputs - channelOrigin
-            case .lanes: panelInput = panel.offset - channelOrigin
-            case .columns: panelInput = (panel.group * inputs - channelOrigin) * channelPitch
+        var laidOut = 0
+        for index in panels {
+            let reach = plan.pointee.panels[index].reach(strategy)
+            if reach != laidOut {
+                laidOut = reach
+                // Plain tiles share the addresses of the first of them.
+                var plain = -1
+                for t in 0..<tileCount {
+                    let tile = tiles + t
+                    let isPlain = tile.pointee.isPlain && reach == step
+                    if isPlain, plain >= 0 {
+                        tile.pointee.runs = tiles[plain].runs
+                        tile.pointee.shift = (tile.pointee.images[0] - tiles[plain].images[0]) * source.imageStride
+                            + (tile.pointee.rows[0] - tiles[plain].rows[0]) * vertical.inputStep * source.rowStride
+                            + (tile.pointee.columns[0] - tiles[plain].columns[0]) * columnUnit
+                        continue
+                    }
+                    tile.pointee.runs = runs + t * runsPerTile
+                    tile.pointee.shift = 0
+                    layOut(
+                        plan, block, source, tile, reach: reach,
+                        rowOffsets: (workspace + layout.rowOffsets).assumingMemoryBound(to: Int.self),
+                        columnOffsets: (workspace + layout.columnOffsets).assumingMemoryBound(to: Int.self))
+                    if isPlain { plain = t }
+                }
             }
-            var channel = 0
-            while channel < inputs {
-                let length = min(block.pointee.channelBlock, inputs - channel)
-                let arguments = TileArguments(
-                    runs: UnsafePointer(runs), channelOffset: shift + panelInput + channel * channelPitch, channelPitch: channelPitch,
-                    segments: taps, length: length, segmentsPerChunk: block.pointee.segmentsPerChunk, panel: panelWeights, tile: tile)
-                withUnsafePointer(to: arguments) { kernel.accumulate($0) }
-                panelWeights += taps * length * panel.width
-                channel += length
-            }
+            multiply(plan, block, plan.pointee.panels + index, source, tiles, tileCount, sums)
+        }
+    }
+}
 
-            for r in 0..<count { targets[r] += panel.firstChannel * layer.output.channel }
+/// One panel of output channels over a group of tiles.
+private func multiply<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panel: UnsafePointer<Panel>, _ source: Source<Scalar>,
+    _ tiles: UnsafeMutablePointer<Tile<Scalar>>, _ tileCount: Int, _ sums: UnsafeMutablePointer<Scalar>
+) {
+    let strategy = plan.pointee.strategy
+    let inputs = plan.pointee.layer.inChannelsPerGroup
+    let taps = block.pointee.taps
+    let width = panel.pointee.width
+    let kernel = panel.pointee.kernel
+    let reach = panel.pointee.reach(strategy)
+    let channelStride = plan.pointee.layer.output.channel
+    let columnStep = block.pointee.horizontal.outputStep * plan.pointee.layer.output.column
+    let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.pointee.offset
+    let activation = plan.pointee.layer.activation.converted(to: Scalar.self)
+    let bounds = activation.bounds
+    var weights = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights
+        + panel.pointee.offset * taps * inputs
+    let firstInput: Int
+    switch strategy {
+    case .channels:
+        let group = panel.pointee.group - source.channelOrigin / max(inputs, 1)
+        firstInput = plan.pointee.readsInputDirectly
+            ? panel.pointee.group * inputs : group * ceilDivide(inputs, block.pointee.channelBlock) * source.blockPitch
+    case .lanes: firstInput = panel.pointee.offset - source.channelOrigin
+    case .columns: firstInput = (panel.pointee.group * inputs - source.channelOrigin) * source.channelPitch
+    }
+    // Whole vectors with simple activations leave the kernel finished.
+    let mayFinish = bounds != nil
+        && (strategy == .columns ? columnStep == 1 : channelStride == 1 && panel.pointee.channels == width)
+
+    var channel = 0
+    var blockOffset = firstInput
+    while channel < inputs {
+        let length = min(block.pointee.channelBlock, inputs - channel)
+        let isLast = channel + length == inputs
+        for t in 0..<tileCount {
+            let tile = tiles + t
+            let count = tile.pointee.count
+            var targets = tile.pointee.targets
+            for r in 0..<count { targets[r] += panel.pointee.firstChannel * channelStride }
+            let finishes = isLast && mayFinish && (strategy != .columns || count == reach && tile.pointee.isFull(lanes: plan.pointee.table.lanes))
+            let tileSums = sums + t * largestTileScalars
             targets.span.withUnsafeBufferPointer { targets in
                 guard let targets = targets.baseAddress else { return }
-                if strategy != .columns {
-                    let arguments = EpilogueArguments(
-                        tile: tile, rows: count, lanes: panel.width, channels: panel.channels, bias: biases + panel.offset,
-                        outputs: targets, channelStride: layer.output.channel, activation: activation)
-                    withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
-                    return
-                }
-                widths.span.withUnsafeBufferPointer { widths in
-                    guard let widths = widths.baseAddress else { return }
-                    let arguments = ColumnEpilogueArguments(
-                        tile: tile, channels: panel.channels, tileVectors: kernel.vectors, vectors: count, outputs: targets, columns: widths,
-                        bias: biases + panel.offset, channelStride: layer.output.channel,
-                        columnStride: horizontal.outputStep * layer.output.column, activation: activation)
-                    withUnsafePointer(to: arguments) { plan.pointee.table.finishColumns($0) }
+                let arguments = TileArguments(
+                    runs: UnsafePointer(tile.pointee.runs), channelOffset: tile.pointee.shift + blockOffset,
+                    channelPitch: source.channelPitch, segments: taps, length: length, segmentsPerChunk: block.pointee.segmentsPerChunk,
+                    panel: weights, tile: tileSums, continues: channel > 0, outputs: finishes ? targets : nil,
+                    rows: strategy == .columns ? kernel.rows : count, outputPitch: channelStride, bias: bias, low: bounds?.low ?? 0,
+                    high: bounds?.high ?? 0)
+                withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+                if isLast, !finishes {
+                    finish(plan, panel, tile, tileSums, targets, bias, activation, columnStep: columnStep)
                 }
             }
-            for r in 0..<count { targets[r] -= panel.firstChannel * layer.output.channel }
         }
+        weights += taps * length * width
+        channel += length
+        blockOffset += source.blockPitch
+    }
+}
+
+/// What the kernel did not finish itself: partial vectors, scattered channels, activations with functions in them.
+private func finish<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ panel: UnsafePointer<Panel>, _ tile: UnsafePointer<Tile<Scalar>>,
+    _ sums: UnsafeMutablePointer<Scalar>, _ targets: UnsafePointer<UnsafeMutablePointer<Scalar>>, _ bias: UnsafePointer<Scalar>,
+    _ activation: TileActivation<Scalar>, columnStep: Int
+) {
+    let channelStride = plan.pointee.layer.output.channel
+    if plan.pointee.strategy != .columns {
+        let arguments = EpilogueArguments(
+            tile: sums, rows: tile.pointee.count, lanes: panel.pointee.width, channels: panel.pointee.channels, bias: bias, outputs: targets,
+            channelStride: channelStride, activation: activation)
+        withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
+        return
+    }
+    tile.pointee.widths.span.withUnsafeBufferPointer { widths in
+        guard let widths = widths.baseAddress else { return }
+        let arguments = ColumnEpilogueArguments(
+            tile: sums, channels: panel.pointee.channels, tileVectors: panel.pointee.kernel.vectors, vectors: tile.pointee.count,
+            outputs: targets, columns: widths, bias: bias, channelStride: channelStride, columnStride: columnStep, activation: activation)
+        withUnsafePointer(to: arguments) { plan.pointee.table.finishColumns($0) }
+    }
+}
+
+extension Tile {
+    /// Every vector of columns exists to its last column.
+    @inline(__always)
+    func isFull(lanes: Int) -> Bool {
+        for r in 0..<count where widths[r] < lanes { return false }
+        return true
     }
 }
 
@@ -250,11 +336,11 @@ private func meetsNoBorder(_ lattice: Lattice, _ first: Int, _ last: Int, _ inpu
         && last * lattice.inputStep + lattice.offsetStart + max(reach, 0) < input
 }
 
-/// runs[tap][r] = where position r of the tile finds that tap's channels. Positions beyond `count`, up to `reach`, repeat the last:
-/// they are computed and not stored.
+/// runs[tap][r] = where position r of the tile finds that tap's channels. Positions beyond the tile's count, up to `reach`, repeat the
+/// last: they are computed and not stored.
 private func layOut<Scalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ at: Positions, count: Int, reach: Int,
-    rowOffsets: UnsafeMutablePointer<Int>, columnOffsets: UnsafeMutablePointer<Int>, runs: UnsafeMutablePointer<UnsafePointer<Scalar>>
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ tile: UnsafePointer<Tile<Scalar>>,
+    reach: Int, rowOffsets: UnsafeMutablePointer<Int>, columnOffsets: UnsafeMutablePointer<Int>
 ) {
     let mode = plan.pointee.layer.paddingMode
     let vertical = block.pointee.vertical
@@ -262,12 +348,14 @@ private func layOut<Scalar>(
     let rowsInInput = plan.pointee.layer.vertical.input
     let columnsInInput = plan.pointee.layer.horizontal.input
     for r in 0..<reach {
-        let row = at.rows[min(r, count - 1)] * vertical.inputStep + vertical.offsetStart
+        let position = min(r, tile.pointee.count - 1)
+        let row = tile.pointee.rows[position] * vertical.inputStep + vertical.offsetStart
+        let imageOffset = tile.pointee.images[position] * source.imageStride
         for tap in 0..<vertical.taps {
             let index = borderIndex(row + tap * vertical.offsetStep, rowsInInput, mode)
-            rowOffsets[tap * reach + r] = index.map { ($0 - source.rowOrigin) * source.rowStride } ?? outsideOffset
+            rowOffsets[tap * reach + r] = index.map { ($0 - source.rowOrigin) * source.rowStride + imageOffset } ?? outsideOffset
         }
-        let column = at.columns[min(r, count - 1)] * horizontal.inputStep + horizontal.offsetStart
+        let column = tile.pointee.columns[position] * horizontal.inputStep + horizontal.offsetStart
         for tap in 0..<horizontal.taps {
             let index = column + tap * horizontal.offsetStep
             if source.plane > 0 {
@@ -279,7 +367,7 @@ private func layOut<Scalar>(
             }
         }
     }
-    var run = runs
+    var run = tile.pointee.runs
     for v in 0..<vertical.taps {
         for h in 0..<horizontal.taps {
             for r in 0..<reach {
@@ -296,40 +384,52 @@ private func layOut<Scalar>(
     }
 }
 
-/// Copies the rectangle's part of the image into `target`, arranged as the plan's kernels read it.
+/// Copies the rectangle's part of the input into `target`, arranged as the plan's kernels read it.
 private func pack<Scalar: KernelScalar>(
-    _ rectangle: Rectangle, _ plan: UnsafePointer<ConvolutionPlan>, _ inputStep: Int, _ image: UnsafePointer<Scalar>,
+    _ rectangle: Rectangle, _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ input: UnsafePointer<Scalar>,
     _ target: UnsafeMutablePointer<Scalar>
 ) {
     let layer = plan.pointee.layer
+    let inputs = layer.inChannelsPerGroup
     let outside = Scalar(layer.paddingValue)
+    let corner = input + rectangle.images.lowerBound * layer.input.batch + rectangle.rows.lowerBound * layer.input.row
     switch plan.pointee.strategy {
     case .channels:
-        packPixels(
-            from: image + rectangle.rows.lowerBound * layer.input.row + rectangle.columns.lowerBound * layer.input.column
-                + rectangle.channels.lowerBound * layer.input.channel,
-            rowStride: layer.input.row, columnStride: layer.input.column, channelStride: layer.input.channel,
-            rows: rectangle.rows.count, columns: rectangle.columns.count, channels: rectangle.channels.count, to: target)
+        var place = target
+        var channel = rectangle.channels.lowerBound
+        while channel < rectangle.channels.upperBound {
+            // Blocks start anew with each group.
+            let length = min(block.pointee.channelBlock, inputs - channel % inputs)
+            for image in 0..<rectangle.images.count {
+                packPixels(
+                    from: corner + image * layer.input.batch + rectangle.columns.lowerBound * layer.input.column + channel * layer.input.channel,
+                    rowStride: layer.input.row, columnStride: layer.input.column, channelStride: layer.input.channel,
+                    rows: rectangle.rows.count, columns: rectangle.columns.count, channels: length, pixelPitch: block.pointee.channelBlock,
+                    to: place + image * rectangle.rows.count * rectangle.rowPitch)
+            }
+            channel += length
+            place += rectangle.blockPitch
+            (place - block.pointee.channelBlock).update(repeating: outside, count: block.pointee.channelBlock)
+        }
     case .lanes:
-        let inputs = layer.inChannelsPerGroup
         let outputs = layer.outChannelsPerGroup
         for channel in 0..<inputs {
             for lane in rectangle.channels {
                 let real = lane < layer.outChannels
                 packLane(
-                    from: image + rectangle.rows.lowerBound * layer.input.row + rectangle.columns.lowerBound * layer.input.column
+                    from: corner + rectangle.columns.lowerBound * layer.input.column
                         + ((real ? lane : 0) / outputs * inputs + channel) * layer.input.channel,
                     rowStride: layer.input.row, columnStride: layer.input.column, zero: !real, rows: rectangle.rows.count,
-                    columns: rectangle.columns.count, pitch: rectangle.channels.count * inputs,
-                    to: target + channel * rectangle.channels.count + lane - rectangle.channels.lowerBound)
+                    columns: rectangle.columns.count, pitch: rectangle.channelPitch * inputs,
+                    to: target + channel * rectangle.channelPitch + lane - rectangle.channels.lowerBound)
             }
         }
     case .columns:
-        for row in rectangle.rows {
-            for channel in rectangle.channels {
-                let line = image + row * layer.input.row + channel * layer.input.channel
-                let place = target + (row - rectangle.rows.lowerBound) * rectangle.rowPitch
-                    + (channel - rectangle.channels.lowerBound) * rectangle.channelPitch
+        let inputStep = block.pointee.horizontal.inputStep
+        for row in 0..<rectangle.rows.count {
+            for channel in 0..<rectangle.channels.count {
+                let line = corner + row * layer.input.row + (rectangle.channels.lowerBound + channel) * layer.input.channel
+                let place = target + row * rectangle.rowPitch + channel * rectangle.channelPitch
                 for residue in 0..<inputStep {
                     packPlane(line, layer, rectangle, residue: residue, inputStep: inputStep, outside: outside, place + residue * rectangle.plane)
                 }
@@ -368,7 +468,7 @@ private func fillUncovered<Scalar: KernelScalar>(_ execution: Execution, _: Scal
     let layer = plan.pointee.layer
     let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self))
     let output = execution.output.assumingMemoryBound(to: Scalar.self)
-    let tile = execution.workspace.advanced(by: plan.pointee.workspace.tile).assumingMemoryBound(to: Scalar.self)
+    let tile = execution.workspace.advanced(by: plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
     let activation = layer.activation.converted(to: Scalar.self)
     // One pixel at a time, by the columns' epilogue with vectors of one column each: its bias is per channel in any strategy.
     for index in 0..<plan.pointee.panelCount {
@@ -405,6 +505,18 @@ extension TileActivation<Double> {
         case .leaky(let alpha): return .leaky(Target(alpha))
         case .sigmoid: return .sigmoid
         case .tanh: return .tanh
+        }
+    }
+}
+
+extension TileActivation where Scalar: KernelScalar {
+    /// The activation as bounds, if it is one.
+    var bounds: (low: Scalar, high: Scalar)? {
+        switch self {
+        case .none: return (-.infinity, .infinity)
+        case .relu: return (0, .infinity)
+        case .clamp(let low, let high): return (low, high)
+        case .leaky, .sigmoid, .tanh: return nil
         }
     }
 }

@@ -28,6 +28,8 @@ struct Block {
     /// Terms of a chunk of the sum and input channels per kernel call: see `ConvolutionKernels/README.md`, "Order of the sum".
     var channelBlock: Int
     var segmentsPerChunk: Int
+    /// Tiles that are worked on together.
+    var tilesPerGroup: Int
 
     var taps: Int { vertical.taps * horizontal.taps }
 
@@ -47,6 +49,10 @@ struct Panel {
     var offset: Int
     var width: Int
     var kernel: TileKernel
+
+    /// Positions of a tile: pixels, or vectors of columns.
+    @inline(__always)
+    func reach(_ strategy: Strategy) -> Int { strategy == .columns ? kernel.vectors : kernel.rows }
 }
 
 /// A layer with its kernel and bias packed and its work divided. Read-only after creation.
@@ -77,6 +83,10 @@ struct ConvolutionPlan {
     var fullyCovered: Bool
     /// The caller's input lies as the kernels read it; else a rectangle of it is packed first.
     var readsInputDirectly: Bool
+    /// Bands run on from image to image, so that small images share a pass over the weights.
+    var spansImages: Bool { strategy == .channels || readsInputDirectly }
+    /// Output rows that a block's bands divide.
+    func rows(_ block: Block) -> Int { block.vertical.count * (spansImages ? layer.batch : 1) }
     var workspace: WorkspaceLayout
 
     /// Columns or pixels that one position of a tile stands for.
@@ -171,10 +181,11 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
 
 /// One thread's scratch memory, as byte offsets.
 struct WorkspaceLayout {
+    var tiles = 0
     var runs = 0
     var rowOffsets = 0
     var columnOffsets = 0
-    var tile = 0
+    var sums = 0
     var rectangle = 0
     var bytes = 0
 }
@@ -212,12 +223,21 @@ private func forEachLattice(_ axis: Axis, transposed: Bool, trim: Bool, _ body: 
     }
 }
 
-/// The terms of a sum are added in chunks of about this many, and the chunks' sums then added up. With n terms of one sign, plain
-/// summation errs by up to n/2 roundings; chunks of n^(2/3) terms keep both stages at about n^(1/3).
+/// The terms of a sum are added in chunks of this many, and the chunks' sums then added up. Plain summation of n terms of one sign errs
+/// by about 0.24 * sqrt(n) roundings (root mean square); chunks of c terms by 0.24 * sqrt(c^2/n + n/c). The longest chunk that keeps
+/// the root below 1.4, so that one element in a hundred thousand (4.3 times as much) stays within the promised 8; if none does, the best.
 private func chunkTerms(_ terms: Int) -> Int {
-    var side = 1
-    while side * side * side < 2 * terms { side += 1 }
-    return max(32, terms / side)
+    var best = 16
+    var bestError = Double.infinity
+    let n = Double(max(terms, 1))
+    var chunk = 16
+    while chunk <= max(terms, 16), chunk <= 4096 {
+        let c = Double(min(chunk, terms))
+        let error = c * c / n + n / c
+        if error <= 34 || error < bestError { (best, bestError) = (chunk, min(error, bestError)) }
+        chunk += 16
+    }
+    return best
 }
 
 /// Input indices that `count` outputs from `first` on read, as a range inside the input; empty if none.
@@ -249,28 +269,40 @@ func inputRange(_ lattice: Lattice, first: Int, count: Int, input: Int, mode: Bo
     return start <= end ? start..<(end + 1) : 0..<0
 }
 
+/// Rows (of one panel's weights) that a channel block may have, and bytes that a group's addresses may take: a level-2 cache holds
+/// both, with a panel four vectors of 64 bytes wide, beside the inputs.
+private let weightRows = 640
+private let addressBytes = 1 << 17
+
 /// A rectangle stays in a level-2 cache together with the weights in use.
 private let rectangleLimit = 1 << 19
 
 /// The part of the input that an item packs. Columns are input columns, or for the strategy `columns` places on the lattice of
 /// input columns that the taps read, border included, dealt into one plane per residue modulo the input step.
 struct Rectangle {
+    var images: Range<Int>
     var rows: Range<Int>
     var columns: Range<Int>
     /// Input channels, or lanes for the strategy `lanes`.
     var channels: Range<Int>
-    /// Strategy `columns`: elements of one plane, and from channel to channel.
-    var plane: Int
-    var channelPitch: Int
-    /// From row to row, and in all.
-    var rowPitch: Int
-    var elements: Int
+    /// Strategy `columns`: elements of one plane.
+    var plane = 0
+    /// Elements from channel to channel, from one block of channels to the next, from row to row, and in all.
+    var channelPitch = 1
+    var blockPitch = 0
+    var rowPitch = 0
+    var elements = 0
 }
 
 extension ConvolutionPlan {
     @inline(__always)
-    func rectangle(_ block: Block, firstRow: Int, rows: Int, firstColumn: Int, columns: Int, panels: Range<Int>) -> Rectangle {
-        let rowRange = inputRange(block.vertical, first: firstRow, count: rows, input: layer.vertical.input, mode: layer.paddingMode)
+    func rectangle(_ block: Block, firstRow: Int, rows: Int, firstColumn: Int, columns: Int, panels: Range<Int>, image: Int) -> Rectangle {
+        // A band within one image reads a part of its rows, one across images all rows of each.
+        let height = block.vertical.count
+        let lastRow = firstRow + rows - 1
+        let images = spansImages ? firstRow / height..<lastRow / height + 1 : image..<image + 1
+        let (first, count) = images.count > 1 ? (0, height) : (firstRow % height, rows)
+        let rowRange = inputRange(block.vertical, first: first, count: count, input: layer.vertical.input, mode: layer.paddingMode)
         let low = self.panels[panels.lowerBound]
         let high = self.panels[panels.upperBound - 1]
         let inputs = layer.inChannelsPerGroup
@@ -279,22 +311,36 @@ extension ConvolutionPlan {
             let reach = (horizontal.taps - 1) * horizontal.offsetStep
             let first = firstColumn * horizontal.inputStep + horizontal.offsetStart + min(reach, 0)
             let span = (columns - 1) * horizontal.inputStep + abs(reach) + 1
+            var part = Rectangle(
+                images: images, rows: rowRange, columns: first..<(first + span), channels: low.group * inputs..<(high.group + 1) * inputs)
             // Vectors of the last columns read on to a whole vector; those places hold zeros.
-            let plane = ceilDivide(span, horizontal.inputStep) + table.lanes
-            let channels = low.group * inputs..<(high.group + 1) * inputs
-            let pitch = plane * horizontal.inputStep
+            part.plane = ceilDivide(span, horizontal.inputStep) + table.lanes
+            part.channelPitch = part.plane * horizontal.inputStep
+            part.blockPitch = part.channelPitch * block.channelBlock
+            part.rowPitch = part.channelPitch * part.channels.count
             // One more row stands for all rows outside.
-            return Rectangle(
-                rows: rowRange, columns: first..<(first + span), channels: channels, plane: plane, channelPitch: pitch,
-                rowPitch: pitch * channels.count, elements: pitch * channels.count * (rowRange.count + 1))
+            part.elements = part.rowPitch * (rowRange.count + 1)
+            return part
         }
         let columnRange = inputRange(
             block.horizontal, first: firstColumn, count: columns, input: layer.horizontal.input, mode: layer.paddingMode)
-        let channels = strategy == .lanes ? low.offset..<(high.offset + high.width) : low.group * inputs..<(high.group + 1) * inputs
-        let pixel = strategy == .lanes ? channels.count * inputs : channels.count
-        return Rectangle(
-            rows: rowRange, columns: columnRange, channels: channels, plane: 0, channelPitch: strategy == .lanes ? channels.count : 1,
-            rowPitch: columnRange.count * pixel, elements: rowRange.count * columnRange.count * pixel)
+        if strategy == .lanes {
+            var part = Rectangle(images: images, rows: rowRange, columns: columnRange, channels: low.offset..<(high.offset + high.width))
+            part.channelPitch = part.channels.count
+            part.blockPitch = part.channelPitch * block.channelBlock
+            part.rowPitch = columnRange.count * part.channelPitch * inputs
+            part.elements = rowRange.count * part.rowPitch
+            return part
+        }
+        // One block of channels after another, each a small image of its own: tiles of one pass over the weights then read a few
+        // kilobytes, whose lines fall into all sets of the cache, however many channels a pixel has.
+        var part = Rectangle(
+            images: images, rows: rowRange, columns: columnRange, channels: low.group * inputs..<(high.group + 1) * inputs)
+        part.rowPitch = columnRange.count * block.channelBlock
+        // One more pixel, at the end of each block, stands for all that are outside.
+        part.blockPitch = images.count * rowRange.count * part.rowPitch + block.channelBlock
+        part.elements = part.blockPitch * (high.group - low.group + 1) * ceilDivide(inputs, block.channelBlock)
+        return part
     }
 
     /// Elements of the largest rectangle that an item of the block packs.
@@ -306,8 +352,8 @@ extension ConvolutionPlan {
                 for columnBand in 0..<block.columnBands {
                     let column = columnBand * block.bandColumns
                     let part = rectangle(
-                        block, firstRow: row, rows: min(block.bandRows, block.vertical.count - row), firstColumn: column,
-                        columns: min(block.bandColumns, block.horizontal.count - column), panels: block.panels(chunk, of: self))
+                        block, firstRow: row, rows: min(block.bandRows, rows(block) - row), firstColumn: column,
+                        columns: min(block.bandColumns, block.horizontal.count - column), panels: block.panels(chunk, of: self), image: 0)
                     largest = max(largest, part.elements)
                 }
             }
@@ -318,21 +364,23 @@ extension ConvolutionPlan {
     /// Chooses bands and panel chunks: enough items to keep `threads` busy to the end, bands of whole rows where that suffices, and
     /// rectangles within the limit. Any choice gives the same bits.
     fileprivate func divide(_ block: inout Block, blocks: Int, threads: Int) {
-        (block.bandRows, block.bandColumns, block.panelChunks) = (block.vertical.count, block.horizontal.count, 1)
-        let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, max(layer.batch * blocks, 1))
-        if block.vertical.count * block.horizontal.count >= wanted * 64 {
-            block.bandRows = max(1, block.vertical.count / wanted)
+        let rows = rows(block)
+        (block.bandRows, block.bandColumns, block.panelChunks) = (max(rows, 1), block.horizontal.count, 1)
+        let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, max((spansImages ? 1 : layer.batch) * blocks, 1))
+        if rows * block.horizontal.count >= wanted * 64 {
+            block.bandRows = max(1, rows / wanted)
         } else {
             block.panelChunks = min(panelCount, wanted)
         }
         let elementBytes = layer.isDouble ? 8 : 4
         while true {
-            block.rowBands = ceilDivide(block.vertical.count, block.bandRows)
+            block.rowBands = ceilDivide(rows, block.bandRows)
             block.columnBands = ceilDivide(block.horizontal.count, block.bandColumns)
+            if readsInputDirectly || rows == 0 { return }
             // The first band is as large as any but for borders; the exact maximum is taken once at the end.
-            if readsInputDirectly { return }
             let first = rectangle(
-                block, firstRow: 0, rows: block.bandRows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self))
+                block, firstRow: 0, rows: block.bandRows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self),
+                image: 0)
             if first.elements * elementBytes <= rectangleLimit { return }
             if block.bandRows > 8 {
                 block.bandRows = (block.bandRows + 1) / 2
@@ -409,18 +457,23 @@ private func packedPlan<Scalar: KernelScalar>(
             forEachLattice(layer.horizontal, transposed: layer.transposed, trim: trim) { horizontal in
                 let terms = vertical.taps * horizontal.taps * inputs
                 let chunk = chunkTerms(terms)
-                let channelBlock = inputs <= chunk + chunk / 2 ? inputs : (chunk + 15) / 16 * 16
+                // At most as many channels as make one chunk of a tap, and as keep a panel's weights for a block in a level-2 cache.
+                let mostChannels = max(32, min(chunk, weightRows / (vertical.taps * horizontal.taps)))
+                let channelBlock = ceilDivide(inputs, ceilDivide(inputs, mostChannels))
                 var block = Block(
                     vertical: vertical, horizontal: horizontal, weights: weightElements, bandRows: 0, bandColumns: 0, rowBands: 0,
                     columnBands: 0, panelChunks: 0, firstItem: plan.items, channelBlock: channelBlock,
-                    segmentsPerChunk: max(1, chunk / channelBlock))
+                    segmentsPerChunk: max(1, chunk / channelBlock), tilesPerGroup: 0)
+                // More tiles where the weights come in several passes; but their addresses are to stay in the cache as well.
+                block.tilesPerGroup = max(1, min(channelBlock < inputs ? 64 : 16, addressBytes / (block.taps * largestTileSide * 8)))
                 plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads)
-                plan.items += layer.batch * block.rowBands * block.columnBands * block.panelChunks
+                plan.items += (plan.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
                 plan.work += Double(terms) * Double(vertical.count * horizontal.count) * Double(layer.batch) * Double(layer.outChannels)
                 let (more, tooMany) = terms.multipliedReportingOverflow(by: plan.width)
                 overflow = overflow || tooMany || more > largestLength
                 weightElements = overflow ? 0 : weightElements + more
-                plan.workspace.include(block, rectangleBytes: plan.readsInputDirectly ? 0 : plan.largestRectangle(block) * size)
+                plan.workspace.include(
+                    block, rectangleBytes: plan.readsInputDirectly ? 0 : plan.largestRectangle(block) * size, elementBytes: size)
                 plan.blocks[plan.blockCount] = block
                 plan.blockCount += 1
             }
@@ -486,21 +539,25 @@ private struct PlanMemory {
 
 extension WorkspaceLayout {
     /// Collects sizes first (in the fields that later hold offsets); `finish` turns them into offsets.
-    mutating func include(_ block: Block, rectangleBytes: Int) {
+    mutating func include(_ block: Block, rectangleBytes: Int, elementBytes: Int) {
         let pointer = MemoryLayout<UnsafeRawPointer>.stride
-        runs = max(runs, aligned(block.taps * largestTileSide * pointer))
+        tiles = max(tiles, aligned(block.tilesPerGroup * MemoryLayout<Tile<Double>>.stride))
+        runs = max(runs, aligned(block.tilesPerGroup * block.taps * largestTileSide * pointer))
         rowOffsets = max(rowOffsets, aligned(block.vertical.taps * largestTileSide * pointer))
         columnOffsets = max(columnOffsets, aligned(block.horizontal.taps * largestTileSide * pointer))
+        sums = max(sums, aligned(block.tilesPerGroup * largestTileScalars * elementBytes))
         rectangle = max(rectangle, aligned(rectangleBytes))
     }
 
     mutating func finish(elementBytes: Int) {
         let sizes = self
-        runs = 0
+        tiles = 0
+        runs = tiles + sizes.tiles
         rowOffsets = runs + sizes.runs
         columnOffsets = rowOffsets + sizes.rowOffsets
-        tile = columnOffsets + sizes.columnOffsets
-        rectangle = tile + aligned(largestTileScalars * elementBytes)
+        sums = columnOffsets + sizes.columnOffsets
+        // One tile at least: elements that no tap reaches are finished in it too.
+        rectangle = sums + max(sizes.sums, aligned(largestTileScalars * elementBytes))
         bytes = rectangle + sizes.rectangle
     }
 }

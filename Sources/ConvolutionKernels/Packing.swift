@@ -1,24 +1,33 @@
 // Packing: the input in the order in which the tile kernels read it.
 
-/// `[row][column][channel]` with the channels packed.
+/// `[row][column][channel]` with neighbouring channels, pixels `pixelPitch` apart.
 @inlinable @inline(__always)
 public func packPixels<Scalar>(
     from source: UnsafePointer<Scalar>, rowStride: Int, columnStride: Int, channelStride: Int,
-    rows: Int, columns: Int, channels: Int, to target: UnsafeMutablePointer<Scalar>
+    rows: Int, columns: Int, channels: Int, pixelPitch: Int, to target: UnsafeMutablePointer<Scalar>
 ) {
     var row = 0
     while row < rows {
         let sourceRow = source + row &* rowStride
-        let targetRow = target + row &* columns &* channels
-        var channel = 0
-        while channel < channels {
-            let line = sourceRow + channel &* channelStride
+        let targetRow = target + row &* columns &* pixelPitch
+        if channelStride == 1 {
             var column = 0
             while column < columns {
-                targetRow[column &* channels &+ channel] = line[column &* columnStride]
+                (targetRow + column &* pixelPitch).update(from: sourceRow + column &* columnStride, count: channels)
                 column &+= 1
             }
-            channel &+= 1
+        } else {
+            // Along the columns, which are most often the neighbours in memory.
+            var channel = 0
+            while channel < channels {
+                let line = sourceRow + channel &* channelStride
+                var column = 0
+                while column < columns {
+                    targetRow[column &* pixelPitch &+ channel] = line[column &* columnStride]
+                    column &+= 1
+                }
+                channel &+= 1
+            }
         }
         row &+= 1
     }

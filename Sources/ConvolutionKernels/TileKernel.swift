@@ -14,13 +14,28 @@ public struct TileArguments<Scalar> {
     public var segmentsPerChunk: Int
     /// Packed weights `[segment][channel][output channel]`.
     public var panel: UnsafePointer<Scalar>
-    /// `[R][N vectors]`: added to.
+    /// `[R][N vectors]`: the sums so far, between calls and chunks.
     public var tile: UnsafeMutablePointer<Scalar>
+    /// False in the first call of a tile, which then ignores what `tile` holds.
+    public var continues: Bool
+    /// In the last call of a tile: where the elements go, if their bias and bounds are all that is still to come and whole vectors may
+    /// be stored; nil leaves the sums in `tile`. `[pixel]` addresses of the first channel, or `[vector]` of the first column.
+    public var outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?
+    /// How many of R are stored.
+    public var rows: Int
+    /// From channel to channel of the output, where the vectors hold columns.
+    public var outputPitch: Int
+    /// Of the panel's output channels.
+    public var bias: UnsafePointer<Scalar>
+    public var low: Scalar
+    public var high: Scalar
 
     @inlinable @inline(__always)
     public init(
         runs: UnsafePointer<UnsafePointer<Scalar>>, channelOffset: Int, channelPitch: Int, segments: Int, length: Int,
-        segmentsPerChunk: Int, panel: UnsafePointer<Scalar>, tile: UnsafeMutablePointer<Scalar>
+        segmentsPerChunk: Int, panel: UnsafePointer<Scalar>, tile: UnsafeMutablePointer<Scalar>, continues: Bool,
+        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?, rows: Int, outputPitch: Int, bias: UnsafePointer<Scalar>, low: Scalar,
+        high: Scalar
     ) {
         self.runs = runs
         self.channelOffset = channelOffset
@@ -30,6 +45,13 @@ public struct TileArguments<Scalar> {
         self.segmentsPerChunk = segmentsPerChunk
         self.panel = panel
         self.tile = tile
+        self.continues = continues
+        self.outputs = outputs
+        self.rows = rows
+        self.outputPitch = outputPitch
+        self.bias = bias
+        self.low = low
+        self.high = high
     }
 }
 
@@ -48,18 +70,47 @@ public struct TileKernel {
     }
 }
 
-/// tile[r][n] += sums[r][n]
+/// tile[r][n] = sums[r][n], or += if the tile continues. Two plain loops: with the condition inside, or with more work, the optimiser
+/// leaves them rolled, and the sums in memory.
 @inlinable @inline(__always)
 func fold<I: InstructionSet, let R: Int, let N: Int>(
-    _: I.Type, _ sums: borrowing InlineArray<R, InlineArray<N, I.Vector>>, into tile: UnsafeMutablePointer<I.Scalar>
+    _: I.Type, _ sums: borrowing InlineArray<R, InlineArray<N, I.Vector>>, into tile: UnsafeMutablePointer<I.Scalar>, continues: Bool
 ) {
     let tile = UnsafeMutableRawPointer(tile)
-    for r in 0..<R {
-        for n in 0..<N {
-            let offset = (r &* N &+ n) &* I.bytes
-            let total = I.sum(tile.loadUnaligned(fromByteOffset: offset, as: I.Vector.self), sums[unchecked: r][unchecked: n])
-            tile.storeBytes(of: total, toByteOffset: offset, as: I.Vector.self)
+    if continues {
+        for r in 0..<R {
+            for n in 0..<N {
+                let offset = (r &* N &+ n) &* I.bytes
+                let total = I.sum(tile.loadUnaligned(fromByteOffset: offset, as: I.Vector.self), sums[unchecked: r][unchecked: n])
+                tile.storeBytes(of: total, toByteOffset: offset, as: I.Vector.self)
+            }
         }
+    } else {
+        for r in 0..<R {
+            for n in 0..<N {
+                tile.storeBytes(of: sums[unchecked: r][unchecked: n], toByteOffset: (r &* N &+ n) &* I.bytes, as: I.Vector.self)
+            }
+        }
+    }
+}
+
+/// The finished tile with bias and bounds, stored. `place(r, n)` is where vector n of row r goes, `bias(r, n)` its bias.
+@inlinable @inline(__always)
+func finish<I: InstructionSet>(
+    _: I.Type, _ arguments: TileArguments<I.Scalar>, vectors: Int, place: (Int, Int) -> UnsafeMutableRawPointer, bias: (Int, Int) -> I.Vector
+) {
+    let tile = UnsafeRawPointer(arguments.tile)
+    let low = I.Vector(repeating: arguments.low)
+    let high = I.Vector(repeating: arguments.high)
+    var r = 0
+    while r < arguments.rows {
+        for n in 0..<vectors {
+            var total = tile.loadUnaligned(fromByteOffset: (r &* vectors &+ n) &* I.bytes, as: I.Vector.self)
+            total = I.sum(total, bias(r, n))
+            total = I.replacing(I.replacing(total, below: low, with: low), above: high, with: high)
+            place(r, n).storeBytes(of: total, as: I.Vector.self)
+        }
+        r &+= 1
     }
 }
 
@@ -76,6 +127,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
     var panel = UnsafeRawPointer(arguments.panel)
     var runs = arguments.runs
     var remaining = arguments.segments
+    var continues = arguments.continues
     while remaining > 0 {
         var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
         remaining &-= chunk
@@ -101,7 +153,16 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
                 c &+= 1
             }
         }
-        fold(I.self, sums, into: arguments.tile)
+        fold(I.self, sums, into: arguments.tile, continues: continues)
+        continues = true
+    }
+    if let outputs = arguments.outputs {
+        let bias = UnsafeRawPointer(arguments.bias)
+        finish(I.self, arguments, vectors: N) { r, n in
+            UnsafeMutableRawPointer(outputs[r]) + n &* I.bytes
+        } bias: { _, n in
+            bias.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
+        }
     }
 }
 
@@ -116,6 +177,7 @@ public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
     var panel = UnsafeRawPointer(arguments.panel)
     var runs = arguments.runs
     var remaining = arguments.segments
+    var continues = arguments.continues
     while remaining > 0 {
         var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
         remaining &-= chunk
@@ -143,7 +205,16 @@ public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
             }
             runs += R
         }
-        fold(I.self, sums, into: arguments.tile)
+        fold(I.self, sums, into: arguments.tile, continues: continues)
+        continues = true
+    }
+    if let outputs = arguments.outputs {
+        let bias = UnsafeRawPointer(arguments.bias)
+        finish(I.self, arguments, vectors: N) { r, n in
+            UnsafeMutableRawPointer(outputs[r]) + n &* I.bytes
+        } bias: { _, n in
+            bias.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
+        }
     }
 }
 
@@ -158,6 +229,7 @@ public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
     var panel = arguments.panel
     var runs = arguments.runs
     var remaining = arguments.segments
+    var continues = arguments.continues
     while remaining > 0 {
         var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
         remaining &-= chunk
@@ -185,6 +257,14 @@ public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
                 c &+= 1
             }
         }
-        fold(I.self, sums, into: arguments.tile)
+        fold(I.self, sums, into: arguments.tile, continues: continues)
+        continues = true
+    }
+    if let outputs = arguments.outputs {
+        finish(I.self, arguments, vectors: N) { r, n in
+            UnsafeMutableRawPointer(outputs[n] + r &* arguments.outputPitch)
+        } bias: { r, _ in
+            I.Vector(repeating: arguments.bias[r])
+        }
     }
 }
