@@ -13,6 +13,8 @@ let avx512: [SwiftSetting] = []
 
 let package = Package(
     name: "convolution",
+    // InlineArray came with these systems.
+    platforms: [.macOS(.v26), .iOS(.v26), .tvOS(.v26), .watchOS(.v26), .visionOS(.v26)],
     products: [
         // For Swift: import Convolution.
         .library(name: "Convolution", targets: ["Convolution"]),

@@ -226,6 +226,9 @@ private func run(
     _ layer: Layer, _ input: UnsafeRawPointer?, _ kernel: UnsafeRawPointer?, _ bias: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?
 ) throws(Failure) {
     try checkArguments(layer, input: input, kernel: kernel, bias: bias, output: output)
+    try checkKernel(layer, kernel)
+    // An empty batch needs no plan, however large its layer.
+    if layer.outputElements == 0 { return }
     let plan = try createPlan(layer, kernel: kernel, bias: bias)
     defer { destroy(plan) }
     try execute(plan, input: input, output: output)

@@ -223,9 +223,10 @@ private func forEachLattice(_ axis: Axis, transposed: Bool, trim: Bool, _ body: 
     }
 }
 
-/// The terms of a sum are added in chunks of this many, and the chunks' sums then added up. Plain summation of n terms of one sign errs
-/// by about 0.24 * sqrt(n) roundings (root mean square); chunks of c terms by 0.24 * sqrt(c^2/n + n/c). The longest chunk that keeps
-/// the root below 1.4, so that one element in a hundred thousand (4.3 times as much) stays within the promised 8; if none does, the best.
+/// The terms of a sum are added in chunks of this many, and the chunks' sums then added up. Where roundings are independent, plain
+/// summation of n terms of one sign errs by about 0.24 * sqrt(n) of them (root mean square), chunks of c terms by
+/// 0.24 * sqrt(c^2/n + n/c). This is the longest chunk that keeps the root below 1.4, so that one element in a hundred million (5.7 times as
+/// much) comes near 8; if none does, the best. For data as it may be, each stage errs by at most its length: c + n/c.
 private func chunkTerms(_ terms: Int) -> Int {
     var best = 16
     var bestError = Double.infinity
@@ -397,6 +398,12 @@ extension ConvolutionPlan {
     }
 }
 
+func checkKernel(_ layer: Layer, _ kernel: UnsafeRawPointer?) throws(Failure) {
+    if kernel == nil, layer.kernelElements > 0 {
+        throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "kernel is NULL; it must point to \(layer.kernelElements) elements")
+    }
+}
+
 func createPlan(_ layer: Layer, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?) throws(Failure) -> UnsafeMutablePointer<ConvolutionPlan> {
     layer.isDouble
         ? try packedPlan(layer, kernel: kernel?.assumingMemoryBound(to: Double.self), bias: bias?.assumingMemoryBound(to: Double.self))
@@ -406,9 +413,7 @@ func createPlan(_ layer: Layer, kernel: UnsafeRawPointer?, bias: UnsafeRawPointe
 private func packedPlan<Scalar: KernelScalar>(
     _ layer: Layer, kernel: UnsafePointer<Scalar>?, bias: UnsafePointer<Scalar>?
 ) throws(Failure) -> UnsafeMutablePointer<ConvolutionPlan> {
-    if kernel == nil, layer.kernelElements > 0 {
-        throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "kernel is NULL; it must point to \(layer.kernelElements) elements")
-    }
+    try checkKernel(layer, kernel)
     let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
     let size = MemoryLayout<Scalar>.stride
     let inputs = layer.inChannelsPerGroup

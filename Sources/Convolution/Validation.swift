@@ -1,8 +1,8 @@
 import CConvolution
 import ConvolutionKernels
 
-// Untrusted C arguments in, a checked `Layer` or `Resampling` out, or a failure that names the parameter, its value and what is
-// permitted. Every failure but out-of-memory arises here.
+// Untrusted C params in, a checked `Layer` or `Resampling` out, or a failure that names the parameter, its value and what is permitted.
+// What can still fail afterwards is an array that is missing or too short, and memory.
 
 /// A copy of the caller's struct. A shorter struct than ours would be one of an older release, and its missing fields zero; a longer
 /// one is accepted if what we do not know of it is zero.
@@ -465,10 +465,10 @@ func validate(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) -> R
     let byFactor = p.factor_height != 0 || p.factor_width != 0
     let byOutput = p.output_height != 0 || p.output_width != 0
     let byScale = p.scale_height != 0 || p.scale_width != 0
-    if (byFactor ? 1 : 0) + (byOutput ? 1 : 0) + (byScale ? 1 : 0) > 1 {
+    if (byFactor ? 1 : 0) + (byOutput ? 1 : 0) + (byScale ? 1 : 0) != 1 {
         throw Failure(
             CONVOLUTION_ERROR_FACTOR,
-            "factor_height is \(Int(p.factor_height)), output_height is \(Int(p.output_height)) and scale_height is \(p.scale_height); give only one of factor, output and scale")
+            "factor_height is \(Int(p.factor_height)), factor_width \(Int(p.factor_width)), output_height \(Int(p.output_height)), output_width \(Int(p.output_width)), scale_height \(p.scale_height), scale_width \(p.scale_width); give exactly one of factor, output and scale")
     }
 
     func axis(
