@@ -72,8 +72,8 @@ public enum AVX2Float64: InstructionSet {
         ],
         widestTile: 3,
         columnTiles: [
-            TileKernel(rows: 1, vectors: 8) {
-                accumulateColumns(AVX2Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            TileKernel(rows: 1, vectors: 4) {
+                accumulateColumns(AVX2Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
             TileKernel(rows: 2, vectors: 4) {
                 accumulateColumns(AVX2Float32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
@@ -128,8 +128,8 @@ public enum AVX2Float64: InstructionSet {
         ],
         widestTile: 3,
         columnTiles: [
-            TileKernel(rows: 1, vectors: 8) {
-                accumulateColumns(AVX2Float64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            TileKernel(rows: 1, vectors: 4) {
+                accumulateColumns(AVX2Float64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
             TileKernel(rows: 2, vectors: 4) {
                 accumulateColumns(AVX2Float64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)

@@ -72,17 +72,17 @@ public enum AVX512Float64: InstructionSet {
         ],
         widestTile: 4,
         columnTiles: [
-            TileKernel(rows: 1, vectors: 8) {
-                accumulateColumns(AVX512Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            TileKernel(rows: 1, vectors: 4) {
+                accumulateColumns(AVX512Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
-            TileKernel(rows: 2, vectors: 8) {
-                accumulateColumns(AVX512Float32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            TileKernel(rows: 2, vectors: 4) {
+                accumulateColumns(AVX512Float32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
-            TileKernel(rows: 3, vectors: 6) {
-                accumulateColumns(AVX512Float32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<6, Bool>.self, $0)
+            TileKernel(rows: 3, vectors: 4) {
+                accumulateColumns(AVX512Float32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
-            TileKernel(rows: 4, vectors: 6) {
-                accumulateColumns(AVX512Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<6, Bool>.self, $0)
+            TileKernel(rows: 4, vectors: 4) {
+                accumulateColumns(AVX512Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
             TileKernel(rows: 8, vectors: 3) {
                 accumulateColumns(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
@@ -128,17 +128,17 @@ public enum AVX512Float64: InstructionSet {
         ],
         widestTile: 4,
         columnTiles: [
-            TileKernel(rows: 1, vectors: 8) {
-                accumulateColumns(AVX512Float64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            TileKernel(rows: 1, vectors: 4) {
+                accumulateColumns(AVX512Float64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
-            TileKernel(rows: 2, vectors: 8) {
-                accumulateColumns(AVX512Float64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            TileKernel(rows: 2, vectors: 4) {
+                accumulateColumns(AVX512Float64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
-            TileKernel(rows: 3, vectors: 6) {
-                accumulateColumns(AVX512Float64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<6, Bool>.self, $0)
+            TileKernel(rows: 3, vectors: 4) {
+                accumulateColumns(AVX512Float64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
-            TileKernel(rows: 4, vectors: 6) {
-                accumulateColumns(AVX512Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<6, Bool>.self, $0)
+            TileKernel(rows: 4, vectors: 4) {
+                accumulateColumns(AVX512Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
             TileKernel(rows: 8, vectors: 3) {
                 accumulateColumns(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)

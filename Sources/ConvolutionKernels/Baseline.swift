@@ -79,8 +79,8 @@ public enum BaselineFloat64: InstructionSet {
         ],
         widestTile: 3,
         columnTiles: [
-            TileKernel(rows: 1, vectors: 8) {
-                accumulateColumns(BaselineFloat32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            TileKernel(rows: 1, vectors: 4) {
+                accumulateColumns(BaselineFloat32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
             TileKernel(rows: 2, vectors: 4) {
                 accumulateColumns(BaselineFloat32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
@@ -135,8 +135,8 @@ public enum BaselineFloat64: InstructionSet {
         ],
         widestTile: 3,
         columnTiles: [
-            TileKernel(rows: 1, vectors: 8) {
-                accumulateColumns(BaselineFloat64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            TileKernel(rows: 1, vectors: 4) {
+                accumulateColumns(BaselineFloat64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
             TileKernel(rows: 2, vectors: 4) {
                 accumulateColumns(BaselineFloat64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
