@@ -27,6 +27,12 @@ private final class Field<Scalar: KernelScalar> {
         written.insert(index)
     }
 
+    /// Marks an element as one that a kernel may write.
+    func open(_ index: Int) {
+        elements[index] = .nan
+        written.insert(index)
+    }
+
     /// Whether everything else is still NaN.
     var surroundingsAreUntouched: Bool {
         elements.indices.allSatisfy { written.contains($0) || elements[$0].isNaN }
@@ -50,13 +56,18 @@ private enum TileKind: CaseIterable {
     private func check<Scalar: KernelScalar>(_ table: KernelTable, _ kind: TileKind, _: Scalar.Type) {
         for kernel in kind.kernels(table) {
             for (segments, length, perChunk) in [(1, 1, 1), (5, 3, 2), (4, 7, 4), (3, 1, 100), (9, 2, 1), (2, 0, 1)] {
-                check(kernel, kind, table.lanes, segments, length, perChunk, Scalar.self)
+                for continues in [true, false] {
+                    for finishes in [true, false] {
+                        check(kernel, kind, table.lanes, segments, length, perChunk, continues, finishes, Scalar.self)
+                    }
+                }
             }
         }
     }
 
     private func check<Scalar: KernelScalar>(
-        _ kernel: TileKernel, _ kind: TileKind, _ lanes: Int, _ segments: Int, _ length: Int, _ perChunk: Int, _: Scalar.Type
+        _ kernel: TileKernel, _ kind: TileKind, _ lanes: Int, _ segments: Int, _ length: Int, _ perChunk: Int, _ continues: Bool,
+        _ finishes: Bool, _: Scalar.Type
     ) {
         var numbers = SeededNumbers(seed: segments * 100 + length)
         func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
@@ -84,11 +95,17 @@ private enum TileKind: CaseIterable {
         }
         for i in 0..<(segments * length * weightsPerChannel) { panel.set(1 + i, draw()) }
         for i in 0..<(kernel.rows * rowWidth) { tile.set(1 + i, draw()) }
+        let bias = Field<Scalar>(weightsPerChannel + 2)
+        for i in 0..<weightsPerChannel { bias.set(1 + i, draw()) }
 
+        // With `continues` the tile's numbers count, else not even a NaN among them may. `stored` rows leave with bias and bounds.
+        let (low, high): (Scalar, Scalar) = (-40, 50)
+        let stored = finishes ? max(1, kernel.rows - 1) : 0
         var expected: [Scalar] = []
+        var expectedOutput: [Scalar] = []
         for row in 0..<kernel.rows {
             for lane in 0..<rowWidth {
-                var sum = tile.elements[1 + row * rowWidth + lane]
+                var sum = continues ? tile.elements[1 + row * rowWidth + lane] : 0
                 for s in 0..<segments {
                     for c in 0..<length {
                         let x = runs[s * positions + position(row, lane)][channelOffset + c * pitch + inputPlace(lane)]
@@ -97,14 +114,29 @@ private enum TileKind: CaseIterable {
                     }
                 }
                 expected.append(sum)
+                if row < stored { expectedOutput.append(min(max(sum + bias.elements[1 + weightPlace(row, lane)], low), high)) }
             }
         }
+        if !continues { for i in 0..<(kernel.rows * rowWidth) { tile.open(1 + i) } }
+
+        // Output rows: one per pixel, or one per channel with a gap, whose vectors follow each other.
+        let outputPitch = rowWidth + 5
+        let output = Field<Scalar>(kernel.rows * outputPitch + 1)
+        for row in 0..<stored { for lane in 0..<rowWidth { output.open(1 + row * outputPitch + lane) } }
+        let targets = (0..<positions).map { output.pointer(1 + (kind == .columns ? $0 * lanes : $0 * outputPitch)) }
         runs.withUnsafeBufferPointer { runs in
-            let arguments = TileArguments(
-                runs: runs.baseAddress!, channelOffset: channelOffset, channelPitch: pitch, segments: segments, length: length,
-                segmentsPerChunk: perChunk, panel: panel.pointer(1), tile: tile.pointer(1))
-            withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+            targets.withUnsafeBufferPointer { targets in
+                let arguments = TileArguments(
+                    runs: runs.baseAddress!, channelOffset: channelOffset, channelPitch: pitch, segments: segments, length: length,
+                    segmentsPerChunk: perChunk, panel: panel.pointer(1), tile: tile.pointer(1), continues: continues,
+                    outputs: finishes ? targets.baseAddress : nil, rows: stored, outputPitch: outputPitch, bias: bias.pointer(1), low: low,
+                    high: high)
+                withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+            }
         }
+        let got = (0..<stored).flatMap { row in output.elements[(1 + row * outputPitch)..<(1 + row * outputPitch + rowWidth)] }
+        #expect(got == expectedOutput)
+        #expect(output.surroundingsAreUntouched)
         let label = "\(kernel.rows)x\(kernel.vectors), \(segments) segments of \(length)"
         #expect(Array(tile.elements[1..<(1 + kernel.rows * rowWidth)]) == expected, "\(label)")
         #expect(tile.surroundingsAreUntouched, "\(label)")
@@ -344,7 +376,7 @@ private enum TileKind: CaseIterable {
         for i in 1..<9 { packed.set(i, 99) }
         packPixels(
             from: image().pointer(5 + 3), rowStride: 5, columnStride: -2, channelStride: 20, rows: 2, columns: 2, channels: 2,
-            to: packed.pointer(1))
+            pixelPitch: 2, to: packed.pointer(1))
         #expect(Array(packed.elements[1..<9]) == [13, 113, 11, 111, 23, 123, 21, 121])
         #expect(packed.surroundingsAreUntouched)
     }
