@@ -158,7 +158,7 @@ enum {
  *     REPLICATE   1 1 | 1 2 3 4 | 4 4      NumPy edge; PyTorch replicate; ndimage nearest.               length >= 1
  *     CIRCULAR    3 4 | 1 2 3 4 | 1 2      NumPy, ndimage wrap; PyTorch circular.                        pad <= length
  *
- * Border values are found by index; no padded copy of the image is made. */
+ * Border values are found by index; no padded copy of the image is made, at most of the few rows at work. */
 enum {
     CONVOLUTION_PADDING_MODE_ZEROS = 0,
     CONVOLUTION_PADDING_MODE_CONSTANT = 1,
@@ -187,7 +187,7 @@ int32_t convolution_constant(const char *name, int32_t *value);
 
 /* The kernels exist once per tier: "baseline" (x86-64: SSE2; arm64: NEON), "avx2" (AVX2 and FMA), "avx512" (AVX-512 F, BW, DQ, VL).
  * The best tier that this processor and its operating system support is chosen. Another one can be named in the field isa of
- * each params struct, or for all calls that name none in the environment variable CONVOLUTION_ISA (read once). */
+ * each params struct, or for all calls that name none in the environment variable CONVOLUTION_ISA (the first such call decides). */
 
 /* The tier that calls without a name use; NULL if CONVOLUTION_ISA names no usable tier (every such call then fails with ISA). */
 const char *convolution_isa(void);

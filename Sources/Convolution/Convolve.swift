@@ -31,7 +31,7 @@ func checkArguments(
 }
 
 func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, output: UnsafeMutableRawPointer?) throws(Failure) {
-    guard let output, plan.pointee.layer.outputElements > 0 else { return }
+    guard let output, plan.pointee.layer.hasOutput else { return }
     let threads = threadsToUse(requested: plan.pointee.layer.threads, items: plan.pointee.items, work: plan.pointee.work)
     let contextBytes = (MemoryLayout<ThreadContext>.stride + MemoryLayout<shim_thread>.stride) * threads
     let workspaceBytes = plan.pointee.workspace.bytes
@@ -49,6 +49,9 @@ func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, o
                 threads, plan.pointee.layer.isDouble ? { work($0, Double.self) } : { work($0, Float.self) },
                 shared: UnsafeMutableRawPointer(shared), contexts: contexts, handles: handles)
         }
+    }
+    if plan.pointee.mendsBorder {
+        plan.pointee.layer.isDouble ? mendBorder(execution, Double.self) : mendBorder(execution, Float.self)
     }
     shim_free(memory)
 }
@@ -161,7 +164,8 @@ private func runItem<Scalar: KernelScalar>(
     let unit = plan.pointee.positionColumns
     let rowEnd = firstRow + rows
     let columnEnd = firstColumn + columns
-    let columnUnit = strategy == .columns ? 1 : horizontal.inputStep * source.columnStride
+    // Where this overflows there is one column, and no use of it.
+    let columnUnit = strategy == .columns ? 1 : horizontal.inputStep &* source.columnStride
     var step = largestTileSide
     for index in panels { step = min(step, plan.pointee.panels[index].reach(strategy)) }
 
@@ -245,7 +249,8 @@ private func multiply<Scalar: KernelScalar>(
     let kernel = panel.pointee.kernel
     let reach = panel.pointee.reach(strategy)
     let channelStride = plan.pointee.layer.output.channel
-    let columnStep = block.pointee.horizontal.outputStep * plan.pointee.layer.output.column
+    // Where this overflows there is one column, and no use of it.
+    let columnStep = block.pointee.horizontal.outputStep &* plan.pointee.layer.output.column
     let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.pointee.offset
     let activation = plan.pointee.layer.activation.converted(to: Scalar.self)
     let bounds = activation.bounds
@@ -456,9 +461,35 @@ private func packPlane<Scalar: KernelScalar>(
         borderIndex(first + q * inputStep, length, layer.paddingMode).map { line[$0 * layer.input.column] } ?? outside
     }
     for q in 0..<start { target[q] = border(q) }
-    packLine(from: line + (first + start * inputStep) * layer.input.column, stride: inputStep * layer.input.column, count: end - start, to: target + start)
+    if start < end {
+        packLine(
+            from: line + (first + start * inputStep) * layer.input.column, stride: inputStep &* layer.input.column, count: end - start,
+            to: target + start)
+    }
     for q in end..<count { target[q] = border(q) }
     (target + count).update(repeating: 0, count: rectangle.plane - count)
+}
+
+/// values[i] = activation(values[i] + bias[i]) for the channels of a panel.
+private func activate<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ panel: Panel, _ values: UnsafeMutablePointer<Scalar>, scratch: UnsafeMutablePointer<Scalar>
+) {
+    let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.offset
+    let activation = plan.pointee.layer.activation.converted(to: Scalar.self)
+    for channel in 0..<panel.channels {
+        // By the columns' epilogue with one vector of one column: its bias is per channel in any strategy.
+        scratch.update(repeating: 0, count: plan.pointee.table.lanes)
+        scratch[0] = values[channel]
+        var target = values + channel
+        withUnsafePointer(to: &target) { target in
+            withUnsafePointer(to: 1) { one in
+                let arguments = ColumnEpilogueArguments(
+                    tile: scratch, channels: 1, tileVectors: 1, vectors: 1, outputs: target, columns: one, bias: bias + channel,
+                    channelStride: 0, columnStride: 1, activation: activation)
+                withUnsafePointer(to: arguments) { plan.pointee.table.finishColumns($0) }
+            }
+        }
+    }
 }
 
 /// Output elements that no tap reaches (between the strokes of a kernel shorter than the stride, beyond the natural result, or all
@@ -466,33 +497,85 @@ private func packPlane<Scalar: KernelScalar>(
 private func fillUncovered<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) {
     let plan = execution.plan
     let layer = plan.pointee.layer
-    let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self))
     let output = execution.output.assumingMemoryBound(to: Scalar.self)
-    let tile = execution.workspace.advanced(by: plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
-    let activation = layer.activation.converted(to: Scalar.self)
-    // One pixel at a time, by the columns' epilogue with vectors of one column each: its bias is per channel in any strategy.
+    let values = execution.workspace.advanced(by: plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
     for index in 0..<plan.pointee.panelCount {
         let panel = plan.pointee.panels[index]
+        values.update(repeating: 0, count: panel.channels)
+        activate(plan, panel, values, scratch: values + largestTileScalars / 2)
         for image in 0..<layer.batch {
             for row in 0..<layer.vertical.output {
                 for column in 0..<layer.horizontal.output {
                     if plan.pointee.coveredRows[row] != 0, plan.pointee.coveredColumns[column] != 0 { continue }
                     let pixel = output + image * layer.output.batch + row * layer.output.row + column * layer.output.column
-                    for channel in 0..<panel.channels {
-                        var target = pixel + (panel.firstChannel + channel) * layer.output.channel
-                        tile.update(repeating: 0, count: plan.pointee.table.lanes)
-                        withUnsafePointer(to: &target) { target in
-                            withUnsafePointer(to: 1) { one in
-                                let arguments = ColumnEpilogueArguments(
-                                    tile: tile, channels: 1, tileVectors: 1, vectors: 1, outputs: target, columns: one,
-                                    bias: bias + panel.offset + channel, channelStride: 0, columnStride: 1, activation: activation)
-                                withUnsafePointer(to: arguments) { plan.pointee.table.finishColumns($0) }
-                            }
-                        }
+                        + panel.firstChannel * layer.output.channel
+                    for channel in 0..<panel.channels { pixel[channel * layer.output.channel] = values[channel] }
+                }
+            }
+        }
+    }
+}
+
+/// The elements whose taps reach outside the input, computed plainly from the taps inside: see `ConvolutionPlan.mendsBorder`.
+private func mendBorder<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) {
+    let plan = execution.plan
+    let layer = plan.pointee.layer
+    let input = execution.input.assumingMemoryBound(to: Scalar.self)
+    let output = execution.output.assumingMemoryBound(to: Scalar.self)
+    let values = execution.workspace.advanced(by: plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
+    for blockIndex in 0..<plan.pointee.blockCount {
+        let block = plan.pointee.blocks + blockIndex
+        let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
+        for row in 0..<vertical.count {
+            let plainRow = meetsNoBorder(vertical, row, row, layer.vertical.input)
+            for column in 0..<horizontal.count where !plainRow || !meetsNoBorder(horizontal, column, column, layer.horizontal.input) {
+                for image in 0..<layer.batch {
+                    let pixel = output + image * layer.output.batch + (vertical.outputStart + row * vertical.outputStep) * layer.output.row
+                        + (horizontal.outputStart + column * horizontal.outputStep) * layer.output.column
+                    for index in 0..<plan.pointee.panelCount {
+                        let panel = plan.pointee.panels[index]
+                        values.update(repeating: 0, count: panel.channels)
+                        addInside(plan, block, panel, input + image * layer.input.batch, row, column, values)
+                        activate(plan, panel, values, scratch: values + largestTileScalars / 2)
+                        let target = pixel + panel.firstChannel * layer.output.channel
+                        for channel in 0..<panel.channels { target[channel * layer.output.channel] = values[channel] }
                     }
                 }
             }
         }
+    }
+}
+
+/// Adds the products of the taps inside the input, in the order of the panel, for one output pixel and the channels of a panel.
+private func addInside<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panel: Panel, _ image: UnsafePointer<Scalar>, _ row: Int,
+    _ column: Int, _ values: UnsafeMutablePointer<Scalar>
+) {
+    let layer = plan.pointee.layer
+    let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
+    let inputs = layer.inChannelsPerGroup
+    var weights = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights
+        + panel.offset * block.pointee.taps * inputs
+    var first = 0
+    while first < inputs {
+        let length = min(block.pointee.channelBlock, inputs - first)
+        for v in 0..<vertical.taps {
+            let y = row * vertical.inputStep + vertical.offsetStart + v * vertical.offsetStep
+            for h in 0..<horizontal.taps {
+                let x = column * horizontal.inputStep + horizontal.offsetStart + h * horizontal.offsetStep
+                if y >= 0, y < layer.vertical.input, x >= 0, x < layer.horizontal.input {
+                    let pixel = image + y * layer.input.row + x * layer.input.column
+                    for channel in 0..<length {
+                        for lane in 0..<panel.channels {
+                            let group = (panel.firstChannel + lane) / layer.outChannelsPerGroup
+                            values[lane] += pixel[(group * inputs + first + channel) * layer.input.channel] * weights[channel * panel.width + lane]
+                        }
+                    }
+                }
+                weights += length * panel.width
+            }
+        }
+        first += length
     }
 }
 

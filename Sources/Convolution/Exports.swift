@@ -177,6 +177,7 @@ public func upsample2d(_ params: UnsafePointer<upsample2d_params>?, _ input: Uns
     status { () throws(Failure) in
         let resampling = try validate(params)
         try checkArguments(resampling, input: input, output: output)
+        if !resampling.hasOutput { return }
         let plan = try createPlan(resampling)
         defer { destroy(plan) }
         try execute(plan, input: input, output: output)
@@ -228,7 +229,7 @@ private func run(
     try checkArguments(layer, input: input, kernel: kernel, bias: bias, output: output)
     try checkKernel(layer, kernel)
     // An empty batch needs no plan, however large its layer.
-    if layer.outputElements == 0 { return }
+    if !layer.hasOutput { return }
     let plan = try createPlan(layer, kernel: kernel, bias: bias)
     defer { destroy(plan) }
     try execute(plan, input: input, output: output)

@@ -278,31 +278,6 @@ struct Lattice {
     static func phaseCount(_ axis: Axis) -> Int {
         min(axis.stride / greatestCommonDivisor(axis.stride, axis.dilation), axis.kernel)
     }
-
-    /// The taps of output element `q` that meet the input, as a range of j. Offsets fall (offsetStep is negative).
-    func meeting(_ q: Int, input: Int) -> Range<Int> {
-        let first = q * inputStep + offsetStart
-        // first + j * offsetStep <= input - 1 and >= 0.
-        let low = first < input ? 0 : ceilDivide(first - (input - 1), -offsetStep)
-        let high = first < 0 ? 0 : first / -offsetStep + 1
-        let end = min(high, taps)
-        return low < end ? low..<end : 0..<0
-    }
-
-    /// The run of outputs from `q` on that meet the input with the same taps, as a lattice of just those taps; nil if none meets it.
-    func trimmed(from q: Int, input: Int) -> (next: Int, part: Lattice?) {
-        let range = meeting(q, input: input)
-        var next = q + 1
-        while next < count, meeting(next, input: input) == range { next += 1 }
-        if range.isEmpty { return (next, nil) }
-        var part = self
-        part.outputStart += q * outputStep
-        part.count = next - q
-        part.taps = range.count
-        part.kernelStart += range.lowerBound * kernelStep
-        part.offsetStart += q * inputStep + range.lowerBound * offsetStep
-        return (next, part)
-    }
 }
 
 func greatestCommonDivisor(_ a: Int, _ b: Int) -> Int {

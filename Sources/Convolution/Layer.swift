@@ -35,7 +35,8 @@ struct Layer {
     var kernelElements: Int {
         vertical.kernel * horizontal.kernel * (transposed ? inChannels * outChannelsPerGroup : outChannels * inChannelsPerGroup)
     }
-    var outputElements: Int { batch * vertical.output * horizontal.output * outChannels }
+    /// Sizes beside a 0 may be so large that even their product, which validation does not take then, overflows.
+    var hasOutput: Bool { batch > 0 && vertical.output > 0 && horizontal.output > 0 && outChannels > 0 }
 
     /// Strides of the kernel array: rows, columns, input channels and output channels within a group, and groups.
     var kernelStrides: (row: Int, column: Int, input: Int, output: Int, group: Int) {
@@ -78,6 +79,8 @@ struct Resampling {
     var output: Strides
     var threads: Int
     var tier: Tier
+
+    var hasOutput: Bool { batch > 0 && channels > 0 }
 }
 
 enum CoordinateRule {

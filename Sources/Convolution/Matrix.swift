@@ -42,6 +42,11 @@ private func forEachRun(_ list: UnsafeMutablePointer<Meeting>, _ count: Int, _ v
 
 /// Sum over the output indices of an axis of how many input indices each meets.
 private func distinctMeetings(_ axis: Axis, _ mode: BorderMode) throws(Failure) -> Int {
+    // Each is looked at, which no caller would live to see the end of beyond this; nor would the matrix find room.
+    if try times(axis.output, axis.kernel, "the matrix") > 1 << 32 {
+        throw Failure(
+            CONVOLUTION_ERROR_OVERFLOW, "the matrix: \(axis.output) output rows or columns times \(axis.kernel) taps is more than memory can hold")
+    }
     let list = try allocate(axis.kernel, of: MemoryLayout<Meeting>.stride, "the matrix").assumingMemoryBound(to: Meeting.self)
     var total = 0
     for t in 0..<axis.output {
@@ -164,8 +169,13 @@ private func writeDense<Scalar: KernelScalar>(
     let size = try matrixSize(layer)
     let elements = try times(size.rows, size.columns, "rows times columns")
     try checkCapacity(capacity, elements)
-    let kernel = try present(kernel, "kernel").assumingMemoryBound(to: Scalar.self)
+    if elements == 0 { return }
     let matrix = try present(matrix, "matrix").assumingMemoryBound(to: Scalar.self)
+    if size.nonzeros == 0 {
+        matrix.update(repeating: 0, count: elements)
+        return
+    }
+    let kernel = try present(kernel, "kernel").assumingMemoryBound(to: Scalar.self)
     // The scratch memory is asked for before the matrix is written.
     var cleared = false
     func clear() {
@@ -185,8 +195,12 @@ private func writeSparse<Scalar: KernelScalar>(
 ) throws(Failure) {
     let size = try matrixSize(layer)
     try checkCapacity(capacity, size.nonzeros)
-    let kernel = try present(kernel, "kernel").assumingMemoryBound(to: Scalar.self)
     let rowOffsets = try present(rowOffsets, "row_offsets")
+    if size.nonzeros == 0 {
+        rowOffsets.update(repeating: 0, count: size.rows + 1)
+        return
+    }
+    let kernel = try present(kernel, "kernel").assumingMemoryBound(to: Scalar.self)
     let columnIndices = try present(columnIndices, "column_indices")
     let values = try present(values, "values").assumingMemoryBound(to: Scalar.self)
     var count = 0

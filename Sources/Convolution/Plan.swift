@@ -81,6 +81,9 @@ struct ConvolutionPlan {
     var coveredRows: UnsafeMutablePointer<UInt8>
     var coveredColumns: UnsafeMutablePointer<UInt8>
     var fullyCovered: Bool
+    /// A transposed convolution adds real products only. Multiplying the zeros outside costs nothing and changes nothing, unless the kernel
+    /// has an infinity or NaN to multiply them with: then the elements at the border are computed once more, without them.
+    var mendsBorder: Bool
     /// The caller's input lies as the kernels read it; else a rectangle of it is packed first.
     var readsInputDirectly: Bool
     /// Bands run on from image to image, so that small images share a pass over the weights.
@@ -172,11 +175,18 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     let filled = Double(columns) / (Double(ceilDivide(columns, table.lanes)) * lanes)
     // One accumulator row loads a vector per multiply-add. Scattered stores and transposed packing cost what was measured, roughly.
     let byChannels = Double(layer.groups * ceilDivide(outputs, table.lanes)) * (channelsFirst ? 1.3 : 1)
-    let byColumns = Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2 : 1.1) * (channelsFirst ? 1 : 1.5)
+    let byColumns = fitsColumns(layer.horizontal)
+        ? Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2 : 1.1) * (channelsFirst ? 1 : 1.5) : Double.infinity
     let byLanes = layer.groups > 1 && layer.inChannelsPerGroup <= 8
         ? Double(ceilDivide(layer.outChannels, table.lanes)) * 2 * (channelsFirst ? 1.5 : 1) : Double.infinity
     if byLanes <= byChannels, byLanes <= byColumns { return .lanes }
     return byColumns < byChannels ? .columns : .channels
+}
+
+/// The strategy `columns` lays out the border and all residues of the stride. A kernel dilated far beyond the image, or a stride far beyond
+/// the kernel, would make that most of the work.
+private func fitsColumns(_ axis: Axis) -> Bool {
+    (axis.kernel - 1) * axis.dilation <= 2 * axis.input + 64 && axis.stride <= 16
 }
 
 /// One thread's scratch memory, as byte offsets.
@@ -201,24 +211,13 @@ func allocate(_ count: Int, of bytes: Int, _ what: StaticString) throws(Failure)
     return block
 }
 
-/// Visits the lattices of one axis. `trim` cuts them further, so that no tap ever meets anything outside the input.
-private func forEachLattice(_ axis: Axis, transposed: Bool, trim: Bool, _ body: (Lattice) -> Void) {
+/// Visits the lattices of one axis.
+private func forEachLattice(_ axis: Axis, transposed: Bool, _ body: (Lattice) -> Void) {
     if !transposed {
         if axis.output > 0 { body(.convolution(axis)) }
-        return
-    }
-    if axis.input == 0 { return }
-    for first in 0..<Lattice.phaseCount(axis) {
-        guard let lattice = Lattice.phase(axis, first: first) else { continue }
-        if !trim {
-            body(lattice)
-            continue
-        }
-        var q = 0
-        while q < lattice.count {
-            let (next, part) = lattice.trimmed(from: q, input: axis.input)
-            if let part { body(part) }
-            q = next
+    } else if axis.input > 0 {
+        for first in 0..<Lattice.phaseCount(axis) {
+            if let lattice = Lattice.phase(axis, first: first) { body(lattice) }
         }
     }
 }
@@ -419,31 +418,24 @@ private func packedPlan<Scalar: KernelScalar>(
     let inputs = layer.inChannelsPerGroup
     let outputs = layer.outChannelsPerGroup
 
-    // Only real products are added in a transposed convolution. Multiplying the zeros outside costs nothing and changes nothing unless
-    // the kernel has an infinity or NaN to multiply them with.
-    var trim = false
-    if layer.transposed, let kernel {
-        for i in 0..<layer.kernelElements where !kernel[i].isFinite {
-            trim = true
-            break
-        }
-    }
-
+    // No blocks where there is nothing to add up or nothing to store; then no size of theirs is multiplied either.
+    let hasOutput = layer.hasOutput
     var rowLattices = 0
     var columnLattices = 0
-    forEachLattice(layer.vertical, transposed: layer.transposed, trim: trim) { _ in rowLattices += 1 }
-    forEachLattice(layer.horizontal, transposed: layer.transposed, trim: trim) { _ in columnLattices += 1 }
-    if outputs == 0 || inputs == 0 { rowLattices = 0 }
+    if hasOutput, inputs > 0 {
+        forEachLattice(layer.vertical, transposed: layer.transposed) { _ in rowLattices += 1 }
+        forEachLattice(layer.horizontal, transposed: layer.transposed) { _ in columnLattices += 1 }
+    }
 
     let panels = Panels(layer, table, chooseStrategy(layer, table))
     let memory = try PlanMemory(
-        panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"), rows: layer.vertical.output,
-        columns: layer.horizontal.output)
+        panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"), rows: hasOutput ? layer.vertical.output : 0,
+        columns: hasOutput ? layer.horizontal.output : 0)
     for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
     var plan = ConvolutionPlan(
         layer: layer, table: table, strategy: panels.strategy, panels: memory.panels, panelCount: panels.count, width: panels.width,
         blocks: memory.blocks, blockCount: 0, items: 0, work: 0, weights: memory.header, bias: memory.header, outside: memory.header,
-        coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: true, readsInputDirectly: false,
+        coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: true, mendsBorder: false, readsInputDirectly: false,
         workspace: WorkspaceLayout())
     switch plan.strategy {
     case .channels: plan.readsInputDirectly = layer.input.channel == 1 || layer.inChannels <= 1
@@ -457,9 +449,9 @@ private func packedPlan<Scalar: KernelScalar>(
     var weightElements = 0
     var overflow = false
     if rowLattices > 0 {
-        forEachLattice(layer.vertical, transposed: layer.transposed, trim: trim) { vertical in
+        forEachLattice(layer.vertical, transposed: layer.transposed) { vertical in
             for q in 0..<vertical.count { plan.coveredRows[vertical.outputStart + q * vertical.outputStep] = 1 }
-            forEachLattice(layer.horizontal, transposed: layer.transposed, trim: trim) { horizontal in
+            forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in
                 let terms = vertical.taps * horizontal.taps * inputs
                 let chunk = chunkTerms(terms)
                 // At most as many channels as make one chunk of a tap, and as keep a panel's weights for a block in a level-2 cache.
@@ -483,12 +475,14 @@ private func packedPlan<Scalar: KernelScalar>(
                 plan.blockCount += 1
             }
         }
-        forEachLattice(layer.horizontal, transposed: layer.transposed, trim: trim) { horizontal in
+        forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in
             for q in 0..<horizontal.count { plan.coveredColumns[horizontal.outputStart + q * horizontal.outputStep] = 1 }
         }
     }
-    for row in 0..<layer.vertical.output where plan.coveredRows[row] == 0 { plan.fullyCovered = false }
-    for column in 0..<layer.horizontal.output where plan.coveredColumns[column] == 0 { plan.fullyCovered = false }
+    if hasOutput {
+        for row in 0..<layer.vertical.output where plan.coveredRows[row] == 0 { plan.fullyCovered = false }
+        for column in 0..<layer.horizontal.output where plan.coveredColumns[column] == 0 { plan.fullyCovered = false }
+    }
     plan.workspace.finish(elementBytes: size)
 
     do throws(Failure) {
@@ -506,6 +500,12 @@ private func packedPlan<Scalar: KernelScalar>(
     }
 
     if let kernel {
+        if layer.transposed, rowLattices > 0 {
+            for i in 0..<layer.kernelElements where !kernel[i].isFinite {
+                plan.mendsBorder = true
+                break
+            }
+        }
         for i in 0..<plan.blockCount { packWeights(plan, plan.blocks[i], kernel) }
     }
     let packedBias = plan.bias.assumingMemoryBound(to: Scalar.self)

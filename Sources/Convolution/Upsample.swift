@@ -42,8 +42,8 @@ private func axisTable<Scalar>(_ base: UnsafeMutableRawPointer, _ length: Int, _
 
 func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointer<ResamplingPlan> {
     let header = (MemoryLayout<ResamplingPlan>.size + 63) & ~63
-    let rows = try times(resampling.vertical.output, 1, "output_height")
-    let columns = try times(resampling.horizontal.output, 1, "output_width")
+    let rows = resampling.hasOutput ? resampling.vertical.output : 0
+    let columns = resampling.hasOutput ? resampling.horizontal.output : 0
     let memory = try allocate(header + tableBytes(rows) + tableBytes(columns), of: 1, "the plan")
     let channelsTogether = resampling.input.channel == 1 && resampling.output.channel == 1
     let planes = channelsTogether ? 1 : resampling.channels
@@ -54,6 +54,7 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
             resampling: resampling, table: resampling.isDouble ? resampling.tier.float64 : resampling.tier.float32, rowsAt: header,
             columnsAt: header + tableBytes(rows), rowBands: rowBands, items: resampling.batch * planes * rowBands, planes: planes))
     func fill<Scalar: KernelScalar>(_: Scalar.Type) {
+        if rows == 0 { return }
         fillTable(axisTable(memory + header, rows, Scalar.self), resampling.vertical, bilinear: resampling.bilinear)
         fillTable(axisTable(memory + plan.pointee.columnsAt, columns, Scalar.self), resampling.horizontal, bilinear: resampling.bilinear)
     }
@@ -122,7 +123,7 @@ func checkArguments(_ resampling: Resampling, input: UnsafeRawPointer?, output: 
 }
 
 func execute(_ plan: UnsafePointer<ResamplingPlan>, input: UnsafeRawPointer?, output: UnsafeMutableRawPointer?) throws(Failure) {
-    guard let input, let output, plan.pointee.items > 0, plan.pointee.resampling.channels > 0 else { return }
+    guard let input, let output, plan.pointee.items > 0 else { return }
     let resampling = plan.pointee.resampling
     // An output element costs about as much as four multiply-adds.
     let work = 4 * Double(resampling.batch * resampling.channels) * Double(resampling.vertical.output * resampling.horizontal.output)

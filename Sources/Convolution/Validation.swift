@@ -173,7 +173,7 @@ private func elementStrides(
         }
         return stride != 0 ? stride : try times(inner, length, name)
     }
-    let strides: Strides
+    var strides: Strides
     if channelsFirst {
         let column = try resolve(given.3, 1, 1)
         let row = try resolve(given.2, column, columns)
@@ -185,6 +185,11 @@ private func elementStrides(
         let row = try resolve(given.1, column, columns)
         strides = Strides(batch: try resolve(given.0, row, rows), row: row, column: column, channel: channel)
     }
+    // An axis of at most one element is never stepped along, so its stride may be anything; but nothing is to be multiplied with it.
+    if batch <= 1 { strides.batch = 1 }
+    if rows <= 1 { strides.row = 1 }
+    if columns <= 1 { strides.column = 1 }
+    if channels <= 1 { strides.channel = 1 }
     _ = try span(strides, name, batch: batch, rows: rows, columns: columns, channels: channels)
     return strides
 }
@@ -232,12 +237,9 @@ private func checkDisjoint(_ strides: Strides, batch: Int, rows: Int, columns: I
     }
 }
 
-/// The number of bytes of a packed tensor must be countable; the result is its number of elements.
-@discardableResult
-func checkCount(_ what: StaticString, _ sizes: (Int, Int, Int, Int), elementBytes: Int) throws(Failure) -> Int {
-    let elements = try times(times(sizes.0, sizes.1, what), times(sizes.2, sizes.3, what), what)
-    _ = try times(elements, elementBytes, what)
-    return elements
+/// The bytes of a packed tensor must be countable.
+private func checkCount(_ what: StaticString, _ sizes: (Int, Int, Int, Int), elementBytes: Int) throws(Failure) {
+    _ = try times(times(times(sizes.0, sizes.1, what), times(sizes.2, sizes.3, what), what), elementBytes, what)
 }
 
 func validate(_ pointer: UnsafePointer<conv2d_params>?) throws(Failure) -> Layer {
@@ -415,7 +417,7 @@ private func checkedLayer(
     let elementBytes = Int(dtype) == CONVOLUTION_FLOAT64 ? 8 : 4
     try checkCount("input size", (batch, vertical.input, horizontal.input, inChannels), elementBytes: elementBytes)
     try checkCount("output size", (batch, vertical.output, horizontal.output, outChannels), elementBytes: elementBytes)
-    try checkCount("kernel size", (vertical.kernel, horizontal.kernel, inChannels, outChannels), elementBytes: elementBytes)
+    try checkCount("kernel size", (vertical.kernel, horizontal.kernel, inChannels, outChannels / max(groups, 1)), elementBytes: elementBytes)
     let input = try elementStrides(
         inputStrides, "input_strides", batch: batch, rows: vertical.input, columns: horizontal.input, channels: inChannels,
         channelsFirst: channelsFirst)

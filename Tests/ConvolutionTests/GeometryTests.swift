@@ -312,30 +312,6 @@ private struct Contribution: Hashable {
         }
     }
 
-    @Test func trimmedPhasesMeetOnlyTheInput() {
-        forEachWindow { axis in
-            var covered = [Set<Contribution>](repeating: [], count: axis.output)
-            for first in 0..<Lattice.phaseCount(axis) {
-                guard let lattice = Lattice.phase(axis, first: first) else { continue }
-                var q = 0
-                while q < lattice.count {
-                    let (next, part) = lattice.trimmed(from: q, input: axis.input)
-                    guard next > q else {
-                        Issue.record("no progress at \(q) of \(axis)")
-                        return
-                    }
-                    if let part {
-                        for p in 0..<part.count { covered[part.outputStart + p * part.outputStep].formUnion(meetings(part, p)) }
-                    }
-                    q = next
-                }
-            }
-            let inside = (0..<axis.output).map { t in expected(axis, t).filter { (0..<axis.input).contains($0.input) } }
-            #expect(covered == inside, "\(axis)")
-        }
-    }
-
-    /// A band of outputs reads no input outside `inputRange`, and every border mode stays inside it.
     @Test(arguments: [BorderMode.constant, .reflect, .symmetric, .replicate, .circular])
     func inputRanges(_ mode: BorderMode) {
         forEachSmallAxis { input, kernel, stride, dilation in

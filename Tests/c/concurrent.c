@@ -1,6 +1,10 @@
 /*
  * Many threads at once: one plan executed by all, plain calls, failing calls whose texts must not mix, and calls in the children of
  * processes that were in the middle of other calls. Results are compared bit by bit with those of one thread.
+ *
+ * usage: concurrent [rounds [forks]]
+ *
+ * User-mode emulators lose their own locks when a process with several threads forks: there, 0 forks.
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -13,9 +17,8 @@
 #include "convolution.h"
 
 #define THREADS 8
-#define ROUNDS 25
 
-static int passed, failed;
+static int passed, failed, rounds = 25, fork_count = 10;
 
 static void check(const char *what, int condition) {
     if (condition) {
@@ -26,20 +29,20 @@ static void check(const char *what, int condition) {
     }
 }
 
-/* Not whole numbers: another order of summation would show. */
-static float input[2 * 40 * 44 * 24], kernel[5 * 3 * 24 * 48], bias[48];
-#define OUTPUT_ELEMENTS ((size_t)(2 * 88 * 88 * 48))
+/* Not whole numbers: another order of summation would show. Some millions of products: worth more than one thread. */
+static float input[2 * 20 * 22 * 12], kernel[5 * 3 * 12 * 24], bias[24];
 static float *reference[3], *outputs[THREADS];
 
-static const conv2d_params conv = { .struct_size = sizeof conv, .batch = 2, .height = 40, .width = 44, .in_channels = 24,
-                                    .out_channels = 48, .kernel_height = 5, .kernel_width = 3,
+static const conv2d_params conv = { .struct_size = sizeof conv, .batch = 2, .height = 20, .width = 22, .in_channels = 12,
+                                    .out_channels = 24, .kernel_height = 5, .kernel_width = 3,
                                     .padding = CONVOLUTION_PADDING_SAME, .activation = CONVOLUTION_ACTIVATION_TANH };
-static const conv2d_transpose_params transposed = { .struct_size = sizeof transposed, .batch = 2, .height = 40, .width = 44,
-                                                    .in_channels = 24, .out_channels = 12, .kernel_height = 5, .kernel_width = 3,
+static const conv2d_transpose_params transposed = { .struct_size = sizeof transposed, .batch = 2, .height = 20, .width = 22,
+                                                    .in_channels = 12, .out_channels = 24, .kernel_height = 5, .kernel_width = 3,
                                                     .stride_height = 2, .stride_width = 2, .padding = CONVOLUTION_PADDING_SAME };
-static const upsample2d_params upsampled = { .struct_size = sizeof upsampled, .batch = 2, .height = 40, .width = 44, .channels = 24,
-                                             .output_height = 77, .output_width = 88, .interpolation = UPSAMPLE2D_BILINEAR };
-static const size_t elements[3] = { 2 * 40 * 44 * 48, 2 * 80 * 88 * 12, 2 * 77 * 88 * 24 };
+static const upsample2d_params upsampled = { .struct_size = sizeof upsampled, .batch = 2, .height = 20, .width = 22, .channels = 12,
+                                             .output_height = 211, .output_width = 230, .interpolation = UPSAMPLE2D_BILINEAR };
+static const size_t elements[3] = { 2 * 20 * 22 * 24, 2 * 40 * 44 * 24, 2 * 211 * 230 * 12 };
+#define MOST_ELEMENTS ((size_t)(2 * 211 * 230 * 12))
 
 static conv2d_plan *conv_plan;
 static conv2d_transpose_plan *transposed_plan;
@@ -73,7 +76,7 @@ static pthread_barrier_t all_ready;
 static void *execute_one_plan(void *argument) {
     struct work *work = argument;
     pthread_barrier_wait(&all_ready);
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         int verb = (work->number + round) % 3;
         memset(outputs[work->number], 0xFF, elements[verb] * sizeof(float));
         if (planned(verb, outputs[work->number]) != CONVOLUTION_OK ||
@@ -86,7 +89,7 @@ static void *execute_one_plan(void *argument) {
 static void *call_plainly(void *argument) {
     struct work *work = argument;
     pthread_barrier_wait(&all_ready);
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         int verb = (work->number + round) % 3;
         memset(outputs[work->number], 0xFF, elements[verb] * sizeof(float));
         if (plain(verb, 1 + round % 3, outputs[work->number]) != CONVOLUTION_OK ||
@@ -101,7 +104,7 @@ static void *fail_differently(void *argument) {
     struct work *work = argument;
     char expected[40];
     if (convolution_error_message()[0] != 0) work->wrong++; /* none has failed in this thread yet */
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < rounds; round++) {
         conv2d_params p = conv;
         p.stride_height = -1000 * (work->number + 1) - round;
         snprintf(expected, sizeof expected, "%d", (int)p.stride_height);
@@ -125,7 +128,7 @@ static void in_threads(const char *what, void *(*body)(void *)) {
         check(what, work[i].wrong == 0);
         wrong += work[i].wrong;
     }
-    if (wrong) fprintf(stderr, "%s: %d of %d rounds are wrong\n", what, wrong, THREADS * ROUNDS);
+    if (wrong) fprintf(stderr, "%s: %d of %d rounds are wrong\n", what, wrong, THREADS * rounds);
 }
 
 /* --------------------------------------------------------------------------------------------------------------- fork */
@@ -162,7 +165,7 @@ static void forks(void) {
         work[i].number = i + 1, work[i].wrong = 0;
         if (pthread_create(&work[i].thread, NULL, keep_calling, &work[i]) != 0) exit(1);
     }
-    for (int i = 0; i < 10; i++) check("a child computes whose parent was in the middle of calls", child_succeeds());
+    for (int i = 1; i < fork_count; i++) check("a child computes whose parent was in the middle of calls", child_succeeds());
     __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
     for (int i = 0; i < 2; i++) {
         pthread_join(work[i].thread, NULL);
@@ -170,13 +173,15 @@ static void forks(void) {
     }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1) rounds = atoi(argv[1]);
+    if (argc > 2) fork_count = atoi(argv[2]);
     for (size_t i = 0; i < sizeof input / sizeof *input; i++) input[i] = (float)((double)(i * 37 % 4093) / 4093 - 0.5);
     for (size_t i = 0; i < sizeof kernel / sizeof *kernel; i++) kernel[i] = (float)((double)(i * 91 % 2039) / 2039 - 0.5);
     for (size_t i = 0; i < sizeof bias / sizeof *bias; i++) bias[i] = (float)i / 7;
-    for (int i = 0; i < THREADS; i++) outputs[i] = malloc(OUTPUT_ELEMENTS * sizeof(float));
+    for (int i = 0; i < THREADS; i++) outputs[i] = malloc(MOST_ELEMENTS * sizeof(float));
     for (int verb = 0; verb < 3; verb++) {
-        reference[verb] = malloc(OUTPUT_ELEMENTS * sizeof(float));
+        reference[verb] = malloc(MOST_ELEMENTS * sizeof(float));
         if (plain(verb, 1, reference[verb]) != CONVOLUTION_OK) {
             fprintf(stderr, "%s\n", convolution_error_message());
             return 1;
@@ -192,7 +197,7 @@ int main(void) {
     in_threads("eight threads execute one plan", execute_one_plan);
     in_threads("eight threads make plain calls", call_plainly);
     in_threads("each thread has its own error text", fail_differently);
-    forks();
+    if (fork_count > 0) forks();
     conv2d_plan_destroy(conv_plan);
     conv2d_transpose_plan_destroy(transposed_plan);
     upsample2d_plan_destroy(upsampled_plan);

@@ -28,8 +28,10 @@ def compile_c(source, program, library=LIBRARY, compiler="cc", flags=()):
     return program
 
 
-def pkg_config(name):
-    return subprocess.run(["pkg-config", "--cflags", "--libs", name], check=True, text=True, capture_output=True).stdout.split()
+def pkg_config(name, prefix=None):
+    """The flags for a library of the system, or for one that is installed below `prefix`."""
+    env = {"PKG_CONFIG_PATH": f"{prefix}/lib/pkgconfig"} if prefix else None
+    return run("pkg-config", "--cflags", "--libs", name, env=env).stdout.split()
 
 
 def assert_all_passed(output, at_least=1):

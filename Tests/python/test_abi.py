@@ -222,7 +222,7 @@ TEST_PROGRAMS = {
     "fuzz": (["200000"], ["6000"]),
     "guard-pages": (["400"], ["40"]),
     "out-of-memory": ([], []),
-    "concurrent": ([], []),
+    "concurrent": ([], ["4", "0"]),
 }
 EXAMPLES = sorted(path.stem for path in (ROOT / "c-examples").glob("0[1-79]-*.c"))
 
@@ -257,12 +257,17 @@ def programs(tmp_path_factory):
     return built
 
 
+def chosen_tier(programs, *emulator, env=None):
+    """What convolution_isa says. The emulator may say before it what else it lacks."""
+    return run(*emulator, programs["isa"], env=env).stdout.splitlines()[-1]
+
+
 def check_program(name, program, *, emulator=(), env=None):
     arguments = TEST_PROGRAMS.get(name, ([], []))[1 if emulator else 0]
     env = {"CONVOLUTION_LIBRARY": str(LIBRARY), "CONVOLUTION_REPORT": "", **(env or {})}
     output = run(*emulator, program, *arguments, env=env).stdout
     if name in TEST_PROGRAMS:
-        assert_all_passed(output, at_least=30)
+        assert_all_passed(output, at_least=20)
     else:
         assert output.strip()
 
@@ -276,7 +281,7 @@ def test_all_examples_are_there():
 def test_program(name, tier, programs):
     env = {"CONVOLUTION_ISA": tier} if tier else {}
     if tier:
-        assert run(programs["isa"], env=env).stdout.strip() == tier
+        assert chosen_tier(programs, env=env) == tier
     check_program(name, programs[name], env=env)
 
 
@@ -287,7 +292,7 @@ def test_program(name, tier, programs):
 @pytest.mark.parametrize("name", [*TEST_PROGRAMS, *EXAMPLES])
 def test_program_on_an_emulated_processor(name, processor, tier, programs):
     emulator = ["qemu-x86_64", "-cpu", processor]
-    assert run(*emulator, programs["isa"]).stdout.strip() == tier
+    assert chosen_tier(programs, *emulator) == tier
     check_program(name, programs[name], emulator=emulator)
 
 
@@ -296,7 +301,7 @@ def test_program_on_an_emulated_processor(name, processor, tier, programs):
 def test_a_tier_that_the_processor_lacks_is_refused(programs):
     for tier in ("avx2", "avx512"):
         env = {"CONVOLUTION_ISA": tier}
-        assert run("qemu-x86_64", "-cpu", "Nehalem", programs["isa"], env=env).stdout.strip() == "none"
+        assert chosen_tier(programs, "qemu-x86_64", "-cpu", "Nehalem", env=env) == "none"
         example = subprocess.run(["qemu-x86_64", "-cpu", "Nehalem", programs[EXAMPLES[0]]], env={**env, "PATH": "/usr/bin"},
                                  text=True, capture_output=True)
         assert example.returncode == 1, example
@@ -318,7 +323,7 @@ def arm64_programs(tmp_path_factory):
 @needs_arm64
 @pytest.mark.parametrize("name", [*TEST_PROGRAMS])
 def test_program_on_arm64(name, arm64_programs):
-    assert run(*ARM64_EMULATOR, arm64_programs["isa"]).stdout.strip() == "baseline"
+    assert chosen_tier(arm64_programs, *ARM64_EMULATOR) == "baseline"
     check_program(name, arm64_programs[name], emulator=ARM64_EMULATOR)
 
 
