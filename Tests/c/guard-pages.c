@@ -263,10 +263,13 @@ static int64_t some_channels(void) {
     return list[below((int64_t)(sizeof list / sizeof *list))];
 }
 
-static void random_geometry(struct geometry *g) {
+/* One layer in ten has work for two threads: two to three and a half million products. */
+static int64_t least_products, most_products;
+
+static void random_geometry(struct geometry *g, int64_t longest_side) {
     memset(g, 0, sizeof *g);
     g->n = one_in(3) ? 2 : 1;
-    g->h = between(1, 20), g->w = between(1, 20);
+    g->h = between(1, longest_side), g->w = between(1, longest_side);
     g->kh = between(1, one_in(5) ? 7 : 3), g->kw = between(1, one_in(5) ? 7 : 3);
     g->sh = between(1, 3), g->sw = between(1, 3);
     g->dh = one_in(4) ? between(2, 3) : 1, g->dw = one_in(4) ? between(2, 3) : 1;
@@ -281,6 +284,12 @@ static void random_geometry(struct geometry *g) {
         break;
     default:
         g->groups = 1, g->ci = some_channels(), g->co = some_channels();
+    }
+    least_products = 0, most_products = 400000;
+    if (one_in(10)) {
+        least_products = 2000000, most_products = 3500000;
+        g->groups = 1, g->ci = between(25, 40), g->co = between(25, 40);
+        g->h = between(14, 18), g->w = between(14, 18), g->kh = g->kw = 3;
     }
 }
 
@@ -377,7 +386,7 @@ static const char *verdict(int32_t status, struct view *out, double tolerance, c
 static int conv2d_case(uint64_t salt) {
     struct geometry g;
     int64_t shape[4];
-    random_geometry(&g);
+    random_geometry(&g, 20);
     conv2d_params p = { .struct_size = sizeof p, LAYER_FIELDS(g), .padding = (int32_t)below(6), .padding_mode = (int32_t)below(6) };
     if (one_in(3)) p.padding_mode = CONVOLUTION_PADDING_MODE_ZEROS;
     if (p.padding == CONVOLUTION_PADDING_EXPLICIT)
@@ -389,7 +398,7 @@ static int conv2d_case(uint64_t salt) {
     int channels_first = p.data_format == CONVOLUTION_NCHW;
     g.oh = shape[channels_first ? 2 : 1], g.ow = shape[channels_first ? 3 : 2];
     int64_t products = g.n * g.oh * g.ow * g.co * g.kh * g.kw * (g.ci / g.groups), outputs = g.n * g.oh * g.ow * g.co;
-    if (products > 400000 || outputs > most_outputs) return 0;
+    if (products < least_products || products > most_products || outputs > most_outputs) return 0;
     int is_explicit = p.padding == CONVOLUTION_PADDING_EXPLICIT;
     g.top = is_explicit ? p.pad_top : padding_before(p.padding, g.h, (g.kh - 1) * g.dh + 1, g.sh, g.oh);
     g.left = is_explicit ? p.pad_left : padding_before(p.padding, g.w, (g.kw - 1) * g.dw + 1, g.sw, g.ow);
@@ -464,8 +473,7 @@ static void random_window(conv2d_transpose_params *p) {
 static int transpose_case(uint64_t salt) {
     struct geometry g;
     int64_t shape[4];
-    random_geometry(&g);
-    g.h = between(1, 12), g.w = between(1, 12);
+    random_geometry(&g, 12);
     conv2d_transpose_params p = { .struct_size = sizeof p, LAYER_FIELDS(g) };
     random_window(&p);
     if (conv2d_transpose_output_shape(&p, shape) != CONVOLUTION_OK) return 0;
@@ -473,7 +481,7 @@ static int transpose_case(uint64_t salt) {
     int channels_first = p.data_format == CONVOLUTION_NCHW;
     g.oh = shape[channels_first ? 2 : 1], g.ow = shape[channels_first ? 3 : 2];
     int64_t products = g.n * g.h * g.w * g.ci * g.kh * g.kw * (g.co / g.groups), outputs = g.n * g.oh * g.ow * g.co;
-    if (products > 400000 || outputs > most_outputs) return 0;
+    if (products < least_products || products > most_products || outputs > most_outputs) return 0;
     g.top = crop(&p, p.pad_top, p.output_height, p.output_padding_height, (g.h - 1) * g.sh + (g.kh - 1) * g.dh + 1, g.oh);
     g.left = crop(&p, p.pad_left, p.output_width, p.output_padding_width, (g.w - 1) * g.sw + (g.kw - 1) * g.dw + 1, g.ow);
 
