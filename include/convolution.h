@@ -34,6 +34,8 @@
  * convolution_isa): not on threads, batch size, data format, element strides, nor on plan or plain call. Bits may differ between
  * tiers and between releases of this library.
  *
+ * NUMBERS IN A STRUCT beyond 2^48 (sizes, strides, dilations, pads) give OVERFLOW, and so do products of sizes that memory cannot hold.
+ *
  * ALL SIZES ARE int64_t, all options int32_t; there are no bit-fields and no callbacks, so any foreign-function interface will do.
  * What is a macro or a constant here is a function too (convolution_constant, conv2d_params_size, ...).
  */

@@ -222,6 +222,7 @@ TEST_PROGRAMS = {
     "fuzz": (["200000"], ["6000"]),
     "guard-pages": (["400"], ["40"]),
     "out-of-memory": ([], []),
+    "extremes": ([], []),
     "concurrent": ([], ["4", "0"]),
 }
 EXAMPLES = sorted(path.stem for path in (ROOT / "c-examples").glob("0[1-79]-*.c"))

@@ -255,7 +255,7 @@ def debug_library():
     return path
 
 
-@pytest.mark.parametrize("name, arguments", [("bad-input", []), ("fuzz", ["20000"]), ("guard-pages", ["6"]), ("concurrent", ["1", "2"])])
+@pytest.mark.parametrize("name, arguments", [("bad-input", []), ("extremes", []), ("fuzz", ["20000"]), ("guard-pages", ["6"]), ("concurrent", ["1", "2"])])
 def test_nothing_traps_in_a_debug_build(name, arguments, debug_library, tmp_path):
     program = compile_c(ROOT / f"Tests/c/{name}.c", tmp_path / name, debug_library)
     assert_all_passed(run(program, *arguments).stdout, at_least=20)
