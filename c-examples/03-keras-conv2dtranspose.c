@@ -91,7 +91,8 @@ int main(void)
     conv2d_transpose_params torch_layer = keras_layer(2, CONVOLUTION_PADDING_EXPLICIT);
     torch_layer.rule = CONV2D_TRANSPOSE_RULE_TORCH;
     torch_layer.pad_top = torch_layer.pad_bottom = torch_layer.pad_left = torch_layer.pad_right = 1;
-    torch_layer.output_padding_given = torch_layer.output_padding_height = torch_layer.output_padding_width = 1;
+    torch_layer.output_padding_given = 1;
+    torch_layer.output_padding_height = torch_layer.output_padding_width = 1;
     check_status(conv2d_transpose(&torch_layer, identity, stride_kernel, NULL, output));
     check_against("slice", "stride 2: PyTorch padding=1, output_padding=1 = natural[1:7,1:7]", RELATIVE, 6, 6, output, window);
     layer.padding = CONVOLUTION_PADDING_SAME;

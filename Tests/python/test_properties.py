@@ -395,3 +395,23 @@ def test_the_bound_of_long_sums(op, shape, kernel_shape, options, dtype, isa):
     rng = np.random.default_rng(13)
     x, kernel = fraction_of_ones(rng, shape, dtype), fraction_of_ones(rng, kernel_shape, dtype)
     oracle.assert_within(getattr(convolution, op)(x, kernel, isa=isa, **options), getattr(oracle, op)(x, kernel, **options))
+
+
+@pytest.mark.parametrize("terms", [16, 32, 48, 64, 96, 128, 512])
+def test_the_bound_over_many_elements(terms, isa):
+    """The rarest of 160,000 sums of numbers between 0 and 1, of the lengths at which a sum is cut into few or no chunks."""
+    rng = np.random.default_rng(terms)
+    x, kernel = rng.random((1, 100, 100, terms), np.float32), rng.random((1, 1, terms, 16), np.float32)
+    want = x.reshape(-1, terms).astype(np.float64) @ kernel.reshape(terms, 16).astype(np.float64)
+    got = convolution.conv2d(x, kernel, isa=isa).reshape(-1, 16)
+    assert (np.abs(got - want) / (2.0**-24 * want)).max() <= 8
+
+
+@pytest.mark.parametrize("channels, chunk", [(64, 32), (576, 128), (4608, 288)])
+def test_the_worst_case_of_flat_data(channels, chunk, isa):
+    """Equal terms round alike, so their errors add up: the header's second bound, with the chunks it names."""
+    rng = np.random.default_rng(7)
+    for x, w in rng.random((40, 2), np.float32):
+        got = convolution.conv2d(np.full((1, 1, 1, channels), x), np.full((1, 1, channels, 1), w), isa=isa)[0, 0, 0, 0]
+        want = channels * float(x) * float(w)
+        assert abs(float(got) - want) <= (chunk + 2 * channels / chunk + 2) * 2.0**-24 * want

@@ -279,6 +279,8 @@ def _set_activation(params, activation, alpha, minimum, maximum):
 def _set_run(params, threads, isa):
     params.struct_size = ctypes.sizeof(params)
     params.threads = _integer("threads", threads, 32)
+    if isa is not None and "\0" in str(isa):
+        raise ValueError(f"isa is {isa!r}; a tier's name has no NUL character")
     params.isa = None if isa is None else str(isa).encode()
 
 
@@ -414,7 +416,8 @@ def _conv2d_params(input_shape, kernel_shape, *, strides=1, padding="valid", dat
     if depth_multiplier is None:
         taken = inner * groups
     else:
-        taken = inner * outer // _given("depth_multiplier", _integer("depth_multiplier", depth_multiplier))
+        depth_multiplier = _given("depth_multiplier", _integer("depth_multiplier", depth_multiplier))
+        taken = inner * outer // depth_multiplier
     params.in_channels = _set_image(params, [taken if size is None else size for size in input_shape], data_format)
     if depth_multiplier is None:
         if params.in_channels != taken:
