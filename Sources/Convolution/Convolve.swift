@@ -343,7 +343,7 @@ private func meetsNoBorder(_ lattice: Lattice, _ first: Int, _ last: Int, _ inpu
 
 /// runs[tap][r] = where position r of the tile finds that tap's channels. Positions beyond the tile's count, up to `reach`, repeat the
 /// last: they are computed and not stored.
-private func layOut<Scalar>(
+private func layOut<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ tile: UnsafePointer<Tile<Scalar>>,
     reach: Int, rowOffsets: UnsafeMutablePointer<Int>, columnOffsets: UnsafeMutablePointer<Int>
 ) {

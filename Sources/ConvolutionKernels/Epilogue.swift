@@ -152,7 +152,7 @@ func store<I: InstructionSet>(
         }
     }
     while i < count {
-        target[i &* stride] = source[i]
+        copyElement(source + i, to: target + i &* stride)
         i &+= 1
     }
 }

@@ -1,8 +1,19 @@
 // Packing: the input in the order in which the tile kernels read it.
 
+/// target[0] = source[0]. Through raw memory: a plain assignment in generic code may become a call of a function that copies one element.
+@inlinable @inline(__always)
+func copyElement<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, to target: UnsafeMutablePointer<Scalar>) {
+    UnsafeMutableRawPointer(target).storeBytes(of: UnsafeRawPointer(source).loadUnaligned(as: Scalar.self), as: Scalar.self)
+}
+
+@inlinable @inline(__always)
+func copyElements<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, count: Int, to target: UnsafeMutablePointer<Scalar>) {
+    UnsafeMutableRawPointer(target).copyMemory(from: source, byteCount: count &* MemoryLayout<Scalar>.stride)
+}
+
 /// `[row][column][channel]` with neighbouring channels, pixels `pixelPitch` apart.
 @inlinable @inline(__always)
-public func packPixels<Scalar>(
+public func packPixels<Scalar: KernelScalar>(
     from source: UnsafePointer<Scalar>, rowStride: Int, columnStride: Int, channelStride: Int,
     rows: Int, columns: Int, channels: Int, pixelPitch: Int, to target: UnsafeMutablePointer<Scalar>
 ) {
@@ -13,7 +24,7 @@ public func packPixels<Scalar>(
         if channelStride == 1 {
             var column = 0
             while column < columns {
-                (targetRow + column &* pixelPitch).update(from: sourceRow + column &* columnStride, count: channels)
+                copyElements(sourceRow + column &* columnStride, count: channels, to: targetRow + column &* pixelPitch)
                 column &+= 1
             }
         } else {
@@ -23,7 +34,7 @@ public func packPixels<Scalar>(
                 let line = sourceRow + channel &* channelStride
                 var column = 0
                 while column < columns {
-                    targetRow[column &* pixelPitch &+ channel] = line[column &* columnStride]
+                    copyElement(line + column &* columnStride, to: targetRow + (column &* pixelPitch &+ channel))
                     column &+= 1
                 }
                 channel &+= 1
@@ -35,7 +46,7 @@ public func packPixels<Scalar>(
 
 /// One channel of every pixel, to places `pitch` apart.
 @inlinable @inline(__always)
-public func packLane<Scalar: BinaryFloatingPoint>(
+public func packLane<Scalar: KernelScalar>(
     from source: UnsafePointer<Scalar>, rowStride: Int, columnStride: Int, zero: Bool, rows: Int, columns: Int, pitch: Int,
     to target: UnsafeMutablePointer<Scalar>
 ) {
@@ -45,7 +56,7 @@ public func packLane<Scalar: BinaryFloatingPoint>(
         let targetRow = target + row &* columns &* pitch
         var column = 0
         while column < columns {
-            targetRow[column &* pitch] = zero ? 0 : line[column &* columnStride]
+            if zero { targetRow[column &* pitch] = 0 } else { copyElement(line + column &* columnStride, to: targetRow + column &* pitch) }
             column &+= 1
         }
         row &+= 1
@@ -54,14 +65,14 @@ public func packLane<Scalar: BinaryFloatingPoint>(
 
 /// A strided line, packed.
 @inlinable @inline(__always)
-public func packLine<Scalar>(from source: UnsafePointer<Scalar>, stride: Int, count: Int, to target: UnsafeMutablePointer<Scalar>) {
+public func packLine<Scalar: KernelScalar>(from source: UnsafePointer<Scalar>, stride: Int, count: Int, to target: UnsafeMutablePointer<Scalar>) {
     if stride == 1 {
-        target.update(from: source, count: count)
+        copyElements(source, count: count, to: target)
         return
     }
     var i = 0
     while i < count {
-        target[i] = source[i &* stride]
+        copyElement(source + i &* stride, to: target + i)
         i &+= 1
     }
 }

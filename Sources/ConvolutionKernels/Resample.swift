@@ -88,7 +88,7 @@ public func nearestRow<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     forEachElement(I.self, arguments) { _, o, l, _ in
         output.storeBytes(of: input.loadUnaligned(fromByteOffset: l &* size, as: I.Vector.self), toByteOffset: o &* size, as: I.Vector.self)
     } scalar: { _, o, l, _ in
-        arguments.output[o] = arguments.upper[l]
+        copyElement(arguments.upper + l, to: arguments.output + o)
     }
 }
 
