@@ -8,7 +8,7 @@ import Testing
 
 private let tiers = (0..<Tier.count).compactMap { Tier(rawValue: $0) }.filter { $0.isSupported }
 
-/// Memory that is NaN but for the elements that a test sets.
+/// Memory that is NaN but for the elements that a test sets. It is freed by hand: pointers into it do not keep an object alive.
 private final class Field<Scalar: KernelScalar> {
     let elements: UnsafeMutableBufferPointer<Scalar>
     private var written = Set<Int>()
@@ -18,7 +18,7 @@ private final class Field<Scalar: KernelScalar> {
         elements.initialize(repeating: .nan)
     }
 
-    deinit { elements.deallocate() }
+    func free() { elements.deallocate() }
 
     func pointer(_ offset: Int) -> UnsafeMutablePointer<Scalar> { elements.baseAddress! + offset }
 
@@ -98,7 +98,7 @@ private enum TileKind: CaseIterable {
         let bias = Field<Scalar>(weightsPerChannel + 2)
         for i in 0..<weightsPerChannel { bias.set(1 + i, draw()) }
 
-        // With `continues` the tile's numbers count, else not even a NaN among them may. `stored` rows leave with bias and bounds.
+        // With `continues` the tile counts, else not even a NaN in it may. `stored` rows leave with bias and bounds.
         let (low, high): (Scalar, Scalar) = (-40, 50)
         let stored = finishes ? max(1, kernel.rows - 1) : 0
         var expected: [Scalar] = []
@@ -114,7 +114,8 @@ private enum TileKind: CaseIterable {
                     }
                 }
                 expected.append(sum)
-                if row < stored { expectedOutput.append(min(max(sum + bias.elements[1 + weightPlace(row, lane)], low), high)) }
+                let biased = sum + bias.elements[1 + weightPlace(row, lane)]
+                if row < stored { expectedOutput.append(min(max(biased, low), high)) }
             }
         }
         if !continues { for i in 0..<(kernel.rows * rowWidth) { tile.open(1 + i) } }
@@ -123,13 +124,16 @@ private enum TileKind: CaseIterable {
         let outputPitch = rowWidth + 5
         let output = Field<Scalar>(kernel.rows * outputPitch + 1)
         for row in 0..<stored { for lane in 0..<rowWidth { output.open(1 + row * outputPitch + lane) } }
+        defer { for field in [input, panel, tile, bias, output] { field.free() } }
         let targets = (0..<positions).map { output.pointer(1 + (kind == .columns ? $0 * lanes : $0 * outputPitch)) }
         runs.withUnsafeBufferPointer { runs in
             targets.withUnsafeBufferPointer { targets in
                 let arguments = TileArguments(
-                    runs: runs.baseAddress!, channelOffset: channelOffset, channelPitch: pitch, segments: segments, length: length,
+                    runs: runs.baseAddress!, channelOffset: channelOffset, channelPitch: pitch, segments: segments,
+                    length: length,
                     segmentsPerChunk: perChunk, panel: panel.pointer(1), tile: tile.pointer(1), continues: continues,
-                    outputs: finishes ? targets.baseAddress : nil, rows: stored, outputPitch: outputPitch, bias: bias.pointer(1), low: low,
+                    outputs: finishes ? targets.baseAddress : nil, rows: stored, outputPitch: outputPitch, bias: bias.pointer(1),
+                    low: low,
                     high: high)
                 withUnsafePointer(to: arguments) { kernel.accumulate($0) }
             }
@@ -186,6 +190,7 @@ private enum TileKind: CaseIterable {
                         // Each row goes to a place of its own.
                         let spacing = abs(channelStride) * lanes + 5
                         let output = Field<Scalar>(rows * spacing)
+                        defer { for field in [tile, bias, output] { field.free() } }
                         func place(_ r: Int, _ c: Int) -> Int {
                             r * spacing + 2 + (channelStride > 0 ? c : c - (lanes - 1)) * channelStride
                         }
@@ -233,6 +238,7 @@ private enum TileKind: CaseIterable {
                 let vectorSpacing = abs(columnStride) * lanes + 4
                 let channelStride = tileVectors * vectorSpacing + 3
                 let output = Field<Scalar>(channels * channelStride + 8)
+                defer { for field in [tile, bias, output] { field.free() } }
                 func place(_ r: Int, _ n: Int, _ x: Int) -> Int {
                     let first = r * channelStride + n * vectorSpacing + 2
                     return first + (columnStride > 0 ? x : x - (lanes - 1)) * columnStride
@@ -282,13 +288,13 @@ private enum TileKind: CaseIterable {
             for i in 1..<table.lanes { tile.set(i, i) }
             for i in 0..<table.lanes { bias.set(i, 1) }
             let output = Field<Float>(table.lanes)
+            defer { for field in [tile, bias, output] { field.free() } }
             for i in 0..<table.lanes { output.set(i, 99) }
             var target = output.pointer(0)
             withUnsafePointer(to: &target) { target in
                 let arguments = EpilogueArguments(
                     tile: tile.pointer(0), rows: 1, lanes: table.lanes, channels: table.lanes, bias: bias.pointer(0),
-                    outputs: target,
-                    channelStride: 1, activation: activation)
+                    outputs: target, channelStride: 1, activation: activation)
                 withUnsafePointer(to: arguments) { table.finish($0) }
             }
             #expect(output.elements[0].isNaN && output.elements.dropFirst().allSatisfy { $0 > 0 && $0 < 99 }, "\(activation)")
@@ -306,6 +312,7 @@ private enum TileKind: CaseIterable {
             // Channels together, with gaps between the columns, and channels apart.
             for (columnStride, channelStride) in [(channels, 1), (channels + 2, 1), (1, 4)] {
                 let rows = (0..<2).map { _ in Field<Scalar>(4 * columnStride + channels * channelStride) }
+                defer { for row in rows { row.free() } }
                 for row in rows {
                     for column in 0..<4 {
                         for c in 0..<channels {
@@ -318,6 +325,7 @@ private enum TileKind: CaseIterable {
                 let outputChannel = channelStride == 1 ? 1 : 7
                 for bilinear in [false, true] {
                     let output = Field<Scalar>(5 * outputColumn + channels * outputChannel)
+                    defer { output.free() }
                     for x in 0..<5 {
                         for c in 0..<channels { output.set(x * outputColumn + c * outputChannel, 99) }
                     }
@@ -372,20 +380,41 @@ private enum TileKind: CaseIterable {
     }
 
     @Test func pixels() {
-        let packed = Field<Float>(10)
+        let (image, packed) = (image(), Field<Float>(10))
+        defer { for field in [image, packed] { field.free() } }
         for i in 1..<9 { packed.set(i, 99) }
         packPixels(
-            from: image().pointer(5 + 3), rowStride: 5, columnStride: -2, channelStride: 20, rows: 2, columns: 2, channels: 2,
+            from: image.pointer(5 + 3), rowStride: 5, columnStride: -2, channelStride: 20, rows: 2, columns: 2, channels: 2,
             pixelPitch: 2, to: packed.pointer(1))
         #expect(Array(packed.elements[1..<9]) == [13, 113, 11, 111, 23, 123, 21, 121])
         #expect(packed.surroundingsAreUntouched)
     }
 
+    /// Neighbouring channels, with gaps between the pixels on both sides.
+    @Test func pixelsOfNeighbours() {
+        let (source, packed) = (Field<Float>(16), Field<Float>(20))
+        defer { for field in [source, packed] { field.free() } }
+        for pixel in 0..<4 {
+            for channel in 0..<2 {
+                source.set(1 + pixel / 2 * 8 + pixel % 2 * 3 + channel, 10 * pixel + channel)
+                packed.set(1 + pixel * 5 + channel, 99)
+            }
+        }
+        packPixels(
+            from: source.pointer(1), rowStride: 8, columnStride: 3, channelStride: 1, rows: 2, columns: 2, channels: 2,
+            pixelPitch: 5, to: packed.pointer(1))
+        let firsts = (0..<4).map { packed.elements[1 + 5 * $0] }
+        let seconds = (0..<4).map { packed.elements[2 + 5 * $0] }
+        #expect(firsts == [0, 10, 20, 30] && seconds == [1, 11, 21, 31])
+        #expect(packed.surroundingsAreUntouched)
+    }
+
     @Test(arguments: [false, true]) func lane(_ zero: Bool) {
-        let packed = Field<Float>(12)
+        let (image, packed) = (image(), Field<Float>(12))
+        defer { for field in [image, packed] { field.free() } }
         for i in 0..<4 { packed.set(i * 3, 99) }
         packLane(
-            from: image().pointer(20 + 5 + 1), rowStride: 5, columnStride: 2, zero: zero, rows: 2, columns: 2, pitch: 3,
+            from: image.pointer(20 + 5 + 1), rowStride: 5, columnStride: 2, zero: zero, rows: 2, columns: 2, pitch: 3,
             to: packed.pointer(0))
         #expect((0..<4).map { packed.elements[$0 * 3] } == (zero ? [0, 0, 0, 0] : [111, 113, 121, 123]))
         #expect(packed.surroundingsAreUntouched)
@@ -393,9 +422,9 @@ private enum TileKind: CaseIterable {
 
     @Test(arguments: [(1, [5, 6, 7]), (3, [5, 8, 11]), (-2, [5, 3, 1])] as [(Int, [Float])])
     func line(_ stride: Int, _ expected: [Float]) {
-        let source = Field<Float>(12)
+        let (source, packed) = (Field<Float>(12), Field<Float>(5))
+        defer { for field in [source, packed] { field.free() } }
         for i in 0..<3 { source.set(5 + i * stride, 5 + i * stride) }
-        let packed = Field<Float>(5)
         for i in 1..<4 { packed.set(i, 99) }
         packLine(from: source.pointer(5), stride: stride, count: 3, to: packed.pointer(1))
         #expect(Array(packed.elements[1..<4]) == expected)
