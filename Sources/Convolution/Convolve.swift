@@ -169,8 +169,9 @@ private func runItem<Scalar: KernelScalar>(
     var step = largestTileSide
     for index in panels { step = min(step, plan.pointee.panels[index].reach(strategy)) }
 
-    // Tiles run through the band row by row; one may span rows. They are worked on in groups: a group's inputs stay in the nearest
+    // Tiles run through the band row by row; one may span rows unless it is wide. They are worked on in groups: a group's inputs stay in the nearest
     // cache while panel after panel passes over them, and a panel's weights while tile after tile does.
+    let isWide = plan.pointee.isWide
     var row = firstRow
     var column = firstColumn
     while row < rowEnd {
@@ -196,10 +197,11 @@ private func runItem<Scalar: KernelScalar>(
                     row += 1
                     place.row += 1
                     if place.row == vertical.count { place = (place.image + 1, 0) }
+                    if isWide { break }
                 }
             }
             let last = empty.count - 1
-            empty.isPlain = empty.count == step && empty.rows[0] == empty.rows[last] && empty.images[0] == empty.images[last]
+            empty.isPlain = (empty.count == step || isWide) && empty.rows[0] == empty.rows[last] && empty.images[0] == empty.images[last]
                 && meetsNoBorder(vertical, empty.rows[0], empty.rows[0], layer.vertical.input)
                 && (strategy == .columns || meetsNoBorder(horizontal, empty.columns[0], empty.columns[last], layer.horizontal.input))
             tiles[tileCount] = empty

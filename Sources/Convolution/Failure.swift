@@ -23,6 +23,8 @@ struct ErrorMessage: ExpressibleByStringInterpolation {
     struct StringInterpolation: StringInterpolationProtocol {
         private var length = 0
 
+        // None of the functions that touch the error text may be inlined into another file: each object file has its own.
+        @inline(never)
         init(literalCapacity: Int, interpolationCount: Int) {
             shim_error_text()[0] = 0
         }
@@ -94,7 +96,8 @@ struct ErrorMessage: ExpressibleByStringInterpolation {
     }
 }
 
-/// The error text of this thread. `shim_error_text` must be called from this file only: see there.
+/// The error text of this thread. `shim_error_text` must be called from this file only, and not be inlined elsewhere: see there.
+@inline(never)
 func errorText() -> UnsafePointer<CChar>? {
     UnsafePointer(shim_error_text())
 }

@@ -63,6 +63,8 @@ struct ConvolutionPlan {
     var layer: Layer
     var table: KernelTable
     var strategy: Strategy
+    /// Strategy `columns` with tiles of vectors that follow each other in one row.
+    var isWide: Bool
     var panels: UnsafeMutablePointer<Panel>
     var panelCount: Int
     /// Packed output channels, padding included: the sum of all panels' widths.
@@ -99,6 +101,8 @@ struct ConvolutionPlan {
 /// How a layer's output channels are divided into panels.
 struct Panels {
     var strategy: Strategy
+    /// Rows so long that tiles of one row each waste little at their ends, and few enough channels for the kernels that want that.
+    var isWide = false
     var perGroup = 0
     var count = 0
     /// Vectors of output channels per group (channels) or in all (lanes).
@@ -123,6 +127,8 @@ struct Panels {
         case .columns:
             let most = table.columnTiles[4].rows
             let rest = outputs % most
+            let columns = layer.transposed ? layer.horizontal.output / layer.horizontal.stride : layer.horizontal.output
+            isWide = outputs >= 1 && outputs <= 4 && columns >= 4 * table.wideTiles[outputs - 1].vectors * table.lanes
             perGroup = outputs / most + (rest == 0 ? 0 : rest <= 4 ? 1 : 2)
             count = perGroup * layer.groups
             width = layer.outChannels
@@ -159,7 +165,7 @@ struct Panels {
             let channel = group * outputs + start
             return Panel(
                 group: group, firstChannel: channel, channels: count, offset: channel, width: count,
-                kernel: table.columnTiles[count == most ? 4 : count - 1])
+                kernel: isWide ? table.wideTiles[count - 1] : table.columnTiles[count == most ? 4 : count - 1])
         }
     }
 }
@@ -313,8 +319,8 @@ extension ConvolutionPlan {
             let span = (columns - 1) * horizontal.inputStep + abs(reach) + 1
             var part = Rectangle(
                 images: images, rows: rowRange, columns: first..<(first + span), channels: low.group * inputs..<(high.group + 1) * inputs)
-            // Vectors of the last columns read on to a whole vector; those places hold zeros.
-            part.plane = ceilDivide(span, horizontal.inputStep) + table.lanes
+            // Vectors of the last columns read on to a whole vector, or a whole tile; those places hold zeros.
+            part.plane = ceilDivide(span, horizontal.inputStep) + table.lanes * (isWide ? low.kernel.vectors : 1)
             part.channelPitch = part.plane * horizontal.inputStep
             part.blockPitch = part.channelPitch * block.channelBlock
             part.rowPitch = part.channelPitch * part.channels.count
@@ -433,7 +439,7 @@ private func packedPlan<Scalar: KernelScalar>(
         columns: hasOutput ? layer.horizontal.output : 0)
     for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
     var plan = ConvolutionPlan(
-        layer: layer, table: table, strategy: panels.strategy, panels: memory.panels, panelCount: panels.count, width: panels.width,
+        layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, panels: memory.panels, panelCount: panels.count, width: panels.width,
         blocks: memory.blocks, blockCount: 0, items: 0, work: 0, weights: memory.header, bias: memory.header, outside: memory.header,
         coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: true, mendsBorder: false, readsInputDirectly: false,
         workspace: WorkspaceLayout())

@@ -88,6 +88,20 @@ public enum AVX2Float64: InstructionSet {
                 accumulateColumns(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        wideTiles: [
+            TileKernel(rows: 1, vectors: 8) {
+                accumulateWide(AVX2Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            },
+            TileKernel(rows: 2, vectors: 4) {
+                accumulateWide(AVX2Float32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            },
+            TileKernel(rows: 3, vectors: 3) {
+                accumulateWide(AVX2Float32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateWide(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
         finish: { finishTile(AVX2Float32.self, $0) },
         finishColumns: { finishColumns(AVX2Float32.self, $0) },
         nearestRow: { nearestRow(AVX2Float32.self, $0) },
@@ -142,6 +156,20 @@ public enum AVX2Float64: InstructionSet {
             },
             TileKernel(rows: 4, vectors: 3) {
                 accumulateColumns(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        wideTiles: [
+            TileKernel(rows: 1, vectors: 8) {
+                accumulateWide(AVX2Float64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            },
+            TileKernel(rows: 2, vectors: 4) {
+                accumulateWide(AVX2Float64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            },
+            TileKernel(rows: 3, vectors: 3) {
+                accumulateWide(AVX2Float64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateWide(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
         finish: { finishTile(AVX2Float64.self, $0) },

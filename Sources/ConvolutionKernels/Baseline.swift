@@ -95,6 +95,20 @@ public enum BaselineFloat64: InstructionSet {
                 accumulateColumns(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        wideTiles: [
+            TileKernel(rows: 1, vectors: 8) {
+                accumulateWide(BaselineFloat32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            },
+            TileKernel(rows: 2, vectors: 4) {
+                accumulateWide(BaselineFloat32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            },
+            TileKernel(rows: 3, vectors: 3) {
+                accumulateWide(BaselineFloat32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateWide(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
         finish: { finishTile(BaselineFloat32.self, $0) },
         finishColumns: { finishColumns(BaselineFloat32.self, $0) },
         nearestRow: { nearestRow(BaselineFloat32.self, $0) },
@@ -149,6 +163,20 @@ public enum BaselineFloat64: InstructionSet {
             },
             TileKernel(rows: 4, vectors: 3) {
                 accumulateColumns(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        wideTiles: [
+            TileKernel(rows: 1, vectors: 8) {
+                accumulateWide(BaselineFloat64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+            },
+            TileKernel(rows: 2, vectors: 4) {
+                accumulateWide(BaselineFloat64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            },
+            TileKernel(rows: 3, vectors: 3) {
+                accumulateWide(BaselineFloat64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateWide(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
         finish: { finishTile(BaselineFloat64.self, $0) },

@@ -5,7 +5,7 @@
 /// The operations are single instructions (see vectors.h); Swift's own SIMD operators are, in generic code, loops over lanes that the
 /// optimiser may or may not turn back into one.
 public protocol InstructionSet {
-    associatedtype Scalar: KernelScalar
+    associatedtype Scalar: KernelScalar & SIMDScalar
     associatedtype Vector: SIMD where Vector.Scalar == Scalar
 
     /// a * b + c, in one rounding where the instruction set has it.
@@ -25,7 +25,7 @@ extension InstructionSet {
 }
 
 /// A scalar with the functions of libm that activations need.
-public protocol KernelScalar: SIMDScalar, BinaryFloatingPoint, BitwiseCopyable {
+public protocol KernelScalar: BinaryFloatingPoint, BitwiseCopyable {
     static func exponential(_ x: Self) -> Self
     static func hyperbolicTangent(_ x: Self) -> Self
 }

@@ -9,6 +9,8 @@ public struct KernelTable {
     public var widestTile: Int
     /// Kernels of 1, 2, 3, 4 and the most output channels, over vectors of columns. The last may repeat the fourth.
     public var columnTiles: InlineArray<5, TileKernel>
+    /// Kernels of 1 to 4 output channels over vectors that follow each other in one row.
+    public var wideTiles: InlineArray<4, TileKernel>
     public var finish: @convention(c) (UnsafeRawPointer) -> Void
     public var finishColumns: @convention(c) (UnsafeRawPointer) -> Void
     public var nearestRow: @convention(c) (UnsafeRawPointer) -> Void
@@ -17,7 +19,7 @@ public struct KernelTable {
     @inlinable @inline(__always)
     public init(
         lanes: Int, tiles: InlineArray<4, TileKernel>, laneTiles: InlineArray<4, TileKernel>, widestTile: Int,
-        columnTiles: InlineArray<5, TileKernel>, finish: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>, finish: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         finishColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         nearestRow: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         bilinearRow: @escaping @convention(c) (UnsafeRawPointer) -> Void
@@ -27,6 +29,7 @@ public struct KernelTable {
         self.laneTiles = laneTiles
         self.widestTile = widestTile
         self.columnTiles = columnTiles
+        self.wideTiles = wideTiles
         self.finish = finish
         self.finishColumns = finishColumns
         self.nearestRow = nearestRow

@@ -1,5 +1,5 @@
-/// The work of one register tile, for each of the three kernels below. Two of them hold R pixels times N vectors of output channels,
-/// one R output channels times N vectors of pixels.
+/// The work of one register tile, for each of the kernels below. Two of them hold R pixels times N vectors of output channels,
+/// two R output channels times N vectors of columns.
 ///
 /// The sum of one output element runs over `segments` (one per kernel tap) of `length` input channels each.
 public struct TileArguments<Scalar> {
@@ -114,7 +114,7 @@ func finish<I: InstructionSet>(
     }
 }
 
-// The order of the sum is the order of the panel: one chain of multiply-adds per output element and chunk, in all three kernels.
+// The order of the sum is the order of the panel: one chain of multiply-adds per output element and chunk, in all kernels.
 // `R` and `N` are given by the types of `rows` and `vectors`, whose values play no part (Swift cannot name them at the call).
 
 /// Vectors of output channels, one input value broadcast over each:
@@ -254,6 +254,51 @@ public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
                 }
                 panel += R
                 offset &+= arguments.channelPitch &* size
+                c &+= 1
+            }
+        }
+        fold(I.self, sums, into: arguments.tile, continues: continues)
+        continues = true
+    }
+    if let outputs = arguments.outputs {
+        finish(I.self, arguments, vectors: N) { r, n in
+            UnsafeMutableRawPointer(outputs[n] + r &* arguments.outputPitch)
+        } bias: { r, _ in
+            I.Vector(repeating: arguments.bias[r])
+        }
+    }
+}
+
+/// `accumulateColumns` for vectors that follow each other in one row, of which `runs` gives the first (`[segment][N]`, the others unread):
+/// one address for all leaves registers for more vectors.
+@inlinable @inline(__always)
+public func accumulateWide<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
+) {
+    let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
+    let size = MemoryLayout<I.Scalar>.stride
+    var panel = arguments.panel
+    var runs = arguments.runs
+    var remaining = arguments.segments
+    var continues = arguments.continues
+    while remaining > 0 {
+        var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
+        remaining &-= chunk
+        var sums = InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
+        while chunk > 0 {
+            chunk &-= 1
+            var input = UnsafeRawPointer(runs[0] + arguments.channelOffset)
+            runs += N
+            var c = 0
+            while c < arguments.length {
+                for n in 0..<N {
+                    let x = input.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
+                    for r in 0..<R {
+                        sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, I.Vector(repeating: panel[r]), sums[unchecked: r][unchecked: n])
+                    }
+                }
+                panel += R
+                input += arguments.channelPitch &* size
                 c &+= 1
             }
         }

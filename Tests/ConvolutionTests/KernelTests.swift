@@ -41,13 +41,16 @@ private final class Field<Scalar: KernelScalar> {
 
 /// Which of a table's tile kernels, and what they read.
 private enum TileKind: CaseIterable {
-    case channels, lanes, columns
+    case channels, lanes, columns, wide
+
+    var holdsColumns: Bool { self == .columns || self == .wide }
 
     func kernels(_ table: KernelTable) -> [TileKernel] {
         switch self {
         case .channels: (0..<4).map { table.tiles[$0] }
         case .lanes: (0..<4).map { table.laneTiles[$0] }
         case .columns: (0..<5).map { table.columnTiles[$0] }
+        case .wide: (0..<4).map { table.wideTiles[$0] }
         }
     }
 }
@@ -73,12 +76,12 @@ private enum TileKind: CaseIterable {
         func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
         // A tile row is N vectors. What a row and a lane of it read, of the run that `position` stands for:
         let rowWidth = kernel.vectors * lanes
-        let positions = kind == .columns ? kernel.vectors : kernel.rows
-        let inputsPerChannel = kind == .channels ? 1 : kind == .lanes ? rowWidth : lanes
-        let weightsPerChannel = kind == .columns ? kernel.rows : rowWidth
-        func position(_ row: Int, _ lane: Int) -> Int { kind == .columns ? lane / lanes : row }
-        func inputPlace(_ lane: Int) -> Int { kind == .channels ? 0 : kind == .lanes ? lane : lane % lanes }
-        func weightPlace(_ row: Int, _ lane: Int) -> Int { kind == .columns ? row : lane }
+        let positions = kind.holdsColumns ? kernel.vectors : kernel.rows
+        let inputsPerChannel = kind == .channels ? 1 : kind == .columns ? lanes : rowWidth
+        let weightsPerChannel = kind.holdsColumns ? kernel.rows : rowWidth
+        func position(_ row: Int, _ lane: Int) -> Int { kind == .columns ? lane / lanes : kind == .wide ? 0 : row }
+        func inputPlace(_ lane: Int) -> Int { kind == .channels ? 0 : kind == .columns ? lane % lanes : lane }
+        func weightPlace(_ row: Int, _ lane: Int) -> Int { kind.holdsColumns ? row : lane }
 
         let channelOffset = 2
         let pitch = kind == .channels ? 1 : inputsPerChannel + 3
@@ -125,7 +128,7 @@ private enum TileKind: CaseIterable {
         let output = Field<Scalar>(kernel.rows * outputPitch + 1)
         for row in 0..<stored { for lane in 0..<rowWidth { output.open(1 + row * outputPitch + lane) } }
         defer { for field in [input, panel, tile, bias, output] { field.free() } }
-        let targets = (0..<positions).map { output.pointer(1 + (kind == .columns ? $0 * lanes : $0 * outputPitch)) }
+        let targets = (0..<positions).map { output.pointer(1 + (kind.holdsColumns ? $0 * lanes : $0 * outputPitch)) }
         runs.withUnsafeBufferPointer { runs in
             targets.withUnsafeBufferPointer { targets in
                 let arguments = TileArguments(
@@ -161,6 +164,7 @@ private enum TileKind: CaseIterable {
             #expect((0..<4).allSatisfy { table.tiles[$0].vectors == min($0 + 1, table.widestTile) })
             #expect((0..<4).allSatisfy { table.laneTiles[$0].vectors == min($0 + 1, table.widestTile) })
             #expect((0..<4).allSatisfy { table.columnTiles[$0].rows == $0 + 1 } && table.columnTiles[4].rows >= 4)
+            #expect((0..<4).allSatisfy { table.wideTiles[$0].rows == $0 + 1 })
         }
     }
 }
