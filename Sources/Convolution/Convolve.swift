@@ -1,4 +1,3 @@
-import CConvolution
 import CConvolutionShims
 import ConvolutionKernels
 
@@ -85,7 +84,8 @@ struct Tile<Scalar> {
     var targets: InlineArray<8, UnsafeMutablePointer<Scalar>>
     /// Columns of each vector that exist.
     var widths = InlineArray<8, Int>(repeating: 1)
-    /// All positions exist, lie in one row and meet no border: the tile reads at the same distances as every other such tile.
+    /// It reads at the same distances as every other such tile: its positions lie in one row, meet no border and, unless the tile is wide
+    /// and thus goes by the first alone, all exist.
     var isPlain = false
     /// Where the taps' addresses are, and what to add to them.
     var runs: UnsafeMutablePointer<UnsafePointer<Scalar>>
@@ -169,8 +169,8 @@ private func runItem<Scalar: KernelScalar>(
     var step = largestTileSide
     for index in panels { step = min(step, plan.pointee.panels[index].reach(strategy)) }
 
-    // Tiles run through the band row by row; one may span rows unless it is wide. They are worked on in groups: a group's inputs stay in the nearest
-    // cache while panel after panel passes over them, and a panel's weights while tile after tile does.
+    // Tiles run through the band row by row; one may span rows unless it is wide. They are worked on in groups: a group's inputs stay in
+    // the nearest cache while panel after panel passes over them, and a panel's weights while tile after tile does.
     let isWide = plan.pointee.isWide
     var row = firstRow
     var column = firstColumn
@@ -281,7 +281,8 @@ private func multiply<Scalar: KernelScalar>(
             let count = tile.pointee.count
             var targets = tile.pointee.targets
             for r in 0..<count { targets[r] += panel.pointee.firstChannel * channelStride }
-            let finishes = isLast && mayFinish && (strategy != .columns || count == reach && tile.pointee.isFull(lanes: plan.pointee.table.lanes))
+            let finishes = isLast && mayFinish
+                && (strategy != .columns || count == reach && tile.pointee.isFull(lanes: plan.pointee.table.lanes))
             let tileSums = sums + t * largestTileScalars
             targets.span.withUnsafeBufferPointer { targets in
                 guard let targets = targets.baseAddress else { return }

@@ -88,11 +88,13 @@ struct ConvolutionPlan {
     var mendsBorder: Bool
     /// The caller's input lies as the kernels read it; else a rectangle of it is packed first.
     var readsInputDirectly: Bool
+    var workspace: WorkspaceLayout
+
     /// Bands run on from image to image, so that small images share a pass over the weights.
     var spansImages: Bool { strategy == .channels || readsInputDirectly }
+
     /// Output rows that a block's bands divide.
     func rows(_ block: Block) -> Int { block.vertical.count * (spansImages ? layer.batch : 1) }
-    var workspace: WorkspaceLayout
 
     /// Columns or pixels that one position of a tile stands for.
     var positionColumns: Int { strategy == .columns ? table.lanes : 1 }
@@ -439,10 +441,10 @@ private func packedPlan<Scalar: KernelScalar>(
         columns: hasOutput ? layer.horizontal.output : 0)
     for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
     var plan = ConvolutionPlan(
-        layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, panels: memory.panels, panelCount: panels.count, width: panels.width,
-        blocks: memory.blocks, blockCount: 0, items: 0, work: 0, weights: memory.header, bias: memory.header, outside: memory.header,
-        coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: true, mendsBorder: false, readsInputDirectly: false,
-        workspace: WorkspaceLayout())
+        layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, panels: memory.panels, panelCount: panels.count,
+        width: panels.width, blocks: memory.blocks, blockCount: 0, items: 0, work: 0, weights: memory.header, bias: memory.header,
+        outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: true,
+        mendsBorder: false, readsInputDirectly: false, workspace: WorkspaceLayout())
     switch plan.strategy {
     case .channels: plan.readsInputDirectly = layer.input.channel == 1 || layer.inChannels <= 1
     // Whole vectors of channels that are neighbours in memory, one input for each output.

@@ -1,4 +1,3 @@
-import CConvolution
 import CConvolutionShims
 import ConvolutionKernels
 

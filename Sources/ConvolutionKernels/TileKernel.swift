@@ -114,6 +114,29 @@ func finish<I: InstructionSet>(
     }
 }
 
+/// `finish`, where it is asked for, for tiles of pixels: vectors of output channels.
+@inlinable @inline(__always)
+func finishPixels<I: InstructionSet>(_: I.Type, _ arguments: TileArguments<I.Scalar>, vectors: Int) {
+    guard let outputs = arguments.outputs else { return }
+    let bias = UnsafeRawPointer(arguments.bias)
+    finish(I.self, arguments, vectors: vectors) { r, n in
+        UnsafeMutableRawPointer(outputs[r]) + n &* I.bytes
+    } bias: { _, n in
+        bias.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
+    }
+}
+
+/// `finish`, where it is asked for, for tiles of output channels: vectors of columns.
+@inlinable @inline(__always)
+func finishVectors<I: InstructionSet>(_: I.Type, _ arguments: TileArguments<I.Scalar>, vectors: Int) {
+    guard let outputs = arguments.outputs else { return }
+    finish(I.self, arguments, vectors: vectors) { r, n in
+        UnsafeMutableRawPointer(outputs[n] + r &* arguments.outputPitch)
+    } bias: { r, _ in
+        I.Vector(repeating: arguments.bias[r])
+    }
+}
+
 // The order of the sum is the order of the panel: one chain of multiply-adds per output element and chunk, in all kernels.
 // `R` and `N` are given by the types of `rows` and `vectors`, whose values play no part (Swift cannot name them at the call).
 
@@ -156,14 +179,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true
     }
-    if let outputs = arguments.outputs {
-        let bias = UnsafeRawPointer(arguments.bias)
-        finish(I.self, arguments, vectors: N) { r, n in
-            UnsafeMutableRawPointer(outputs[r]) + n &* I.bytes
-        } bias: { _, n in
-            bias.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
-        }
-    }
+    finishPixels(I.self, arguments, vectors: N)
 }
 
 /// Vectors of output channels that each have an input value of their own (depthwise, and groups of few channels):
@@ -208,14 +224,7 @@ public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true
     }
-    if let outputs = arguments.outputs {
-        let bias = UnsafeRawPointer(arguments.bias)
-        finish(I.self, arguments, vectors: N) { r, n in
-            UnsafeMutableRawPointer(outputs[r]) + n &* I.bytes
-        } bias: { _, n in
-            bias.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
-        }
-    }
+    finishPixels(I.self, arguments, vectors: N)
 }
 
 /// Vectors of neighbouring output columns, one weight broadcast over each; R counts output channels:
@@ -260,13 +269,7 @@ public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true
     }
-    if let outputs = arguments.outputs {
-        finish(I.self, arguments, vectors: N) { r, n in
-            UnsafeMutableRawPointer(outputs[n] + r &* arguments.outputPitch)
-        } bias: { r, _ in
-            I.Vector(repeating: arguments.bias[r])
-        }
-    }
+    finishVectors(I.self, arguments, vectors: N)
 }
 
 /// `accumulateColumns` for vectors that follow each other in one row, of which `runs` gives the first (`[segment][N]`, the others unread):
@@ -305,11 +308,5 @@ public func accumulateWide<I: InstructionSet, let R: Int, let N: Int>(
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true
     }
-    if let outputs = arguments.outputs {
-        finish(I.self, arguments, vectors: N) { r, n in
-            UnsafeMutableRawPointer(outputs[n] + r &* arguments.outputPitch)
-        } bias: { r, _ in
-            I.Vector(repeating: arguments.bias[r])
-        }
-    }
+    finishVectors(I.self, arguments, vectors: N)
 }
