@@ -18,7 +18,8 @@ static const struct { const char *name; char type; int count; } fields[] = {
     {"input_strides", 'l', 4}, {"output_strides", 'l', 4}, {"padding_value", 'd', 1}, {"activation_alpha", 'd', 1},
     {"activation_min", 'd', 1}, {"activation_max", 'd', 1}, {"isa", 'p', 1}, {"dtype", 'i', 1}, {"data_format", 'i', 1},
     {"kernel_format", 'i', 1}, {"padding", 'i', 1}, {"padding_mode", 'i', 1}, {"flip_kernel", 'i', 1}, {"activation", 'i', 1},
-    {"threads", 'i', 1}, {"allow_empty_output", 'i', 1}, {"reserved", 'i', 1},
+    {"threads", 'i', 1}, {"allow_empty_output", 'i', 1}, {"algorithm", 'i', 1},
+    {"workspace_limit", 'l', 1}, {"accumulate", 'i', 1}, {"reserved", 'i', 1},
 };
 enum { FIELDS = sizeof fields / sizeof *fields, MOST = 64 };
 static size_t offsets[MOST]; /* of each field, and of each element of an array */

@@ -97,7 +97,9 @@ enum {
     CONVOLUTION_ERROR_NAME,            /* convolution_constant does not know the name                                       */
     CONVOLUTION_ERROR_OVERFLOW,        /* a product of sizes exceeds what 64 bits or this machine's memory can hold         */
     CONVOLUTION_ERROR_OUT_OF_MEMORY,   /* malloc said no                                                                    */
-    CONVOLUTION_ERROR_UNSUPPORTED      /* legal, but not built into this version                                            */
+    CONVOLUTION_ERROR_UNSUPPORTED,     /* legal, but not built into this version                                            */
+    CONVOLUTION_ERROR_ALGORITHM,       /* algorithm                                                                         */
+    CONVOLUTION_ERROR_WORKSPACE        /* workspace_limit is negative, or less than any way of computing the layer needs    */
 };
 
 /* The name of a status code, such as "CONVOLUTION_ERROR_STRIDE"; for an unknown code "CONVOLUTION_ERROR_UNKNOWN". Never NULL. */
@@ -200,6 +202,11 @@ const char *convolution_isa_name(int32_t index);
 /* 1 if this processor can run the tier of that name, 0 if it cannot or there is no such tier or name is NULL. */
 int32_t convolution_isa_supported(const char *name);
 
+/* algorithm: what the caller permits. The default keeps the bound on rounding errors that stands above under NUMBERS. */
+enum {
+    CONVOLUTION_ALGORITHM_DEFAULT = 0
+};
+
 /* ------------------------------------------------------------------------------------------------------------- conv2d */
 
 /*
@@ -246,6 +253,9 @@ typedef struct conv2d_params {
     int32_t threads;                       /* 0: one per core; 1: only the caller's; at most 1024                           */
     int32_t allow_empty_output;            /* 1: a kernel beyond the padded image gives a size of 0 (TensorFlow, JAX), no   */
                                            /* error (Keras, PyTorch)                                                        */
+    int32_t algorithm;                     /* CONVOLUTION_ALGORITHM_*                                                       */
+    int64_t workspace_limit;               /* most bytes that one execution may allocate, see conv2d_workspace_size; 0: any  */
+    int32_t accumulate;                    /* 1: output = activation(sum + bias + output), a residual or a running sum      */
     int32_t reserved;                      /* 0                                                                             */
 } conv2d_params;
 
@@ -359,6 +369,9 @@ typedef struct conv2d_transpose_params {
     int32_t activation;
     int32_t threads;
     int32_t allow_empty_output;
+    int64_t workspace_limit;
+    int32_t algorithm;
+    int32_t accumulate;
 } conv2d_transpose_params;
 
 typedef struct conv2d_transpose_plan conv2d_transpose_plan;

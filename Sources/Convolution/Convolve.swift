@@ -37,6 +37,13 @@ func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, o
     let memory = try allocate(threads, of: workspaceBytes + (contextBytes / threads + 63) / 64 * 64, "the workspace")
     // With no blocks there is nothing to read and the input may be NULL.
     var execution = Execution(plan: plan, input: input ?? UnsafeRawPointer(output), output: output, workspace: memory, nextItem: 0)
+    let before: UnsafeMutableRawPointer?
+    do throws(Failure) {
+        before = try plan.pointee.layer.isDouble ? borderBefore(execution, Double.self) : borderBefore(execution, Float.self)
+    } catch {
+        shim_free(memory)
+        throw error
+    }
     if !plan.pointee.fullyCovered {
         plan.pointee.layer.isDouble ? fillUncovered(execution, Double.self) : fillUncovered(execution, Float.self)
     }
@@ -50,8 +57,10 @@ func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, o
         }
     }
     if plan.pointee.mendsBorder {
-        plan.pointee.layer.isDouble ? mendBorder(execution, Double.self) : mendBorder(execution, Float.self)
+        plan.pointee.layer.isDouble
+            ? mendBorder(execution, before: before, Double.self) : mendBorder(execution, before: before, Float.self)
     }
+    if let before { shim_free(before) }
     shim_free(memory)
 }
 
@@ -267,8 +276,8 @@ private func multiply<Scalar: KernelScalar>(
     case .lanes: firstInput = panel.pointee.offset - source.channelOrigin
     case .columns: firstInput = (panel.pointee.group * inputs - source.channelOrigin) * source.channelPitch
     }
-    // Whole vectors with simple activations leave the kernel finished.
-    let mayFinish = bounds != nil
+    // Whole vectors with simple activations, and nothing to be added, leave the kernel finished.
+    let mayFinish = bounds != nil && !plan.pointee.layer.means.accumulates
         && (strategy == .columns ? columnStep == 1 : channelStride == 1 && panel.pointee.channels == width)
 
     var channel = 0
@@ -314,7 +323,7 @@ private func finish<Scalar: KernelScalar>(
     if plan.pointee.strategy != .columns {
         let arguments = EpilogueArguments(
             tile: sums, rows: tile.pointee.count, lanes: panel.pointee.width, channels: panel.pointee.channels, bias: bias, outputs: targets,
-            channelStride: channelStride, activation: activation)
+            channelStride: channelStride, activation: activation, accumulates: plan.pointee.layer.means.accumulates)
         withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
         return
     }
@@ -322,7 +331,8 @@ private func finish<Scalar: KernelScalar>(
         guard let widths = widths.baseAddress else { return }
         let arguments = ColumnEpilogueArguments(
             tile: sums, channels: panel.pointee.channels, tileVectors: panel.pointee.kernel.vectors, vectors: tile.pointee.count,
-            outputs: targets, columns: widths, bias: bias, channelStride: channelStride, columnStride: columnStep, activation: activation)
+            outputs: targets, columns: widths, bias: bias, channelStride: channelStride, columnStride: columnStep, activation: activation,
+            accumulates: plan.pointee.layer.means.accumulates)
         withUnsafePointer(to: arguments) { plan.pointee.table.finishColumns($0) }
     }
 }
@@ -473,22 +483,24 @@ private func packPlane<Scalar: KernelScalar>(
     (target + count).update(repeating: 0, count: rectangle.plane - count)
 }
 
-/// values[i] = activation(values[i] + bias[i]) for the channels of a panel.
-private func activate<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ panel: Panel, _ values: UnsafeMutablePointer<Scalar>, scratch: UnsafeMutablePointer<Scalar>
+/// The channels of a panel at one output pixel: activation(values[i] + bias[i]), and what the pixel holds in between if the layer accumulates.
+private func finishPixel<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ panel: Panel, _ values: UnsafePointer<Scalar>, _ pixel: UnsafeMutablePointer<Scalar>,
+    scratch: UnsafeMutablePointer<Scalar>
 ) {
+    let layer = plan.pointee.layer
     let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.offset
-    let activation = plan.pointee.layer.activation.converted(to: Scalar.self)
+    let activation = layer.activation.converted(to: Scalar.self)
     for channel in 0..<panel.channels {
         // By the columns' epilogue with one vector of one column: its bias is per channel in any strategy.
         scratch.update(repeating: 0, count: plan.pointee.table.lanes)
         scratch[0] = values[channel]
-        var target = values + channel
+        var target = pixel + (panel.firstChannel + channel) * layer.output.channel
         withUnsafePointer(to: &target) { target in
             withUnsafePointer(to: 1) { one in
                 let arguments = ColumnEpilogueArguments(
                     tile: scratch, channels: 1, tileVectors: 1, vectors: 1, outputs: target, columns: one, bias: bias + channel,
-                    channelStride: 0, columnStride: 1, activation: activation)
+                    channelStride: 0, columnStride: 1, activation: activation, accumulates: layer.means.accumulates)
                 withUnsafePointer(to: arguments) { plan.pointee.table.finishColumns($0) }
             }
         }
@@ -505,27 +517,31 @@ private func fillUncovered<Scalar: KernelScalar>(_ execution: Execution, _: Scal
     for index in 0..<plan.pointee.panelCount {
         let panel = plan.pointee.panels[index]
         values.update(repeating: 0, count: panel.channels)
-        activate(plan, panel, values, scratch: values + largestTileScalars / 2)
         for image in 0..<layer.batch {
             for row in 0..<layer.vertical.output {
                 for column in 0..<layer.horizontal.output {
                     if plan.pointee.coveredRows[row] != 0, plan.pointee.coveredColumns[column] != 0 { continue }
                     let pixel = output + image * layer.output.batch + row * layer.output.row + column * layer.output.column
-                        + panel.firstChannel * layer.output.channel
-                    for channel in 0..<panel.channels { pixel[channel * layer.output.channel] = values[channel] }
+                    finishPixel(plan, panel, values, pixel, scratch: values + largestTileScalars / 2)
                 }
             }
         }
     }
 }
 
-/// The elements whose taps reach outside the input, computed plainly from the taps inside: see `ConvolutionPlan.mendsBorder`.
-private func mendBorder<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) {
-    let plan = execution.plan
+/// An output pixel whose taps reach outside the input.
+private struct BorderPixel {
+    var block: UnsafePointer<Block>
+    /// Indices of the block's lattices.
+    var row: Int
+    var column: Int
+    var image: Int
+    /// From the output's first element.
+    var offset: Int
+}
+
+private func forEachBorderPixel(_ plan: UnsafePointer<ConvolutionPlan>, _ body: (BorderPixel) -> Void) {
     let layer = plan.pointee.layer
-    let input = execution.input.assumingMemoryBound(to: Scalar.self)
-    let output = execution.output.assumingMemoryBound(to: Scalar.self)
-    let values = execution.workspace.advanced(by: plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
     for blockIndex in 0..<plan.pointee.blockCount {
         let block = plan.pointee.blocks + blockIndex
         let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
@@ -533,18 +549,51 @@ private func mendBorder<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.
             let plainRow = meetsNoBorder(vertical, row, row, layer.vertical.input)
             for column in 0..<horizontal.count where !plainRow || !meetsNoBorder(horizontal, column, column, layer.horizontal.input) {
                 for image in 0..<layer.batch {
-                    let pixel = output + image * layer.output.batch + (vertical.outputStart + row * vertical.outputStep) * layer.output.row
+                    let offset = image * layer.output.batch + (vertical.outputStart + row * vertical.outputStep) * layer.output.row
                         + (horizontal.outputStart + column * horizontal.outputStep) * layer.output.column
-                    for index in 0..<plan.pointee.panelCount {
-                        let panel = plan.pointee.panels[index]
-                        values.update(repeating: 0, count: panel.channels)
-                        addInside(plan, block, panel, input + image * layer.input.batch, row, column, values)
-                        activate(plan, panel, values, scratch: values + largestTileScalars / 2)
-                        let target = pixel + panel.firstChannel * layer.output.channel
-                        for channel in 0..<panel.channels { target[channel * layer.output.channel] = values[channel] }
-                    }
+                    body(BorderPixel(block: block, row: row, column: column, image: image, offset: offset))
                 }
             }
+        }
+    }
+}
+
+/// What the border pixels of an accumulating layer hold before the tiles' results replace it, `[border pixel][channel]`; nil if nobody
+/// will ask.
+private func borderBefore<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) throws(Failure) -> UnsafeMutableRawPointer? {
+    let layer = execution.plan.pointee.layer
+    guard execution.plan.pointee.mendsBorder, layer.means.accumulates else { return nil }
+    var pixels = 0
+    forEachBorderPixel(execution.plan) { _ in pixels += 1 }
+    let memory = try allocate(pixels * layer.outChannels, of: MemoryLayout<Scalar>.stride, "the border of the output")
+    var place = memory.assumingMemoryBound(to: Scalar.self)
+    forEachBorderPixel(execution.plan) { pixel in
+        let source = execution.output.assumingMemoryBound(to: Scalar.self) + pixel.offset
+        for channel in 0..<layer.outChannels { place[channel] = source[channel * layer.output.channel] }
+        place += layer.outChannels
+    }
+    return memory
+}
+
+/// The border pixels, computed plainly from the taps inside: see `ConvolutionPlan.mendsBorder`.
+private func mendBorder<Scalar: KernelScalar>(_ execution: Execution, before: UnsafeMutableRawPointer?, _: Scalar.Type) {
+    let plan = execution.plan
+    let layer = plan.pointee.layer
+    let input = execution.input.assumingMemoryBound(to: Scalar.self)
+    let output = execution.output.assumingMemoryBound(to: Scalar.self)
+    let values = execution.workspace.advanced(by: plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
+    var saved = before?.assumingMemoryBound(to: Scalar.self)
+    forEachBorderPixel(plan) { pixel in
+        let target = output + pixel.offset
+        if let place = saved {
+            for channel in 0..<layer.outChannels { target[channel * layer.output.channel] = place[channel] }
+            saved = place + layer.outChannels
+        }
+        for index in 0..<plan.pointee.panelCount {
+            let panel = plan.pointee.panels[index]
+            values.update(repeating: 0, count: panel.channels)
+            addInside(plan, pixel.block, panel, input + pixel.image * layer.input.batch, pixel.row, pixel.column, values)
+            finishPixel(plan, panel, values, target, scratch: values + largestTileScalars / 2)
         }
     }
 }

@@ -8,6 +8,14 @@ struct Strides {
     var channel: Int
 }
 
+/// How a layer is computed, beside what it computes.
+struct Means {
+    /// Bytes that one execution may allocate at most.
+    var workspaceLimit: Int
+    /// The output's own elements are added before the activation.
+    var accumulates: Bool
+}
+
 /// A checked conv2d or conv2d_transpose: nothing in it can fail any more but memory.
 struct Layer {
     var transposed: Bool
@@ -29,6 +37,7 @@ struct Layer {
     var output: Strides
     var threads: Int
     var tier: Tier
+    var means: Means
 
     var inChannelsPerGroup: Int { groups == 0 ? 0 : inChannels / groups }
     var outChannelsPerGroup: Int { groups == 0 ? 0 : outChannels / groups }

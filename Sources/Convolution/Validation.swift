@@ -4,23 +4,23 @@ import ConvolutionKernels
 // Untrusted C params in, a checked `Layer` or `Resampling` out, or a failure that names the parameter, its value and what is permitted.
 // What can still fail afterwards is an array that is missing or too short, and memory.
 
-/// A copy of the caller's struct. A shorter struct than ours would be one of an older release, and its missing fields zero; a longer
-/// one is accepted if what we do not know of it is zero.
-func readStruct<T>(_ pointer: UnsafePointer<T>?, _ name: StaticString, into copy: inout T) throws(Failure) {
+/// A copy of the caller's struct. One of `older` bytes is release 0.1's, and its missing fields zero; one longer than ours is accepted if
+/// what we do not know of it is zero.
+func readStruct<T>(_ pointer: UnsafePointer<T>?, _ name: StaticString, older: Int, into copy: inout T) throws(Failure) {
     guard let pointer else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "params is NULL; it must point to a \(name)") }
     let known = MemoryLayout<T>.size
     let bytes = UnsafeRawPointer(pointer)
     let given = bytes.loadUnaligned(as: UInt.self)
     // Far above any size this struct will have; it keeps a garbage size from being walked.
-    guard given >= UInt(known), given <= 4096 else {
+    guard given >= UInt(known) || given == UInt(older), given <= 4096 else {
         throw Failure(CONVOLUTION_ERROR_STRUCT_SIZE, "struct_size is \(given); it must be sizeof(\(name)), \(known) in this version")
     }
-    for i in known..<Int(given) where bytes.load(fromByteOffset: i, as: UInt8.self) != 0 {
+    for i in min(known, Int(given))..<Int(given) where bytes.load(fromByteOffset: i, as: UInt8.self) != 0 {
         throw Failure(
             CONVOLUTION_ERROR_STRUCT_SIZE,
             "struct_size is \(given) and byte \(i) of \(name) is not 0; this version of the library knows \(known) bytes of it")
     }
-    withUnsafeMutableBytes(of: &copy) { $0.copyMemory(from: UnsafeRawBufferPointer(start: bytes, count: known)) }
+    withUnsafeMutableBytes(of: &copy) { $0.copyMemory(from: UnsafeRawBufferPointer(start: bytes, count: min(known, Int(given)))) }
 }
 
 private func choice(_ value: Int32, _ name: StaticString, _ count: Int32, _ status: Int) throws(Failure) {
@@ -83,6 +83,14 @@ private func activation(_ kind: Int32, alpha: Double, min low: Double, max high:
     case CONVOLUTION_ACTIVATION_TANH: return .tanh
     default: return .none
     }
+}
+
+private func means(_ algorithm: Int32, workspaceLimit: Int64, accumulate: Int32) throws(Failure) -> Means {
+    try choice(algorithm, "algorithm", 1, CONVOLUTION_ERROR_ALGORITHM)
+    if workspaceLimit < 0 {
+        throw Failure(CONVOLUTION_ERROR_WORKSPACE, "workspace_limit is \(Int(workspaceLimit)); it must be at least 0 (no limit)")
+    }
+    return try Means(workspaceLimit: workspaceLimit == 0 ? Int.max : Int(workspaceLimit), accumulates: flag(accumulate, "accumulate"))
 }
 
 /// Groups and channel counts; `depthMultiplier` not 0 means depthwise.
@@ -244,13 +252,14 @@ private func checkCount(_ what: StaticString, _ sizes: (Int, Int, Int, Int), ele
 
 func validate(_ pointer: UnsafePointer<conv2d_params>?) throws(Failure) -> Layer {
     var p = conv2d_params()
-    try readStruct(pointer, "conv2d_params", into: &p)
+    try readStruct(pointer, "conv2d_params", older: 288, into: &p)
     try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
     try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
     try choice(p.kernel_format, "kernel_format", 2, CONVOLUTION_ERROR_KERNEL_FORMAT)
     try choice(p.padding, "padding", 6, CONVOLUTION_ERROR_PADDING)
     try choice(p.padding_mode, "padding_mode", 6, CONVOLUTION_ERROR_PADDING_MODE)
     if p.reserved != 0 { throw Failure(CONVOLUTION_ERROR_FLAG, "reserved is \(p.reserved); it must be 0") }
+    let means = try means(p.algorithm, workspaceLimit: p.workspace_limit, accumulate: p.accumulate)
     let flip = try flag(p.flip_kernel, "flip_kernel")
     let allowEmpty = try flag(p.allow_empty_output, "allow_empty_output")
     let threads = try threadCount(p.threads)
@@ -300,17 +309,18 @@ func validate(_ pointer: UnsafePointer<conv2d_params>?) throws(Failure) -> Layer
         transposed: false, dtype: p.dtype, dataFormat: p.data_format, kernelFormat: p.kernel_format, flip: flip, batch: batch,
         inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical, horizontal: horizontal, mode: mode,
         paddingValue: p.padding_value, activation: activation, inputStrides: p.input_strides, outputStrides: p.output_strides,
-        threads: threads, tier: tier)
+        threads: threads, tier: tier, means: means)
 }
 
 func validate(_ pointer: UnsafePointer<conv2d_transpose_params>?) throws(Failure) -> Layer {
     var p = conv2d_transpose_params()
-    try readStruct(pointer, "conv2d_transpose_params", into: &p)
+    try readStruct(pointer, "conv2d_transpose_params", older: 312, into: &p)
     try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
     try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
     try choice(p.kernel_format, "kernel_format", 2, CONVOLUTION_ERROR_KERNEL_FORMAT)
     try choice(p.rule, "rule", 5, CONVOLUTION_ERROR_RULE)
     try choice(p.padding, "padding", 6, CONVOLUTION_ERROR_PADDING)
+    let means = try means(p.algorithm, workspaceLimit: p.workspace_limit, accumulate: p.accumulate)
     let flip = try flag(p.flip_kernel, "flip_kernel")
     let outputPaddingGiven = try flag(p.output_padding_given, "output_padding_given")
     let allowEmpty = try flag(p.allow_empty_output, "allow_empty_output")
@@ -359,7 +369,7 @@ func validate(_ pointer: UnsafePointer<conv2d_transpose_params>?) throws(Failure
         transposed: true, dtype: p.dtype, dataFormat: p.data_format, kernelFormat: p.kernel_format, flip: flip, batch: batch,
         inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical, horizontal: horizontal, mode: .constant,
         paddingValue: 0, activation: activation, inputStrides: p.input_strides, outputStrides: p.output_strides,
-        threads: threads, tier: tier)
+        threads: threads, tier: tier, means: means)
 }
 
 private func transposeRule(_ rule: Int32, _ padding: Int32, before: Int64, after: Int64, _ names: AxisNames) throws(Failure) -> WindowRule {
@@ -411,7 +421,8 @@ private func transposeRule(_ rule: Int32, _ padding: Int32, before: Int64, after
 private func checkedLayer(
     transposed: Bool, dtype: Int32, dataFormat: Int32, kernelFormat: Int32, flip: Bool, batch: Int, inChannels: Int, outChannels: Int,
     groups: Int, vertical: Axis, horizontal: Axis, mode: BorderMode, paddingValue: Double, activation: TileActivation<Double>,
-    inputStrides: (Int64, Int64, Int64, Int64), outputStrides: (Int64, Int64, Int64, Int64), threads: Int, tier: Tier
+    inputStrides: (Int64, Int64, Int64, Int64), outputStrides: (Int64, Int64, Int64, Int64), threads: Int, tier: Tier,
+    means: Means
 ) throws(Failure) -> Layer {
     let channelsFirst = Int(dataFormat) == CONVOLUTION_NCHW
     let elementBytes = Int(dtype) == CONVOLUTION_FLOAT64 ? 8 : 4
@@ -428,12 +439,13 @@ private func checkedLayer(
     return Layer(
         transposed: transposed, isDouble: elementBytes == 8, channelsFirst: channelsFirst, torchKernel: kernelFormat == 1, flipKernel: flip,
         batch: batch, inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical, horizontal: horizontal,
-        paddingMode: mode, paddingValue: paddingValue, activation: activation, input: input, output: output, threads: threads, tier: tier)
+        paddingMode: mode, paddingValue: paddingValue, activation: activation, input: input, output: output, threads: threads, tier: tier,
+        means: means)
 }
 
 func validate(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) -> Resampling {
     var p = upsample2d_params()
-    try readStruct(pointer, "upsample2d_params", into: &p)
+    try readStruct(pointer, "upsample2d_params", older: 192, into: &p)
     try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
     try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
     try choice(p.interpolation, "interpolation", 6, CONVOLUTION_ERROR_INTERPOLATION)

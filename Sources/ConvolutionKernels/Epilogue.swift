@@ -35,11 +35,14 @@ public struct EpilogueArguments<Scalar> {
     public var outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>
     public var channelStride: Int
     public var activation: TileActivation<Scalar>
+    /// What the output holds is added before the activation.
+    public var accumulates: Bool
 
     @inlinable @inline(__always)
     public init(
         tile: UnsafeMutablePointer<Scalar>, rows: Int, lanes: Int, channels: Int, bias: UnsafePointer<Scalar>,
-        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, channelStride: Int, activation: TileActivation<Scalar>
+        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, channelStride: Int, activation: TileActivation<Scalar>,
+        accumulates: Bool
     ) {
         self.tile = tile
         self.rows = rows
@@ -49,6 +52,7 @@ public struct EpilogueArguments<Scalar> {
         self.outputs = outputs
         self.channelStride = channelStride
         self.activation = activation
+        self.accumulates = accumulates
     }
 }
 
@@ -68,12 +72,15 @@ public struct ColumnEpilogueArguments<Scalar> {
     public var channelStride: Int
     public var columnStride: Int
     public var activation: TileActivation<Scalar>
+    /// What the output holds is added before the activation.
+    public var accumulates: Bool
 
     @inlinable @inline(__always)
     public init(
         tile: UnsafeMutablePointer<Scalar>, channels: Int, tileVectors: Int, vectors: Int,
         outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, columns: UnsafePointer<Int>, bias: UnsafePointer<Scalar>,
-        channelStride: Int, columnStride: Int, activation: TileActivation<Scalar>
+        channelStride: Int, columnStride: Int, activation: TileActivation<Scalar>,
+        accumulates: Bool
     ) {
         self.tile = tile
         self.channels = channels
@@ -85,6 +92,7 @@ public struct ColumnEpilogueArguments<Scalar> {
         self.channelStride = channelStride
         self.columnStride = columnStride
         self.activation = activation
+        self.accumulates = accumulates
     }
 }
 
@@ -157,17 +165,34 @@ func store<I: InstructionSet>(
     }
 }
 
-/// A tile of pixels times output channels: outputs[r][c * channelStride] = activation(tile[r][c] + bias[c])
+/// values[i] += source[i * stride]
+@inlinable @inline(__always)
+func add<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, _ count: Int, stride: Int, to values: UnsafeMutablePointer<Scalar>) {
+    var i = 0
+    while i < count {
+        values[i] += source[i &* stride]
+        i &+= 1
+    }
+}
+
+/// A tile of pixels times output channels: outputs[r][c * channelStride] = activation(tile[r][c] + bias[c]), or
+/// activation((tile[r][c] + bias[c]) + outputs[r][c * channelStride])
 @inlinable @inline(__always)
 public func finishTile<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: EpilogueArguments<I.Scalar>.self).pointee
-    let size = MemoryLayout<I.Scalar>.stride
     let bias = UnsafeRawPointer(arguments.bias)
     var r = 0
     while r < arguments.rows {
         let row = arguments.tile + r &* arguments.lanes
-        activate(I.self, row, vectors: arguments.lanes / I.lanes, arguments.activation) {
-            bias.loadUnaligned(fromByteOffset: $0 &* I.lanes &* size, as: I.Vector.self)
+        let vectors = arguments.lanes / I.lanes
+        if arguments.accumulates {
+            mapVectors(I.self, row, vectors, { bias.loadUnaligned(fromByteOffset: $0 &* I.bytes, as: I.Vector.self) }, { $0 })
+            add(arguments.outputs[r], arguments.channels, stride: arguments.channelStride, to: row)
+            activate(I.self, row, vectors: vectors, arguments.activation) { _ in I.Vector(repeating: 0) }
+        } else {
+            activate(I.self, row, vectors: vectors, arguments.activation) {
+                bias.loadUnaligned(fromByteOffset: $0 &* I.bytes, as: I.Vector.self)
+            }
         }
         store(I.self, row, arguments.channels, to: arguments.outputs[r], stride: arguments.channelStride)
         r &+= 1
@@ -175,7 +200,8 @@ public func finishTile<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
 }
 
 /// A tile of output channels times vectors of columns:
-/// outputs[n][r * channelStride + x * columnStride] = activation(tile[r][n][x] + bias[r]) for x < columns[n]
+/// outputs[n][r * channelStride + x * columnStride] = activation(tile[r][n][x] + bias[r]) for x < columns[n],
+/// or the same with the output's own element added after the bias
 @inlinable @inline(__always)
 public func finishColumns<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: ColumnEpilogueArguments<I.Scalar>.self).pointee
@@ -183,8 +209,20 @@ public func finishColumns<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer)
     while r < arguments.channels {
         let row = arguments.tile + r &* arguments.tileVectors &* I.lanes
         let bias = I.Vector(repeating: arguments.bias[r])
-        activate(I.self, row, vectors: arguments.vectors, arguments.activation) { _ in bias }
         var n = 0
+        if arguments.accumulates {
+            mapVectors(I.self, row, arguments.vectors, { _ in bias }, { $0 })
+            while n < arguments.vectors {
+                add(
+                    arguments.outputs[n] + r &* arguments.channelStride, arguments.columns[n], stride: arguments.columnStride,
+                    to: row + n &* I.lanes)
+                n &+= 1
+            }
+            activate(I.self, row, vectors: arguments.vectors, arguments.activation) { _ in I.Vector(repeating: 0) }
+        } else {
+            activate(I.self, row, vectors: arguments.vectors, arguments.activation) { _ in bias }
+        }
+        n = 0
         while n < arguments.vectors {
             store(
                 I.self, row + n &* I.lanes, arguments.columns[n], to: arguments.outputs[n] + r &* arguments.channelStride,

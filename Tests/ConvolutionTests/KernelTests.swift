@@ -177,7 +177,7 @@ private enum TileKind: CaseIterable {
         ]
     }
 
-    private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+    private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type, accumulates: Bool) {
         var numbers = SeededNumbers(seed: table.lanes)
         for vectors in 1...3 {
             let lanes = vectors * table.lanes
@@ -199,20 +199,21 @@ private enum TileKind: CaseIterable {
                             r * spacing + 2 + (channelStride > 0 ? c : c - (lanes - 1)) * channelStride
                         }
                         for r in 0..<rows {
-                            for c in 0..<channels { output.set(place(r, c), 99) }
+                            for c in 0..<channels { output.set(place(r, c), -2) }
                         }
                         let targets = (0..<rows).map { output.pointer(place($0, 0)) }
                         targets.withUnsafeBufferPointer { targets in
                             let arguments = EpilogueArguments(
                                 tile: tile.pointer(0), rows: rows, lanes: lanes, channels: channels, bias: bias.pointer(0),
-                                outputs: targets.baseAddress!, channelStride: channelStride, activation: activation)
+                                outputs: targets.baseAddress!, channelStride: channelStride, activation: activation,
+                                accumulates: accumulates)
                             withUnsafePointer(to: arguments) { table.finish($0) }
                         }
                         let label = "\(activation), \(channels) of \(lanes) channels, stride \(channelStride)"
                         var right = true
                         for r in 0..<rows {
                             for c in 0..<channels {
-                                if output.elements[place(r, c)] != function(sums[r * lanes + c]) { right = false }
+                                if output.elements[place(r, c)] != function(sums[r * lanes + c] + (accumulates ? -2 : 0)) { right = false }
                             }
                         }
                         #expect(right, "\(label)")
@@ -223,10 +224,14 @@ private enum TileKind: CaseIterable {
         }
     }
 
-    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32, Float.self) }
-    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
+    @Test(arguments: tiers, [false, true]) func float32(_ tier: Tier, accumulates: Bool) {
+        check(tier.float32, Float.self, accumulates: accumulates)
+    }
+    @Test(arguments: tiers, [false, true]) func float64(_ tier: Tier, accumulates: Bool) {
+        check(tier.float64, Double.self, accumulates: accumulates)
+    }
 
-    private func checkColumns<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+    private func checkColumns<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type, accumulates: Bool) {
         var numbers = SeededNumbers(seed: table.lanes)
         let (channels, tileVectors, lanes) = (3, 4, table.lanes)
         for (activation, function) in activations(Scalar.self) {
@@ -249,7 +254,7 @@ private enum TileKind: CaseIterable {
                 }
                 for r in 0..<channels {
                     for n in 0..<vectors {
-                        for x in 0..<columns[n] { output.set(place(r, n, x), 99) }
+                        for x in 0..<columns[n] { output.set(place(r, n, x), -2) }
                     }
                 }
                 let targets = (0..<vectors).map { output.pointer(place(0, $0, 0)) }
@@ -258,7 +263,7 @@ private enum TileKind: CaseIterable {
                         let arguments = ColumnEpilogueArguments(
                             tile: tile.pointer(0), channels: channels, tileVectors: tileVectors, vectors: vectors,
                             outputs: targets.baseAddress!, columns: columns.baseAddress!, bias: bias.pointer(0),
-                            channelStride: channelStride, columnStride: columnStride, activation: activation)
+                            channelStride: channelStride, columnStride: columnStride, activation: activation, accumulates: accumulates)
                         withUnsafePointer(to: arguments) { table.finishColumns($0) }
                     }
                 }
@@ -266,7 +271,7 @@ private enum TileKind: CaseIterable {
                 for r in 0..<channels {
                     for n in 0..<vectors {
                         for x in 0..<columns[n] {
-                            let expected = function(before[(r * tileVectors + n) * lanes + x] + bias.elements[r])
+                            let expected = function(before[(r * tileVectors + n) * lanes + x] + bias.elements[r] + (accumulates ? -2 : 0))
                             if output.elements[place(r, n, x)] != expected { right = false }
                         }
                     }
@@ -278,9 +283,9 @@ private enum TileKind: CaseIterable {
         }
     }
 
-    @Test(arguments: tiers) func columns(_ tier: Tier) {
-        checkColumns(tier.float32, Float.self)
-        checkColumns(tier.float64, Double.self)
+    @Test(arguments: tiers, [false, true]) func columns(_ tier: Tier, accumulates: Bool) {
+        checkColumns(tier.float32, Float.self, accumulates: accumulates)
+        checkColumns(tier.float64, Double.self, accumulates: accumulates)
     }
 
     /// A comparison with NaN is false, so each activation must let it through.
@@ -298,7 +303,7 @@ private enum TileKind: CaseIterable {
             withUnsafePointer(to: &target) { target in
                 let arguments = EpilogueArguments(
                     tile: tile.pointer(0), rows: 1, lanes: table.lanes, channels: table.lanes, bias: bias.pointer(0),
-                    outputs: target, channelStride: 1, activation: activation)
+                    outputs: target, channelStride: 1, activation: activation, accumulates: false)
                 withUnsafePointer(to: arguments) { table.finish($0) }
             }
             #expect(output.elements[0].isNaN && output.elements.dropFirst().allSatisfy { $0 > 0 && $0 < 99 }, "\(activation)")

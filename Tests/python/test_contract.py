@@ -39,12 +39,12 @@ FIELDS = {
         *((name, "q") for name in LAYER + STRIDES),
         *((name, "d") for name in ("padding_value", "activation_alpha", "activation_min", "activation_max")), ("isa", "Q"),
         *((name, "i") for name in ("dtype", "data_format", "kernel_format", "padding", "padding_mode", "flip_kernel", "activation",
-                                   "threads", "allow_empty_output", "reserved"))],
+                                   "threads", "allow_empty_output", "algorithm")), ("workspace_limit", "q"), ("accumulate", "i"), ("reserved", "i")],
     "conv2d_transpose": [
         *((name, "q") for name in LAYER + ["output_padding_height", "output_padding_width", "output_height", "output_width"] + STRIDES),
         *((name, "d") for name in ("activation_alpha", "activation_min", "activation_max")), ("isa", "Q"),
         *((name, "i") for name in ("dtype", "data_format", "kernel_format", "rule", "padding", "output_padding_given", "flip_kernel",
-                                   "activation", "threads", "allow_empty_output"))],
+                                   "activation", "threads", "allow_empty_output")), ("workspace_limit", "q"), ("algorithm", "i"), ("accumulate", "i")],
     "upsample2d": [
         *((name, "q") for name in ["batch", "height", "width", "channels", "factor_height", "factor_width", "output_height",
                                    "output_width"] + STRIDES),
@@ -120,6 +120,13 @@ def test_longer_struct_with_another_tail_is_refused(library, verb):
         status, _ = shape_of(library, verb, params(verb, tail=tail))
         assert status == STRUCT_SIZE
         assert "struct_size" in message(library) and str(len(params(verb)) + len(tail)) in message(library)
+
+
+@pytest.mark.parametrize("verb, first", [("conv2d", 288), ("conv2d_transpose", 312), ("upsample2d", 192)])
+def test_struct_of_the_first_release_is_accepted(library, verb, first):
+    """Its missing fields count as 0, whatever lies behind it in memory."""
+    data = params(verb, struct_size=first)[:first] + b"\xff" * 64
+    assert shape_of(library, verb, data) == (OK, SHAPES[verb])
 
 
 @pytest.mark.parametrize("verb", FIELDS)

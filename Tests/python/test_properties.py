@@ -314,6 +314,49 @@ def test_bits_of_any_transposed_layer(isa, layer, seed, dtype):
     assert_same_bits(convolution.conv2d_transpose(strided(x, "mirrored"), kernel, isa=isa, **options), want)
 
 
+# --------------------------------------------------------------------------------------------------------- the residual
+
+
+def assert_residual_is_added(op, rng, x, kernel, options, dtype):
+    """Bit by bit what adding it afterwards gives, whatever the way of computing the layer; and before the activation."""
+    plain = op(x, kernel, **options)
+    residual = reals(rng, plain.shape, dtype)
+    # An infinite residual meets an infinite sum in some tests.
+    with np.errstate(invalid="ignore"):
+        total = plain + residual
+    assert_same_bits(op(x, kernel, residual=residual, **options), total)
+    assert_same_bits(op(x, kernel, residual=residual, activation="leaky_relu", activation_alpha=0.25, **options),
+                     np.where(total < 0, total * dtype(0.25), total).astype(dtype))
+
+
+@given(layer=layers(modes=("zeros", "reflect"), channels=20), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]),
+       data_format=st.sampled_from(["channels_last", "channels_first"]))
+def test_the_residual_of_a_convolution(isa, layer, seed, dtype, data_format):
+    shape, kernel_shape, options = layer
+    rng = np.random.default_rng(seed)
+    x, kernel, bias = reals(rng, shape, dtype), reals(rng, kernel_shape, dtype), reals(rng, kernel_shape[3:], dtype)
+    options = {**options, "data_format": data_format, "isa": isa, "bias": bias}
+    x = np.moveaxis(x, 3, 1).copy() if data_format == "channels_first" else x
+    assert_residual_is_added(convolution.conv2d, rng, x, kernel, options, dtype)
+
+
+@given(layer=transposed_layers(), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]), infinite=st.booleans())
+def test_the_residual_of_a_transposed_convolution(isa, layer, seed, dtype, infinite):
+    """Strides beyond the kernel leave elements that no product reaches; an infinite weight has the border computed apart."""
+    shape, kernel_shape, options = layer
+    rng = np.random.default_rng(seed)
+    x, kernel = reals(rng, shape, dtype), reals(rng, kernel_shape, dtype)
+    if infinite:
+        kernel.flat[seed % kernel.size] = np.inf
+    assert_residual_is_added(convolution.conv2d_transpose, rng, x, kernel, {**options, "isa": isa}, dtype)
+
+
+def test_a_residual_of_another_shape_is_refused():
+    x, kernel = np.ones((1, 5, 5, 1), np.float32), np.ones((3, 3, 1, 2), np.float32)
+    with pytest.raises(ValueError, match=r"residual has shape \(1, 3, 3, 1\); it must be that of the result, \(1, 3, 3, 2\)"):
+        convolution.conv2d(x, kernel, residual=np.ones((1, 3, 3, 1), np.float32))
+
+
 # ----------------------------------------------------------------------------------------------- NaN, infinity, the bound
 
 

@@ -134,7 +134,9 @@ class _Conv2DParams(ctypes.Structure):
         *_fields(c_double, "padding_value activation_alpha activation_min activation_max"),
         ("isa", c_char_p),
         *_fields(c_int32, "dtype data_format kernel_format padding padding_mode flip_kernel activation threads"),
-        *_fields(c_int32, "allow_empty_output reserved"),
+        *_fields(c_int32, "allow_empty_output algorithm"),
+        ("workspace_limit", c_int64),
+        *_fields(c_int32, "accumulate reserved"),
     ]
 
 
@@ -150,6 +152,8 @@ class _Conv2DTransposeParams(ctypes.Structure):
         ("isa", c_char_p),
         *_fields(c_int32, "dtype data_format kernel_format rule padding output_padding_given flip_kernel activation"),
         *_fields(c_int32, "threads allow_empty_output"),
+        ("workspace_limit", c_int64),
+        *_fields(c_int32, "algorithm accumulate"),
     ]
 
 
@@ -377,19 +381,29 @@ def _shape(verb, params):
     return tuple(shape)
 
 
-def _run(verb, params, x, constants, dtype, out):
+def _run(verb, params, x, constants, dtype, out, residual=None):
     x = _image(x, dtype)
     constants = [_packed(array, dtype) for array in constants]
     params.dtype = _DTYPES[dtype]
     params.input_strides[:] = _element_strides(x)
-    out = _output(out, _shape(verb, params), dtype)
+    shape = _shape(verb, params)
+    out = _output(out, shape, dtype)
     params.output_strides[:] = _element_strides(out)
+    if residual is not None:
+        _check_residual(residual, shape)
+        out[...] = residual
+        params.accumulate = 1
     verb.call(byref(params), _address(x), *map(_address, constants), _address(out))
     return out
 
 
 def _arrays(x, kernel, bias):
     return np.asarray(x), np.asarray(kernel), None if bias is None else np.asarray(bias)
+
+
+def _check_residual(residual, shape):
+    if np.shape(residual) != shape:
+        raise ValueError(f"residual has shape {np.shape(residual)}; it must be that of the result, {shape}")
 
 
 def _check_bias(bias, out_channels):
@@ -446,8 +460,8 @@ def _conv2d_params(input_shape, kernel_shape, *, strides=1, padding="valid", dat
 def conv2d(x, kernel, bias=None, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1, groups=1,
            kernel_format=None, padding_mode="zeros", padding_value=0.0, flip_kernel=False, activation=None, activation_alpha=None,
            activation_min=None, activation_max=None, threads=0, isa=None, depth_multiplier=None, allow_empty_output=False,
-           out=None):
-    """activation(x (*) kernel + bias): the cross-correlation that Keras Conv2D and torch.nn.Conv2d compute.
+           residual=None, out=None):
+    """activation(x (*) kernel + bias + residual): the cross-correlation that Keras Conv2D and torch.nn.Conv2d compute.
 
     x            (batch, height, width, in_channels), or (batch, in_channels, height, width) with channels_first
     kernel       (height, width, in_channels / groups, out_channels), or PyTorch's (out_channels, in_channels / groups, height,
@@ -473,6 +487,7 @@ def conv2d(x, kernel, bias=None, *, strides=1, padding="valid", data_format="cha
                              (in_channels * m, 1, height, width) in PyTorch's format; output channel c * m + j comes from
                              channel c
     allow_empty_output       True: a kernel beyond the padded image gives an empty result, no error
+    residual                 an array of the result's shape, added before the activation
     out                      an array or view of the result's shape and type to write to; must not overlap what is read
 
     Raises ValueError, NotImplementedError, MemoryError: see the module's text."""
@@ -484,7 +499,7 @@ def conv2d(x, kernel, bias=None, *, strides=1, padding="valid", data_format="cha
     x, kernel, bias = _arrays(x, kernel, bias)
     params = _conv2d_params(x.shape, kernel.shape, **options)
     _check_bias(bias, params.out_channels)
-    return _run(_CONV2D, params, x, (kernel, bias), _dtype(x, kernel, bias), out)
+    return _run(_CONV2D, params, x, (kernel, bias), _dtype(x, kernel, bias), out, residual)
 
 
 def conv2d_output_shape(input_shape, kernel_shape, **options):
@@ -567,7 +582,7 @@ def _conv2d_transpose_params(input_shape, kernel_shape, *, strides=1, padding="v
 def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1, groups=1,
                      kernel_format=None, output_padding=None, output_size=None, rule="keras", flip_kernel=False,
                      activation=None, activation_alpha=None, activation_min=None, activation_max=None, threads=0, isa=None,
-                     allow_empty_output=False, out=None):
+                     allow_empty_output=False, residual=None, out=None):
     """The adjoint of conv2d, cut to the size and place of a named framework: Keras Conv2DTranspose, torch.nn.ConvTranspose2d.
 
     x            (batch, height, width, in_channels), or (batch, in_channels, height, width) with channels_first
@@ -596,7 +611,7 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
     x, kernel, bias = _arrays(x, kernel, bias)
     params = _conv2d_transpose_params(x.shape, kernel.shape, **options)
     _check_bias(bias, params.out_channels)
-    return _run(_CONV2D_TRANSPOSE, params, x, (kernel, bias), _dtype(x, kernel, bias), out)
+    return _run(_CONV2D_TRANSPOSE, params, x, (kernel, bias), _dtype(x, kernel, bias), out, residual)
 
 
 def conv2d_transpose_output_shape(input_shape, kernel_shape, **options):

@@ -38,6 +38,9 @@ protocol LayerParameters: Parameters {
     var flip_kernel: Int32 { get set }
     var activation: Int32 { get set }
     var allow_empty_output: Int32 { get set }
+    var algorithm: Int32 { get set }
+    var workspace_limit: Int64 { get set }
+    var accumulate: Int32 { get set }
 }
 
 extension conv2d_params: LayerParameters {}
