@@ -96,7 +96,7 @@ static double product(const int64_t *sizes, int count) {
 static void judge(const char *verb, int32_t shape_status, int32_t status, struct place y) {
     char problem[900];
     const char *text = convolution_error_message();
-    if (status < 0 || status > CONVOLUTION_ERROR_UNSUPPORTED)
+    if (status < 0 || strcmp(convolution_status_name(status), "CONVOLUTION_ERROR_UNKNOWN") == 0)
         snprintf(problem, sizeof problem, "status %d", (int)status);
     else if (status && strlen(text) < 12)
         snprintf(problem, sizeof problem, "no sentence: \"%s\"", text);
