@@ -188,7 +188,7 @@ def test_signatures_have_each_option_once():
                           (upsample2d, convolution._upsample2d_params)):
         public, private = ({name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
                            for function in (verb, prepare))
-        arrays = [public.pop(name) for name in ("x", "kernel", "bias", "out") if name in public]
+        arrays = [public.pop(name) for name in ("x", "kernel", "bias", "residual", "out") if name in public]
         assert arrays[-1] is None
         assert public == {name: default for name, default in private.items() if not name.endswith("_shape")}
 
