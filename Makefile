@@ -1,6 +1,7 @@
 # make              build/libconvolution.so, from the sources of the Swift package, in Embedded Swift: it needs libc and libm alone
 # make demo         builds and runs every example and prints a table of all replicated results
 # make test         all tests; ends with "N passed, N failed"
+# make bench        verifies and times every layer of Sources/ConvolutionBench/suite.json; BENCH="--help" lists its options
 # make install PREFIX=/usr/local [DESTDIR=...]
 # make arm64        the library and the C examples for arm64 Linux, cross-built, run under emulation by the tests
 # make clean
@@ -17,7 +18,7 @@ CFLAGS  += -Iinclude
 
 B := build
 .DEFAULT_GOAL := all
-.PHONY: all demo test install arm64 clean
+.PHONY: all demo test bench install arm64 clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -88,6 +89,17 @@ $(B)/arm64/%: c-examples/%.c c-examples/check.h $(B)/arm64/libconvolution.so
 
 arm64: $(B)/arm64/libconvolution.so $(ARM64EXAMPLES)
 
+# ----------------------------------------------------------------------------------------------------------- benchmark
+
+# An ordinary Swift program over the library that users load, so that it measures what they get.
+$(B)/convolution-bench: $(wildcard Sources/ConvolutionBench/*.swift Sources/CRoofline/include/*) $(B)/libconvolution.so
+	$(SWIFTC) -O -wmo -swift-version 6 -parse-as-library -module-name ConvolutionBench -I include -I Sources/CRoofline/include \
+	  $(filter %.swift,$^) -o $@ -L $(B) -lconvolution -Xlinker -rpath -Xlinker '$$ORIGIN'
+
+BENCH ?=
+bench: $(B)/convolution-bench
+	@$< $(BENCH)
+
 # ------------------------------------------------------------------------------------------------------- demo and tests
 
 BINARIES := $(addprefix $(B)/examples/,$(EXAMPLES))
@@ -117,8 +129,8 @@ demo: setup-demo
 	@c-examples/report.sh $(B)/report.tsv
 
 test: setup-test
-	@echo '== building the library, the examples and the arm64 build'
-	@$(MAKE) --no-print-directory all arm64 $(BINARIES)
+	@echo '== building the library, the examples, the benchmark and the arm64 build'
+	@$(MAKE) --no-print-directory all arm64 $(BINARIES) $(B)/convolution-bench
 	@echo '== building the Swift package'
 	@swift build -q
 	@Tests/run.sh

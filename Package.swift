@@ -36,6 +36,12 @@ let package = Package(
             exclude: ["README.md"],
             linkerSettings: [.linkedLibrary("m", .when(platforms: [.linux]))]),
 
+        // MARK: - The benchmark
+        .target(name: "CRoofline"),
+        .executableTarget(
+            name: "ConvolutionBench", dependencies: ["CConvolution", "CRoofline", "Convolution"],
+            exclude: ["README.md", "peers", "suite.json"]),
+
         // MARK: - Tests
         .testTarget(name: "ConvolutionTests", dependencies: ["Convolution"]),
     ]
