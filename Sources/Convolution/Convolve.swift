@@ -32,9 +32,8 @@ func checkArguments(
 func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, output: UnsafeMutableRawPointer?) throws(Failure) {
     guard let output, plan.pointee.layer.hasOutput else { return }
     let threads = threadsToUse(requested: plan.pointee.layer.threads, items: plan.pointee.items, work: plan.pointee.work)
-    let contextBytes = (MemoryLayout<ThreadContext>.stride + MemoryLayout<shim_thread>.stride) * threads
     let workspaceBytes = plan.pointee.workspace.bytes
-    let memory = try allocate(threads, of: workspaceBytes + (contextBytes / threads + 63) / 64 * 64, "the workspace")
+    let memory = try allocate(threads, of: workspaceBytes, "the workspace")
     // With no blocks there is nothing to read and the input may be NULL.
     var execution = Execution(plan: plan, input: input ?? UnsafeRawPointer(output), output: output, workspace: memory, nextItem: 0)
     let before: UnsafeMutableRawPointer?
@@ -48,12 +47,10 @@ func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, o
         plan.pointee.layer.isDouble ? fillUncovered(execution, Double.self) : fillUncovered(execution, Float.self)
     }
     if plan.pointee.items > 0 {
-        let contexts = (memory + threads * workspaceBytes).assumingMemoryBound(to: ThreadContext.self)
-        let handles = UnsafeMutableRawPointer(contexts + threads).assumingMemoryBound(to: shim_thread.self)
         withUnsafeMutablePointer(to: &execution) { shared in
             runThreads(
                 threads, plan.pointee.layer.isDouble ? { work($0, Double.self) } : { work($0, Float.self) },
-                shared: UnsafeMutableRawPointer(shared), contexts: contexts, handles: handles)
+                shared: UnsafeMutableRawPointer(shared))
         }
     }
     if plan.pointee.mendsBorder {

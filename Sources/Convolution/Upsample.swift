@@ -127,16 +127,12 @@ func execute(_ plan: UnsafePointer<ResamplingPlan>, input: UnsafeRawPointer?, ou
     // An output element costs about as much as four multiply-adds.
     let work = 4 * Double(resampling.batch * resampling.channels) * Double(resampling.vertical.output * resampling.horizontal.output)
     let threads = threadsToUse(requested: resampling.threads, items: plan.pointee.items, work: work)
-    let memory = try allocate(threads, of: MemoryLayout<ThreadContext>.stride + MemoryLayout<shim_thread>.stride, "the workspace")
     var execution = ResamplingExecution(plan: plan, input: input, output: output, nextItem: 0)
-    let contexts = memory.assumingMemoryBound(to: ThreadContext.self)
-    let handles = UnsafeMutableRawPointer(contexts + threads).assumingMemoryBound(to: shim_thread.self)
     withUnsafeMutablePointer(to: &execution) { shared in
         runThreads(
             threads, resampling.isDouble ? { resampleRows($0, Double.self) } : { resampleRows($0, Float.self) },
-            shared: UnsafeMutableRawPointer(shared), contexts: contexts, handles: handles)
+            shared: UnsafeMutableRawPointer(shared))
     }
-    shim_free(memory)
 }
 
 private func resampleRows<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {

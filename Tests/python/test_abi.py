@@ -286,6 +286,12 @@ def test_program(name, tier, programs):
     check_program(name, programs[name], env=env)
 
 
+def test_threads_come_stay_and_go(tmp_path):
+    """Natively alone: an emulator has threads of its own."""
+    program = compile_c(ROOT / "Tests/c/threads.c", tmp_path / "threads", flags=["-ldl"])
+    assert_all_passed(run(program, LIBRARY).stdout, at_least=100)
+
+
 # The emulator knows AVX2 and no AVX-512.
 @on_x86_64
 @pytest.mark.skipif(not have("qemu-x86_64"), reason="qemu-x86_64 is not installed")

@@ -7,12 +7,16 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
 
 #define SHIM static inline __attribute__((always_inline))
 
@@ -30,7 +34,15 @@ SHIM uint64_t shim_physical_memory(void) {
     return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : UINT64_MAX;
 }
 
+/* Processors that this thread may run on; those of the machine where the system does not say. */
 SHIM int32_t shim_processor_count(void) {
+#if defined(__linux__)
+    unsigned long mask[64];
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    int32_t permitted = 0;
+    for (long i = 0; i < bytes / (long)sizeof *mask; i++) permitted += __builtin_popcountl(mask[i]);
+    if (permitted > 0) return permitted;
+#endif
     long count = sysconf(_SC_NPROCESSORS_ONLN);
     return count > 0 ? (int32_t)count : 1;
 }
@@ -58,7 +70,7 @@ SHIM char *shim_error_text(void) {
     return text;
 }
 
-/* Starts a joinable thread; 0 on success. The caller always has the option to do the work itself. */
+/* Starts a joinable thread; 0 on success. It leaves all signals to the program's own threads. */
 typedef void (*shim_thread_body)(void *context);
 typedef struct shim_thread {
     pthread_t handle;
@@ -71,13 +83,56 @@ static void *shim_thread_main(void *thread) {
     return NULL;
 }
 SHIM int32_t shim_thread_start(shim_thread *thread, shim_thread_body body, void *context) {
+    sigset_t all, before;
     thread->body = body;
     thread->context = context;
-    return pthread_create(&thread->handle, NULL, shim_thread_main, thread);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int32_t failure = pthread_create(&thread->handle, NULL, shim_thread_main, thread);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failure;
 }
 SHIM void shim_thread_join(shim_thread *thread) { pthread_join(thread->handle, NULL); }
 
+/* A lock with two things to wait for: work, and the end of work. */
+typedef struct shim_monitor {
+    pthread_mutex_t mutex;
+    pthread_cond_t work, end;
+} shim_monitor;
+SHIM void shim_monitor_initialize(shim_monitor *m) {
+    pthread_mutex_init(&m->mutex, NULL);
+    pthread_cond_init(&m->work, NULL);
+    pthread_cond_init(&m->end, NULL);
+}
+SHIM void shim_monitor_lock(shim_monitor *m) { pthread_mutex_lock(&m->mutex); }
+SHIM void shim_monitor_unlock(shim_monitor *m) { pthread_mutex_unlock(&m->mutex); }
+SHIM void shim_monitor_sleep(shim_monitor *m) { pthread_cond_wait(&m->work, &m->mutex); }
+SHIM void shim_monitor_wake_one(shim_monitor *m) { pthread_cond_signal(&m->work); }
+SHIM void shim_monitor_wake_all(shim_monitor *m) { pthread_cond_broadcast(&m->work); }
+SHIM void shim_monitor_await_end(shim_monitor *m) { pthread_cond_wait(&m->end, &m->mutex); }
+SHIM void shim_monitor_announce_end(shim_monitor *m) { pthread_cond_broadcast(&m->end); }
+
+/* Memory of the library, zero at first. Used from one Swift file only: a static inline function has one such buffer per object file. */
+SHIM void *shim_pool_storage(void) {
+    static _Alignas(64) char storage[1024];
+    return storage;
+}
+SHIM int32_t shim_process_id(void) { return (int32_t)getpid(); }
+/* Runs at exit; of a shared library, when it is unloaded. */
+SHIM void shim_at_exit(void (*body)(void)) { atexit(body); }
+SHIM void shim_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 SHIM int64_t shim_atomic_next(int64_t *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
+/* 1 if *value was `expected` and is now `wanted`. */
+SHIM int32_t shim_atomic_exchange(int32_t *value, int32_t expected, int32_t wanted) {
+    return __atomic_compare_exchange_n(value, &expected, wanted, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
 SHIM int32_t shim_atomic_load(const int32_t *value) { return __atomic_load_n(value, __ATOMIC_ACQUIRE); }
 SHIM void shim_atomic_store(int32_t *value, int32_t new_value) { __atomic_store_n(value, new_value, __ATOMIC_RELEASE); }
 

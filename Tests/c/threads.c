@@ -1,0 +1,134 @@
+/*
+ * The worker threads' life, seen from outside: none for threads = 1, kept between calls and never more than asked for, anew in a forked
+ * child, gone with the library. The library is opened by path: threads LIBRARY
+ */
+#include <dirent.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "convolution.h"
+
+static int passed, failed;
+#define CHECK(condition) ((condition) ? (void)passed++ : (void)(failed++, printf("threads.c:%d: %s\n", __LINE__, #condition)))
+
+enum { SIZE = 40, CHANNELS = 32, ELEMENTS = SIZE * SIZE * CHANNELS };
+static float input[ELEMENTS], kernel[9 * CHANNELS * CHANNELS], expected[ELEMENTS];
+static int32_t (*convolve)(const conv2d_params *, const void *, const void *, const void *, void *);
+
+static int tasks(void) {
+    int count = 0;
+    DIR *folder = opendir("/proc/self/task");
+    for (struct dirent *entry; folder && (entry = readdir(folder));) count += entry->d_name[0] != '.';
+    if (folder) closedir(folder);
+    return count;
+}
+
+/* A joined thread's task may be seen for a moment longer. */
+static int settles_at(int wanted) {
+    for (int i = 0; i < 200 && tasks() != wanted; i++) nanosleep(&(struct timespec){ 0, 10000000 }, NULL);
+    return tasks() == wanted;
+}
+
+static int is_right(int32_t threads) {
+    float *output = malloc(ELEMENTS * sizeof *output);
+    const conv2d_params p = { .struct_size = sizeof p, .batch = 1, .height = SIZE, .width = SIZE, .in_channels = CHANNELS,
+                              .out_channels = CHANNELS, .kernel_height = 3, .kernel_width = 3, .padding = CONVOLUTION_PADDING_SAME,
+                              .threads = threads };
+    int right = output && convolve(&p, input, kernel, NULL, output) == CONVOLUTION_OK && !memcmp(output, expected, sizeof expected);
+    free(output);
+    return right;
+}
+
+/* In a forked child: the same results, with workers of its own. */
+static int child_is_right(void) {
+    pid_t child = fork();
+    if (child == 0) {
+        int right = tasks() == 1 && is_right(1) && tasks() == 1;
+        for (int i = 0; i < 20; i++) right = right && is_right(3);
+        right = right && tasks() <= 3;
+        exit(right ? 0 : 1);
+    }
+    int status = -1;
+    return child > 0 && waitpid(child, &status, 0) == child && status == 0;
+}
+
+static volatile int stop;
+static void *keep_calling(void *right) {
+    while (!stop) *(int *)right &= is_right(3);
+    return NULL;
+}
+
+static volatile sig_atomic_t caught_by_main;
+static pthread_t main_thread;
+static void catch(int number) {
+    (void)number;
+    caught_by_main += pthread_equal(pthread_self(), main_thread) ? 1 : 1000;
+}
+
+int main(int count, char **arguments) {
+    void *library = count > 1 ? dlopen(arguments[1], RTLD_NOW | RTLD_LOCAL) : NULL;
+    void *symbol = library ? dlsym(library, "conv2d") : NULL;
+    if (!symbol) return puts("no library"), 1;
+    memcpy(&convolve, &symbol, sizeof convolve);
+    for (int i = 0; i < ELEMENTS; i++) input[i] = (float)(i % 7 - 3);
+    for (size_t i = 0; i < sizeof kernel / sizeof *kernel; i++) kernel[i] = (float)((int)i % 5 - 2);
+    const conv2d_params p = { .struct_size = sizeof p, .batch = 1, .height = SIZE, .width = SIZE, .in_channels = CHANNELS,
+                              .out_channels = CHANNELS, .kernel_height = 3, .kernel_width = 3, .padding = CONVOLUTION_PADDING_SAME,
+                              .threads = 1 };
+    CHECK(convolve(&p, input, kernel, NULL, expected) == CONVOLUTION_OK);
+    CHECK(tasks() == 1);
+
+    CHECK(is_right(3));
+    CHECK(tasks() == 3);
+    for (int i = 0; i < 50; i++) CHECK(is_right(2));
+    CHECK(tasks() == 3);
+    CHECK(is_right(5));
+    CHECK(tasks() == 5);
+    nanosleep(&(struct timespec){ 0, 20000000 }, NULL); /* asleep */
+    CHECK(is_right(5));
+
+    /* A signal to the process is delivered to a thread that does not block it: not one of the library's. */
+    main_thread = pthread_self();
+    signal(SIGUSR1, catch);
+    for (int i = 0; i < 20; i++) {
+        kill(getpid(), SIGUSR1);
+        CHECK(is_right(5));
+    }
+    CHECK(caught_by_main >= 1 && caught_by_main < 1000);
+
+    for (int i = 0; i < 5; i++) CHECK(child_is_right());
+    CHECK(is_right(5));
+
+    /* Forked while other threads are in the middle of calls. */
+    pthread_t callers[3];
+    int right[3] = { 1, 1, 1 };
+    for (int i = 0; i < 3; i++) CHECK(pthread_create(&callers[i], NULL, keep_calling, &right[i]) == 0);
+    for (int i = 0; i < 20; i++) CHECK(child_is_right());
+    stop = 1;
+    for (int i = 0; i < 3; i++) {
+        CHECK(pthread_join(callers[i], NULL) == 0);
+        CHECK(right[i]);
+    }
+    CHECK(settles_at(5));
+
+    /* Unloaded with its workers, and loaded again. */
+    CHECK(dlclose(library) == 0);
+    CHECK(settles_at(1));
+    library = dlopen(arguments[1], RTLD_NOW | RTLD_LOCAL);
+    symbol = library ? dlsym(library, "conv2d") : NULL;
+    CHECK(symbol != NULL);
+    if (symbol) {
+        memcpy(&convolve, &symbol, sizeof convolve);
+        CHECK(is_right(3));
+        CHECK(tasks() == 3);
+    }
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed != 0;
+}
