@@ -300,6 +300,33 @@ int32_t conv2d_matrix(const conv2d_params *params, const void *kernel, void *mat
 int32_t conv2d_matrix_csr(const conv2d_params *params, const void *kernel, int64_t *row_offsets, int64_t *column_indices,
                           void *values, int64_t capacity);
 
+/*
+ * GRADIENTS of conv2d. With the layer written as y = C * x + b (C as above, for each image), and g = output_gradient, the derivatives
+ * of some number by the elements of y:
+ *
+ *     conv2d_backward_input    input_gradient = C' * g              the same sizes as the input
+ *     conv2d_backward_bias     bias_gradient[o] = sum over images and pixels of g[..., o]
+ *
+ * params is the FORWARD layer's, unchanged: batch, height, width, channels and input_strides are those of the input and its gradient,
+ * output_strides those of the output gradient, whose shape is conv2d_output_shape's; input_strides must not let two elements share one
+ * place (ELEMENT_STRIDES). All options count, padding modes included: what a border repeats gets the border's share too. Two fields have a
+ * meaning of their own: the activation plays no part (multiply g by its slope first), and accumulate 1 adds to what the result holds.
+ * Padding CONSTANT passes nothing on to the input, like ZEROS. Only real products are added: an infinite weight meets no invented zero.
+ *
+ * The input gradient is computed as a conv2d_transpose and keeps its bound on rounding errors (the last additions, of what a border
+ * repeats, add one rounding each); the sums of bias_gradient lie within 8 * 2^-24 * sum |g| (2^-53 for double). Errors and overlaps are
+ * refused as in conv2d, and a call that fails has written nothing. An empty batch or output gives zeros.
+ */
+int32_t conv2d_backward_input(const conv2d_params *params, const void *output_gradient, const void *kernel, void *input_gradient);
+int32_t conv2d_backward_bias(const conv2d_params *params, const void *output_gradient, void *bias_gradient);
+
+/* conv2d_backward_input in two steps, as for conv2d_plan. */
+typedef struct conv2d_backward_input_plan conv2d_backward_input_plan;
+int32_t conv2d_backward_input_plan_create(const conv2d_params *params, const void *kernel, conv2d_backward_input_plan **plan);
+int32_t conv2d_backward_input_plan_execute(const conv2d_backward_input_plan *plan, const void *output_gradient,
+                                           void *input_gradient);
+void conv2d_backward_input_plan_destroy(conv2d_backward_input_plan *plan);
+
 /* --------------------------------------------------------------------------------------------------- conv2d_transpose */
 
 /*
@@ -384,6 +411,19 @@ int32_t conv2d_transpose_plan_create(const conv2d_transpose_params *params, cons
                                      conv2d_transpose_plan **plan);
 int32_t conv2d_transpose_plan_execute(const conv2d_transpose_plan *plan, const void *input, void *output);
 void conv2d_transpose_plan_destroy(conv2d_transpose_plan *plan);
+
+/* Gradients, as for conv2d: params is the forward layer's. The input gradient is computed as the conv2d that reads the output's window
+ * with stride and dilation of the layer; elements of the natural result that the window does not show count as zeros. */
+int32_t conv2d_transpose_backward_input(const conv2d_transpose_params *params, const void *output_gradient, const void *kernel,
+                                        void *input_gradient);
+int32_t conv2d_transpose_backward_bias(const conv2d_transpose_params *params, const void *output_gradient, void *bias_gradient);
+
+typedef struct conv2d_transpose_backward_input_plan conv2d_transpose_backward_input_plan;
+int32_t conv2d_transpose_backward_input_plan_create(const conv2d_transpose_params *params, const void *kernel,
+                                                    conv2d_transpose_backward_input_plan **plan);
+int32_t conv2d_transpose_backward_input_plan_execute(const conv2d_transpose_backward_input_plan *plan, const void *output_gradient,
+                                                     void *input_gradient);
+void conv2d_transpose_backward_input_plan_destroy(conv2d_transpose_backward_input_plan *plan);
 
 /* --------------------------------------------------------------------------------------------------------- upsample2d */
 

@@ -114,6 +114,43 @@ public func conv2d_matrix_csr(
     status { () throws(Failure) in try writeSparse(validate(params), kernel, row_offsets, column_indices, values, capacity) }
 }
 
+@c @implementation
+public func conv2d_backward_input(
+    _ params: UnsafePointer<conv2d_params>?, _ output_gradient: UnsafeRawPointer?, _ kernel: UnsafeRawPointer?,
+    _ input_gradient: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in try runBackwardInput(validate(params), output_gradient, kernel, input_gradient) }
+}
+
+@c @implementation
+public func conv2d_backward_bias(
+    _ params: UnsafePointer<conv2d_params>?, _ output_gradient: UnsafeRawPointer?, _ bias_gradient: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in try runBackwardBias(validate(params), output_gradient, bias_gradient) }
+}
+
+@c @implementation
+public func conv2d_backward_input_plan_create(
+    _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ plan: UnsafeMutablePointer<OpaquePointer?>?
+) -> Int32 {
+    status { () throws(Failure) in
+        let plan = try cleared(plan)
+        plan.pointee = OpaquePointer(try createInputGradientPlan(validate(params), kernel: kernel))
+    }
+}
+
+@c @implementation
+public func conv2d_backward_input_plan_execute(
+    _ plan: OpaquePointer?, _ output_gradient: UnsafeRawPointer?, _ input_gradient: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in try runBackwardInput(plan, output_gradient, input_gradient) }
+}
+
+@c @implementation
+public func conv2d_backward_input_plan_destroy(_ plan: OpaquePointer?) {
+    destroyInputGradientPlan(plan)
+}
+
 // MARK: - conv2d_transpose
 
 @c @implementation
@@ -155,6 +192,43 @@ public func conv2d_transpose_plan_execute(_ plan: OpaquePointer?, _ input: Unsaf
 @c @implementation
 public func conv2d_transpose_plan_destroy(_ plan: OpaquePointer?) {
     destroyLayerPlan(plan)
+}
+
+@c @implementation
+public func conv2d_transpose_backward_input(
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ output_gradient: UnsafeRawPointer?, _ kernel: UnsafeRawPointer?,
+    _ input_gradient: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in try runBackwardInput(validate(params), output_gradient, kernel, input_gradient) }
+}
+
+@c @implementation
+public func conv2d_transpose_backward_bias(
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ output_gradient: UnsafeRawPointer?, _ bias_gradient: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in try runBackwardBias(validate(params), output_gradient, bias_gradient) }
+}
+
+@c @implementation
+public func conv2d_transpose_backward_input_plan_create(
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ kernel: UnsafeRawPointer?, _ plan: UnsafeMutablePointer<OpaquePointer?>?
+) -> Int32 {
+    status { () throws(Failure) in
+        let plan = try cleared(plan)
+        plan.pointee = OpaquePointer(try createInputGradientPlan(validate(params), kernel: kernel))
+    }
+}
+
+@c @implementation
+public func conv2d_transpose_backward_input_plan_execute(
+    _ plan: OpaquePointer?, _ output_gradient: UnsafeRawPointer?, _ input_gradient: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in try runBackwardInput(plan, output_gradient, input_gradient) }
+}
+
+@c @implementation
+public func conv2d_transpose_backward_input_plan_destroy(_ plan: OpaquePointer?) {
+    destroyInputGradientPlan(plan)
 }
 
 // MARK: - upsample2d
@@ -239,6 +313,35 @@ private func run(_ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: U
     guard let plan = UnsafePointer<ConvolutionPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL") }
     try checkArguments(plan.pointee.layer, input: input, kernel: nil, bias: nil, output: output)
     try execute(plan, input: input, output: output)
+}
+
+private func runBackwardInput(
+    _ layer: Layer, _ outputGradient: UnsafeRawPointer?, _ kernel: UnsafeRawPointer?, _ inputGradient: UnsafeMutableRawPointer?
+) throws(Failure) {
+    try checkInputGradient(layer, outputGradient: outputGradient, kernel: kernel, inputGradient: inputGradient)
+    try checkKernel(layer, kernel)
+    let plan = try createInputGradientPlan(layer, kernel: kernel)
+    defer { destroy(plan) }
+    try execute(plan, outputGradient: outputGradient, inputGradient: inputGradient)
+}
+
+private func runBackwardInput(
+    _ plan: OpaquePointer?, _ outputGradient: UnsafeRawPointer?, _ inputGradient: UnsafeMutableRawPointer?
+) throws(Failure) {
+    guard let plan = UnsafePointer<InputGradientPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL") }
+    try checkInputGradient(plan.pointee.layer, outputGradient: outputGradient, kernel: nil, inputGradient: inputGradient)
+    try execute(plan, outputGradient: outputGradient, inputGradient: inputGradient)
+}
+
+private func destroyInputGradientPlan(_ plan: OpaquePointer?) {
+    if let plan = UnsafeMutablePointer<InputGradientPlan>(plan) { destroy(plan) }
+}
+
+private func runBackwardBias(
+    _ layer: Layer, _ outputGradient: UnsafeRawPointer?, _ biasGradient: UnsafeMutableRawPointer?
+) throws(Failure) {
+    try checkBiasGradient(layer, outputGradient: outputGradient, biasGradient: biasGradient)
+    backwardBias(layer, outputGradient: outputGradient, biasGradient: biasGradient)
 }
 
 private func destroyLayerPlan(_ plan: OpaquePointer?) {

@@ -66,6 +66,19 @@ struct Layer {
         }
     }
 
+    /// The linear part's transpose: conv2d and conv2d_transpose with input and output exchanged. The kernel array is the same one, since
+    /// HWIO of the one is HWOI of the other, byte for byte.
+    var adjoint: Layer {
+        var layer = self
+        layer.transposed.toggle()
+        (layer.inChannels, layer.outChannels) = (outChannels, inChannels)
+        (layer.input, layer.output) = (output, input)
+        swap(&layer.vertical.input, &layer.vertical.output)
+        swap(&layer.horizontal.input, &layer.horizontal.output)
+        (layer.paddingMode, layer.paddingValue, layer.activation) = (.constant, 0, .none)
+        return layer
+    }
+
     /// Index of a kernel element in the caller's array.
     func kernelIndex(row: Int, column: Int, input: Int, output: Int, group: Int) -> Int {
         let strides = kernelStrides

@@ -222,7 +222,9 @@ func span(
 
 /// No two output elements may share a place. Sorted by stride, each axis must step over all that the shorter ones span; that refuses
 /// a few strange interleavings that would be disjoint, and nothing that a slice, a crop or a flip produces.
-private func checkDisjoint(_ strides: Strides, batch: Int, rows: Int, columns: Int, channels: Int) throws(Failure) {
+func checkDisjoint(
+    _ strides: Strides, _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int
+) throws(Failure) {
     if batch == 0 || rows == 0 || columns == 0 || channels == 0 { return }
     var axes: InlineArray<4, (stride: Int, length: Int)> = [
         (abs(strides.batch), batch), (abs(strides.row), rows), (abs(strides.column), columns), (abs(strides.channel), channels),
@@ -239,7 +241,7 @@ private func checkDisjoint(_ strides: Strides, batch: Int, rows: Int, columns: I
         if axes[i].stride <= reach {
             throw Failure(
                 CONVOLUTION_ERROR_ELEMENT_STRIDES,
-                "output_strides has \(axes[i].stride), but the axes inside it span \(reach + 1) elements; two output elements would share one place")
+                "\(name) has \(axes[i].stride), but the axes inside it span \(reach + 1) elements; two elements of the result would share one place")
         }
         reach += axes[i].stride * (axes[i].length - 1)
     }
@@ -435,7 +437,7 @@ private func checkedLayer(
     let output = try elementStrides(
         outputStrides, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels,
         channelsFirst: channelsFirst)
-    try checkDisjoint(output, batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels)
+    try checkDisjoint(output, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels)
     return Layer(
         transposed: transposed, isDouble: elementBytes == 8, channelsFirst: channelsFirst, torchKernel: kernelFormat == 1, flipKernel: flip,
         batch: batch, inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical, horizontal: horizontal,
@@ -529,7 +531,7 @@ func validate(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) -> R
     let output = try elementStrides(
         p.output_strides, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: channels,
         channelsFirst: channelsFirst)
-    try checkDisjoint(output, batch: batch, rows: vertical.output, columns: horizontal.output, channels: channels)
+    try checkDisjoint(output, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: channels)
     return Resampling(
         isDouble: isDouble, channelsFirst: channelsFirst, batch: batch, channels: channels, vertical: vertical, horizontal: horizontal,
         bilinear: bilinear, input: input, output: output, threads: threads, tier: tier)
@@ -566,9 +568,9 @@ func extent(_ pointer: UnsafeRawPointer?, bytes: Int) -> Extent? {
 }
 
 /// Two strided views may interleave (one channel of a picture into another), so ranges that meet are refused only where both are dense.
-func checkApart(_ output: Extent?, _ other: Extent?, _ name: StaticString) throws(Failure) {
-    guard let output, let other, output.dense, other.dense else { return }
-    if output.low < other.high, other.low < output.high {
-        throw Failure(CONVOLUTION_ERROR_OVERLAP, "output overlaps \(name); they must not share memory")
+func checkApart(_ result: Extent?, of resultName: StaticString = "output", _ other: Extent?, _ name: StaticString) throws(Failure) {
+    guard let result, let other, result.dense, other.dense else { return }
+    if result.low < other.high, other.low < result.high {
+        throw Failure(CONVOLUTION_ERROR_OVERLAP, "\(resultName) overlaps \(name); they must not share memory")
     }
 }

@@ -37,7 +37,8 @@ import numpy as np
 
 __all__ = [
     "Conv2DPlan", "Conv2DTransposePlan", "Upsample2DPlan",
-    "constant", "conv2d", "conv2d_matrix", "conv2d_output_shape", "conv2d_transpose", "conv2d_transpose_output_shape",
+    "constant", "conv2d", "conv2d_backward_bias", "conv2d_backward_input", "conv2d_matrix", "conv2d_output_shape",
+    "conv2d_transpose", "conv2d_transpose_backward_bias", "conv2d_transpose_backward_input", "conv2d_transpose_output_shape",
     "isa", "isas", "upsample2d", "upsample2d_output_shape", "version",
 ]
 
@@ -185,8 +186,18 @@ class _Verb:
         self.plan_destroy = _function(name + "_plan_destroy", None, c_void_p)
 
 
-_CONV2D = _Verb("conv2d", _Conv2DParams, 2)
-_CONV2D_TRANSPOSE = _Verb("conv2d_transpose", _Conv2DTransposeParams, 2)
+class _LayerVerb(_Verb):
+    """A verb with a kernel and a bias, which has gradients."""
+
+    def __init__(self, name, params_type):
+        super().__init__(name, params_type, 2)
+        params = POINTER(params_type)
+        self.backward_input = _checked_function(name + "_backward_input", params, c_void_p, c_void_p, c_void_p)
+        self.backward_bias = _checked_function(name + "_backward_bias", params, c_void_p, c_void_p)
+
+
+_CONV2D = _LayerVerb("conv2d", _Conv2DParams)
+_CONV2D_TRANSPOSE = _LayerVerb("conv2d_transpose", _Conv2DTransposeParams)
 _UPSAMPLE2D = _Verb("upsample2d", _Upsample2DParams, 0)
 _matrix_size = _checked_function("conv2d_matrix_size", POINTER(_Conv2DParams), *[POINTER(c_int64)] * 3)
 _matrix_dense = _checked_function("conv2d_matrix", POINTER(_Conv2DParams), c_void_p, c_void_p, c_int64)
@@ -401,6 +412,37 @@ def _arrays(x, kernel, bias):
     return np.asarray(x), np.asarray(kernel), None if bias is None else np.asarray(bias)
 
 
+def _backward_input(verb, params, input_shape, gradient, kernel, out, accumulate):
+    dtype = _dtype(gradient, kernel)
+    gradient, kernel = _image(gradient, dtype), _packed(kernel, dtype)
+    out = _gradient(params, gradient, _shape(verb, params), tuple(input_shape), dtype, out, accumulate)
+    params.input_strides[:] = _element_strides(out)
+    verb.backward_input(byref(params), *map(_address, (gradient, kernel, out)))
+    return out
+
+
+def _backward_bias(verb, params, gradient, out, accumulate):
+    dtype = _dtype(gradient)
+    gradient = _image(gradient, dtype)
+    out = _gradient(params, gradient, _shape(verb, params), (params.out_channels,), dtype, out, accumulate, packed=True)
+    verb.backward_bias(byref(params), *map(_address, (gradient, out)))
+    return out
+
+
+def _gradient(params, gradient, output_shape, shape, dtype, out, accumulate, packed=False):
+    """The array for a gradient of this shape, and what params must know of the output gradient."""
+    if gradient.shape != output_shape:
+        raise ValueError(f"output_gradient has shape {gradient.shape}; it must be that of the layer's output, {output_shape}")
+    if accumulate and out is None:
+        raise ValueError("accumulate is True and out is None; there is nothing to add to")
+    params.dtype, params.accumulate = _DTYPES[dtype], bool(accumulate)
+    params.output_strides[:] = _element_strides(gradient)
+    out = _output(out, shape, dtype)
+    if packed and not out.flags.c_contiguous:
+        raise ValueError(f"out has strides {out.strides}; it must be contiguous")
+    return out
+
+
 def _check_residual(residual, shape):
     if np.shape(residual) != shape:
         raise ValueError(f"residual has shape {np.shape(residual)}; it must be that of the result, {shape}")
@@ -505,6 +547,26 @@ def conv2d(x, kernel, bias=None, *, strides=1, padding="valid", data_format="cha
 def conv2d_output_shape(input_shape, kernel_shape, **options):
     """The shape of conv2d's result for an x and a kernel of these shapes, with conv2d's options and errors."""
     return _shape(_CONV2D, _conv2d_params(input_shape, kernel_shape, **options))
+
+
+def conv2d_backward_input(output_gradient, kernel, input_shape, *, out=None, accumulate=False, **options):
+    """The gradient with respect to the input: the adjoint of conv2d, applied to output_gradient.
+
+    output_gradient  of the shape of conv2d's result
+    kernel           as for conv2d
+    input_shape      the shape of conv2d's x, which the result has
+    out              an array or view of that shape and of the result's type to write to
+    accumulate       True: the gradient is added to out
+
+    The other options and the errors are conv2d's, for the forward layer. The activation plays no part."""
+    gradient, kernel = np.asarray(output_gradient), np.asarray(kernel)
+    return _backward_input(_CONV2D, _conv2d_params(input_shape, kernel.shape, **options), input_shape, gradient, kernel, out, accumulate)
+
+
+def conv2d_backward_bias(output_gradient, input_shape, kernel_shape, *, out=None, accumulate=False, **options):
+    """The gradient with respect to the bias: the sum of output_gradient over images and pixels. See conv2d_backward_input."""
+    return _backward_bias(
+        _CONV2D, _conv2d_params(input_shape, kernel_shape, **options), np.asarray(output_gradient), out, accumulate)
 
 
 def conv2d_matrix(kernel, input_size, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1, groups=1,
@@ -617,6 +679,19 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
 def conv2d_transpose_output_shape(input_shape, kernel_shape, **options):
     """The shape of conv2d_transpose's result for an x and a kernel of these shapes, with its options and errors."""
     return _shape(_CONV2D_TRANSPOSE, _conv2d_transpose_params(input_shape, kernel_shape, **options))
+
+
+def conv2d_transpose_backward_input(output_gradient, kernel, input_shape, *, out=None, accumulate=False, **options):
+    """As conv2d_backward_input, for conv2d_transpose and with its options."""
+    gradient, kernel = np.asarray(output_gradient), np.asarray(kernel)
+    return _backward_input(
+        _CONV2D_TRANSPOSE, _conv2d_transpose_params(input_shape, kernel.shape, **options), input_shape, gradient, kernel, out, accumulate)
+
+
+def conv2d_transpose_backward_bias(output_gradient, input_shape, kernel_shape, *, out=None, accumulate=False, **options):
+    """As conv2d_backward_bias, for conv2d_transpose and with its options."""
+    return _backward_bias(
+        _CONV2D_TRANSPOSE, _conv2d_transpose_params(input_shape, kernel_shape, **options), np.asarray(output_gradient), out, accumulate)
 
 
 # ------------------------------------------------------------------------------------------------------------ upsample2d
