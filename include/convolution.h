@@ -281,6 +281,13 @@ int32_t conv2d_plan_execute(const conv2d_plan *plan, const void *input, void *ou
 /* NULL is fine. */
 void conv2d_plan_destroy(conv2d_plan *plan);
 
+/* Memory in bytes: of a plan (the packed kernel and bias); of one execution beyond it, all its threads together; and the least
+ * workspace_limit that this layer can be computed with. Any result pointer may be NULL. An execution stays within workspace_limit by
+ * fewer threads, and a thread by working on less at a time, at some cost in speed; the bits of the result stay the same. Less than the
+ * least is WORKSPACE, here and wherever the layer is to be computed. Without a limit a thread takes at most 2 MiB, whatever the size of the
+ * image, unless a single row of windows needs more. The plain call holds both plan and workspace. */
+int32_t conv2d_workspace_size(const conv2d_params *params, int64_t *plan, int64_t *execution, int64_t *least);
+
 /*
  * conv2d of one image as a matrix C: vec(output) = C * vec(input) + bias, and conv2d_transpose is its transpose.
  * vec() flattens one packed image in the order of data_format: (height, width, channel) for NHWC, (channel, height, width) for
@@ -411,6 +418,7 @@ int32_t conv2d_transpose_plan_create(const conv2d_transpose_params *params, cons
                                      conv2d_transpose_plan **plan);
 int32_t conv2d_transpose_plan_execute(const conv2d_transpose_plan *plan, const void *input, void *output);
 void conv2d_transpose_plan_destroy(conv2d_transpose_plan *plan);
+int32_t conv2d_transpose_workspace_size(const conv2d_transpose_params *params, int64_t *plan, int64_t *execution, int64_t *least);
 
 /* Gradients, as for conv2d: params is the forward layer's. The input gradient is computed as the conv2d that reads the output's window
  * with stride and dilation of the layer; elements of the natural result that the window does not show count as zeros. */

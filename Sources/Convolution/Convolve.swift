@@ -31,9 +31,8 @@ func checkArguments(
 
 func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, output: UnsafeMutableRawPointer?) throws(Failure) {
     guard let output, plan.pointee.layer.hasOutput else { return }
-    let threads = threadsToUse(requested: plan.pointee.layer.threads, items: plan.pointee.items, work: plan.pointee.work)
-    let workspaceBytes = plan.pointee.workspace.bytes
-    let memory = try allocate(threads, of: workspaceBytes, "the workspace")
+    let threads = plan.pointee.executionThreads
+    let memory = try allocate(threads, of: plan.pointee.workspace.bytes, "the workspace")
     // With no blocks there is nothing to read and the input may be NULL.
     var execution = Execution(plan: plan, input: input ?? UnsafeRawPointer(output), output: output, workspace: memory, nextItem: 0)
     let before: UnsafeMutableRawPointer?

@@ -87,6 +87,14 @@ public func conv2d_plan_destroy(_ plan: OpaquePointer?) {
 }
 
 @c @implementation
+public func conv2d_workspace_size(
+    _ params: UnsafePointer<conv2d_params>?, _ plan: UnsafeMutablePointer<Int64>?, _ execution: UnsafeMutablePointer<Int64>?,
+    _ least: UnsafeMutablePointer<Int64>?
+) -> Int32 {
+    status { () throws(Failure) in try writeWorkspaceSize(validate(params), plan, execution, least) }
+}
+
+@c @implementation
 public func conv2d_matrix_size(
     _ params: UnsafePointer<conv2d_params>?, _ rows: UnsafeMutablePointer<Int64>?, _ columns: UnsafeMutablePointer<Int64>?,
     _ nonzeros: UnsafeMutablePointer<Int64>?
@@ -231,6 +239,14 @@ public func conv2d_transpose_backward_input_plan_destroy(_ plan: OpaquePointer?)
     destroyInputGradientPlan(plan)
 }
 
+@c @implementation
+public func conv2d_transpose_workspace_size(
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ plan: UnsafeMutablePointer<Int64>?, _ execution: UnsafeMutablePointer<Int64>?,
+    _ least: UnsafeMutablePointer<Int64>?
+) -> Int32 {
+    status { () throws(Failure) in try writeWorkspaceSize(validate(params), plan, execution, least) }
+}
+
 // MARK: - upsample2d
 
 @c @implementation
@@ -281,6 +297,15 @@ public func upsample2d_plan_destroy(_ plan: OpaquePointer?) {
 }
 
 // MARK: - What the verbs share
+
+private func writeWorkspaceSize(
+    _ layer: Layer, _ plan: UnsafeMutablePointer<Int64>?, _ execution: UnsafeMutablePointer<Int64>?, _ least: UnsafeMutablePointer<Int64>?
+) throws(Failure) {
+    let size = try workspaceSize(layer)
+    plan?.pointee = Int64(size.plan)
+    execution?.pointee = Int64(size.execution)
+    least?.pointee = Int64(size.least)
+}
 
 private func writeShape(_ layer: Layer, _ shape: UnsafeMutablePointer<Int64>?) throws(Failure) {
     try writeShape(

@@ -96,6 +96,17 @@ struct ConvolutionPlan {
     /// Output rows that a block's bands divide.
     func rows(_ block: Block) -> Int { block.vertical.count * (spansImages ? layer.batch : 1) }
 
+    /// Threads of one execution, each with a workspace of its own.
+    var executionThreads: Int {
+        let threads = threadsToUse(requested: layer.threads, items: items, work: work)
+        return max(1, min(threads, layer.means.workspaceLimit / workspace.bytes))
+    }
+
+    /// Elements of `outside`.
+    func outsideElements() throws(Failure) -> Int {
+        strategy == .lanes ? try times(width, layer.inChannelsPerGroup, "a pixel") : layer.inChannels
+    }
+
     /// Columns or pixels that one position of a tile stands for.
     var positionColumns: Int { strategy == .columns ? table.lanes : 1 }
 }
@@ -371,7 +382,7 @@ extension ConvolutionPlan {
 
     /// Chooses bands and panel chunks: enough items to keep `threads` busy to the end, bands of whole rows where that suffices, and
     /// rectangles within the limit. Any choice gives the same bits.
-    fileprivate func divide(_ block: inout Block, blocks: Int, threads: Int) {
+    fileprivate func divide(_ block: inout Block, blocks: Int, threads: Int, rectangleLimit: Int) {
         let rows = rows(block)
         (block.bandRows, block.bandColumns, block.panelChunks) = (max(rows, 1), block.horizontal.count, 1)
         let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, max((spansImages ? 1 : layer.batch) * blocks, 1))
@@ -417,12 +428,48 @@ func createPlan(_ layer: Layer, kernel: UnsafeRawPointer?, bias: UnsafeRawPointe
         : try packedPlan(layer, kernel: kernel?.assumingMemoryBound(to: Float.self), bias: bias?.assumingMemoryBound(to: Float.self))
 }
 
-private func packedPlan<Scalar: KernelScalar>(
-    _ layer: Layer, kernel: UnsafePointer<Scalar>?, bias: UnsafePointer<Scalar>?
-) throws(Failure) -> UnsafeMutablePointer<ConvolutionPlan> {
-    try checkKernel(layer, kernel)
+/// A plan with its work divided, but without weights yet.
+private struct Draft {
+    var plan: ConvolutionPlan
+    var memory: PlanMemory
+    var weightElements: Int
+}
+
+/// The division of work that needs the most memory is the fastest; each step of economy halves what a thread holds at a time, down to
+/// single tiles and rows. None changes a bit of the result.
+private let mostEconomy = 12
+
+/// The fastest draft whose workspace, for one thread, stays within the layer's limit.
+private func draftWithinLimit(_ layer: Layer) throws(Failure) -> Draft {
+    for economy in 0..<mostEconomy {
+        let draft = try draft(layer, economy: economy)
+        if draft.plan.workspace.bytes <= layer.means.workspaceLimit { return draft }
+        shim_free(draft.memory.header)
+    }
+    let last = try draft(layer, economy: mostEconomy)
+    let bytes = last.plan.workspace.bytes
+    if bytes <= layer.means.workspaceLimit { return last }
+    shim_free(last.memory.header)
+    throw Failure(
+        CONVOLUTION_ERROR_WORKSPACE, "workspace_limit is \(layer.means.workspaceLimit); this layer needs at least \(bytes) bytes (0: no limit)")
+}
+
+/// What conv2d_workspace_size says.
+func workspaceSize(_ layer: Layer) throws(Failure) -> (plan: Int, execution: Int, least: Int) {
+    guard layer.hasOutput else { return (0, 0, 0) }
+    let frugal = try draft(layer, economy: mostEconomy)
+    let least = frugal.plan.workspace.bytes
+    shim_free(frugal.memory.header)
+    let draft = try draftWithinLimit(layer)
+    defer { shim_free(draft.memory.header) }
+    let packed = try times(
+        draft.weightElements + draft.plan.width + draft.plan.outsideElements(), layer.isDouble ? 8 : 4, "the packed kernel")
+    return (draft.memory.bytes + packed, draft.plan.executionThreads * draft.plan.workspace.bytes, least)
+}
+
+private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
-    let size = MemoryLayout<Scalar>.stride
+    let size = layer.isDouble ? 8 : 4
     let inputs = layer.inChannelsPerGroup
     let outputs = layer.outChannelsPerGroup
 
@@ -470,8 +517,8 @@ private func packedPlan<Scalar: KernelScalar>(
                     columnBands: 0, panelChunks: 0, firstItem: plan.items, channelBlock: channelBlock,
                     segmentsPerChunk: max(1, chunk / channelBlock), tilesPerGroup: 0)
                 // More tiles where the weights come in several passes; but their addresses are to stay in the cache as well.
-                block.tilesPerGroup = max(1, min(channelBlock < inputs ? 64 : 16, addressBytes / (block.taps * largestTileSide * 8)))
-                plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads)
+                block.tilesPerGroup = max(1, min(channelBlock < inputs ? 64 : 16, addressBytes / (block.taps * largestTileSide * 8)) >> economy)
+                plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads, rectangleLimit: rectangleLimit >> economy)
                 plan.items += (plan.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
                 plan.work += Double(terms) * Double(vertical.count * horizontal.count) * Double(layer.batch) * Double(layer.outChannels)
                 let (more, tooMany) = terms.multipliedReportingOverflow(by: plan.width)
@@ -493,9 +540,23 @@ private func packedPlan<Scalar: KernelScalar>(
     }
     plan.workspace.finish(elementBytes: size)
 
+    if overflow {
+        shim_free(memory.header)
+        throw Failure(CONVOLUTION_ERROR_OVERFLOW, "the packed kernel exceeds what memory can hold")
+    }
+    return Draft(plan: plan, memory: memory, weightElements: weightElements)
+}
+
+private func packedPlan<Scalar: KernelScalar>(
+    _ layer: Layer, kernel: UnsafePointer<Scalar>?, bias: UnsafePointer<Scalar>?
+) throws(Failure) -> UnsafeMutablePointer<ConvolutionPlan> {
+    try checkKernel(layer, kernel)
+    let draft = try draftWithinLimit(layer)
+    let (memory, weightElements) = (draft.memory, draft.weightElements)
+    var plan = draft.plan
+    let size = MemoryLayout<Scalar>.stride
     do throws(Failure) {
-        if overflow { throw Failure(CONVOLUTION_ERROR_OVERFLOW, "the packed kernel exceeds what memory can hold") }
-        let outsideElements = plan.strategy == .lanes ? try times(plan.width, inputs, "a pixel") : layer.inChannels
+        let outsideElements = try plan.outsideElements()
         let storage = try allocate(weightElements + plan.width + outsideElements, of: size, "the packed kernel")
         let packed = storage.assumingMemoryBound(to: Scalar.self)
         plan.weights = storage
@@ -508,7 +569,7 @@ private func packedPlan<Scalar: KernelScalar>(
     }
 
     if let kernel {
-        if layer.transposed, rowLattices > 0 {
+        if layer.transposed, plan.blockCount > 0 {
             for i in 0..<layer.kernelElements where !kernel[i].isFinite {
                 plan.mendsBorder = true
                 break
@@ -532,6 +593,7 @@ private func packedPlan<Scalar: KernelScalar>(
 /// One allocation for the plan itself (at its start), its panels, blocks and coverage maps.
 private struct PlanMemory {
     var header: UnsafeMutableRawPointer
+    var bytes: Int
     var panels: UnsafeMutablePointer<Panel>
     var blocks: UnsafeMutablePointer<Block>
     var coveredRows: UnsafeMutablePointer<UInt8>
@@ -541,7 +603,8 @@ private struct PlanMemory {
         let panelsAt = aligned(MemoryLayout<ConvolutionPlan>.size)
         let blocksAt = panelsAt + aligned(try times(panelCount, MemoryLayout<Panel>.stride, "out_channels"))
         let rowsAt = blocksAt + aligned(try times(blockCount, MemoryLayout<Block>.stride, "blocks"))
-        header = try allocate(rowsAt + rows + columns, of: 1, "the plan")
+        bytes = rowsAt + rows + columns
+        header = try allocate(bytes, of: 1, "the plan")
         panels = (header + panelsAt).assumingMemoryBound(to: Panel.self)
         blocks = (header + blocksAt).assumingMemoryBound(to: Block.self)
         coveredRows = (header + rowsAt).assumingMemoryBound(to: UInt8.self)

@@ -723,6 +723,24 @@ static void matrices(void) {
     CHECK(untouched(output.bytes + 90 * 120 * sizeof(float), sizeof output.bytes - 90 * 120 * sizeof(float)));
 }
 
+static void workspaces(void) {
+    const conv2d_params c = { CONV2D, .workspace_limit = 63 }, stride = { CONV2D, .stride_width = -3 };
+    const conv2d_transpose_params t = { TRANSPOSE, .workspace_limit = 63 };
+    conv2d_plan *c_plan = (conv2d_plan *)(void *)&not_a_plan;
+    conv2d_transpose_plan *t_plan = (conv2d_transpose_plan *)(void *)&not_a_plan;
+    int64_t plan = 1, execution = 2, least = 3;
+    EXPECT(WORKSPACE, "workspace_limit|63", conv2d(&c, input, kernel, bias, output.bytes));
+    EXPECT(WORKSPACE, "workspace_limit|63", conv2d_plan_create(&c, kernel, bias, &c_plan));
+    EXPECT(WORKSPACE, "workspace_limit|63", conv2d_workspace_size(&c, &plan, &execution, &least));
+    EXPECT(WORKSPACE, "workspace_limit|63", conv2d_transpose(&t, input, kernel, bias, output.bytes));
+    EXPECT(WORKSPACE, "workspace_limit|63", conv2d_transpose_plan_create(&t, kernel, bias, &t_plan));
+    EXPECT(WORKSPACE, "workspace_limit|63", conv2d_transpose_workspace_size(&t, &plan, &execution, &least));
+    EXPECT(NULL_POINTER, "params|NULL", conv2d_workspace_size(NULL, &plan, &execution, &least));
+    EXPECT(NULL_POINTER, "params|NULL", conv2d_transpose_workspace_size(NULL, &plan, &execution, &least));
+    EXPECT(STRIDE, "stride_width|-3", conv2d_workspace_size(&stride, &plan, &execution, &least));
+    CHECK(c_plan == NULL && t_plan == NULL && plan == 1 && execution == 2 && least == 3);
+}
+
 static void constants_and_names(void) {
     int32_t value = 12345;
     EXPECT(NULL_POINTER, "name|NULL", convolution_constant(NULL, &value));
@@ -968,6 +986,7 @@ int main(void) {
     null_pointers();
     overlaps();
     matrices();
+    workspaces();
     constants_and_names();
     tiers();
     longer_structs();

@@ -31,7 +31,7 @@ void __libc_free(void *block);
 
 enum { PLENTY, FROM_THEN_ON, ONCE };
 static int shortage = PLENTY;
-static int64_t requests_before_shortage, denials, live_blocks;
+static int64_t requests_before_shortage, denials, live_blocks, requested_bytes;
 static int threads_too;
 static int (*real_pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 
@@ -51,7 +51,10 @@ static void *counted(void *block) {
 
 void *malloc(size_t size) { return denied() ? NULL : counted(__libc_malloc(size)); }
 void *calloc(size_t count, size_t size) { return denied() ? NULL : counted(__libc_calloc(count, size)); }
-void *memalign(size_t alignment, size_t size) { return denied() ? NULL : counted(__libc_memalign(alignment, size)); }
+void *memalign(size_t alignment, size_t size) {
+    __atomic_fetch_add(&requested_bytes, (int64_t)size, __ATOMIC_RELAXED);
+    return denied() ? NULL : counted(__libc_memalign(alignment, size));
+}
 void *aligned_alloc(size_t alignment, size_t size) { return memalign(alignment, size); }
 int posix_memalign(void **block, size_t alignment, size_t size) {
     void *made = memalign(alignment, size);
@@ -238,6 +241,38 @@ static enum outcome in_child(enum outcome (*body)(const struct scenario *, int, 
     return outcome;
 }
 
+/* conv2d_workspace_size tells what plan and execution ask for; and a limit of the least it names is kept. */
+static enum outcome account(const struct scenario *s, int mode, int64_t limited) {
+    conv2d_params c = *(const conv2d_params *)s->params;
+    conv2d_transpose_params t = s->kind == TRANSPOSE ? *(const conv2d_transpose_params *)s->params : transposed;
+    int64_t plan = 0, execution = 0, least = 0, before = requested_bytes;
+    for (int round = 0; round <= limited; round++) {
+        if (round == 1) c.workspace_limit = t.workspace_limit = least;
+        int32_t status = s->kind == CONV ? conv2d_workspace_size(&c, &plan, &execution, &least)
+                                         : conv2d_transpose_workspace_size(&t, &plan, &execution, &least);
+        if (status != CONVOLUTION_OK) return complain(s, mode, limited, convolution_error_message());
+    }
+    if (least < 1 || least > execution || (limited && execution != least)) return complain(s, mode, limited, "sizes that make no sense");
+    if (s->kind == CONV ? conv2d_plan_create(&c, kernel, bias, &conv_plan) : conv2d_transpose_plan_create(&t, kernel, bias, &transpose_plan))
+        return complain(s, mode, limited, convolution_error_message());
+    before = requested_bytes;
+    if (s->kind == CONV ? conv2d_plan_execute(conv_plan, input, output) : conv2d_transpose_plan_execute(transpose_plan, input, output))
+        return complain(s, mode, limited, convolution_error_message());
+    /* Beside it a worker thread or two may be made. */
+    int64_t more = requested_bytes - before - execution;
+    if (more < 0 || more > 1024) return complain(s, mode, limited, "another size than was told");
+    if (memcmp(output, reference, OUTPUT_BYTES) != 0) return complain(s, mode, limited, "another result");
+    /* And the plan: some bytes of rounding up. */
+    conv2d_plan_destroy(conv_plan), conv2d_transpose_plan_destroy(transpose_plan);
+    conv_plan = NULL, transpose_plan = NULL;
+    c.workspace_limit = t.workspace_limit = 0;
+    before = requested_bytes;
+    if (s->kind == CONV ? conv2d_plan_create(&c, kernel, bias, &conv_plan) : conv2d_transpose_plan_create(&t, kernel, bias, &transpose_plan))
+        return complain(s, mode, limited, convolution_error_message());
+    more = requested_bytes - before - plan;
+    return more < 0 || more > 64 ? complain(s, mode, limited, "a plan of another size than was told") : FINE;
+}
+
 static enum outcome make_reference(const struct scenario *s, int mode, int64_t k) {
     memset(output, PATTERN, OUTPUT_BYTES);
     if (prepare(s) != CONVOLUTION_OK || settle(s, act(s)) != CONVOLUTION_OK) return complain(s, mode, k, convolution_error_message());
@@ -254,6 +289,10 @@ static void all_attempts(const struct scenario *s) {
             in_child(leak, s, mode, k);
         }
     in_child(leak, s, PLENTY, 0);
+    if (s->kind == CONV || s->kind == TRANSPOSE) {
+        in_child(account, s, PLENTY, 0);
+        in_child(account, s, PLENTY, 1);
+    }
 }
 
 /* Floats from 1 to 2, two of which make a small double: data for both types. */

@@ -257,6 +257,42 @@ def test_bits_of_a_plan_are_those_of_the_plain_call(bit_layer):
                 assert_same_bits(got, plain)
 
 
+SIZES = {"conv2d": convolution.conv2d_workspace_size, "conv2d_transpose": convolution.conv2d_transpose_workspace_size}
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("case", [layer for layer in BIT_LAYERS if layer[0] in SIZES],
+                         ids=lambda layer: f"{layer[0]}-{'x'.join(map(str, layer[1]))}")
+def test_bits_do_not_depend_on_the_workspace(case, data_format, isa):
+    layer = Layer(*case, isa, np.float32)
+    layer.options["data_format"] = data_format
+    if data_format == "channels_first":
+        layer.x = np.ascontiguousarray(layer.x.transpose(0, 3, 1, 2))
+    arrays = layer.x.shape, layer.constants[0].shape
+    size = SIZES[layer.op](*arrays, **layer.options)
+    assert 0 < size.least <= size.execution <= 2 << 20 and size.plan > layer.constants[0].nbytes
+    expected = layer.run()
+    for limit in (size.least, size.least + 64, (size.least + size.execution) // 2, size.execution):
+        assert size.least <= SIZES[layer.op](*arrays, **layer.options, workspace_limit=limit).execution <= limit
+        assert_same_bits(layer.run(workspace_limit=limit), expected)
+        assert_same_bits(layer.run(workspace_limit=limit, threads=3), expected)
+    with pytest.raises(ValueError, match=f"workspace_limit is {size.least - 1}; this layer needs at least {size.least} bytes") as caught:
+        layer.run(workspace_limit=size.least - 1)
+    assert caught.value.status == convolution.constant("CONVOLUTION_ERROR_WORKSPACE")
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("height, width, channels, kernel", [
+    (20000, 30000, 1, (9, 9, 1, 1)), (4000, 5000, 3, (5, 5, 3, 3)), (2000, 2000, 64, (3, 3, 64, 64)),
+    (1000, 9000, 256, (1, 1, 256, 512)), (3000, 3000, 128, (3, 3, 1, 128))])
+def test_the_workspace_does_not_grow_with_the_image(height, width, channels, kernel, data_format):
+    shape = (1, height, width, channels) if data_format == "channels_last" else (1, channels, height, width)
+    size = convolution.conv2d_workspace_size(
+        shape, kernel, data_format=data_format, padding="same", groups=channels // kernel[2], threads=4)
+    weights = 4 * np.prod(kernel)
+    assert size.execution <= 4 * (2 << 20) and size.plan < 2 * weights + 200_000
+
+
 def strided(array, kind):
     """The same elements at other places of memory."""
     if kind == "spread":

@@ -27,6 +27,7 @@ The library is searched in three places: the file that the environment variable 
 tree that this file stands in; the system's libraries. This file needs nothing else and may be copied anywhere.
 """
 
+import collections
 import ctypes
 import operator
 import os
@@ -179,6 +180,8 @@ class _Verb:
             raise ImportError(f"{_library._name} is older than this file: its {name}_params has {size} bytes, "
                               f"here it has {ctypes.sizeof(params_type)}")
         params, arrays = POINTER(params_type), [c_void_p] * constants
+        if constants:
+            self.workspace_size = _checked_function(name + "_workspace_size", params, *[POINTER(c_int64)] * 3)
         self.output_shape = _checked_function(name + "_output_shape", params, POINTER(c_int64))
         self.call = _checked_function(name, params, c_void_p, *arrays, c_void_p)
         self.plan_create = _checked_function(name + "_plan_create", params, *arrays, POINTER(c_void_p))
@@ -461,7 +464,7 @@ _LAYOUTS = ("(height, width, in_channels / groups, out_channels)", "(out_channel
 def _conv2d_params(input_shape, kernel_shape, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1,
                    groups=1, kernel_format=None, padding_mode="zeros", padding_value=0.0, flip_kernel=False, activation=None,
                    activation_alpha=None, activation_min=None, activation_max=None, threads=0, isa=None,
-                   depth_multiplier=None, allow_empty_output=False):
+                   depth_multiplier=None, allow_empty_output=False, workspace_limit=0):
     """input_shape may have None for the channels: then they are as many as the kernel takes."""
     params = _Conv2DParams()
     _set_run(params, threads, isa)
@@ -496,13 +499,14 @@ def _conv2d_params(input_shape, kernel_shape, *, strides=1, padding="valid", dat
     params.flip_kernel = bool(flip_kernel)
     _set_activation(params, activation, activation_alpha, activation_min, activation_max)
     params.allow_empty_output = bool(allow_empty_output)
+    params.workspace_limit = _integer("workspace_limit", workspace_limit)
     return params
 
 
 def conv2d(x, kernel, bias=None, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1, groups=1,
            kernel_format=None, padding_mode="zeros", padding_value=0.0, flip_kernel=False, activation=None, activation_alpha=None,
            activation_min=None, activation_max=None, threads=0, isa=None, depth_multiplier=None, allow_empty_output=False,
-           residual=None, out=None):
+           workspace_limit=0, residual=None, out=None):
     """activation(x (*) kernel + bias + residual): the cross-correlation that Keras Conv2D and torch.nn.Conv2d compute.
 
     x            (batch, height, width, in_channels), or (batch, in_channels, height, width) with channels_first
@@ -529,6 +533,7 @@ def conv2d(x, kernel, bias=None, *, strides=1, padding="valid", data_format="cha
                              (in_channels * m, 1, height, width) in PyTorch's format; output channel c * m + j comes from
                              channel c
     allow_empty_output       True: a kernel beyond the padded image gives an empty result, no error
+    workspace_limit          0, or the most bytes of scratch memory that the call may take; see conv2d_workspace_size
     residual                 an array of the result's shape, added before the activation
     out                      an array or view of the result's shape and type to write to; must not overlap what is read
 
@@ -537,7 +542,8 @@ def conv2d(x, kernel, bias=None, *, strides=1, padding="valid", data_format="cha
         strides=strides, padding=padding, data_format=data_format, dilation_rate=dilation_rate, groups=groups,
         kernel_format=kernel_format, padding_mode=padding_mode, padding_value=padding_value, flip_kernel=flip_kernel,
         activation=activation, activation_alpha=activation_alpha, activation_min=activation_min, activation_max=activation_max,
-        threads=threads, isa=isa, depth_multiplier=depth_multiplier, allow_empty_output=allow_empty_output)
+        threads=threads, isa=isa, depth_multiplier=depth_multiplier, allow_empty_output=allow_empty_output,
+        workspace_limit=workspace_limit)
     x, kernel, bias = _arrays(x, kernel, bias)
     params = _conv2d_params(x.shape, kernel.shape, **options)
     _check_bias(bias, params.out_channels)
@@ -567,6 +573,22 @@ def conv2d_backward_bias(output_gradient, input_shape, kernel_shape, *, out=None
     """The gradient with respect to the bias: the sum of output_gradient over images and pixels. See conv2d_backward_input."""
     return _backward_bias(
         _CONV2D, _conv2d_params(input_shape, kernel_shape, **options), np.asarray(output_gradient), out, accumulate)
+
+
+WorkspaceSize = collections.namedtuple("WorkspaceSize", "plan execution least")
+
+
+def _workspace_size(verb, params, dtype):
+    params.dtype = _DTYPES[np.dtype(dtype)]
+    sizes = [c_int64() for _ in WorkspaceSize._fields]
+    verb.workspace_size(byref(params), *map(byref, sizes))
+    return WorkspaceSize(*(size.value for size in sizes))
+
+
+def conv2d_workspace_size(input_shape, kernel_shape, *, dtype=np.float32, **options):
+    """Bytes, as (plan, execution, least): of a plan; of one call beyond it, all threads together; and the least workspace_limit
+    that the layer can be computed with. conv2d's options and errors."""
+    return _workspace_size(_CONV2D, _conv2d_params(input_shape, kernel_shape, **options), dtype)
 
 
 def conv2d_matrix(kernel, input_size, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1, groups=1,
@@ -614,7 +636,8 @@ _TRANSPOSE_LAYOUTS = (
 def _conv2d_transpose_params(input_shape, kernel_shape, *, strides=1, padding="valid", data_format="channels_last",
                              dilation_rate=1, groups=1, kernel_format=None, output_padding=None, output_size=None, rule="keras",
                              flip_kernel=False, activation=None, activation_alpha=None, activation_min=None,
-                             activation_max=None, threads=0, isa=None, allow_empty_output=False):
+                             activation_max=None, threads=0, isa=None, allow_empty_output=False,
+                             workspace_limit=0):
     params = _Conv2DTransposeParams()
     _set_run(params, threads, isa)
     params.in_channels = _set_image(params, input_shape, data_format)
@@ -638,13 +661,14 @@ def _conv2d_transpose_params(input_shape, kernel_shape, *, strides=1, padding="v
     params.flip_kernel = bool(flip_kernel)
     _set_activation(params, activation, activation_alpha, activation_min, activation_max)
     params.allow_empty_output = bool(allow_empty_output)
+    params.workspace_limit = _integer("workspace_limit", workspace_limit)
     return params
 
 
 def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1, groups=1,
                      kernel_format=None, output_padding=None, output_size=None, rule="keras", flip_kernel=False,
                      activation=None, activation_alpha=None, activation_min=None, activation_max=None, threads=0, isa=None,
-                     allow_empty_output=False, residual=None, out=None):
+                     allow_empty_output=False, workspace_limit=0, residual=None, out=None):
     """The adjoint of conv2d, cut to the size and place of a named framework: Keras Conv2DTranspose, torch.nn.ConvTranspose2d.
 
     x            (batch, height, width, in_channels), or (batch, in_channels, height, width) with channels_first
@@ -669,7 +693,8 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
         strides=strides, padding=padding, data_format=data_format, dilation_rate=dilation_rate, groups=groups,
         kernel_format=kernel_format, output_padding=output_padding, output_size=output_size, rule=rule,
         flip_kernel=flip_kernel, activation=activation, activation_alpha=activation_alpha, activation_min=activation_min,
-        activation_max=activation_max, threads=threads, isa=isa, allow_empty_output=allow_empty_output)
+        activation_max=activation_max, threads=threads, isa=isa, allow_empty_output=allow_empty_output,
+        workspace_limit=workspace_limit)
     x, kernel, bias = _arrays(x, kernel, bias)
     params = _conv2d_transpose_params(x.shape, kernel.shape, **options)
     _check_bias(bias, params.out_channels)
@@ -692,6 +717,11 @@ def conv2d_transpose_backward_bias(output_gradient, input_shape, kernel_shape, *
     """As conv2d_backward_bias, for conv2d_transpose and with its options."""
     return _backward_bias(
         _CONV2D_TRANSPOSE, _conv2d_transpose_params(input_shape, kernel_shape, **options), np.asarray(output_gradient), out, accumulate)
+
+
+def conv2d_transpose_workspace_size(input_shape, kernel_shape, *, dtype=np.float32, **options):
+    """conv2d_workspace_size of a conv2d_transpose."""
+    return _workspace_size(_CONV2D_TRANSPOSE, _conv2d_transpose_params(input_shape, kernel_shape, **options), dtype)
 
 
 # ------------------------------------------------------------------------------------------------------------ upsample2d
