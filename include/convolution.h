@@ -5,7 +5,7 @@
  *
  *     conv2d             output = activation(input (*) kernel + bias)            Keras Conv2D, torch.nn.Conv2d
  *     conv2d_transpose   its adjoint, cut to the window of a named framework     Keras Conv2DTranspose, torch.nn.ConvTranspose2d
- *     upsample2d         nearest or bilinear enlargement                         Keras UpSampling2D, torch.nn.Upsample
+ *     upsample2d         resizing: nearest, linear, cubic, Lanczos, area         Keras UpSampling2D, torch.nn.Upsample
  *
  * Each verb takes one parameter struct. Set struct_size, set what you need, leave the rest zero: ZERO IS THE DEFAULT OF
  * EVERY OPTION (stride 0 means 1, dilation 0 means 1, groups 0 means 1, format 0 means channels last, ...). Sizes (batch,
@@ -84,12 +84,12 @@ enum {
     CONVOLUTION_ERROR_GROUPS,          /* groups or depth_multiplier does not fit the channels                              */
     CONVOLUTION_ERROR_PADDING,         /* padding, or pad_* that this padding or mode cannot take                           */
     CONVOLUTION_ERROR_PADDING_MODE,    /* padding_mode, or a padding_value without its mode                                 */
-    CONVOLUTION_ERROR_RULE,            /* rule                                                                              */
+    CONVOLUTION_ERROR_RULE,            /* rule, preset                                                                      */
     CONVOLUTION_ERROR_OUTPUT_PADDING,  /* output_padding_* outside the rule's range, or where the rule has none             */
     CONVOLUTION_ERROR_OUTPUT_SIZE,     /* output_* outside the rule's range                                                 */
     CONVOLUTION_ERROR_EMPTY_OUTPUT,    /* the output would have no rows or columns, and allow_empty_output is 0             */
-    CONVOLUTION_ERROR_INTERPOLATION,   /* interpolation                                                                     */
-    CONVOLUTION_ERROR_COORDINATES,     /* coordinates, or coordinates that this interpolation cannot take                   */
+    CONVOLUTION_ERROR_INTERPOLATION,   /* interpolation, or one that the preset, antialias or cubic_coefficient cannot take */
+    CONVOLUTION_ERROR_COORDINATES,     /* coordinates, rounding or edge, or one that this interpolation cannot take         */
     CONVOLUTION_ERROR_FACTOR,          /* factor_*, scale_*                                                                 */
     CONVOLUTION_ERROR_ACTIVATION,      /* activation, or its numbers                                                        */
     CONVOLUTION_ERROR_ELEMENT_STRIDES, /* output_strides let two elements share one place, or a span overflows              */
@@ -440,34 +440,88 @@ void conv2d_transpose_backward_input_plan_destroy(conv2d_transpose_backward_inpu
  *   factor_height, factor_width   whole numbers:      o = i * factor                              Keras UpSampling2D(size)
  *   output_height, output_width   the size itself:    r = i / o                                   Keras resize, torch size=
  *   scale_height, scale_width     any number > 0:     o = floor(i * scale), r = 1 / scale         torch scale_factor=
- * With factor or output, r = i / o is the step in the input per output element. One axis left 0 keeps its size.
+ * With factor or output, r = i / o is the step in the input per output element. One axis left 0 keeps its size. (The preset OPENCV
+ * rounds i * scale to the nearest whole number, half to even; ONNX computes it in float32.)
  *
- * Output element t (per axis) lies at this place of the input:
- *   HALF_PIXEL       (t + 0.5) * r - 0.5
- *   ALIGN_CORNERS    t * (i-1) / (o-1), 0 if o = 1
- *   ASYMMETRIC       t * r
- * NEAREST: element floor(t*r) (ASYMMETRIC, its default: PyTorch nearest), floor((t+0.5)*r) (HALF_PIXEL: PyTorch nearest-exact,
- * TensorFlow, JAX) or floor(t*(i-1)/(o-1) + 0.5) (ALIGN_CORNERS: TensorFlow 1), always at most i-1.
- * BILINEAR: HALF_PIXEL is the default; the two neighbours on each axis by distance, the border repeated.
+ * Output element t (per axis) lies at this place x of the input:
+ *   HALF_PIXEL           (t + 0.5) * r - 0.5
+ *   PYTORCH_HALF_PIXEL   the same, but 0 if o = 1
+ *   ALIGN_CORNERS        t * (i-1) / (o-1), 0 if o = 1
+ *   ASYMMETRIC           t * r
  *
- * Coordinates are computed in the frameworks' own arithmetic: for nearest in float32 always, for bilinear in the data's type. So nearest
- * can pick the element below the one that exact arithmetic would (2 to 82 elements, t = 41: element 0). With factor_* (and not
- * ALIGN_CORNERS) nearest is exact repetition; ASYMMETRIC nearest to the same and to twice the size is exact too; and HALF_PIXEL
- * bilinear to the same size copies, whatever the scale: all as in PyTorch.
+ * and is the sum of the input elements j around it, each times a weight, along rows and then along columns:
+ *   NEAREST     the one element that rounding x gives, at least 0 and at most i-1. The element itself is copied
+ *   BILINEAR    max(1 - |x-j|, 0)
+ *   BICUBIC     d = |x-j|: (a+2) d^3 - (a+3) d^2 + 1 up to 1, a d^3 - 5a d^2 + 8a d - 4a up to 2; a = cubic_coefficient
+ *   LANCZOS3    d = |x-j|: sinc(d) * sinc(d/3) up to 3, with sinc(d) = sin(pi d) / (pi d); divided by the weights' sum
+ *   LANCZOS5    the same with 5
+ *   AREA        the mean of the input that output element t covers, from t * r to (t+1) * r
+ *
+ * antialias 1 stretches the kernels of the middle four by max(r, 1), so that every input element counts when an image shrinks, and
+ * divides by the weights' sum. Elements outside the image: edge CLAMP puts the border element in their place, RENORMALISE leaves them
+ * out and divides by the sum of the others.
+ *
+ * NEAREST's rounding: PREFER_FLOOR rounds x to the nearest, half down, PREFER_CEIL half up; FLOOR and CEIL always down or up.
+ *
+ * The preset says what the fields that are 0 mean, and whose arithmetic computes x and the weights, down to the order of operations:
+ *
+ *   preset        nearest                       a        edge (bicubic)   antialias: a, edge     has not
+ *   0             as TORCH                      -0.75    CLAMP            -0.75 RENORMALISE
+ *   KERAS         HALF_PIXEL PREFER_CEIL        -0.5     RENORMALISE      -0.5 RENORMALISE
+ *   KERAS_JAX     HALF_PIXEL PREFER_CEIL        -0.5     RENORMALISE      -0.5 RENORMALISE       AREA
+ *   TORCH         ASYMMETRIC FLOOR              -0.75    CLAMP            -0.5 RENORMALISE       LANCZOS
+ *   TORCH_EXACT   HALF_PIXEL PREFER_CEIL        -0.75    CLAMP            -0.5 RENORMALISE       LANCZOS
+ *   ONNX          HALF_PIXEL PREFER_FLOOR       -0.75    CLAMP            -0.75 CLAMP            LANCZOS, AREA
+ *   OPENCV        ASYMMETRIC FLOOR              -0.75    CLAMP                                   LANCZOS, antialias
+ *
+ * All else defaults to HALF_PIXEL coordinates, and LANCZOS to RENORMALISE. KERAS is Keras on TensorFlow, which rounds the place of
+ * BICUBIC without antialias to 1/1024 of an element; KERAS_JAX is Keras on JAX, which does not. TORCH_EXACT is mode "nearest-exact".
+ * The other fields may say anything else that the formulas above allow.
+ * With preset 0, ALIGN_CORNERS and HALF_PIXEL nearest round PREFER_CEIL, ASYMMETRIC FLOOR: TensorFlow 1 and PyTorch nearest-exact.
+ * AREA: PyTorch takes the mean of all elements that t touches (adaptive pooling); OpenCV, if either axis grows, interpolates instead.
+ *
+ * NUMBERS: x and the weights are rounded in float32, as the frameworks do, for float64 data too; with preset 0, TORCH and TORCH_EXACT
+ * in the data's type, except for NEAREST; with OPENCV weights in float64. So nearest can pick the element below the one that exact
+ * arithmetic would (2 to 82 elements, t = 41: element 0). With factor_*, nearest is exact repetition (HALF_PIXEL with PREFER_FLOOR or
+ * PREFER_CEIL, ASYMMETRIC with FLOOR). With preset 0 and TORCH, ASYMMETRIC nearest to the same and to twice the size is exact too, and
+ * HALF_PIXEL bilinear to the same size copies, whatever the scale: all as in PyTorch.
+ * A weight of 0 is multiplied like any number: beside an infinite element it gives NaN.
  */
 enum {
     UPSAMPLE2D_NEAREST = 0,
     UPSAMPLE2D_BILINEAR = 1,
-    UPSAMPLE2D_BICUBIC = 2,  /* unsupported in this version, as are those that follow */
+    UPSAMPLE2D_BICUBIC = 2,
     UPSAMPLE2D_LANCZOS3 = 3,
     UPSAMPLE2D_LANCZOS5 = 4,
     UPSAMPLE2D_AREA = 5
 };
 enum {
-    UPSAMPLE2D_COORDINATES_DEFAULT = 0, /* NEAREST: ASYMMETRIC; others: HALF_PIXEL */
+    UPSAMPLE2D_COORDINATES_DEFAULT = 0, /* NEAREST: by the preset; others: HALF_PIXEL */
     UPSAMPLE2D_COORDINATES_HALF_PIXEL = 1,
     UPSAMPLE2D_COORDINATES_ALIGN_CORNERS = 2,
-    UPSAMPLE2D_COORDINATES_ASYMMETRIC = 3
+    UPSAMPLE2D_COORDINATES_ASYMMETRIC = 3,
+    UPSAMPLE2D_COORDINATES_PYTORCH_HALF_PIXEL = 4
+};
+enum {
+    UPSAMPLE2D_PRESET_NONE = 0,
+    UPSAMPLE2D_PRESET_KERAS = 1,
+    UPSAMPLE2D_PRESET_KERAS_JAX = 2,
+    UPSAMPLE2D_PRESET_TORCH = 3,
+    UPSAMPLE2D_PRESET_TORCH_EXACT = 4,
+    UPSAMPLE2D_PRESET_ONNX = 5,
+    UPSAMPLE2D_PRESET_OPENCV = 6
+};
+enum {
+    UPSAMPLE2D_ROUNDING_DEFAULT = 0,
+    UPSAMPLE2D_ROUNDING_PREFER_FLOOR = 1, /* ONNX round_prefer_floor */
+    UPSAMPLE2D_ROUNDING_PREFER_CEIL = 2,  /* ONNX round_prefer_ceil  */
+    UPSAMPLE2D_ROUNDING_FLOOR = 3,
+    UPSAMPLE2D_ROUNDING_CEIL = 4
+};
+enum {
+    UPSAMPLE2D_EDGE_DEFAULT = 0,
+    UPSAMPLE2D_EDGE_CLAMP = 1,
+    UPSAMPLE2D_EDGE_RENORMALISE = 2 /* ONNX exclude_outside = 1 */
 };
 
 /* Fields as in conv2d_params unless said otherwise. */
@@ -481,14 +535,20 @@ typedef struct upsample2d_params {
     int64_t input_strides[4];
     int64_t output_strides[4];
     double scale_height, scale_width;
-    double cubic_coefficient;              /* for BICUBIC                                                                   */
+    double cubic_coefficient;              /* for BICUBIC; finite; 0: by the preset                                         */
     const char *isa;
     int32_t dtype;
     int32_t data_format;
     int32_t interpolation;                 /* UPSAMPLE2D_*                                                                  */
     int32_t coordinates;                   /* UPSAMPLE2D_COORDINATES_*                                                      */
-    int32_t antialias;                     /* 1: unsupported in this version                                                */
+    int32_t antialias;                     /* 1: the kernel is stretched where the image shrinks. Not with NEAREST, AREA    */
+                                           /* (the KERAS presets ignore it there, as Keras does)                            */
     int32_t threads;
+    int32_t preset;                        /* UPSAMPLE2D_PRESET_*. The first release's struct ended before this field, and   */
+                                           /* that size is accepted                                                         */
+    int32_t rounding;                      /* UPSAMPLE2D_ROUNDING_*, for NEAREST                                            */
+    int32_t edge;                          /* UPSAMPLE2D_EDGE_*, for BILINEAR, BICUBIC, LANCZOS                             */
+    int32_t reserved;                      /* 0                                                                             */
 } upsample2d_params;
 
 typedef struct upsample2d_plan upsample2d_plan;

@@ -96,26 +96,11 @@ struct Resampling {
     var channels: Int
     var vertical: ResamplingAxis
     var horizontal: ResamplingAxis
-    var bilinear: Bool
+    var method: ResamplingMethod
     var input: Strides
     var output: Strides
     var threads: Int
     var tier: Tier
 
     var hasOutput: Bool { batch > 0 && channels > 0 }
-}
-
-enum CoordinateRule {
-    case halfPixel, alignCorners, asymmetric
-}
-
-/// One axis of an upsampling.
-struct ResamplingAxis {
-    var input: Int
-    var output: Int
-    /// Not 0: exact repetition by this factor (nearest only).
-    var repetition: Int
-    /// Not 0: the scale that the caller named, kept distinct from output / input.
-    var scale: Double
-    var coordinates: CoordinateRule
 }

@@ -1,113 +1,229 @@
 import CConvolutionShims
 import ConvolutionKernels
 
-// upsample2d: per axis a table of two input indices and a weight for every output index, then one row kernel per output row.
-
-/// Table of one axis: `[output]` each.
-private struct AxisTable<Scalar> {
-    var first: UnsafeMutablePointer<Int>
-    var second: UnsafeMutablePointer<Int>
-    var secondWeight: UnsafeMutablePointer<Scalar>
-}
+// upsample2d. A plan holds two tables: which input rows make an output row, and which input columns make an output column, with weights.
+// Work is divided into bands of output rows by chunks of output columns. A thread resamples the input rows that a band needs along
+// themselves, once each, into a ring of as many rows as one output row needs, and blends those into output rows.
 
 struct ResamplingPlan {
     var resampling: Resampling
     var table: KernelTable
-    /// Byte offsets into the plan's own memory.
-    var rowsAt: Int
-    var columnsAt: Int
-    var rowBands: Int
-    /// Images times planes times row bands. Where channels are not neighbours in memory each channel is a plane of its own.
-    var items: Int
+    /// Where channels are not neighbours in memory, each is a plane of its own: a picture of one channel.
     var planes: Int
+    var channels: Int
+    var vertical: TapTable
+    var horizontal: TapTable
+    var columns: ColumnTable
+    var rowsPerBand: Int
+    var rowBands: Int
+    /// Output columns, a multiple of the vector length.
+    var columnsPerChunk: Int
+    var chunks: Int
+    /// Images times planes times row bands times chunks.
+    var items: Int
+    var scratch: ScratchLayout
+    var streams: Bool
+}
+
+/// `[output][taps]`: input rows or columns, and weights. In the plan's own memory.
+struct TapTable {
+    var taps: Int
+    var elements: UnsafeMutablePointer<Int>
+    var weights: UnsafeMutableRawPointer
+}
+
+/// How the kernels of few channels find their input; see ResampleColumnsArguments. In the plan's own memory.
+struct ColumnTable {
+    enum Kind { case pixels, gathered, permuted }
+    var kind: Kind
+    var elements: UnsafeMutablePointer<Int>
+    var places: UnsafeMutableRawPointer
+    var weights: UnsafeMutableRawPointer
+}
+
+/// A thread's scratch memory, in bytes.
+struct ScratchLayout {
+    /// One row of the ring.
+    var pitch: Int
+    /// `[taps]` numbers of the input rows in the ring.
+    var heldAt: Int
+    /// `[taps]` addresses of the rows that make an output row.
+    var rowsAt: Int
+    /// Part of an output row, where the output cannot be written in whole vectors.
+    var outputAt: Int
+    /// Part of an input row, where the input cannot be read in whole vectors.
+    var inputAt: Int
+    var bytes: Int
 }
 
 private struct ResamplingExecution {
     var plan: UnsafePointer<ResamplingPlan>
     var input: UnsafeRawPointer
     var output: UnsafeMutableRawPointer
+    var scratch: UnsafeMutableRawPointer
     var nextItem: Int64
 }
 
-private let rowsPerBand = 16
+/// What the rows of the ring together may take of a level-2 cache.
+private let ringBytes = 384 << 10
 
-private func tableBytes(_ length: Int) -> Int { length * (2 * MemoryLayout<Int>.stride + MemoryLayout<Double>.stride) }
+/// Outputs of this many bytes are written past the caches. That saves reading the lines first, and the level-3 cache for others; a
+/// smaller output may be found in that cache by what comes next.
+private let streamedBytes = 8 << 20
 
-private func axisTable<Scalar>(_ base: UnsafeMutableRawPointer, _ length: Int, _: Scalar.Type) -> AxisTable<Scalar> {
-    let first = base.assumingMemoryBound(to: Int.self)
-    let second = first + length
-    return AxisTable(first: first, second: second, secondWeight: UnsafeMutableRawPointer(second + length).assumingMemoryBound(to: Scalar.self))
-}
+private func rounded(_ bytes: Int) -> Int { (bytes + 63) & ~63 }
 
 func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointer<ResamplingPlan> {
-    let header = (MemoryLayout<ResamplingPlan>.size + 63) & ~63
+    switch (resampling.isDouble, resampling.method.needsDouble(forDouble: resampling.isDouble)) {
+    case (false, false): try createPlan(resampling, Float.self, Float.self)
+    case (false, true): try createPlan(resampling, Float.self, Double.self)
+    case (true, false): try createPlan(resampling, Double.self, Float.self)
+    case (true, true): try createPlan(resampling, Double.self, Double.self)
+    }
+}
+
+private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
+    _ resampling: Resampling, _: Scalar.Type, _: Real.Type
+) throws(Failure) -> UnsafeMutablePointer<ResamplingPlan> {
+    let size = MemoryLayout<Scalar>.stride
+    let table = resampling.isDouble ? resampling.tier.float64 : resampling.tier.float32
+    let lanes = table.lanes
+    let together = resampling.input.channel == 1 && resampling.output.channel == 1
+    let planes = together ? 1 : resampling.channels
+    let channels = together ? resampling.channels : 1
     let rows = resampling.hasOutput ? resampling.vertical.output : 0
     let columns = resampling.hasOutput ? resampling.horizontal.output : 0
-    let memory = try allocate(header + tableBytes(rows) + tableBytes(columns), of: 1, "the plan")
-    let channelsTogether = resampling.input.channel == 1 && resampling.output.channel == 1
-    let planes = channelsTogether ? 1 : resampling.channels
+
+    // Tables that memory cannot hold are refused before their entries are counted.
+    let entryBytes = MemoryLayout<Int>.stride + size
+    shim_free(try allocate(rows + columns, of: entryBytes, "the plan"))
+    let verticalTaps = AxisTaps<Real>(resampling.vertical, resampling.method)
+    let horizontalTaps = AxisTaps<Real>(resampling.horizontal, resampling.method)
+    let rowTaps = rows > 0 ? verticalTaps.most() : 1
+    let columnTaps = rows > 0 ? horizontalTaps.most() : 1
+
+    // Vectors of at least two pixels hold whole rows; else each pixel begins a vector.
+    let byColumns = 2 * channels <= lanes
+    let vectors = byColumns ? ceilDivide(columns * channels, lanes) : 0
+    let rowEntries = try times(rows, rowTaps, "the plan")
+    let columnEntries = try times(columns, columnTaps, "the plan")
+    let laneEntries = try times(vectors * lanes, columnTaps, "the plan")
+    let header = rounded(MemoryLayout<ResamplingPlan>.size)
+    let entries = try plus(plus(rowEntries, columnEntries, "the plan"), times(laneEntries, 2, "the plan"), "the plan")
+    let memory = try allocate(plus(times(entries, entryBytes, "the plan"), header + 256, "the plan"), of: 1, "the plan")
+    var next = memory + header
+    func take(_ bytes: Int) -> UnsafeMutableRawPointer {
+        let taken = next
+        next += bytes
+        return taken
+    }
+    func tapTable(_ taps: Int, _ entries: Int) -> TapTable {
+        let elements = take(entries * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: entries)
+        return TapTable(taps: taps, elements: elements, weights: take(rounded(entries * size)))
+    }
+    func fill(_ table: TapTable, _ taps: AxisTaps<Real>, _ length: Int) {
+        let weights = table.weights.assumingMemoryBound(to: Scalar.self)
+        for t in 0..<length {
+            taps.fill(t, taps: table.taps, elements: table.elements + t * table.taps, weights: weights + t * table.taps)
+        }
+    }
+    let vertical = tapTable(rowTaps, rowEntries)
+    let horizontal = tapTable(columnTaps, columnEntries)
+    fill(vertical, verticalTaps, rows)
+    fill(horizontal, horizontalTaps, columns)
+
+    var columnTable = ColumnTable(
+        kind: .pixels, elements: take(laneEntries * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: laneEntries),
+        places: take(laneEntries * size), weights: take(laneEntries * size))
+    if byColumns {
+        columnTable.kind = .gathered
+        fillColumns(
+            &columnTable, horizontal, columns: columns, channels: channels, lanes: lanes, vectors: vectors,
+            rowElements: resampling.horizontal.input * channels, permutes: table.permutedColumns != nil, Scalar.self)
+    }
+
+    // Chunks of whole vectors, so many columns that the ring stays in a cache.
+    let pixelBytes = channels * size
+    let chunkColumns = max(ringBytes / (rowTaps * pixelBytes) / lanes * lanes, lanes)
+    let columnsPerChunk = min(chunkColumns, max(ceilDivide(columns, lanes), 1) * lanes)
+    let chunks = ceilDivide(columns, columnsPerChunk)
+    // The rows of the ring are computed anew for each band, so a band should be many rows; and threads should find some bands each.
+    let available = resampling.threads == 0 ? Int(shim_processor_count()) : resampling.threads
+    let others = resampling.batch * planes * max(chunks, 1)
+    let bandsWanted = max(ceilDivide(8 * available, max(others, 1)), 1)
+    let rowsPerBand = max(ceilDivide(rows, bandsWanted), min(8 * rowTaps, max(rows, 1)), 1)
     let rowBands = ceilDivide(rows, rowsPerBand)
+
+    // A vector more than the elements, since kernels may write and read whole ones.
+    let pitch = rounded((columnsPerChunk * channels + lanes) * size)
+    var layout = ScratchLayout(pitch: pitch, heldAt: 0, rowsAt: 0, outputAt: 0, inputAt: 0, bytes: 0)
+    layout.heldAt = try times(pitch, rowTaps, "the workspace")
+    layout.rowsAt = layout.heldAt + rowTaps * MemoryLayout<Int>.stride
+    layout.outputAt = rounded(layout.rowsAt + rowTaps * MemoryLayout<Int>.stride)
+    layout.inputAt = layout.outputAt + pitch
+    layout.bytes = try plus(
+        layout.inputAt, rounded(times(resampling.horizontal.input * channels + 2 * lanes, size, "the workspace")), "the workspace")
+    let outputBytes = Double(resampling.batch * resampling.channels) * Double(rows * columns * size)
+
     let plan = memory.bindMemory(to: ResamplingPlan.self, capacity: 1)
     plan.initialize(
         to: ResamplingPlan(
-            resampling: resampling, table: resampling.isDouble ? resampling.tier.float64 : resampling.tier.float32, rowsAt: header,
-            columnsAt: header + tableBytes(rows), rowBands: rowBands, items: resampling.batch * planes * rowBands, planes: planes))
-    func fill<Scalar: KernelScalar>(_: Scalar.Type) {
-        if rows == 0 { return }
-        fillTable(axisTable(memory + header, rows, Scalar.self), resampling.vertical, bilinear: resampling.bilinear)
-        fillTable(axisTable(memory + plan.pointee.columnsAt, columns, Scalar.self), resampling.horizontal, bilinear: resampling.bilinear)
-    }
-    resampling.isDouble ? fill(Double.self) : fill(Float.self)
+            resampling: resampling, table: table, planes: planes, channels: channels, vertical: vertical, horizontal: horizontal,
+            columns: columnTable, rowsPerBand: rowsPerBand, rowBands: rowBands, columnsPerChunk: columnsPerChunk, chunks: chunks,
+            items: others * rowBands, scratch: layout, streams: outputBytes >= Double(streamedBytes)))
     return plan
 }
 
-private func fillTable<Scalar: KernelScalar>(_ table: AxisTable<Scalar>, _ axis: ResamplingAxis, bilinear: Bool) {
-    for t in 0..<axis.output {
-        if bilinear {
-            let place = min(max(coordinate(t, axis, Scalar.self), 0), Scalar(axis.input - 1))
-            let first = min(Int(place), axis.input - 1)
-            table.first[t] = first
-            table.second[t] = min(first + 1, axis.input - 1)
-            table.secondWeight[t] = place - Scalar(first)
-        } else {
-            let index = nearestIndex(t, axis)
-            table.first[t] = index
-            table.second[t] = index
-            table.secondWeight[t] = 0
+/// Lays out the taps of whole vectors of output elements. Permuted needs all of a vector's elements for one tap within one vector of
+/// input; if any lie further apart, all are gathered.
+private func fillColumns<Scalar: KernelScalar>(
+    _ table: inout ColumnTable, _ pixels: TapTable, columns: Int, channels: Int, lanes: Int, vectors: Int, rowElements: Int,
+    permutes: Bool, _: Scalar.Type
+) {
+    let weights = table.weights.assumingMemoryBound(to: Scalar.self)
+    let pixelWeights = pixels.weights.assumingMemoryBound(to: Scalar.self)
+    var permuted = permutes
+    for v in 0..<vectors {
+        for k in 0..<pixels.taps {
+            let at = (v * pixels.taps + k) * lanes
+            for lane in 0..<lanes {
+                // Beyond the row's end: its last element again.
+                let element = min(v * lanes + lane, columns * channels - 1)
+                let tap = element / channels * pixels.taps + k
+                table.elements[at + lane] = pixels.elements[tap] * channels + element % channels
+                weights[at + lane] = pixelWeights[tap]
+            }
+            let (low, high) = bounds(table.elements + at, lanes)
+            if high - low >= lanes { permuted = false }
         }
     }
-}
-
-/// Input elements per output element.
-private func ratio<Scalar: KernelScalar>(_ axis: ResamplingAxis, _: Scalar.Type) -> Scalar {
-    axis.scale > 0 ? Scalar(1 / axis.scale) : Scalar(axis.input) / Scalar(axis.output)
-}
-
-/// Where output element `t` lies in the input. The order of the operations is PyTorch's and TensorFlow's, and so are the roundings.
-private func coordinate<Scalar: KernelScalar>(_ t: Int, _ axis: ResamplingAxis, _: Scalar.Type) -> Scalar {
-    switch axis.coordinates {
-    // A scale that leaves the size as it is copies, as in PyTorch, whatever its value.
-    case .halfPixel: return axis.output == axis.input ? Scalar(t) : ratio(axis, Scalar.self) * (Scalar(t) + 0.5) - 0.5
-    case .asymmetric: return ratio(axis, Scalar.self) * Scalar(t)
-    case .alignCorners: return axis.output == 1 ? 0 : Scalar(axis.input - 1) / Scalar(axis.output - 1) * Scalar(t)
+    if !permuted { return }
+    table.kind = .permuted
+    for tap in 0..<vectors * pixels.taps {
+        let elements = table.elements + tap * lanes
+        // A whole vector is read from there, within the row (or, if that is shorter, within its copy).
+        let first = max(min(bounds(elements, lanes).low, rowElements - lanes), 0)
+        for lane in 0..<lanes {
+            let place = elements[lane] - first
+            if MemoryLayout<Scalar>.stride == 4 {
+                table.places.assumingMemoryBound(to: Int32.self)[tap * lanes + lane] = Int32(truncatingIfNeeded: place)
+            } else {
+                table.places.assumingMemoryBound(to: Int64.self)[tap * lanes + lane] = Int64(place)
+            }
+        }
+        // At or before the entries that the next tap reads.
+        table.elements[tap] = first
     }
 }
 
-/// In float32 for every element type, as PyTorch has it; with its two exact cases.
-private func nearestIndex(_ t: Int, _ axis: ResamplingAxis) -> Int {
-    if axis.repetition > 0 { return t / axis.repetition }
-    let place: Float
-    switch axis.coordinates {
-    case .asymmetric:
-        if axis.output == axis.input { return t }
-        if axis.output == 2 * axis.input { return t / 2 }
-        place = ratio(axis, Float.self) * Float(t)
-    case .halfPixel:
-        place = ratio(axis, Float.self) * (Float(t) + 0.5)
-    case .alignCorners:
-        place = coordinate(t, axis, Float.self) + 0.5
+private func bounds(_ elements: UnsafeMutablePointer<Int>, _ count: Int) -> (low: Int, high: Int) {
+    var low = elements[0]
+    var high = elements[0]
+    for i in 1..<count {
+        low = min(low, elements[i])
+        high = max(high, elements[i])
     }
-    return place < Float(axis.input) ? min(Int(place), axis.input - 1) : axis.input - 1
+    return (low, high)
 }
 
 func checkArguments(_ resampling: Resampling, input: UnsafeRawPointer?, output: UnsafeRawPointer?) throws(Failure) {
@@ -124,47 +240,145 @@ func checkArguments(_ resampling: Resampling, input: UnsafeRawPointer?, output: 
 func execute(_ plan: UnsafePointer<ResamplingPlan>, input: UnsafeRawPointer?, output: UnsafeMutableRawPointer?) throws(Failure) {
     guard let input, let output, plan.pointee.items > 0 else { return }
     let resampling = plan.pointee.resampling
-    // An output element costs about as much as four multiply-adds.
-    let work = 4 * Double(resampling.batch * resampling.channels) * Double(resampling.vertical.output * resampling.horizontal.output)
+    // An output element costs about as much as four multiply-adds, and one more for each tap.
+    let work = Double(4 + plan.pointee.vertical.taps + plan.pointee.horizontal.taps) * Double(resampling.batch * resampling.channels)
+        * Double(resampling.vertical.output * resampling.horizontal.output)
     let threads = threadsToUse(requested: resampling.threads, items: plan.pointee.items, work: work)
-    var execution = ResamplingExecution(plan: plan, input: input, output: output, nextItem: 0)
+    let memory = try allocate(threads, of: plan.pointee.scratch.bytes, "the workspace")
+    var execution = ResamplingExecution(plan: plan, input: input, output: output, scratch: memory, nextItem: 0)
     withUnsafeMutablePointer(to: &execution) { shared in
         runThreads(
-            threads, resampling.isDouble ? { resampleRows($0, Double.self) } : { resampleRows($0, Float.self) },
+            threads, resampling.isDouble ? { resampleItems($0, Double.self) } : { resampleItems($0, Float.self) },
             shared: UnsafeMutableRawPointer(shared))
+    }
+    shim_free(memory)
+}
+
+private func resampleItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
+    guard let raw else { return }
+    let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
+    let execution = context.shared.assumingMemoryBound(to: ResamplingExecution.self)
+    let plan = execution.pointee.plan
+    let scratch = execution.pointee.scratch + context.number * plan.pointee.scratch.bytes
+    while true {
+        let item = Int(shim_atomic_next(&execution.pointee.nextItem))
+        if item >= plan.pointee.items { break }
+        resampleItem(plan, item, execution.pointee.input, execution.pointee.output, scratch, Scalar.self)
+    }
+    if plan.pointee.streams { shim_finish_streaming() }
+}
+
+/// One chunk of the rows of one band.
+private func resampleItem<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ResamplingPlan>, _ item: Int, _ inputStart: UnsafeRawPointer, _ outputStart: UnsafeMutableRawPointer,
+    _ scratch: UnsafeMutableRawPointer, _: Scalar.Type
+) {
+    let resampling = plan.pointee.resampling
+    let layout = plan.pointee.scratch
+    let channels = plan.pointee.channels
+    let taps = plan.pointee.vertical.taps
+    let chunk = item % plan.pointee.chunks
+    let band = item / plan.pointee.chunks % plan.pointee.rowBands
+    let plane = item / plan.pointee.chunks / plan.pointee.rowBands % plan.pointee.planes
+    let image = item / plan.pointee.chunks / plan.pointee.rowBands / plan.pointee.planes
+    let firstColumn = chunk * plan.pointee.columnsPerChunk
+    let columns = min(plan.pointee.columnsPerChunk, resampling.horizontal.output - firstColumn)
+    let firstRow = band * plan.pointee.rowsPerBand
+    let input = inputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.input.batch + plane * resampling.input.channel
+    let output = outputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.output.batch + plane * resampling.output.channel
+        + firstColumn * resampling.output.column
+
+    let held = (scratch + layout.heldAt).assumingMemoryBound(to: Int.self)
+    let rows = (scratch + layout.rowsAt).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
+    for slot in 0..<taps { held[slot] = -1 }
+    let inWholeVectors = resampling.output.column == channels && columns * channels >= plan.pointee.table.lanes
+    let weights = plan.pointee.vertical.weights.assumingMemoryBound(to: Scalar.self)
+    for row in firstRow..<min(firstRow + plan.pointee.rowsPerBand, resampling.vertical.output) {
+        for k in 0..<taps {
+            // The rows of one output row are neighbours, at most as many as there are taps: no two different ones share a slot.
+            let source = plan.pointee.vertical.elements[row * taps + k]
+            let slot = source % taps
+            let place = (scratch + slot * layout.pitch).assumingMemoryBound(to: Scalar.self)
+            if held[slot] != source {
+                resampleRow(
+                    plan, input + source * resampling.input.row, firstColumn: firstColumn, columns: columns,
+                    copy: (scratch + layout.inputAt).assumingMemoryBound(to: Scalar.self), to: place)
+                held[slot] = source
+            }
+            rows[k] = UnsafePointer(place)
+        }
+        let target = output + row * resampling.output.row
+        let packed = (scratch + layout.outputAt).assumingMemoryBound(to: Scalar.self)
+        let arguments = BlendRowsArguments(
+            rows: rows, weights: resampling.method.copies ? nil : UnsafePointer(weights + row * taps), taps: taps,
+            output: inWholeVectors ? target : packed, elements: max(columns * channels, plan.pointee.table.lanes),
+            streaming: inWholeVectors && plan.pointee.streams)
+        withUnsafePointer(to: arguments) { plan.pointee.table.blendedRows($0) }
+        if !inWholeVectors {
+            for column in 0..<columns {
+                let pixel = UnsafeMutableRawPointer(target + column * resampling.output.column)
+                if channels == 1 {
+                    pixel.storeBytes(of: packed[column], as: Scalar.self)
+                } else {
+                    pixel.copyMemory(from: packed + column * channels, byteCount: channels * MemoryLayout<Scalar>.stride)
+                }
+            }
+        }
     }
 }
 
-private func resampleRows<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
-    guard let raw else { return }
-    let execution = raw.assumingMemoryBound(to: ThreadContext.self).pointee.shared.assumingMemoryBound(to: ResamplingExecution.self)
-    let plan = execution.pointee.plan
+/// Part of an input row, resampled along itself.
+private func resampleRow<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ResamplingPlan>, _ row: UnsafePointer<Scalar>, firstColumn: Int, columns: Int,
+    copy: UnsafeMutablePointer<Scalar>, to target: UnsafeMutablePointer<Scalar>
+) {
     let resampling = plan.pointee.resampling
-    let memory = UnsafeMutableRawPointer(mutating: UnsafeRawPointer(plan))
-    let rows = axisTable(memory + plan.pointee.rowsAt, resampling.vertical.output, Scalar.self)
-    let columns = axisTable(memory + plan.pointee.columnsAt, resampling.horizontal.output, Scalar.self)
-    let input = execution.pointee.input.assumingMemoryBound(to: Scalar.self)
-    let output = execution.pointee.output.assumingMemoryBound(to: Scalar.self)
-    while true {
-        let item = Int(shim_atomic_next(&execution.pointee.nextItem))
-        if item >= plan.pointee.items { return }
-        let firstRow = item % plan.pointee.rowBands * rowsPerBand
-        let plane = item / plan.pointee.rowBands % plan.pointee.planes
-        let image = item / plan.pointee.rowBands / plan.pointee.planes
-        let source = input + image * resampling.input.batch + plane * resampling.input.channel
-        let target = output + image * resampling.output.batch + plane * resampling.output.channel
-        for row in firstRow..<min(firstRow + rowsPerBand, resampling.vertical.output) {
-            let arguments = ResampleRowArguments(
-                upper: source + rows.first[row] * resampling.input.row, lower: source + rows.second[row] * resampling.input.row,
-                upperWeight: 1 - rows.secondWeight[row], lowerWeight: rows.secondWeight[row], output: target + row * resampling.output.row,
-                columns: resampling.horizontal.output, channels: plan.pointee.planes == 1 ? resampling.channels : 1,
-                inputColumnStride: resampling.input.column, inputChannelStride: resampling.input.channel,
-                outputColumnStride: resampling.output.column, outputChannelStride: resampling.output.channel,
-                left: UnsafePointer(columns.first), right: UnsafePointer(columns.second),
-                rightWeights: UnsafePointer(columns.secondWeight))
-            let kernel = resampling.bilinear ? plan.pointee.table.bilinearRow : plan.pointee.table.nearestRow
-            withUnsafePointer(to: arguments) { kernel($0) }
+    let channels = plan.pointee.channels
+    let lanes = plan.pointee.table.lanes
+    let taps = plan.pointee.horizontal.taps
+    let columnTable = plan.pointee.columns
+    var row = row
+    if resampling.input.column != channels || needsCopy(columnTable.kind, channels, resampling.horizontal.input, lanes) {
+        let elements = plan.pointee.horizontal.elements
+        let first = elements[firstColumn * taps]
+        let count = elements[(firstColumn + columns) * taps - 1] - first + 1
+        let source = row + first * resampling.input.column
+        if channels == 1 {
+            packLine(from: source, stride: resampling.input.column, count: count, to: copy)
+        } else {
+            packPixels(
+                from: source, rowStride: 0, columnStride: resampling.input.column, channelStride: 1, rows: 1, columns: count,
+                channels: channels, pixelPitch: channels, to: copy)
         }
+        // Where the row would begin. Permuted, a vector may begin before what is needed of it, in the scratch memory before the copy.
+        row = UnsafePointer(copy) - first * channels
+    }
+    let copies = resampling.method.copies
+    if columnTable.kind == .pixels {
+        let entry = firstColumn * taps
+        let arguments = ResamplePixelsArguments(
+            input: row, output: target, columns: columns, channels: channels, taps: taps,
+            weights: copies ? nil : UnsafePointer(plan.pointee.horizontal.weights.assumingMemoryBound(to: Scalar.self) + entry),
+            pixels: plan.pointee.horizontal.elements + entry)
+        withUnsafePointer(to: arguments) { plan.pointee.table.resampledPixels($0) }
+    } else {
+        let tap = firstColumn * channels / lanes * taps
+        let permuted = columnTable.kind == .permuted
+        let arguments = ResampleColumnsArguments(
+            input: row, output: target, vectors: ceilDivide(columns * channels, lanes), taps: taps,
+            weights: copies ? nil : UnsafePointer(columnTable.weights.assumingMemoryBound(to: Scalar.self) + tap * lanes),
+            elements: columnTable.elements + (permuted ? tap : tap * lanes), places: columnTable.places + tap * lanes * MemoryLayout<Scalar>.stride)
+        let kernel = permuted ? plan.pointee.table.permutedColumns : plan.pointee.table.gatheredColumns
+        withUnsafePointer(to: arguments) { kernel?($0) }
+    }
+}
+
+/// Kernels that read whole vectors need some room behind a short row.
+private func needsCopy(_ kind: ColumnTable.Kind, _ channels: Int, _ columns: Int, _ lanes: Int) -> Bool {
+    switch kind {
+    case .gathered: false
+    case .permuted: columns * channels < lanes
+    case .pixels: channels < lanes
     }
 }
 

@@ -450,29 +450,10 @@ func validate(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) -> R
     try readStruct(pointer, "upsample2d_params", older: 192, into: &p)
     try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
     try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
-    try choice(p.interpolation, "interpolation", 6, CONVOLUTION_ERROR_INTERPOLATION)
-    try choice(p.coordinates, "coordinates", 4, CONVOLUTION_ERROR_COORDINATES)
-    let antialias = try flag(p.antialias, "antialias")
+    if p.reserved != 0 { throw Failure(CONVOLUTION_ERROR_FLAG, "reserved is \(p.reserved); it must be 0") }
     let threads = try threadCount(p.threads)
     let tier = try Tier.chosen(p.isa)
-    if Int(p.interpolation) > UPSAMPLE2D_BILINEAR {
-        throw Failure(
-            CONVOLUTION_ERROR_UNSUPPORTED, "interpolation is \(p.interpolation); this version has NEAREST (0) and BILINEAR (1) only")
-    }
-    if antialias { throw Failure(CONVOLUTION_ERROR_UNSUPPORTED, "antialias is 1; this version has none") }
-    if p.cubic_coefficient != 0 {
-        throw Failure(
-            CONVOLUTION_ERROR_INTERPOLATION,
-            "cubic_coefficient is \(p.cubic_coefficient) and interpolation is \(p.interpolation); only BICUBIC (2) reads it, else it must be 0")
-    }
-    let bilinear = Int(p.interpolation) == UPSAMPLE2D_BILINEAR
-    let coordinates: CoordinateRule
-    switch Int(p.coordinates) {
-    case UPSAMPLE2D_COORDINATES_HALF_PIXEL: coordinates = .halfPixel
-    case UPSAMPLE2D_COORDINATES_ALIGN_CORNERS: coordinates = .alignCorners
-    case UPSAMPLE2D_COORDINATES_ASYMMETRIC: coordinates = .asymmetric
-    default: coordinates = bilinear ? .halfPixel : .asymmetric
-    }
+    var method = try resamplingMethod(p)
     let batch = try size(p.batch, "batch", atLeast: 0, CONVOLUTION_ERROR_IMAGE_SIZE)
     let channels = try size(p.channels, "channels", atLeast: 0, CONVOLUTION_ERROR_CHANNELS)
     let height = try size(p.height, "height", atLeast: 1, CONVOLUTION_ERROR_IMAGE_SIZE)
@@ -495,15 +476,19 @@ func validate(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) -> R
         if scale != 0, !scale.isFinite || scale < 0 {
             throw Failure(CONVOLUTION_ERROR_FACTOR, "\(scaleName) is \(scale); it must be finite and greater than 0")
         }
-        var result = ResamplingAxis(input: input, output: input, repetition: 0, scale: 0, coordinates: coordinates)
+        var result = ResamplingAxis(input: input, output: input, repetition: 0, scale: 0)
         if factor > 0 {
             result.output = try times(input, factor, factorName)
-            // Exact repetition is what asymmetric and half-pixel coordinates give without rounding errors.
-            if !bilinear, coordinates != .alignCorners { result.repetition = factor }
+            if method.repeatsByFactor { result.repetition = factor }
         } else if output > 0 {
             result.output = output
         } else if scale > 0 {
-            let length = (Double(input) * scale).rounded(.down)
+            let length: Double
+            switch method.arithmetic {
+            case .onnx: length = Double((Float(input) * Float(scale)).rounded(.down))
+            case .openCV: length = (Double(input) * scale).rounded(.toNearestOrEven)
+            default: length = (Double(input) * scale).rounded(.down)
+            }
             if length < 1 {
                 throw Failure(CONVOLUTION_ERROR_FACTOR, "\(scaleName) is \(scale); with a size of \(input) it leaves no output")
             }
@@ -515,12 +500,20 @@ func validate(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) -> R
         }
         return result
     }
-    let vertical = try axis(
+    var vertical = try axis(
         input: height, factor: p.factor_height, factorName: "factor_height", output: p.output_height, outputName: "output_height",
         scale: p.scale_height, scaleName: "scale_height")
-    let horizontal = try axis(
+    var horizontal = try axis(
         input: width, factor: p.factor_width, factorName: "factor_width", output: p.output_width, outputName: "output_width",
         scale: p.scale_width, scaleName: "scale_width")
+    if case .openCV = method.arithmetic {
+        // It copies an image whose size stays, and interpolates an area that grows along either axis.
+        if vertical.output == height, horizontal.output == width {
+            vertical.scale = 0
+            horizontal.scale = 0
+        }
+        if case .area = method.interpolation { method.interpolatesArea = vertical.grows || horizontal.grows }
+    }
 
     let channelsFirst = Int(p.data_format) == CONVOLUTION_NCHW
     let isDouble = Int(p.dtype) == CONVOLUTION_FLOAT64
@@ -534,7 +527,116 @@ func validate(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) -> R
     try checkDisjoint(output, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: channels)
     return Resampling(
         isDouble: isDouble, channelsFirst: channelsFirst, batch: batch, channels: channels, vertical: vertical, horizontal: horizontal,
-        bilinear: bilinear, input: input, output: output, threads: threads, tier: tier)
+        method: method, input: input, output: output, threads: threads, tier: tier)
+}
+
+/// What the preset says, and what the other fields say instead.
+private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> ResamplingMethod {
+    try choice(p.interpolation, "interpolation", 6, CONVOLUTION_ERROR_INTERPOLATION)
+    try choice(p.coordinates, "coordinates", 5, CONVOLUTION_ERROR_COORDINATES)
+    try choice(p.preset, "preset", 7, CONVOLUTION_ERROR_RULE)
+    try choice(p.rounding, "rounding", 5, CONVOLUTION_ERROR_COORDINATES)
+    try choice(p.edge, "edge", 3, CONVOLUTION_ERROR_COORDINATES)
+    let antialias = try flag(p.antialias, "antialias")
+    let preset = Int(p.preset)
+    let isTorch = preset == UPSAMPLE2D_PRESET_TORCH || preset == UPSAMPLE2D_PRESET_TORCH_EXACT
+    let isKeras = preset == UPSAMPLE2D_PRESET_KERAS || preset == UPSAMPLE2D_PRESET_KERAS_JAX
+
+    let interpolation: InterpolationKind
+    var lacks = false
+    switch Int(p.interpolation) {
+    case UPSAMPLE2D_NEAREST: interpolation = .nearest
+    case UPSAMPLE2D_BILINEAR: interpolation = .bilinear
+    case UPSAMPLE2D_BICUBIC: interpolation = .bicubic
+    case UPSAMPLE2D_AREA:
+        interpolation = .area
+        lacks = preset == UPSAMPLE2D_PRESET_ONNX || preset == UPSAMPLE2D_PRESET_KERAS_JAX
+    default:
+        interpolation = .lanczos(radius: Int(p.interpolation) == UPSAMPLE2D_LANCZOS3 ? 3 : 5)
+        lacks = isTorch || preset == UPSAMPLE2D_PRESET_ONNX || preset == UPSAMPLE2D_PRESET_OPENCV
+    }
+    if lacks {
+        throw Failure(
+            CONVOLUTION_ERROR_INTERPOLATION, "interpolation is \(p.interpolation) and preset is \(p.preset); that framework has no such interpolation")
+    }
+    let isNearest = Int(p.interpolation) == UPSAMPLE2D_NEAREST
+    let isArea = Int(p.interpolation) == UPSAMPLE2D_AREA
+    let isBicubic = Int(p.interpolation) == UPSAMPLE2D_BICUBIC
+    let hasKernel = !isNearest && !isArea
+
+    // TensorFlow and JAX take the word and have no use for it there.
+    if antialias, !hasKernel, !isKeras {
+        throw Failure(
+            CONVOLUTION_ERROR_INTERPOLATION, "antialias is 1 and interpolation is \(p.interpolation); NEAREST (0) and AREA (5) have no kernel to stretch")
+    }
+    if antialias, preset == UPSAMPLE2D_PRESET_OPENCV {
+        throw Failure(CONVOLUTION_ERROR_INTERPOLATION, "antialias is 1 and preset is \(p.preset); OpenCV has no antialiasing")
+    }
+    if !isBicubic, p.cubic_coefficient != 0 {
+        throw Failure(
+            CONVOLUTION_ERROR_INTERPOLATION,
+            "cubic_coefficient is \(p.cubic_coefficient) and interpolation is \(p.interpolation); only BICUBIC (2) reads it, else it must be 0")
+    }
+    if !p.cubic_coefficient.isFinite {
+        throw Failure(CONVOLUTION_ERROR_INTERPOLATION, "cubic_coefficient is \(p.cubic_coefficient); it must be finite")
+    }
+    if isArea, p.coordinates != 0 {
+        throw Failure(
+            CONVOLUTION_ERROR_COORDINATES, "coordinates is \(p.coordinates) and interpolation is 5; AREA has none to choose, so it must be 0")
+    }
+    if !isNearest, p.rounding != 0 {
+        throw Failure(
+            CONVOLUTION_ERROR_COORDINATES,
+            "rounding is \(p.rounding) and interpolation is \(p.interpolation); only NEAREST (0) rounds, else it must be 0")
+    }
+    if !hasKernel, p.edge != 0 {
+        throw Failure(
+            CONVOLUTION_ERROR_COORDINATES,
+            "edge is \(p.edge) and interpolation is \(p.interpolation); NEAREST (0) and AREA (5) do not reach over the edge, so it must be 0")
+    }
+
+    let arithmetic: ResamplingArithmetic
+    switch preset {
+    case UPSAMPLE2D_PRESET_KERAS: arithmetic = .tensorFlow
+    case UPSAMPLE2D_PRESET_KERAS_JAX: arithmetic = .jax
+    case UPSAMPLE2D_PRESET_ONNX: arithmetic = .onnx
+    case UPSAMPLE2D_PRESET_OPENCV: arithmetic = .openCV
+    default: arithmetic = .torch
+    }
+    let coordinates: CoordinateRule
+    switch Int(p.coordinates) {
+    case UPSAMPLE2D_COORDINATES_HALF_PIXEL: coordinates = .halfPixel
+    case UPSAMPLE2D_COORDINATES_ALIGN_CORNERS: coordinates = .alignCorners
+    case UPSAMPLE2D_COORDINATES_ASYMMETRIC: coordinates = .asymmetric
+    case UPSAMPLE2D_COORDINATES_PYTORCH_HALF_PIXEL: coordinates = .torchHalfPixel
+    default:
+        let roundsDown = preset == 0 || preset == UPSAMPLE2D_PRESET_TORCH || preset == UPSAMPLE2D_PRESET_OPENCV
+        coordinates = isNearest && roundsDown ? .asymmetric : .halfPixel
+    }
+    let rounding: NearestRounding
+    switch Int(p.rounding) {
+    case UPSAMPLE2D_ROUNDING_PREFER_FLOOR: rounding = .preferFloor
+    case UPSAMPLE2D_ROUNDING_PREFER_CEIL: rounding = .preferCeil
+    case UPSAMPLE2D_ROUNDING_FLOOR: rounding = .floor
+    case UPSAMPLE2D_ROUNDING_CEIL: rounding = .ceil
+    default:
+        if preset == UPSAMPLE2D_PRESET_ONNX {
+            rounding = .preferFloor
+        } else if coordinates == .asymmetric {
+            rounding = .floor
+        } else {
+            rounding = .preferCeil
+        }
+    }
+    let dropsOutside = isKeras || Int(p.interpolation) == UPSAMPLE2D_LANCZOS3 || Int(p.interpolation) == UPSAMPLE2D_LANCZOS5
+        || antialias && preset != UPSAMPLE2D_PRESET_ONNX
+    let smooth = isKeras || antialias && isTorch
+    return ResamplingMethod(
+        interpolation: interpolation, coordinates: coordinates, rounding: rounding, arithmetic: arithmetic,
+        renormalises: hasKernel && (p.edge == 0 ? dropsOutside : Int(p.edge) == UPSAMPLE2D_EDGE_RENORMALISE),
+        antialias: antialias && hasKernel,
+        cubicCoefficient: p.cubic_coefficient != 0 ? p.cubic_coefficient : smooth ? -0.5 : -0.75,
+        poolsArea: isArea && isTorch, interpolatesArea: false)
 }
 
 /// An array argument of a call: where its elements lie.

@@ -5,7 +5,7 @@ import ConvolutionKernels
 // AVX2 and FMA: 16 registers of 32 bytes. 12 accumulators, up to 3 vectors of weights and one of input: 6x2 or 4x3.
 
 /// float32
-public enum AVX2Float32: InstructionSet {
+public enum AVX2Float32: PermutingInstructionSet {
     public typealias Scalar = Float
     public typealias Vector = SIMD8<Float>
     @inlinable @inline(__always) public static func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector {
@@ -18,6 +18,13 @@ public enum AVX2Float32: InstructionSet {
     }
     @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
         shim_above_f32x8(x, bound, other)
+    }
+    @inlinable @inline(__always) public static func gather(_ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>) -> Vector {
+        shim_gather_f32x8(source, elements)
+    }
+    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) { shim_stream_f32x8(x, place) }
+    @inlinable @inline(__always) public static func permute(_ x: Vector, _ places: UnsafeRawPointer) -> Vector {
+        shim_permute_f32x8(x, places.loadUnaligned(as: SIMD8<Int32>.self))
     }
 }
 
@@ -36,6 +43,10 @@ public enum AVX2Float64: InstructionSet {
     @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
         shim_above_f64x4(x, bound, other)
     }
+    @inlinable @inline(__always) public static func gather(_ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>) -> Vector {
+        shim_gather_f64x4(source, elements)
+    }
+    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) { shim_stream_f64x4(x, place) }
 }
 
 /// The float32 kernels of this tier.
@@ -104,8 +115,10 @@ public enum AVX2Float64: InstructionSet {
         ],
         finish: { finishTile(AVX2Float32.self, $0) },
         finishColumns: { finishColumns(AVX2Float32.self, $0) },
-        nearestRow: { nearestRow(AVX2Float32.self, $0) },
-        bilinearRow: { bilinearRow(AVX2Float32.self, $0) })
+        gatheredColumns: { gatheredColumns(AVX2Float32.self, $0) },
+        permutedColumns: { permutedColumns(AVX2Float32.self, $0) },
+        resampledPixels: { resampledPixels(AVX2Float32.self, $0) },
+        blendedRows: { blendedRows(AVX2Float32.self, $0) })
 }
 
 /// The float64 kernels of this tier.
@@ -174,8 +187,10 @@ public enum AVX2Float64: InstructionSet {
         ],
         finish: { finishTile(AVX2Float64.self, $0) },
         finishColumns: { finishColumns(AVX2Float64.self, $0) },
-        nearestRow: { nearestRow(AVX2Float64.self, $0) },
-        bilinearRow: { bilinearRow(AVX2Float64.self, $0) })
+        gatheredColumns: { gatheredColumns(AVX2Float64.self, $0) },
+        permutedColumns: nil,
+        resampledPixels: { resampledPixels(AVX2Float64.self, $0) },
+        blendedRows: { blendedRows(AVX2Float64.self, $0) })
 }
 
 #endif

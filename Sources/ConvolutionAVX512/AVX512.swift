@@ -5,7 +5,7 @@ import ConvolutionKernels
 // AVX-512 (F, BW, DQ, VL): 32 registers of 64 bytes. 24 accumulators, up to 4 vectors of weights and one of input: 8x3 or 6x4.
 
 /// float32
-public enum AVX512Float32: InstructionSet {
+public enum AVX512Float32: PermutingInstructionSet {
     public typealias Scalar = Float
     public typealias Vector = SIMD16<Float>
     @inlinable @inline(__always) public static func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector {
@@ -19,10 +19,17 @@ public enum AVX512Float32: InstructionSet {
     @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
         shim_above_f32x16(x, bound, other)
     }
+    @inlinable @inline(__always) public static func gather(_ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>) -> Vector {
+        shim_gather_f32x16(source, elements)
+    }
+    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) { shim_stream_f32x16(x, place) }
+    @inlinable @inline(__always) public static func permute(_ x: Vector, _ places: UnsafeRawPointer) -> Vector {
+        shim_permute_f32x16(x, places.loadUnaligned(as: SIMD16<Int32>.self))
+    }
 }
 
 /// float64
-public enum AVX512Float64: InstructionSet {
+public enum AVX512Float64: PermutingInstructionSet {
     public typealias Scalar = Double
     public typealias Vector = SIMD8<Double>
     @inlinable @inline(__always) public static func multiplyAdd(_ a: Vector, _ b: Vector, _ c: Vector) -> Vector {
@@ -35,6 +42,13 @@ public enum AVX512Float64: InstructionSet {
     }
     @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
         shim_above_f64x8(x, bound, other)
+    }
+    @inlinable @inline(__always) public static func gather(_ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>) -> Vector {
+        shim_gather_f64x8(source, elements)
+    }
+    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) { shim_stream_f64x8(x, place) }
+    @inlinable @inline(__always) public static func permute(_ x: Vector, _ places: UnsafeRawPointer) -> Vector {
+        shim_permute_f64x8(x, places.loadUnaligned(as: SIMD8<Int64>.self))
     }
 }
 
@@ -104,8 +118,10 @@ public enum AVX512Float64: InstructionSet {
         ],
         finish: { finishTile(AVX512Float32.self, $0) },
         finishColumns: { finishColumns(AVX512Float32.self, $0) },
-        nearestRow: { nearestRow(AVX512Float32.self, $0) },
-        bilinearRow: { bilinearRow(AVX512Float32.self, $0) })
+        gatheredColumns: { gatheredColumns(AVX512Float32.self, $0) },
+        permutedColumns: { permutedColumns(AVX512Float32.self, $0) },
+        resampledPixels: { resampledPixels(AVX512Float32.self, $0) },
+        blendedRows: { blendedRows(AVX512Float32.self, $0) })
 }
 
 /// The float64 kernels of this tier.
@@ -174,8 +190,10 @@ public enum AVX512Float64: InstructionSet {
         ],
         finish: { finishTile(AVX512Float64.self, $0) },
         finishColumns: { finishColumns(AVX512Float64.self, $0) },
-        nearestRow: { nearestRow(AVX512Float64.self, $0) },
-        bilinearRow: { bilinearRow(AVX512Float64.self, $0) })
+        gatheredColumns: { gatheredColumns(AVX512Float64.self, $0) },
+        permutedColumns: { permutedColumns(AVX512Float64.self, $0) },
+        resampledPixels: { resampledPixels(AVX512Float64.self, $0) },
+        blendedRows: { blendedRows(AVX512Float64.self, $0) })
 }
 
 #endif

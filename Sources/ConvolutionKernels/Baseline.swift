@@ -22,6 +22,10 @@ public enum BaselineFloat32: InstructionSet {
     @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
         shim_above_f32x4(x, bound, other)
     }
+    @inlinable @inline(__always) public static func gather(_ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>) -> Vector {
+        shim_gather_f32x4(source, elements)
+    }
+    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) { shim_stream_f32x4(x, place) }
 }
 
 /// float64
@@ -43,6 +47,10 @@ public enum BaselineFloat64: InstructionSet {
     @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
         shim_above_f64x2(x, bound, other)
     }
+    @inlinable @inline(__always) public static func gather(_ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>) -> Vector {
+        shim_gather_f64x2(source, elements)
+    }
+    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) { shim_stream_f64x2(x, place) }
 }
 
 /// The float32 kernels of this tier.
@@ -111,8 +119,10 @@ public enum BaselineFloat64: InstructionSet {
         ],
         finish: { finishTile(BaselineFloat32.self, $0) },
         finishColumns: { finishColumns(BaselineFloat32.self, $0) },
-        nearestRow: { nearestRow(BaselineFloat32.self, $0) },
-        bilinearRow: { bilinearRow(BaselineFloat32.self, $0) })
+        gatheredColumns: { gatheredColumns(BaselineFloat32.self, $0) },
+        permutedColumns: nil,
+        resampledPixels: { resampledPixels(BaselineFloat32.self, $0) },
+        blendedRows: { blendedRows(BaselineFloat32.self, $0) })
 }
 
 /// The float64 kernels of this tier.
@@ -181,6 +191,8 @@ public enum BaselineFloat64: InstructionSet {
         ],
         finish: { finishTile(BaselineFloat64.self, $0) },
         finishColumns: { finishColumns(BaselineFloat64.self, $0) },
-        nearestRow: { nearestRow(BaselineFloat64.self, $0) },
-        bilinearRow: { bilinearRow(BaselineFloat64.self, $0) })
+        gatheredColumns: { gatheredColumns(BaselineFloat64.self, $0) },
+        permutedColumns: nil,
+        resampledPixels: { resampledPixels(BaselineFloat64.self, $0) },
+        blendedRows: { blendedRows(BaselineFloat64.self, $0) })
 }

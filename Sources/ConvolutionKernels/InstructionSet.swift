@@ -16,6 +16,16 @@ public protocol InstructionSet {
     static func replacing(_ x: Vector, below bound: Vector, with other: Vector) -> Vector
     /// Per lane, `other` where x > bound, else x; NaN stays NaN.
     static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector
+    /// Lane i: source[elements[i]].
+    static func gather(_ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>) -> Vector
+    /// Stores past the caches. `place` is aligned to the vector.
+    static func stream(_ x: Vector, to place: UnsafeMutableRawPointer)
+}
+
+/// One that can reorder a whole vector in an instruction.
+public protocol PermutingInstructionSet: InstructionSet {
+    /// Lane i: x[places[i]], the places being integers as wide as the scalars.
+    static func permute(_ x: Vector, _ places: UnsafeRawPointer) -> Vector
 }
 
 extension InstructionSet {

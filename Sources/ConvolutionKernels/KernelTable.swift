@@ -13,16 +13,21 @@ public struct KernelTable {
     public var wideTiles: InlineArray<4, TileKernel>
     public var finish: @convention(c) (UnsafeRawPointer) -> Void
     public var finishColumns: @convention(c) (UnsafeRawPointer) -> Void
-    public var nearestRow: @convention(c) (UnsafeRawPointer) -> Void
-    public var bilinearRow: @convention(c) (UnsafeRawPointer) -> Void
+    public var gatheredColumns: @convention(c) (UnsafeRawPointer) -> Void
+    /// nil: this tier has no such instruction.
+    public var permutedColumns: (@convention(c) (UnsafeRawPointer) -> Void)?
+    public var resampledPixels: @convention(c) (UnsafeRawPointer) -> Void
+    public var blendedRows: @convention(c) (UnsafeRawPointer) -> Void
 
     @inlinable @inline(__always)
     public init(
         lanes: Int, tiles: InlineArray<4, TileKernel>, laneTiles: InlineArray<4, TileKernel>, widestTile: Int,
         columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>, finish: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         finishColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        nearestRow: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        bilinearRow: @escaping @convention(c) (UnsafeRawPointer) -> Void
+        gatheredColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        permutedColumns: (@convention(c) (UnsafeRawPointer) -> Void)?,
+        resampledPixels: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        blendedRows: @escaping @convention(c) (UnsafeRawPointer) -> Void
     ) {
         self.lanes = lanes
         self.tiles = tiles
@@ -32,8 +37,10 @@ public struct KernelTable {
         self.wideTiles = wideTiles
         self.finish = finish
         self.finishColumns = finishColumns
-        self.nearestRow = nearestRow
-        self.bilinearRow = bilinearRow
+        self.gatheredColumns = gatheredColumns
+        self.permutedColumns = permutedColumns
+        self.resampledPixels = resampledPixels
+        self.blendedRows = blendedRows
     }
 }
 

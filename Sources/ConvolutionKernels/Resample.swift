@@ -1,122 +1,204 @@
-/// One output row of a two-tap separable resampling.
-public struct ResampleRowArguments<Scalar> {
-    /// The two input rows and the weight of each. Nearest reads `upper` alone.
-    public var upper: UnsafePointer<Scalar>
-    public var lower: UnsafePointer<Scalar>
-    public var upperWeight: Scalar
-    public var lowerWeight: Scalar
+// Resampling is separable: input rows are resampled along themselves (`gatheredColumns`, `permutedColumns`, `resampledPixels`), then a
+// few of the resulting rows make one output row (`blendedRows`). Here a row is packed, its channels neighbours, and where there are no
+// weights it is copied bit for bit. Each output element is one chain of multiply-adds over the taps in their order, whichever kernel
+// computes it.
+
+/// One row, whole vectors of output elements at a time.
+public struct ResampleColumnsArguments<Scalar> {
+    public var input: UnsafePointer<Scalar>
+    /// Room for whole vectors.
     public var output: UnsafeMutablePointer<Scalar>
-    public var columns: Int
-    public var channels: Int
-    public var inputColumnStride: Int
-    public var inputChannelStride: Int
-    public var outputColumnStride: Int
-    public var outputChannelStride: Int
-    /// `[columns]`: the two input columns of each output column and the weight of the right one.
-    public var left: UnsafePointer<Int>
-    public var right: UnsafePointer<Int>
-    public var rightWeights: UnsafePointer<Scalar>
+    public var vectors: Int
+    public var taps: Int
+    /// `[vectors][taps][lanes]`; NULL copies.
+    public var weights: UnsafePointer<Scalar>?
+    /// `gatheredColumns`: `[vectors][taps][lanes]`, the input elements.
+    /// `permutedColumns`: `[vectors][taps]`, the first element of the vector that holds them.
+    public var elements: UnsafePointer<Int>
+    /// `permutedColumns`: `[vectors][taps][lanes]` integers as wide as the scalars, the lanes of that vector.
+    public var places: UnsafeRawPointer
 
     @inlinable @inline(__always)
     public init(
-        upper: UnsafePointer<Scalar>, lower: UnsafePointer<Scalar>, upperWeight: Scalar, lowerWeight: Scalar,
-        output: UnsafeMutablePointer<Scalar>, columns: Int, channels: Int, inputColumnStride: Int, inputChannelStride: Int,
-        outputColumnStride: Int, outputChannelStride: Int, left: UnsafePointer<Int>, right: UnsafePointer<Int>,
-        rightWeights: UnsafePointer<Scalar>
+        input: UnsafePointer<Scalar>, output: UnsafeMutablePointer<Scalar>, vectors: Int, taps: Int, weights: UnsafePointer<Scalar>?,
+        elements: UnsafePointer<Int>, places: UnsafeRawPointer
     ) {
-        self.upper = upper
-        self.lower = lower
-        self.upperWeight = upperWeight
-        self.lowerWeight = lowerWeight
+        self.input = input
+        self.output = output
+        self.vectors = vectors
+        self.taps = taps
+        self.weights = weights
+        self.elements = elements
+        self.places = places
+    }
+}
+
+/// `fetch` is called with the number of a vector's tap, counted over all vectors.
+@inlinable @inline(__always)
+func forEachColumnVector<I: InstructionSet>(_: I.Type, _ arguments: ResampleColumnsArguments<I.Scalar>, fetch: (Int) -> I.Vector) {
+    let output = UnsafeMutableRawPointer(arguments.output)
+    var v = 0
+    if let weights = arguments.weights {
+        let weights = UnsafeRawPointer(weights)
+        while v < arguments.vectors {
+            var tap = v &* arguments.taps
+            let end = tap &+ arguments.taps
+            var sum = I.product(weights.loadUnaligned(fromByteOffset: tap &* I.bytes, as: I.Vector.self), fetch(tap))
+            tap &+= 1
+            while tap < end {
+                sum = I.multiplyAdd(weights.loadUnaligned(fromByteOffset: tap &* I.bytes, as: I.Vector.self), fetch(tap), sum)
+                tap &+= 1
+            }
+            output.storeBytes(of: sum, toByteOffset: v &* I.bytes, as: I.Vector.self)
+            v &+= 1
+        }
+    } else {
+        while v < arguments.vectors {
+            output.storeBytes(of: fetch(v), toByteOffset: v &* I.bytes, as: I.Vector.self)
+            v &+= 1
+        }
+    }
+}
+
+/// Few channels: a vector's elements fetched one by one.
+@inlinable @inline(__always)
+public func gatheredColumns<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: ResampleColumnsArguments<I.Scalar>.self).pointee
+    forEachColumnVector(I.self, arguments) { tap in I.gather(arguments.input, arguments.elements + tap &* I.lanes) }
+}
+
+/// Few channels, enlarging: the elements lie so close together that one vector of input holds them.
+@inlinable @inline(__always)
+public func permutedColumns<I: PermutingInstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: ResampleColumnsArguments<I.Scalar>.self).pointee
+    let input = UnsafeRawPointer(arguments.input)
+    forEachColumnVector(I.self, arguments) { tap in
+        let first = arguments.elements[tap] &* MemoryLayout<I.Scalar>.stride
+        return I.permute(input.loadUnaligned(fromByteOffset: first, as: I.Vector.self), arguments.places + tap &* I.bytes)
+    }
+}
+
+/// One row, pixel by pixel.
+public struct ResamplePixelsArguments<Scalar> {
+    public var input: UnsafePointer<Scalar>
+    public var output: UnsafeMutablePointer<Scalar>
+    public var columns: Int
+    public var channels: Int
+    public var taps: Int
+    /// `[columns][taps]`; NULL copies.
+    public var weights: UnsafePointer<Scalar>?
+    /// `[columns][taps]`: the input pixels.
+    public var pixels: UnsafePointer<Int>
+
+    @inlinable @inline(__always)
+    public init(
+        input: UnsafePointer<Scalar>, output: UnsafeMutablePointer<Scalar>, columns: Int, channels: Int, taps: Int,
+        weights: UnsafePointer<Scalar>?, pixels: UnsafePointer<Int>
+    ) {
+        self.input = input
         self.output = output
         self.columns = columns
         self.channels = channels
-        self.inputColumnStride = inputColumnStride
-        self.inputChannelStride = inputChannelStride
-        self.outputColumnStride = outputColumnStride
-        self.outputChannelStride = outputChannelStride
-        self.left = left
-        self.right = right
-        self.rightWeights = rightWeights
+        self.taps = taps
+        self.weights = weights
+        self.pixels = pixels
     }
 }
 
-/// Calls `vector` for whole vectors of neighbouring channels and `scalar` for the rest, as (output offset, left, right input offset).
-/// Both must compute the same roundings, so that an element's bits do not depend on which of them it met.
+/// Many channels. Below a vector's width, up to a vector behind the last pixel of input and output is touched.
 @inlinable @inline(__always)
-func forEachElement<I: InstructionSet>(
-    _: I.Type, _ arguments: ResampleRowArguments<I.Scalar>, vector: (Int, Int, Int, Int) -> Void, scalar: (Int, Int, Int, Int) -> Void
-) {
-    let contiguous = arguments.inputChannelStride == 1 && arguments.outputChannelStride == 1
-    let vectorChannels = contiguous ? arguments.channels / I.lanes &* I.lanes : 0
-    if vectorChannels > 0 {
-        var x = 0
-        while x < arguments.columns {
-            let output = x &* arguments.outputColumnStride
-            let left = arguments.left[x] &* arguments.inputColumnStride
-            let right = arguments.right[x] &* arguments.inputColumnStride
-            var c = 0
-            while c < vectorChannels {
-                vector(x, output &+ c, left &+ c, right &+ c)
-                c &+= I.lanes
+public func resampledPixels<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: ResamplePixelsArguments<I.Scalar>.self).pointee
+    let input = UnsafeRawPointer(arguments.input)
+    let pixelBytes = arguments.channels &* MemoryLayout<I.Scalar>.stride
+    // The last vector of a pixel ends with it, and so may compute some elements twice.
+    let last = max(pixelBytes &- I.bytes, 0)
+    var output = UnsafeMutableRawPointer(arguments.output)
+    var tap = 0
+    let end = arguments.columns &* arguments.taps
+    while tap < end {
+        var offset = 0
+        while true {
+            func fetch(_ tap: Int) -> I.Vector {
+                input.loadUnaligned(fromByteOffset: arguments.pixels[tap] &* pixelBytes &+ offset, as: I.Vector.self)
             }
-            x &+= 1
+            var value = fetch(tap)
+            if let weights = arguments.weights {
+                value = I.product(I.Vector(repeating: weights[tap]), value)
+                var k = 1
+                while k < arguments.taps {
+                    value = I.multiplyAdd(I.Vector(repeating: weights[tap &+ k]), fetch(tap &+ k), value)
+                    k &+= 1
+                }
+            }
+            output.storeBytes(of: value, toByteOffset: offset, as: I.Vector.self)
+            if offset == last { break }
+            offset = min(offset &+ I.bytes, last)
         }
-    }
-    var c = vectorChannels
-    while c < arguments.channels {
-        let output = c &* arguments.outputChannelStride
-        let input = c &* arguments.inputChannelStride
-        var x = 0
-        while x < arguments.columns {
-            scalar(
-                x, output &+ x &* arguments.outputColumnStride, input &+ arguments.left[x] &* arguments.inputColumnStride,
-                input &+ arguments.right[x] &* arguments.inputColumnStride)
-            x &+= 1
-        }
-        c &+= 1
+        output += pixelBytes
+        tap &+= arguments.taps
     }
 }
 
-/// output[x][c] = upper[left[x]][c]
-@inlinable @inline(__always)
-public func nearestRow<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
-    let arguments = raw.assumingMemoryBound(to: ResampleRowArguments<I.Scalar>.self).pointee
-    let size = MemoryLayout<I.Scalar>.stride
-    let input = UnsafeRawPointer(arguments.upper)
-    let output = UnsafeMutableRawPointer(arguments.output)
-    forEachElement(I.self, arguments) { _, o, l, _ in
-        output.storeBytes(of: input.loadUnaligned(fromByteOffset: l &* size, as: I.Vector.self), toByteOffset: o &* size, as: I.Vector.self)
-    } scalar: { _, o, l, _ in
-        copyElement(arguments.upper + l, to: arguments.output + o)
+/// One output row out of some resampled rows.
+public struct BlendRowsArguments<Scalar> {
+    /// `[taps]`
+    public var rows: UnsafePointer<UnsafePointer<Scalar>>
+    /// `[taps]`; NULL copies the one row.
+    public var weights: UnsafePointer<Scalar>?
+    public var taps: Int
+    public var output: UnsafeMutablePointer<Scalar>
+    /// At least a vector.
+    public var elements: Int
+    /// Past the caches, where the output is too large for them.
+    public var streaming: Bool
+
+    @inlinable @inline(__always)
+    public init(
+        rows: UnsafePointer<UnsafePointer<Scalar>>, weights: UnsafePointer<Scalar>?, taps: Int, output: UnsafeMutablePointer<Scalar>,
+        elements: Int, streaming: Bool
+    ) {
+        self.rows = rows
+        self.weights = weights
+        self.taps = taps
+        self.output = output
+        self.elements = elements
+        self.streaming = streaming
     }
 }
 
-/// output[x][c] = upperWeight * (wl * upper[left] + wr * upper[right]) + lowerWeight * (wl * lower[left] + wr * lower[right])
 @inlinable @inline(__always)
-public func bilinearRow<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
-    let arguments = raw.assumingMemoryBound(to: ResampleRowArguments<I.Scalar>.self).pointee
-    let size = MemoryLayout<I.Scalar>.stride
-    let upper = UnsafeRawPointer(arguments.upper)
-    let lower = UnsafeRawPointer(arguments.lower)
+public func blendedRows<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: BlendRowsArguments<I.Scalar>.self).pointee
     let output = UnsafeMutableRawPointer(arguments.output)
-    let upperWeights = I.Vector(repeating: arguments.upperWeight)
-    let lowerWeights = I.Vector(repeating: arguments.lowerWeight)
-    forEachElement(I.self, arguments) { x, o, l, r in
-        let wr = I.Vector(repeating: arguments.rightWeights[x])
-        let wl = I.Vector(repeating: 1 - arguments.rightWeights[x])
-        func blend(_ row: UnsafeRawPointer) -> I.Vector {
-            I.sum(
-                I.product(wl, row.loadUnaligned(fromByteOffset: l &* size, as: I.Vector.self)),
-                I.product(wr, row.loadUnaligned(fromByteOffset: r &* size, as: I.Vector.self)))
+    func blend(_ offset: Int) -> I.Vector {
+        func fetch(_ k: Int) -> I.Vector {
+            UnsafeRawPointer(arguments.rows[k]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
         }
-        let blended = I.sum(I.product(upperWeights, blend(upper)), I.product(lowerWeights, blend(lower)))
-        output.storeBytes(of: blended, toByteOffset: o &* size, as: I.Vector.self)
-    } scalar: { x, o, l, r in
-        let wr = arguments.rightWeights[x]
-        let wl = 1 - wr
-        let top = wl * arguments.upper[l] + wr * arguments.upper[r]
-        let bottom = wl * arguments.lower[l] + wr * arguments.lower[r]
-        arguments.output[o] = arguments.upperWeight * top + arguments.lowerWeight * bottom
+        guard let weights = arguments.weights else { return fetch(0) }
+        var sum = I.product(I.Vector(repeating: weights[0]), fetch(0))
+        var k = 1
+        while k < arguments.taps {
+            sum = I.multiplyAdd(I.Vector(repeating: weights[k]), fetch(k), sum)
+            k &+= 1
+        }
+        return sum
     }
+    // The first and the last vector need not be aligned, and may compute elements twice.
+    let last = arguments.elements &* MemoryLayout<I.Scalar>.stride &- I.bytes
+    output.storeBytes(of: blend(0), as: I.Vector.self)
+    if arguments.streaming {
+        var offset = I.bytes &- Int(bitPattern: output) & (I.bytes &- 1)
+        while offset <= last {
+            I.stream(blend(offset), to: output + offset)
+            offset &+= I.bytes
+        }
+    } else {
+        var offset = I.bytes
+        while offset <= last {
+            output.storeBytes(of: blend(offset), toByteOffset: offset, as: I.Vector.self)
+            offset &+= I.bytes
+        }
+    }
+    output.storeBytes(of: blend(last), toByteOffset: last, as: I.Vector.self)
 }

@@ -311,69 +311,134 @@ private enum TileKind: CaseIterable {
     }
 }
 
-@Suite struct ResamplingRowTests {
-    private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+@Suite struct ResamplingTests {
+    /// Whole numbers in the data and eighths in the weights: the sums are exact in any order.
+    private func filled<Scalar: KernelScalar>(_ count: Int, _ numbers: inout SeededNumbers, by divisor: Int = 1, _: Scalar.Type) -> Field<Scalar> {
+        let field = Field<Scalar>(count)
+        for i in 0..<count { field.pointer(i).pointee = Scalar(Int.random(in: -9...9, using: &numbers)) / Scalar(divisor) }
+        return field
+    }
+
+    private func columns<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
         var numbers = SeededNumbers(seed: table.lanes)
-        let left = [2, 0, 1, 1, 3]
-        let right = [3, 0, 2, 1, 3]
-        let rightWeights: [Scalar] = [0.25, 0, 0.5, 0.75, 0]
-        for channels in [1, 3, table.lanes, 2 * table.lanes + 1] {
-            // Channels together, with gaps between the columns, and channels apart.
-            for (columnStride, channelStride) in [(channels, 1), (channels + 2, 1), (1, 4)] {
-                let rows = (0..<2).map { _ in Field<Scalar>(4 * columnStride + channels * channelStride) }
-                defer { for row in rows { row.free() } }
-                for row in rows {
-                    for column in 0..<4 {
-                        for c in 0..<channels {
-                            row.set(column * columnStride + c * channelStride, Int.random(in: -9...9, using: &numbers))
+        let lanes = table.lanes
+        let vectors = 3
+        for (taps, permutes) in [(1, false), (1, true), (2, false), (2, true), (5, false), (5, true)] {
+            if permutes, table.permutedColumns == nil { continue }
+            let length = permutes ? 2 * lanes + 3 : 100
+            let input = filled(length, &numbers, Scalar.self)
+            let weights = filled(vectors * taps * lanes, &numbers, by: 8, Scalar.self)
+            let output = Field<Scalar>(vectors * lanes)
+            defer { for field in [input, weights, output] { field.free() } }
+            // The elements; and for permuted, the first of the vector that holds them and the places in it.
+            var elements = (0..<vectors * taps * lanes).map { _ in Int.random(in: 0..<length, using: &numbers) }
+            let first = (0..<vectors * taps).map { _ in Int.random(in: 0...length - min(lanes, length), using: &numbers) }
+            let places = elements.indices.map { _ in Int.random(in: 0..<lanes, using: &numbers) }
+            if permutes { for i in elements.indices { elements[i] = first[i / lanes] + places[i] } }
+            let narrow = places.map { Int32($0) }
+            let wide = places.map { Int64($0) }
+            for copies in [false, true] where !copies || taps == 1 {
+                for i in 0..<vectors * lanes { output.set(i, 99) }
+                (permutes ? first : elements).withUnsafeBufferPointer { elements in
+                    narrow.withUnsafeBytes { narrow in
+                        wide.withUnsafeBytes { wide in
+                            let arguments = ResampleColumnsArguments(
+                                input: input.pointer(0), output: output.pointer(0), vectors: vectors, taps: taps,
+                                weights: copies ? nil : UnsafePointer(weights.pointer(0)), elements: elements.baseAddress!,
+                                places: (MemoryLayout<Scalar>.stride == 4 ? narrow : wide).baseAddress!)
+                            withUnsafePointer(to: arguments) { (permutes ? table.permutedColumns! : table.gatheredColumns)($0) }
                         }
                     }
                 }
-                // The output's columns are as far apart as the input's, or further: five of them.
-                let outputColumn = channelStride == 1 ? columnStride + 1 : 1
-                let outputChannel = channelStride == 1 ? 1 : 7
-                for bilinear in [false, true] {
-                    let output = Field<Scalar>(5 * outputColumn + channels * outputChannel)
-                    defer { output.free() }
-                    for x in 0..<5 {
-                        for c in 0..<channels { output.set(x * outputColumn + c * outputChannel, 99) }
+                let expected = (0..<vectors * lanes).map { i in
+                    (0..<taps).reduce(Scalar(0)) { sum, k in
+                        let at = (i / lanes * taps + k) * lanes + i % lanes
+                        return sum + (copies ? 1 : weights.elements[at]) * input.elements[elements[at]]
                     }
-                    left.withUnsafeBufferPointer { left in
-                        right.withUnsafeBufferPointer { right in
-                            rightWeights.withUnsafeBufferPointer { weights in
-                                let arguments = ResampleRowArguments(
-                                    upper: rows[0].pointer(0), lower: rows[1].pointer(0), upperWeight: 0.75, lowerWeight: 0.25,
-                                    output: output.pointer(0), columns: 5, channels: channels, inputColumnStride: columnStride,
-                                    inputChannelStride: channelStride, outputColumnStride: outputColumn,
-                                    outputChannelStride: outputChannel,
-                                    left: left.baseAddress!, right: right.baseAddress!, rightWeights: weights.baseAddress!)
-                                withUnsafePointer(to: arguments) { (bilinear ? table.bilinearRow : table.nearestRow)($0) }
-                            }
+                }
+                #expect(Array(output.elements) == expected, "\(taps) taps, permuted: \(permutes), copied: \(copies)")
+                #expect(output.surroundingsAreUntouched)
+            }
+        }
+    }
+
+    private func pixels<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        var numbers = SeededNumbers(seed: table.lanes)
+        let pixels = [2, 0, 1, 1, 3, 3]
+        for channels in [1, table.lanes - 1, table.lanes, 2 * table.lanes + 1] {
+            for (columns, taps) in [(6, 1), (3, 2), (2, 3)] {
+                // Pixels narrower than a vector: a vector behind the last may be touched.
+                let spare = channels < table.lanes ? table.lanes : 0
+                let input = filled(4 * channels + spare, &numbers, Scalar.self)
+                let weights = filled(columns * taps, &numbers, by: 8, Scalar.self)
+                let output = Field<Scalar>(columns * channels + spare)
+                defer { for field in [input, weights, output] { field.free() } }
+                for copies in [false, true] where !copies || taps == 1 {
+                    pixels.withUnsafeBufferPointer { pixels in
+                        let arguments = ResamplePixelsArguments(
+                            input: input.pointer(0), output: output.pointer(0), columns: columns, channels: channels, taps: taps,
+                            weights: copies ? nil : UnsafePointer(weights.pointer(0)), pixels: pixels.baseAddress!)
+                        withUnsafePointer(to: arguments) { table.resampledPixels($0) }
+                    }
+                    let expected = (0..<columns * channels).map { i in
+                        (0..<taps).reduce(Scalar(0)) { sum, k in
+                            let tap = i / channels * taps + k
+                            return sum + (copies ? 1 : weights.elements[tap]) * input.elements[pixels[tap] * channels + i % channels]
                         }
                     }
-                    var allRight = true
-                    for x in 0..<5 {
-                        for c in 0..<channels {
-                            func value(_ row: Int, _ column: Int) -> Scalar {
-                                rows[row].elements[column * columnStride + c * channelStride]
-                            }
-                            func blend(_ row: Int) -> Scalar {
-                                (1 - rightWeights[x]) * value(row, left[x]) + rightWeights[x] * value(row, right[x])
-                            }
-                            let expected = bilinear ? 0.75 * blend(0) + 0.25 * blend(1) : value(0, left[x])
-                            if output.elements[x * outputColumn + c * outputChannel] != expected { allRight = false }
-                        }
-                    }
-                    let label = "bilinear: \(bilinear), \(channels) channels, strides \(columnStride) \(channelStride)"
-                    #expect(allRight, "\(label)")
-                    #expect(output.surroundingsAreUntouched, "\(label)")
+                    #expect(Array(output.elements[..<(columns * channels)]) == expected, "\(channels) channels, \(taps) taps, copied: \(copies)")
+                    #expect(output.surroundingsAreUntouched)
                 }
             }
         }
     }
 
-    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32, Float.self) }
-    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
+    private func rows<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        var numbers = SeededNumbers(seed: table.lanes)
+        for elements in [table.lanes, table.lanes + 1, 3 * table.lanes, 5 * table.lanes - 1] {
+            for taps in [1, 2, 5] {
+                let rows = (0..<taps).map { _ in filled(elements, &numbers, Scalar.self) }
+                let weights = filled(taps, &numbers, by: 8, Scalar.self)
+                defer { for field in rows + [weights] { field.free() } }
+                let addresses = rows.map { UnsafePointer($0.pointer(0)) }
+                // Every alignment that an output row may have, stored through the caches and past them.
+                for (offset, streaming) in (0..<table.lanes).flatMap({ [($0, false), ($0, true)] }) {
+                    for copies in [false, true] where !copies || taps == 1 {
+                        let output = Field<Scalar>(offset + elements)
+                        defer { output.free() }
+                        for i in 0..<offset { output.set(i, 99) }
+                        addresses.withUnsafeBufferPointer { addresses in
+                            let arguments = BlendRowsArguments(
+                                rows: addresses.baseAddress!, weights: copies ? nil : UnsafePointer(weights.pointer(0)), taps: taps,
+                                output: output.pointer(offset), elements: elements, streaming: streaming)
+                            withUnsafePointer(to: arguments) { table.blendedRows($0) }
+                        }
+                        let expected = (0..<elements).map { i in
+                            (0..<taps).reduce(Scalar(0)) { $0 + (copies ? 1 : weights.elements[$1]) * rows[$1].elements[i] }
+                        }
+                        #expect(Array(output.elements[offset...]) == expected, "\(elements) elements, \(taps) taps, offset \(offset)")
+                        #expect(output.elements[..<offset].allSatisfy { $0 == 99 })
+                        #expect(output.surroundingsAreUntouched)
+                    }
+                }
+            }
+        }
+    }
+
+    @Test(arguments: tiers) func columns(_ tier: Tier) {
+        columns(tier.float32, Float.self)
+        columns(tier.float64, Double.self)
+    }
+
+    @Test(arguments: tiers) func pixels(_ tier: Tier) {
+        pixels(tier.float32, Float.self)
+        pixels(tier.float64, Double.self)
+    }
+
+    @Test(arguments: tiers) func rows(_ tier: Tier) {
+        rows(tier.float32, Float.self)
+        rows(tier.float64, Double.self)
+    }
 }
 
 @Suite struct PackingTests {

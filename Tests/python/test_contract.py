@@ -49,7 +49,8 @@ FIELDS = {
         *((name, "q") for name in ["batch", "height", "width", "channels", "factor_height", "factor_width", "output_height",
                                    "output_width"] + STRIDES),
         *((name, "d") for name in ("scale_height", "scale_width", "cubic_coefficient")), ("isa", "Q"),
-        *((name, "i") for name in ("dtype", "data_format", "interpolation", "coordinates", "antialias", "threads"))],
+        *((name, "i") for name in ("dtype", "data_format", "interpolation", "coordinates", "antialias", "threads", "preset", "rounding",
+                                   "edge", "reserved"))],
 }
 SMALL = {
     "conv2d": dict(batch=1, height=5, width=7, in_channels=2, out_channels=3, kernel_height=3, kernel_width=2),

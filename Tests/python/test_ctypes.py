@@ -782,11 +782,25 @@ def test_upsample2d_numbers():
     assert caught.value.status == constant("CONVOLUTION_ERROR_FACTOR")
 
 
-@pytest.mark.parametrize("interpolation", ["bicubic", "lanczos3", "lanczos5", "area"])
-def test_upsample2d_that_is_not_built_in(interpolation):
-    with pytest.raises(NotImplementedError, match="interpolation") as caught:
-        upsample2d(X, interpolation=interpolation)
-    assert caught.value.status == constant("CONVOLUTION_ERROR_UNSUPPORTED")
+@pytest.mark.parametrize("options, expected", [
+    (dict(preset="torch"), [0.8945312, 1.15625, 1.5625, 2.5585938, 3.5820312, 4.2109375]),
+    (dict(preset="Keras"), [0.9117648, 1.1459854, 1.6412214, 2.5114503, 3.642336, 4.1764708]),
+    (dict(cubic_coefficient=-0.5, edge="renormalise"), [0.9117648, 1.1459854, 1.6412214, 2.5114503, 3.642336, 4.1764708]),
+])
+def test_upsample2d_bicubic_by_preset_and_by_its_parts(options, expected):
+    output = upsample2d(line([1, 2, 4]), (1, 2), interpolation="bicubic", **options)
+    assert np.allclose(output[0, 0, :, 0], expected, rtol=1e-6, atol=0)
+
+
+def test_upsample2d_words_and_numbers_that_do_not_exist():
+    for option in ("preset", "rounding", "edge"):
+        with pytest.raises(ValueError, match=f"{option} is 'other'"):
+            upsample2d(X, **{option: "other"})
+    with pytest.raises(ValueError, match="cubic_coefficient is 0"):
+        upsample2d(X, interpolation="bicubic", cubic_coefficient=0)
+    with pytest.raises(ValueError, match="antialias") as caught:
+        upsample2d(X, antialias=True)
+    assert caught.value.status == constant("CONVOLUTION_ERROR_INTERPOLATION")
 
 
 # ------------------------------------------------------------------------------------------------------------------ plans
@@ -852,8 +866,8 @@ def test_plans_refuse_what_calls_refuse():
         assert caught.value.status == constant("CONVOLUTION_ERROR_STRIDE")
     with pytest.raises(ValueError, match="bias has shape"):
         Conv2DPlan(X.shape, KERNEL, BIAS[:3])
-    with pytest.raises(NotImplementedError):
-        Upsample2DPlan(X.shape, 2, interpolation="area")
+    with pytest.raises(ValueError, match="that framework has no such interpolation"):
+        Upsample2DPlan(X.shape, 2, interpolation="area", preset="onnx")
     with pytest.raises(TypeError, match="strode"):
         Conv2DPlan(X.shape, KERNEL, strode=1)
 

@@ -421,12 +421,60 @@ def test_one_axis_left_out_keeps_its_size(isa, data_format):
     assert got[0, :, :, 0].tolist() == [[0, 1, 2]] * 3 + [[3, 4, 5]] * 3
 
 
-@pytest.mark.parametrize("interpolation", ["bicubic", "lanczos3", "lanczos5", "area"])
-def test_unsupported_is_not_invalid(interpolation, isa):
-    with pytest.raises(NotImplementedError) as caught:
-        convolution.upsample2d(np.ones((1, 2, 3, 1), np.float32), 2, interpolation=interpolation, isa=isa)
-    assert caught.value.status == convolution.constant("CONVOLUTION_ERROR_UNSUPPORTED")
-    assert "interpolation" in str(caught.value)
+def test_bicubic_has_three_answers(line):
+    """Keras's UpSampling2D by its backend, TensorFlow, JAX or PyTorch."""
+    x = [1, 2, 4]
+    twice = [0.9117648, 1.1459854, 1.6412214, 2.5114503, 3.642336, 4.1764708]
+    assert near(line.upsample2d(x, size=2, interpolation="bicubic", preset="keras"), twice)
+    assert near(line.upsample2d(x, size=2, interpolation="bicubic", preset="keras_jax"), twice)
+    torch = [0.8945312, 1.15625, 1.5625, 2.5585938, 3.5820312, 4.2109375]
+    for preset in (None, "torch", "torch_exact", "onnx", "opencv"):
+        assert near(line.upsample2d(x, size=2, interpolation="bicubic", preset=preset), torch)
+    # TensorFlow rounds the place to 1/1024.
+    assert near(line.upsample2d(x, size=3, interpolation="bicubic", preset="keras")[:4], [0.8947936, 1, 1.206644, 1.5361086])
+    thrice = line.upsample2d(x, size=3, interpolation="bicubic", preset="keras_jax")
+    assert np.allclose(thrice[:4], [0.8947368, 1, 1.2068969, 1.5357143], rtol=1e-6, atol=0)
+
+
+def test_bicubic_by_its_parts_is_the_preset(line):
+    parts = line.upsample2d([1, 2, 4], size=2, interpolation="bicubic", cubic_coefficient=-0.5, edge="renormalise")
+    assert near(parts, line.upsample2d([1, 2, 4], size=2, interpolation="bicubic", preset="keras"))
+
+
+def test_roundings_of_nearest(line):
+    x = [1, 2, 3, 4]
+    assert line.upsample2d(x, output_size=2, preset="onnx") == [1, 3]  # 0.5 and 2.5 half down
+    assert line.upsample2d(x, output_size=2, preset="onnx", rounding="prefer_ceil") == [2, 4]
+    assert line.upsample2d(x, output_size=2, preset="onnx", rounding="floor") == [1, 3]
+    assert line.upsample2d(x, output_size=2, preset="onnx", rounding="ceil") == [2, 4]
+    assert line.upsample2d([1, 2, 4], output_size=5, preset="onnx") == [1, 1, 2, 4, 4]
+    assert line.upsample2d([1, 2, 4], output_size=5, preset="torch") == [1, 1, 2, 2, 4]
+    assert line.upsample2d([1, 2, 4], output_size=5, preset="opencv") == [1, 1, 2, 2, 4]
+    for preset in ("torch_exact", "keras", "keras_jax"):
+        assert line.upsample2d([1, 2, 4], output_size=5, preset=preset) == [1, 1, 2, 4, 4]
+    assert line.upsample2d([1, 2, 3], size=2, coordinates="asymmetric", rounding="ceil") == [1, 2, 2, 3, 3, 3]
+
+
+def test_pytorch_half_pixel_is_half_pixel_but_for_one_element(line):
+    x = [1, 2, 4]
+    for interpolation in ("bilinear", "bicubic"):
+        assert line.upsample2d(x, output_size=1, interpolation=interpolation, coordinates="pytorch_half_pixel") == [1]
+        both = [line.upsample2d(x, output_size=5, interpolation=interpolation, coordinates=coordinates)
+                for coordinates in ("pytorch_half_pixel", "half_pixel")]
+        assert both[0] == both[1]
+
+
+def test_antialias_when_shrinking(line):
+    for preset in (None, "keras", "keras_jax", "torch"):
+        assert line.upsample2d([1, 2, 4], output_size=2, interpolation="bilinear", preset=preset) == [1.25, 3.5]
+        assert near(line.upsample2d([1, 2, 4], output_size=2, interpolation="bilinear", preset=preset, antialias=True), [1.375, 3.25])
+
+
+def test_area(line):
+    x = [1, 2, 4]
+    assert near(line.upsample2d(x, output_size=2, interpolation="area"), [4 / 3, 10 / 3])  # what each covers
+    assert near(line.upsample2d(x, output_size=2, interpolation="area", preset="torch"), [1.5, 3])  # adaptive pooling
+    assert near(line.upsample2d([1, 2, 3, 6], output_size=2, interpolation="area", preset="opencv"), [1.5, 4.5])
 
 
 @pytest.mark.parametrize("options, error, parameter, value", [

@@ -166,7 +166,7 @@ class _Upsample2DParams(ctypes.Structure):
         *_fields(c_int64 * 4, "input_strides output_strides"),
         *_fields(c_double, "scale_height scale_width cubic_coefficient"),
         ("isa", c_char_p),
-        *_fields(c_int32, "dtype data_format interpolation coordinates antialias threads"),
+        *_fields(c_int32, "dtype data_format interpolation coordinates antialias threads preset rounding edge reserved"),
     ]
 
 
@@ -228,7 +228,10 @@ _ACTIVATIONS["linear"] = _ACTIVATIONS["none"]
 _RULES = _words("CONV2D_TRANSPOSE_RULE_", "keras torch onnx jax window")
 _RULES["tensorflow"] = _RULES["keras"]
 _INTERPOLATIONS = _words("UPSAMPLE2D_", "nearest bilinear bicubic lanczos3 lanczos5 area")
-_COORDINATES = _words("UPSAMPLE2D_COORDINATES_", "default half_pixel align_corners asymmetric")
+_COORDINATES = _words("UPSAMPLE2D_COORDINATES_", "default half_pixel align_corners asymmetric pytorch_half_pixel")
+_PRESETS = _words("UPSAMPLE2D_PRESET_", "none keras keras_jax torch torch_exact onnx opencv")
+_ROUNDINGS = _words("UPSAMPLE2D_ROUNDING_", "default prefer_floor prefer_ceil floor ceil")
+_EDGES = _words("UPSAMPLE2D_EDGE_", "default clamp renormalise")
 
 
 def _word(name, value, choices):
@@ -728,7 +731,8 @@ def conv2d_transpose_workspace_size(input_shape, kernel_shape, *, dtype=np.float
 
 
 def _upsample2d_params(input_shape, size=2, *, output_size=None, scale=None, data_format="channels_last",
-                       interpolation="nearest", coordinates=None, threads=0, isa=None):
+                       interpolation="nearest", coordinates=None, preset=None, rounding=None, edge=None,
+                       cubic_coefficient=None, antialias=False, threads=0, isa=None):
     params = _Upsample2DParams()
     _set_run(params, threads, isa)
     params.channels = _set_image(params, input_shape, data_format)
@@ -741,25 +745,39 @@ def _upsample2d_params(input_shape, size=2, *, output_size=None, scale=None, dat
         params.factor_height, params.factor_width = _sizes("size", size)
     params.interpolation = _word("interpolation", interpolation, _INTERPOLATIONS)
     params.coordinates = _word("coordinates", "default" if coordinates is None else coordinates, _COORDINATES)
+    params.preset = _word("preset", "none" if preset is None else preset, _PRESETS)
+    params.rounding = _word("rounding", "default" if rounding is None else rounding, _ROUNDINGS)
+    params.edge = _word("edge", "default" if edge is None else edge, _EDGES)
+    if cubic_coefficient is not None:
+        params.cubic_coefficient = _given("cubic_coefficient", _real("cubic_coefficient", cubic_coefficient))
+    params.antialias = bool(antialias)
     return params
 
 
 def upsample2d(x, size=2, *, output_size=None, scale=None, data_format="channels_last", interpolation="nearest",
-               coordinates=None, threads=0, isa=None, out=None):
-    """Enlarges (or shrinks) each image: Keras UpSampling2D, torch.nn.Upsample.
+               coordinates=None, preset=None, rounding=None, edge=None, cubic_coefficient=None, antialias=False, threads=0,
+               isa=None, out=None):
+    """Enlarges (or shrinks) each image: Keras UpSampling2D, torch.nn.Upsample, ONNX Resize, cv2.resize.
 
     x              (batch, height, width, channels), or (batch, channels, height, width) with channels_first
     size           whole factor, or a pair (height, width); not looked at if output_size or scale is given
     output_size    the size itself, or a pair (height, width)
     scale          any number above 0, or a pair: the size is floor(input * scale), the step in the input 1 / scale
-    interpolation  "nearest" or "bilinear". "bicubic", "lanczos3", "lanczos5" and "area" raise NotImplementedError so far
-    coordinates    "half_pixel", "align_corners" or "asymmetric"; None: "asymmetric" for nearest, else "half_pixel"
+    interpolation  "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5" or "area"
+    coordinates    "half_pixel", "align_corners", "asymmetric" or "pytorch_half_pixel"; None: by the preset
+    preset         "keras" (on TensorFlow), "keras_jax", "torch", "torch_exact", "onnx" or "opencv": whose defaults and whose
+                   arithmetic; None: PyTorch's
+    rounding       nearest: "prefer_floor", "prefer_ceil", "floor" or "ceil"; None: by the preset
+    edge           "clamp" repeats the border, "renormalise" leaves what is outside out; None: by the preset
+    cubic_coefficient  bicubic: the kernel's a, such as -0.5 or -0.75; None: by the preset
+    antialias      True: every input element counts when the image shrinks (bilinear, bicubic, lanczos)
     returns        (batch, output height, output width, channels), or channels first as x; out if that is given
 
     data_format, threads, isa, out and the errors are conv2d's."""
     x = np.asarray(x)
     params = _upsample2d_params(x.shape, size, output_size=output_size, scale=scale, data_format=data_format,
-                                interpolation=interpolation, coordinates=coordinates, threads=threads, isa=isa)
+                                interpolation=interpolation, coordinates=coordinates, preset=preset, rounding=rounding, edge=edge,
+                                cubic_coefficient=cubic_coefficient, antialias=antialias, threads=threads, isa=isa)
     return _run(_UPSAMPLE2D, params, x, (), _dtype(x), out)
 
 

@@ -136,10 +136,14 @@ SHIM int32_t shim_atomic_exchange(int32_t *value, int32_t expected, int32_t want
 SHIM int32_t shim_atomic_load(const int32_t *value) { return __atomic_load_n(value, __ATOMIC_ACQUIRE); }
 SHIM void shim_atomic_store(int32_t *value, int32_t new_value) { __atomic_store_n(value, new_value, __ATOMIC_RELEASE); }
 
+/* Stores past the caches are weakly ordered; after this, other threads see those of this thread. */
+SHIM void shim_finish_streaming(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
 SHIM float shim_expf(float x) { return expf(x); }
 SHIM double shim_exp(double x) { return exp(x); }
 SHIM float shim_tanhf(float x) { return tanhf(x); }
 SHIM double shim_tanh(double x) { return tanh(x); }
+SHIM double shim_sin(double x) { return sin(x); }
 
 /* The compiler's own check, which also asks whether the operating system saves the wide registers. */
 #if defined(__x86_64__)

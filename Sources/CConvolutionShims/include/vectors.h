@@ -5,6 +5,7 @@
 #ifndef CONVOLUTION_VECTORS_H
 #define CONVOLUTION_VECTORS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define SHIM_VECTOR(name, scalar, integer, lanes)                                                                                  \
@@ -15,6 +16,15 @@
     }                                                                                                                              \
     static inline __attribute__((always_inline)) shim_##name shim_add_##name(shim_##name a, shim_##name b) { return a + b; }       \
     static inline __attribute__((always_inline)) shim_##name shim_mul_##name(shim_##name a, shim_##name b) { return a * b; }       \
+    /* Past the caches: for results that fill them anyway. place must be aligned to the vector. */                                 \
+    static inline __attribute__((always_inline)) void shim_stream_##name(shim_##name x, void *place) {                             \
+        __builtin_nontemporal_store(x, (shim_##name *)place);                                                                      \
+    }                                                                                                                              \
+    static inline __attribute__((always_inline)) shim_##name shim_gather_##name(const scalar *source, const ptrdiff_t *places) {   \
+        shim_##name gathered;                                                                                                      \
+        for (int lane = 0; lane < lanes; lane++) gathered[lane] = source[places[lane]];                                            \
+        return gathered;                                                                                                           \
+    }                                                                                                                              \
     /* Per lane: x < bound ? other : x. NaN stays NaN. */                                                                          \
     static inline __attribute__((always_inline)) shim_##name shim_below_##name(shim_##name x, shim_##name bound, shim_##name o) {  \
         shim_mask_##name m = x < bound;                                                                                            \
@@ -34,4 +44,22 @@ SHIM_VECTOR(f64x4, double, int64_t, 4)
 SHIM_VECTOR(f64x8, double, int64_t, 8)
 
 #undef SHIM_VECTOR
+
+/* Lane i: x[indices[i]], one instruction. Only the tiers whose processors have it see it. */
+#define SHIM_PERMUTE(name, scalar, integer, lanes, instruction)                                                                    \
+    static inline __attribute__((always_inline)) shim_##name shim_permute_##name(shim_##name x, shim_mask_##name indices) {        \
+        typedef scalar vector __attribute__((vector_size(lanes * sizeof(scalar))));                                                \
+        typedef integer places __attribute__((vector_size(lanes * sizeof(scalar))));                                               \
+        return (shim_##name)instruction((vector)x, (places)indices);                                                               \
+    }
+
+#ifdef __AVX2__
+SHIM_PERMUTE(f32x8, float, int32_t, 8, __builtin_ia32_permvarsf256)
+#endif
+#ifdef __AVX512F__
+SHIM_PERMUTE(f32x16, float, int32_t, 16, __builtin_ia32_permvarsf512)
+SHIM_PERMUTE(f64x8, double, int64_t, 8, __builtin_ia32_permvardf512)
+#endif
+
+#undef SHIM_PERMUTE
 #endif

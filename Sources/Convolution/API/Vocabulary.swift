@@ -145,11 +145,19 @@ public enum TransposeRule: Hashable, Sendable, CaseIterable {
 public enum Interpolation: Hashable, Sendable, CaseIterable {
     case nearest
     case bilinear
+    case bicubic
+    case lanczos3
+    case lanczos5
+    case area
 
     var code: Int {
         switch self {
         case .nearest: UPSAMPLE2D_NEAREST
         case .bilinear: UPSAMPLE2D_BILINEAR
+        case .bicubic: UPSAMPLE2D_BICUBIC
+        case .lanczos3: UPSAMPLE2D_LANCZOS3
+        case .lanczos5: UPSAMPLE2D_LANCZOS5
+        case .area: UPSAMPLE2D_AREA
         }
     }
 }

@@ -1,0 +1,319 @@
+import CConvolutionShims
+import ConvolutionKernels
+
+// Which input elements an output element of upsample2d is made of, and their weights: one axis at a time, in the arithmetic of the
+// framework whose results are wanted. No pointers to images here.
+
+enum InterpolationKind {
+    case nearest, bilinear, bicubic, area
+    /// The sinc function under a window of this many elements on each side.
+    case lanczos(radius: Int)
+}
+
+enum CoordinateRule {
+    case halfPixel, alignCorners, asymmetric, torchHalfPixel
+}
+
+enum NearestRounding {
+    case preferFloor, preferCeil, floor, ceil
+}
+
+/// Whose operations, in whose order, compute coordinates and weights.
+enum ResamplingArithmetic {
+    case torch, tensorFlow, jax, onnx, openCV
+}
+
+/// What is common to both axes of a resampling.
+struct ResamplingMethod {
+    var interpolation: InterpolationKind
+    var coordinates: CoordinateRule
+    var rounding: NearestRounding
+    var arithmetic: ResamplingArithmetic
+    /// Taps outside the image are dropped, and the others' weights divided by their sum; else the border element stands for them.
+    var renormalises: Bool
+    /// The kernel is stretched where the image shrinks.
+    var antialias: Bool
+    var cubicCoefficient: Double
+    /// Area: the mean of the elements that an output element touches, PyTorch's adaptive pooling, rather than of what it covers.
+    var poolsArea: Bool
+    /// Area where an axis grows: OpenCV then interpolates on both.
+    var interpolatesArea: Bool
+}
+
+/// One axis of an upsampling.
+struct ResamplingAxis {
+    var input: Int
+    var output: Int
+    /// Not 0: exact repetition by this factor (nearest only).
+    var repetition: Int
+    /// Not 0: the scale that the caller named, kept distinct from output / input.
+    var scale: Double
+
+    var grows: Bool { output > input }
+}
+
+/// The taps of one output element: neighbours, some of them perhaps outside the input.
+private struct TapRange<Real> {
+    var first: Int
+    var count: Int
+    /// Where the output element lies among the input elements.
+    var center: Real
+}
+
+/// Computes taps in `Real`: float32, or the type of the data where the framework does so.
+struct AxisTaps<Real: KernelScalar> {
+    private let axis: ResamplingAxis
+    private let method: ResamplingMethod
+    /// Input elements per output element.
+    private let step: Real
+    /// By how much the kernel is stretched.
+    private let stretch: Real
+
+    init(_ axis: ResamplingAxis, _ method: ResamplingMethod) {
+        self.axis = axis
+        self.method = method
+        step = Self.step(axis, method)
+        stretch = method.antialias ? max(step, 1) : 1
+    }
+
+    private static func step(_ axis: ResamplingAxis, _ method: ResamplingMethod) -> Real {
+        if case .alignCorners = method.coordinates {
+            return axis.output == 1 ? 0 : Real(axis.input - 1) / Real(axis.output - 1)
+        }
+        if axis.scale > 0 { return Real(1 / axis.scale) }
+        if method.usesInverseScale { return 1 / (Real(axis.output) / Real(axis.input)) }
+        return Real(axis.input) / Real(axis.output)
+    }
+
+    /// The order of the operations is the framework's, and so are the roundings.
+    private func place(_ t: Int) -> Real {
+        let half: Real = 0.5
+        if method.interpolatesArea {
+            let below = (step * Real(t)).rounded(.down)
+            let part = Float(Real(t + 1) - (below + 1) / step)
+            return below + Real(part <= 0 ? 0 : part - part.rounded(.down))
+        }
+        switch method.coordinates {
+        case .alignCorners:
+            return step * Real(t)
+        case .torchHalfPixel where axis.output == 1:
+            return 0
+        case .halfPixel, .torchHalfPixel:
+            switch method.arithmetic {
+            case .onnx:
+                return (Real(t) + half) / scaleAsGiven - half
+            case .openCV:
+                let step = axis.scale > 0 ? 1 / axis.scale : 1 / (Double(axis.output) / Double(axis.input))
+                return Real(Float((Double(t) + 0.5) * step - 0.5))
+            case .torch:
+                // A scale that leaves the size as it is copies, whatever its value.
+                if case .bilinear = method.interpolation, axis.output == axis.input, !method.antialias { return Real(t) }
+                if case .bicubic = method.interpolation, !method.antialias { return (-half).addingProduct(step, Real(t) + half) }
+                return step * (Real(t) + half) - half
+            case .tensorFlow, .jax:
+                return (Real(t) + half) * step - half
+            }
+        case .asymmetric:
+            if case .onnx = method.arithmetic { return Real(t) / scaleAsGiven }
+            return step * Real(t)
+        }
+    }
+
+    private var scaleAsGiven: Real {
+        axis.scale > 0 ? Real(axis.scale) : Real(axis.output) / Real(axis.input)
+    }
+
+    /// Half the width of the kernel, in input elements.
+    private var support: Real {
+        switch method.interpolation {
+        case .nearest, .area: 0
+        case .bilinear: stretch
+        case .bicubic: 2 * stretch
+        case .lanczos(let radius): Real(radius) * stretch
+        }
+    }
+
+    private func range(_ t: Int) -> TapRange<Real> {
+        let last = axis.input - 1
+        switch method.interpolation {
+        case .nearest:
+            return TapRange(first: nearest(t), count: 1, center: 0)
+        case .area where method.poolsArea:
+            // t * input / output, rounded down and up.
+            let first = axis.output.dividingFullWidth(t.multipliedFullWidth(by: axis.input)).quotient
+            let (end, rest) = axis.output.dividingFullWidth((t + 1).multipliedFullWidth(by: axis.input))
+            return TapRange(first: first, count: (rest > 0 ? end + 1 : end) - first, center: 0)
+        case .area where !method.interpolatesArea:
+            let (low, high) = covered(t)
+            let first = min(Int(low), last)
+            return TapRange(first: first, count: max(min(Int(high.rounded(.up)), axis.input) - first, 1), center: 0)
+        case .area,
+            .bilinear where !method.antialias:
+            let center = min(max(place(t), 0), Real(last))
+            let first = min(Int(center), last)
+            return TapRange(first: first, count: min(2, axis.input - first), center: center)
+        default:
+            let center = place(t)
+            var first: Int
+            var end: Int
+            if method.antialias {
+                first = Int((center - support).rounded(.up))
+                end = Int((center + support).rounded(.down)) + 1
+            } else {
+                end = Int(center.rounded(.down)) + Int(support) + 1
+                first = end - 2 * Int(support)
+            }
+            if method.renormalises {
+                first = min(max(first, 0), last)
+                end = min(end, axis.input)
+            }
+            return TapRange(first: first, count: max(end - first, 1), center: center)
+        }
+    }
+
+    /// How many taps the output element with the most has.
+    func most() -> Int {
+        var most = 1
+        for t in 0..<axis.output { most = max(most, range(t).count) }
+        return most
+    }
+
+    /// `elements` and `weights` get `taps` entries each, `most()` or more: an element with fewer repeats its last with weight 0.
+    func fill<Scalar: KernelScalar>(
+        _ t: Int, taps: Int, elements: UnsafeMutablePointer<Int>, weights: UnsafeMutablePointer<Scalar>
+    ) {
+        let range = range(t)
+        var sum: Real = 0
+        for k in 0..<taps {
+            elements[k] = min(max(range.first + min(k, range.count - 1), 0), axis.input - 1)
+            let weight = k < range.count ? weight(t, range, k) : 0
+            weights[k] = Scalar(weight)
+            sum += weight
+        }
+        // The bound is TensorFlow's: a sum of nothing but rounding errors is no divisor.
+        if method.normalises, sum.magnitude >= 1000 * Real(Float.leastNormalMagnitude) {
+            for k in 0..<taps { weights[k] = Scalar(Real(weights[k]) / sum) }
+        }
+    }
+
+    private func weight(_ t: Int, _ range: TapRange<Real>, _ k: Int) -> Real {
+        let element = Real(range.first + k)
+        let distance = (element - range.center).magnitude / stretch
+        switch method.interpolation {
+        case .nearest:
+            return 1
+        case .area where method.poolsArea:
+            return 1 / Real(range.count)
+        case .area where !method.interpolatesArea:
+            let (low, high) = covered(t)
+            return max(min(high, element + 1) - max(low, element), 0)
+        case .area,
+            .bilinear where !method.antialias:
+            let part = range.center - Real(range.first)
+            return k == 0 ? 1 - part : part
+        case .bilinear:
+            return max(1 - distance, 0)
+        case .bicubic where !method.antialias:
+            return cubicTap(range.first + k, range.center)
+        case .bicubic:
+            return keys(distance)
+        case .lanczos(let radius):
+            return lanczos(distance, Real(radius))
+        }
+    }
+
+    /// Keys's cubic by the distance from the element below the place, from 0 to 1, which TensorFlow rounds to a whole 1024th.
+    private func cubicTap(_ element: Int, _ center: Real) -> Real {
+        let below = center.rounded(.down)
+        var part = center - below
+        if case .tensorFlow = method.arithmetic { part = (part * 1024).rounded(.toNearestOrEven) / 1024 }
+        switch element - Int(below) {
+        case -1: return keys(part + 1)
+        case 0: return keys(part)
+        case 1: return keys(1 - part)
+        default: return keys(2 - part)
+        }
+    }
+
+    private func keys(_ x: Real) -> Real {
+        let a = Real(method.cubicCoefficient)
+        if x <= 1 { return ((a + 2) * x - (a + 3)) * x * x + 1 }
+        if x < 2 { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a }
+        return 0
+    }
+
+    private func lanczos(_ x: Real, _ radius: Real) -> Real {
+        // TensorFlow and JAX round the top of the kernel off.
+        let top: Real
+        if case .torch = method.arithmetic { top = 0 } else { top = 1e-3 }
+        if x <= top { return 1 }
+        if x > radius { return 0 }
+        let angle = Double.pi * Double(x)
+        return Real(Double(radius) * shim_sin(angle) * shim_sin(angle / Double(radius)) / (angle * angle))
+    }
+
+    /// Area: the part of the input that output element t covers.
+    private func covered(_ t: Int) -> (low: Real, high: Real) {
+        (step * Real(t), min(step * Real(t + 1), Real(axis.input)))
+    }
+
+    private func nearest(_ t: Int) -> Int {
+        if axis.repetition > 0 { return t / axis.repetition }
+        let half: Real = 0.5
+        let place: Real
+        switch (method.coordinates, method.rounding) {
+        case (.asymmetric, .floor) where method.isTorch && axis.output == axis.input: return t
+        case (.asymmetric, .floor) where method.isTorch && axis.output == 2 * axis.input: return t / 2
+        // One rounding less than the place and then its nearest whole number, as the frameworks have it.
+        case (.halfPixel, .preferCeil) where !method.isONNX: place = step * (Real(t) + half)
+        case (_, .preferFloor): place = (self.place(t) - half).rounded(.up)
+        case (_, .preferCeil): place = self.place(t) + half
+        case (_, .floor): place = self.place(t)
+        case (_, .ceil): place = self.place(t).rounded(.up)
+        }
+        return place < Real(axis.input) ? min(max(Int(place.rounded(.down)), 0), axis.input - 1) : axis.input - 1
+    }
+}
+
+extension ResamplingMethod {
+    fileprivate var isTorch: Bool { if case .torch = arithmetic { true } else { false } }
+    fileprivate var isONNX: Bool { if case .onnx = arithmetic { true } else { false } }
+    fileprivate var isNearest: Bool { if case .nearest = interpolation { true } else { false } }
+    fileprivate var isLanczos: Bool { if case .lanczos = interpolation { true } else { false } }
+    fileprivate var isArea: Bool { if case .area = interpolation { true } else { false } }
+
+    /// The step as 1 / (output / input), which may round otherwise than input / output.
+    fileprivate var usesInverseScale: Bool {
+        switch arithmetic {
+        case .torch, .onnx: false
+        case .tensorFlow: isLanczos || antialias
+        case .jax: !isNearest
+        case .openCV: true
+        }
+    }
+
+    /// The taps' weights are divided by their sum.
+    fileprivate var normalises: Bool {
+        renormalises || antialias || isLanczos || isArea && !poolsArea && !interpolatesArea
+    }
+
+    /// Copies elements: no weights.
+    var copies: Bool { isNearest }
+
+    /// With a whole-number factor every element is repeated so often, which rounded coordinates might miss.
+    var repeatsByFactor: Bool {
+        switch (coordinates, rounding) {
+        case (.asymmetric, .floor), (.halfPixel, .preferFloor), (.halfPixel, .preferCeil): isNearest
+        default: false
+        }
+    }
+
+    /// Coordinates and weights are computed in float64 rather than float32, for data of that type or not.
+    func needsDouble(forDouble isDouble: Bool) -> Bool {
+        switch arithmetic {
+        case .torch: isDouble && !isNearest
+        case .openCV: true
+        case .tensorFlow, .jax, .onnx: false
+        }
+    }
+}
