@@ -221,10 +221,13 @@ struct WorkspaceLayout {
 
 private func aligned(_ bytes: Int) -> Int { (bytes + 63) & ~63 }
 
+/// No machine has less; asking for the exact size costs a tenth of a tiny convolution.
+private let surelyThere = 1 << 26
+
 /// Memory for `count` elements of `bytes` each, or a failure. More than the machine has is refused before it is asked for.
 func allocate(_ count: Int, of bytes: Int, _ what: StaticString) throws(Failure) -> UnsafeMutableRawPointer {
     let (total, overflow) = count.multipliedReportingOverflow(by: bytes)
-    guard !overflow, total >= 0, UInt64(total) <= shim_physical_memory(), let block = shim_allocate(total) else {
+    guard !overflow, total >= 0, total <= surelyThere || UInt64(total) <= shim_physical_memory(), let block = shim_allocate(total) else {
         throw Failure(CONVOLUTION_ERROR_OUT_OF_MEMORY, "out of memory: \(what) needs \(count) times \(bytes) bytes")
     }
     return block
