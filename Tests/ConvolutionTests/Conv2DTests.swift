@@ -39,6 +39,37 @@ private struct Layer {
         #expect(shape == expected.shape)
     }
 
+    @Test func residual() throws {
+        let layer = try Layer()
+        var options = Conv2DOptions(strides: layer.strides, padding: .same, dilation: layer.dilation)
+        var expected = try conv2d(layer.input, kernel: layer.kernel, bias: layer.bias, options: options)
+        let residual = try wholeNumbers(expected.shape, seed: 3)
+        expected = try Tensor(zip(expected.elements, residual.elements).map { max($0 + $1, 0) }, shape: expected.shape)
+        options.activation = .relu
+        #expect(try conv2d(layer.input, kernel: layer.kernel, bias: layer.bias, residual: residual, options: options) == expected)
+        let error = #expect(throws: ConvolutionError.self) {
+            try conv2d(layer.input, kernel: layer.kernel, residual: wholeNumbers([2, 3, 7, 4], seed: 3), options: options)
+        }
+        #expect(error == ConvolutionError(.shape, "residual has shape [2, 3, 7, 4]; it must be that of the result, [2, 3, 7, 5]"))
+    }
+
+    @Test func workspaceLimit() throws {
+        let layer = try Layer()
+        let (inputShape, kernelShape) = (layer.input.shape, layer.kernel.shape)
+        var options = Conv2DOptions(padding: .same)
+        let expected = try conv2d(layer.input, kernel: layer.kernel, options: options)
+        let size = try conv2dWorkspaceSize(of: Double.self, inputShape: inputShape, kernelShape: kernelShape, options: options)
+        #expect(size.least > 0 && size.least <= size.execution && size.plan > layer.kernel.elements.count * 8)
+        options.workspaceLimit = size.least
+        #expect(try conv2d(layer.input, kernel: layer.kernel, options: options) == expected)
+        #expect(
+            try conv2dWorkspaceSize(of: Double.self, inputShape: inputShape, kernelShape: kernelShape, options: options).execution
+                == size.least)
+        options.workspaceLimit -= 1
+        let error = #expect(throws: ConvolutionError.self) { try conv2d(layer.input, kernel: layer.kernel, options: options) }
+        #expect(error?.status == .workspace)
+    }
+
     @Test(arguments: [PaddingMode.zeros, .constant(-2), .constant(0), .reflect, .symmetric, .replicate, .circular])
     func paddingMode(_ mode: PaddingMode) throws {
         let layer = try Layer()

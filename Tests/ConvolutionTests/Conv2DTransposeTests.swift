@@ -158,6 +158,20 @@ private func cut(_ left: Int, _ right: Int) -> Padding { .explicit(top: 0, botto
                 == Tensor([7, -7, 7, -7], shape: [1, 1, 2, 2]))
     }
 
+    @Test func residualAndWorkspaceLimit() throws {
+        let x = try wholeNumbers([1, 4, 5, 3], seed: 21)
+        let kernel = try wholeNumbers([3, 2, 4, 3], seed: 22)
+        var options = Conv2DTransposeOptions(strides: (2, 3))
+        let plain = try conv2dTranspose(x, kernel: kernel, options: options)
+        let residual = try wholeNumbers(plain.shape, seed: 23)
+        let expected = try Tensor(zip(plain.elements, residual.elements).map { $0 + $1 }, shape: plain.shape)
+        let size = try conv2dTransposeWorkspaceSize(of: Double.self, inputShape: x.shape, kernelShape: kernel.shape, options: options)
+        options.workspaceLimit = size.least
+        #expect(try conv2dTranspose(x, kernel: kernel, residual: residual, options: options) == expected)
+        options.workspaceLimit = 1
+        #expect(throws: ConvolutionError.self) { try conv2dTranspose(x, kernel: kernel, options: options) }
+    }
+
     @Test func emptyOutputIfAllowed() throws {
         let pixel = try Tensor<Double>([1], shape: [1, 1, 1, 1])
         let kernel = try Tensor<Double>(repeating: 1, shape: [3, 2, 1, 1])

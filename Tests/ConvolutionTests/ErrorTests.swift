@@ -264,7 +264,7 @@ private func refusal(
             (.isa, "ISA"), (.threads, "THREADS"), (.imageSize, "IMAGE_SIZE"), (.kernelSize, "KERNEL_SIZE"), (.stride, "STRIDE"),
             (.dilation, "DILATION"), (.groups, "GROUPS"), (.padding, "PADDING"), (.outputPadding, "OUTPUT_PADDING"),
             (.outputSize, "OUTPUT_SIZE"), (.emptyOutput, "EMPTY_OUTPUT"), (.factor, "FACTOR"), (.activation, "ACTIVATION"),
-            (.overflow, "OVERFLOW"), (.outOfMemory, "OUT_OF_MEMORY"), (.unsupported, "UNSUPPORTED"),
+            (.overflow, "OVERFLOW"), (.outOfMemory, "OUT_OF_MEMORY"), (.unsupported, "UNSUPPORTED"), (.workspace, "WORKSPACE"),
         ]
         for (status, name) in statuses { #expect("\(status)" == "CONVOLUTION_ERROR_" + name) }
     }

@@ -24,6 +24,8 @@ public struct Conv2DOptions: Sendable, LayerOptions {
     /// An instruction-set tier by name, one of `InstructionSetTiers.supported`. nil: the best, or what the environment variable
     /// CONVOLUTION_ISA says.
     public var isa: String?
+    /// The most bytes of scratch memory that one execution may take; 0: no limit. The result does not depend on it.
+    public var workspaceLimit: Int
 
     /// The axes of kernels. With groups, "in channels" are those of one group.
     public enum KernelFormat: Hashable, Sendable, CaseIterable {
@@ -54,8 +56,7 @@ public struct Conv2DOptions: Sendable, LayerOptions {
         strides: (height: Int, width: Int) = (1, 1), padding: Padding = .valid, paddingMode: PaddingMode = .zeros,
         dilation: (height: Int, width: Int) = (1, 1), groups: Int = 1, flipKernel: Bool = false, activation: Activation = .none,
         dataFormat: DataFormat = .channelsLast, kernelFormat: KernelFormat = .keras, allowsEmptyOutput: Bool = false,
-        threads: Int = 0,
-        isa: String? = nil
+        threads: Int = 0, isa: String? = nil, workspaceLimit: Int = 0
     ) {
         self.strides = strides
         self.padding = padding
@@ -69,6 +70,7 @@ public struct Conv2DOptions: Sendable, LayerOptions {
         self.allowsEmptyOutput = allowsEmptyOutput
         self.threads = threads
         self.isa = isa
+        self.workspaceLimit = workspaceLimit
     }
 
     func call<Scalar: TensorScalar>(
@@ -102,7 +104,7 @@ public struct Conv2DOptions: Sendable, LayerOptions {
 /// Cross-correlation, which deep learning calls convolution: with stride s and dilation d, per image, row y, column x and
 /// output channel o
 ///
-///     output[y, x, o] = activation(bias[o] + sum over a, b, c of
+///     output[y, x, o] = activation(residual[y, x, o] + bias[o] + sum over a, b, c of
 ///         input[y*s + a*d - top, x*s + b*d - left, c] * kernel[a, b, c, o])
 ///
 /// Keras's Conv2D and DepthwiseConv2D, PyTorch's conv2d.
@@ -113,16 +115,24 @@ public struct Conv2DOptions: Sendable, LayerOptions {
 ///   - input: images, in the order of `options.dataFormat`.
 ///   - kernel: in the order of `options.kernelFormat`.
 ///   - bias: one number per output channel.
+///   - residual: a tensor of the result's shape, added before the activation.
 /// - Returns: `[batch, height, width, out channels]` in the order of `options.dataFormat`, height and width being
 ///   floor((input + padding - extent) / stride) + 1.
 /// - Throws: if the tensors do not fit together or an option is out of its range. The message names it.
 public func conv2d<Scalar>(
-    _ input: Tensor<Scalar>, kernel: Tensor<Scalar>, bias: [Scalar]? = nil, options: Conv2DOptions = Conv2DOptions()
+    _ input: Tensor<Scalar>, kernel: Tensor<Scalar>, bias: [Scalar]? = nil, residual: Tensor<Scalar>? = nil,
+    options: Conv2DOptions = Conv2DOptions()
 ) throws(ConvolutionError) -> Tensor<Scalar> {
-    let call = try options.call(Scalar.self, inputShape: input.shape, kernelShape: kernel.shape)
+    var call = try options.call(Scalar.self, inputShape: input.shape, kernelShape: kernel.shape)
     try call.parameters.checkBias(bias)
-    return try Tensor(shape: call.outputShape(conv2d_output_shape)) { output in
-        call { conv2d($0, input.elements, kernel.elements, bias, output) }
+    let shape = try call.outputShape(conv2d_output_shape)
+    if let residual {
+        try residual.checkResidual(shape)
+        call.parameters.accumulate = 1
+    }
+    return try Tensor(shape: shape) { output in
+        residual?.copyElements(to: output)
+        return call { conv2d($0, input.elements, kernel.elements, bias, output) }
     }
 }
 
@@ -133,6 +143,15 @@ public func conv2dOutputShape(
     inputShape: [Int], kernelShape: [Int], options: Conv2DOptions = Conv2DOptions()
 ) throws(ConvolutionError) -> [Int] {
     try options.call(Float.self, inputShape: inputShape, kernelShape: kernelShape).outputShape(conv2d_output_shape)
+}
+
+/// The memory that conv2d takes for an input and a kernel of these shapes.
+///
+/// - Throws: what `conv2d` would.
+public func conv2dWorkspaceSize<Scalar: TensorScalar>(
+    of _: Scalar.Type, inputShape: [Int], kernelShape: [Int], options: Conv2DOptions = Conv2DOptions()
+) throws(ConvolutionError) -> WorkspaceSize {
+    try options.call(Scalar.self, inputShape: inputShape, kernelShape: kernelShape).workspaceSize(conv2d_workspace_size)
 }
 
 /// A `conv2d` for a kernel that is used more than once: kernel and bias are packed when it is made. Many tasks may call it at

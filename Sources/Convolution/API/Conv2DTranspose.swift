@@ -23,6 +23,7 @@ public struct Conv2DTransposeOptions: Sendable, LayerOptions {
     public var allowsEmptyOutput: Bool
     public var threads: Int
     public var isa: String?
+    public var workspaceLimit: Int
 
     /// The axes of kernels. With groups, "out channels" are those of one group.
     public enum KernelFormat: Hashable, Sendable, CaseIterable {
@@ -51,8 +52,7 @@ public struct Conv2DTransposeOptions: Sendable, LayerOptions {
         outputPadding: (height: Int, width: Int)? = nil, outputSize: (height: Int, width: Int)? = nil,
         dilation: (height: Int, width: Int) = (1, 1), groups: Int = 1, flipKernel: Bool = false, activation: Activation = .none,
         dataFormat: DataFormat = .channelsLast, kernelFormat: KernelFormat = .keras, allowsEmptyOutput: Bool = false,
-        threads: Int = 0,
-        isa: String? = nil
+        threads: Int = 0, isa: String? = nil, workspaceLimit: Int = 0
     ) {
         self.strides = strides
         self.padding = padding
@@ -68,6 +68,7 @@ public struct Conv2DTransposeOptions: Sendable, LayerOptions {
         self.allowsEmptyOutput = allowsEmptyOutput
         self.threads = threads
         self.isa = isa
+        self.workspaceLimit = workspaceLimit
     }
 
     func call<Scalar: TensorScalar>(
@@ -100,7 +101,7 @@ public struct Conv2DTransposeOptions: Sendable, LayerOptions {
 /// Per axis, with stride s and dilation d,
 ///
 ///     full[t] = sum over j, a with j*s + a*d = t of input[j] * kernel[a]
-///     output[t] = activation(bias + full[t + start])
+///     output[t] = activation(residual[t] + bias + full[t + start])
 ///
 /// Keras's Conv2DTranspose, PyTorch's conv_transpose2d, ONNX ConvTranspose.
 ///
@@ -110,16 +111,23 @@ public struct Conv2DTransposeOptions: Sendable, LayerOptions {
 ///   - input: images, in the order of `options.dataFormat`.
 ///   - kernel: in the order of `options.kernelFormat`.
 ///   - bias: one number per output channel.
+///   - residual: a tensor of the result's shape, added before the activation.
 /// - Returns: images in the order of `options.dataFormat`, of the height and width that the rule says.
 /// - Throws: if the tensors do not fit together, an option is out of its range or the rule cannot take it. The message names it.
 public func conv2dTranspose<Scalar>(
-    _ input: Tensor<Scalar>, kernel: Tensor<Scalar>, bias: [Scalar]? = nil,
+    _ input: Tensor<Scalar>, kernel: Tensor<Scalar>, bias: [Scalar]? = nil, residual: Tensor<Scalar>? = nil,
     options: Conv2DTransposeOptions = Conv2DTransposeOptions()
 ) throws(ConvolutionError) -> Tensor<Scalar> {
-    let call = try options.call(Scalar.self, inputShape: input.shape, kernelShape: kernel.shape)
+    var call = try options.call(Scalar.self, inputShape: input.shape, kernelShape: kernel.shape)
     try call.parameters.checkBias(bias)
-    return try Tensor(shape: call.outputShape(conv2d_transpose_output_shape)) { output in
-        call { conv2d_transpose($0, input.elements, kernel.elements, bias, output) }
+    let shape = try call.outputShape(conv2d_transpose_output_shape)
+    if let residual {
+        try residual.checkResidual(shape)
+        call.parameters.accumulate = 1
+    }
+    return try Tensor(shape: shape) { output in
+        residual?.copyElements(to: output)
+        return call { conv2d_transpose($0, input.elements, kernel.elements, bias, output) }
     }
 }
 
@@ -130,6 +138,15 @@ public func conv2dTransposeOutputShape(
     inputShape: [Int], kernelShape: [Int], options: Conv2DTransposeOptions = Conv2DTransposeOptions()
 ) throws(ConvolutionError) -> [Int] {
     try options.call(Float.self, inputShape: inputShape, kernelShape: kernelShape).outputShape(conv2d_transpose_output_shape)
+}
+
+/// The memory that conv2dTranspose takes for an input and a kernel of these shapes.
+///
+/// - Throws: what `conv2dTranspose` would.
+public func conv2dTransposeWorkspaceSize<Scalar: TensorScalar>(
+    of _: Scalar.Type, inputShape: [Int], kernelShape: [Int], options: Conv2DTransposeOptions = Conv2DTransposeOptions()
+) throws(ConvolutionError) -> WorkspaceSize {
+    try options.call(Scalar.self, inputShape: inputShape, kernelShape: kernelShape).workspaceSize(conv2d_transpose_workspace_size)
 }
 
 /// A `conv2dTranspose` for a kernel that is used more than once: see `Conv2DPlan`.

@@ -50,6 +50,9 @@ public struct ConvolutionError: Error, Hashable, Sendable, CustomStringConvertib
         /// Legal, but not built into this version.
         public static let unsupported = Status(CONVOLUTION_ERROR_UNSUPPORTED)
 
+        /// `workspaceLimit` is negative or less than the layer needs.
+        public static let workspace = Status(CONVOLUTION_ERROR_WORKSPACE)
+
         /// The name in the header, such as `CONVOLUTION_ERROR_STRIDE`.
         public var description: String {
             if self == .shape { return "CONVOLUTION_ERROR_SHAPE" }

@@ -56,6 +56,7 @@ protocol LayerOptions {
     var activation: Activation { get }
     var dataFormat: DataFormat { get }
     var allowsEmptyOutput: Bool { get }
+    var workspaceLimit: Int { get }
     var threads: Int { get }
 }
 
@@ -104,6 +105,7 @@ extension LayerParameters {
         }
         flip_kernel = options.flipKernel ? 1 : 0
         allow_empty_output = options.allowsEmptyOutput ? 1 : 0
+        workspace_limit = Int64(options.workspaceLimit)
         activation = Int32(options.activation.code)
         switch options.activation {
         case .clamp(let min, let max):
@@ -174,6 +176,14 @@ struct Call<P: Parameters> {
         return shape.map { Int($0) }
     }
 
+    func workspaceSize(
+        _ function: (UnsafePointer<P>?, UnsafeMutablePointer<Int64>?, UnsafeMutablePointer<Int64>?, UnsafeMutablePointer<Int64>?) -> Int32
+    ) throws(ConvolutionError) -> WorkspaceSize {
+        var sizes: (plan: Int64, execution: Int64, least: Int64) = (0, 0, 0)
+        try check(self { function($0, &sizes.plan, &sizes.execution, &sizes.least) })
+        return WorkspaceSize(plan: Int(sizes.plan), execution: Int(sizes.execution), least: Int(sizes.least))
+    }
+
     func plan(
         _ create: (UnsafePointer<P>, UnsafeMutablePointer<OpaquePointer?>) -> Int32
     ) throws(ConvolutionError) -> OpaquePointer? {
@@ -183,7 +193,30 @@ struct Call<P: Parameters> {
     }
 }
 
+/// Bytes that a layer takes.
+public struct WorkspaceSize: Hashable, Sendable {
+    /// A plan: the packed kernel and bias.
+    public var plan: Int
+    /// One execution beyond the plan, all its threads together.
+    public var execution: Int
+    /// The least `workspaceLimit` that the layer can be computed with.
+    public var least: Int
+}
+
 extension Tensor {
+    func checkResidual(_ expected: [Int]) throws(ConvolutionError) {
+        if shape != expected {
+            throw ConvolutionError(.shape, "residual has shape \(shape); it must be that of the result, \(expected)")
+        }
+    }
+
+    func copyElements(to memory: UnsafeMutableRawPointer?) {
+        elements.withUnsafeBytes { bytes in
+            guard let source = bytes.baseAddress else { return }
+            memory?.copyMemory(from: source, byteCount: bytes.count)
+        }
+    }
+
     /// A plan is for inputs of one shape.
     func checkShape(_ expected: [Int]) throws(ConvolutionError) {
         if shape != expected {
