@@ -2,6 +2,7 @@
 # make demo         builds and runs every example and prints a table of all replicated results
 # make test         all tests; ends with "N passed, N failed"
 # make bench        verifies and times every layer of Sources/ConvolutionBench/suite.json; BENCH="--help" lists its options
+# make bench-peers  ours and eight other libraries side by side (some GB, in PEERS=DIR outside the tree); BENCH_PEERS="--quick"
 # make install PREFIX=/usr/local [DESTDIR=...]
 # make arm64        the library and the C examples for arm64 Linux, cross-built, run under emulation by the tests
 # make clean
@@ -18,7 +19,7 @@ CFLAGS  += -Iinclude
 
 B := build
 .DEFAULT_GOAL := all
-.PHONY: all demo test bench install arm64 clean
+.PHONY: all demo test bench bench-peers install arm64 clean
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -99,6 +100,14 @@ $(B)/convolution-bench: $(wildcard Sources/ConvolutionBench/*.swift Sources/CRoo
 BENCH ?=
 bench: $(B)/convolution-bench
 	@$< $(BENCH)
+
+# Where the other libraries are installed. Figures go to build/peers.json, the picture to build/peers.svg.
+PEERS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/convolution-peers
+BENCH_PEERS ?=
+bench-peers: $(B)/libconvolution.so
+	@Sources/ConvolutionBench/peers/setup.sh $(PEERS)
+	@python3 -B Sources/ConvolutionBench/peers/bench_peers.py --home $(abspath $(PEERS)) --json $(B)/peers.json \
+	  --svg $(B)/peers.svg $(BENCH_PEERS)
 
 # ------------------------------------------------------------------------------------------------------- demo and tests
 

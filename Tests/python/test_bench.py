@@ -1,9 +1,18 @@
 """The benchmark times right answers and refuses to time wrong ones."""
 import json
+import sys
+import xml.etree.ElementTree as tree
 
+import numpy as np
 import pytest
 
-from native import BUILD, LIBRARY, compile_c, run
+from native import BUILD, LIBRARY, ROOT, compile_c, run
+
+PEERS = ROOT / "Sources/ConvolutionBench/peers"
+sys.path.insert(0, str(PEERS))
+import layers
+import oracle
+import picture
 
 PROGRAM = BUILD / "convolution-bench"
 QUICK = ["--budget", "2", "--turns", "1", "--threads", "1,2"]
@@ -79,3 +88,87 @@ def test_bad_options(options, sentence):
     done = bench(*options)
     assert done.returncode == 2
     assert sentence in done.stdout and "usage:" in done.stdout
+
+
+# --------------------------------------------------------------------------------------------------------- make bench-peers
+
+
+@pytest.fixture
+def home(tmp_path):
+    """What setup.sh makes, without any peer."""
+    python = tmp_path / "venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -B "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "native").mkdir()
+    compile_c(PEERS / "ours.c", tmp_path / "native/ours.so", flags=["-shared", "-fPIC"])
+    return tmp_path
+
+
+def bench_peers(home, *options):
+    return run(sys.executable, "-B", PEERS / "bench_peers.py", "--home", home, "--budget", "0.001", "--turns", "1",
+               "--threads", "1", "--json", home / "report.json", *options, check=False)
+
+
+def test_ours_without_peers(home):
+    done = bench_peers(home, "--peers", "onednn", "--layers", "tiny,fcn8s_4x4s2,up_nearest2_3")
+    assert done.returncode == 0, done.stdout
+    document = json.loads((home / "report.json").read_text())
+    assert list(document["left_out"]) == ["onednn"] and list(document["versions"]) == ["ours"]
+    assert [row["name"] for row in document["layers"]] == ["fcn8s_4x4s2_21_34", "up_nearest2_3_512", "tiny_3x3_8_8"]
+    for row in document["layers"]:
+        assert row["failures"] == {} and row["ours"] in ("nhwc", "nchw") and 0 < row["seconds"] < 10
+        assert all(0 <= row["examined"]["ours"][variant]["error"] <= 1 for variant in ("nhwc", "nchw"))
+
+
+def test_a_wrong_answer_of_ours_ends_the_comparison(home):
+    source = (PEERS / "ours.c").read_text()
+    broken = source.replace(".pad_top = l->padding,", ".pad_top = l->padding - 1, .pad_bottom = 1,", 1)
+    assert broken != source
+    (home / "ours.c").write_text(broken.replace(".pad_bottom = l->trailing_padding,", "", 1))
+    compile_c(home / "ours.c", home / "native/ours.so", flags=["-shared", "-fPIC", "-I", PEERS, "-Wno-override-init"])
+    done = bench_peers(home, "--peers", "", "--layers", "tiny")
+    assert done.returncode != 0 and "WRONG ANSWER of ours: tiny_3x3_8_8" in done.stdout
+
+
+@pytest.mark.parametrize("entry", [
+    {"operation": "conv2d", "batch": 2, "input": [4, 5, 6], "output_channels": 6, "kernel": 3, "stride": 2, "dilation": 2,
+     "groups": 2, "padding": 2},
+    {"operation": "conv2d_transpose", "batch": 2, "input": [4, 3, 4], "output_channels": 6, "kernel": 3, "stride": 2, "groups": 2,
+     "padding": 1, "output_padding": 1},
+    {"operation": "upsample2d", "input": [2, 4, 5], "output_size": 8, "interpolation": "nearest"},
+    {"operation": "upsample2d", "input": [2, 4, 5], "output_size": 9, "interpolation": "bilinear"},
+])
+def test_the_sampled_oracle_is_the_oracle(entry):
+    layer = layers.Layer({"name": "small", **entry})
+    x, kernel = layer.arrays()
+    if layer.operation == "conv2d":
+        want, _ = oracle.conv2d(x, kernel, strides=layer.stride, padding=layer.padding, dilation_rate=layer.dilation,
+                                groups=layer.groups, data_format="NCHW", kernel_format="OIHW")
+    elif layer.operation == "conv2d_transpose":
+        want, _ = oracle.conv2d_transpose(
+            x, kernel, strides=layer.stride, padding=layer.padding, output_padding=layer.output_padding, groups=layer.groups,
+            data_format="NCHW", kernel_format="IOHW", rule="torch")
+    else:
+        want, _ = oracle.upsample2d(x, output_size=layer.out_height, interpolation=layer.interpolation, data_format="NCHW")
+    assert want.shape == layer.output_shape
+    sample = layers.Oracle(layer, x, kernel)
+    np.testing.assert_allclose(sample.value, want[tuple(sample.places)], rtol=0, atol=1e-12)
+    assert sample.error(want.astype(np.float32), strict=True) <= 1
+    want[tuple(place[0] for place in sample.places)] += 0.1
+    assert sample.error(want.astype(np.float32), strict=True) > 1
+    assert sample.error(want.astype(np.float32), strict=False) > 1
+
+
+def test_picture():
+    rows = [{"name": "a_layer", "group": "conv2d", "threads": threads, "ratio": ratio, "best_peer": "p <q>"}
+            for threads, ratio in ((1, 2.0), (2, 0.5))]
+    document = {"machine": "a machine", "date": "2001-02-03", "versions": {"ours": "1", "p": "2"}, "layers": rows}
+    root = tree.fromstring(picture.draw(document))
+    words = [element.text for element in root.iter() if element.tag.endswith("text")]
+    assert {"a_layer", "2.00 p <q>", "0.50 p <q>", "conv2d", "Peers: p 2 "} <= set(words)
+    bars = [element for element in root.iter() if element.tag.endswith("rect")][-2:]
+    one = picture.place(1)
+    assert float(bars[0].get("x")) == pytest.approx(one, abs=0.1)
+    assert float(bars[1].get("x")) + float(bars[1].get("width")) == pytest.approx(one, abs=0.1)
+    assert float(bars[0].get("width")) == pytest.approx(float(bars[1].get("width")), abs=0.1)
