@@ -77,7 +77,7 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
 }
 
 /// A place that stands for "outside the input" among offsets.
-private let outsideOffset = Int.min
+let outsideOffset = Int.min
 
 /// A register tile of an item: its positions (pixels, or vectors of columns) and where their results go.
 struct Tile<Scalar> {
@@ -98,7 +98,7 @@ struct Tile<Scalar> {
 }
 
 /// The input as the item's tiles read it: the caller's array, or a packed rectangle of it.
-private struct Source<Scalar> {
+struct Source<Scalar> {
     var base: UnsafePointer<Scalar>
     var imageStride: Int
     var rowStride: Int
@@ -136,6 +136,7 @@ private func runItem<Scalar: KernelScalar>(
     let rows = min(block.pointee.bandRows, plan.pointee.rows(block.pointee) - firstRow)
     let columns = min(block.pointee.bandColumns, horizontal.count - firstColumn)
 
+    var available = (rows: 0..<layer.vertical.input, columns: 0..<layer.horizontal.input)
     var source = Source(
         base: input, imageStride: layer.input.batch, rowStride: layer.input.row, columnStride: layer.input.column, rowOrigin: 0,
         columnOrigin: 0, plane: 0, outside: UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self)), channelPitch: 1,
@@ -143,6 +144,7 @@ private func runItem<Scalar: KernelScalar>(
     if !plan.pointee.readsInputDirectly {
         let rectangle = plan.pointee.rectangle(
             block.pointee, firstRow: firstRow, rows: rows, firstColumn: firstColumn, columns: columns, panels: panels, image: image)
+        available = (rectangle.rows, rectangle.columns)
         let memory = (workspace + layout.rectangle).assumingMemoryBound(to: Scalar.self)
         pack(rectangle, plan, block, input, memory)
         source.imageStride = rectangle.rows.count * rectangle.rowPitch
@@ -160,6 +162,12 @@ private func runItem<Scalar: KernelScalar>(
         }
     }
 
+    if plan.pointee.walks {
+        walk(
+            plan, block, source, available: available, image: image, rows: firstRow..<firstRow + rows,
+            columns: firstColumn..<firstColumn + columns, panels: panels, output, workspace)
+        return
+    }
     let tiles = (workspace + layout.tiles).assumingMemoryBound(to: Tile<Scalar>.self)
     let runs = (workspace + layout.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
     let sums = (workspace + layout.sums).assumingMemoryBound(to: Scalar.self)
@@ -425,6 +433,8 @@ private func pack<Scalar: KernelScalar>(
             place += rectangle.blockPitch
             (place - block.pointee.channelBlock).update(repeating: outside, count: block.pointee.channelBlock)
         }
+    case .lanes where plan.pointee.walks:
+        packBordered(rectangle, layer, corner: input + rectangle.images.lowerBound * layer.input.batch, target)
     case .lanes:
         let outputs = layer.outChannelsPerGroup
         for channel in 0..<inputs {
@@ -451,6 +461,35 @@ private func pack<Scalar: KernelScalar>(
         }
         if layer.paddingMode == .constant {
             (target + rectangle.rows.count * rectangle.rowPitch).update(repeating: outside, count: rectangle.rowPitch)
+        }
+    }
+}
+
+/// Pixels by rows, the border among them, with the channels of some lanes each; lanes beyond the last channel are 0.
+private func packBordered<Scalar: KernelScalar>(
+    _ rectangle: Rectangle, _ layer: Layer, corner image: UnsafePointer<Scalar>, _ target: UnsafeMutablePointer<Scalar>
+) {
+    let pitch = rectangle.channelPitch
+    let channels = min(rectangle.channels.upperBound, layer.inChannels) - rectangle.channels.lowerBound
+    if channels < pitch { target.update(repeating: 0, count: rectangle.elements) }
+    let first = image + rectangle.channels.lowerBound * layer.input.channel
+    // The columns inside the input, all of a row at once.
+    let inside = rectangle.columns.clamped(to: 0..<layer.horizontal.input)
+    for row in 0..<rectangle.rows.count {
+        let line = borderIndex(rectangle.rows.lowerBound + row, layer.vertical.input, layer.paddingMode).map { first + $0 * layer.input.row }
+        func packColumns(_ columns: Range<Int>, from source: Int?) {
+            let place = target + row * rectangle.rowPitch + (columns.lowerBound - rectangle.columns.lowerBound) * pitch
+            if let line, let source {
+                packPixels(
+                    from: line + source * layer.input.column, rowStride: 0, columnStride: layer.input.column, channelStride: layer.input.channel,
+                    rows: 1, columns: columns.count, channels: channels, pixelPitch: pitch, to: place)
+            } else {
+                for c in 0..<columns.count { (place + c * pitch).update(repeating: Scalar(layer.paddingValue), count: channels) }
+            }
+        }
+        if !inside.isEmpty { packColumns(inside, from: inside.lowerBound) }
+        for column in rectangle.columns where !inside.contains(column) {
+            packColumns(column..<column + 1, from: borderIndex(column, layer.horizontal.input, layer.paddingMode))
         }
     }
 }

@@ -65,6 +65,8 @@ struct ConvolutionPlan {
     var strategy: Strategy
     /// Strategy `columns` with tiles of vectors that follow each other in one row.
     var isWide: Bool
+    /// Strategy `lanes` with tiles of neighbouring pixels of one row, whose taps share the input.
+    var walks: Bool
     var panels: UnsafeMutablePointer<Panel>
     var panelCount: Int
     /// Packed output channels, padding included: the sum of all panels' widths.
@@ -116,6 +118,7 @@ struct Panels {
     var strategy: Strategy
     /// Rows so long that tiles of one row each waste little at their ends, and few enough channels for the kernels that want that.
     var isWide = false
+    var walks = false
     var perGroup = 0
     var count = 0
     /// Vectors of output channels per group (channels) or in all (lanes).
@@ -134,7 +137,8 @@ struct Panels {
             width = vectors * table.lanes * layer.groups
         case .lanes:
             vectors = ceilDivide(layer.outChannels, table.lanes)
-            perGroup = ceilDivide(vectors, table.widestTile)
+            walks = canWalk(layer)
+            perGroup = ceilDivide(vectors, walks ? 1 : table.widestTile)
             count = perGroup
             width = vectors * table.lanes
         case .columns:
@@ -202,7 +206,15 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     return byColumns < byChannels ? .columns : .channels
 }
 
-/// The strategy `columns` lays out the border and all residues of the stride. A kernel dilated far beyond the image, or a stride far beyond
+/// Whether `accumulateWalk` computes this layer: a tap's column is the next pixel's, or the next but one's, column of another tap.
+private func canWalk(_ layer: Layer) -> Bool {
+    !layer.transposed && layer.inChannelsPerGroup == 1 && layer.outChannelsPerGroup == 1 && layer.horizontal.stride <= 2
+        && layer.horizontal.stride <= layer.horizontal.kernel && layer.horizontal.dilation == 1
+        && fitsColumns(layer.vertical) && fitsColumns(layer.horizontal)
+        && chunkTerms(layer.vertical.kernel * layer.horizontal.kernel) >= layer.horizontal.kernel
+}
+
+/// The strategy `columns`, and a walk over packed input, lay out the border and all residues of the stride. A kernel dilated far beyond the image, or a stride far beyond
 /// the kernel, would make that most of the work.
 private func fitsColumns(_ axis: Axis) -> Bool {
     (axis.kernel - 1) * axis.dilation <= 2 * axis.input + 64 && axis.stride <= 16
@@ -296,6 +308,10 @@ func inputRange(_ lattice: Lattice, first: Int, count: Int, input: Int, mode: Bo
 private let weightRows = 640
 private let addressBytes = 1 << 17
 
+/// A kernel of more taps than this walks over packed input: the lines of an image's rows, a pixel's channels apart, fall into few sets of
+/// the cache.
+private let walkTaps = 49
+
 /// A rectangle stays in a level-2 cache together with the weights in use.
 private let rectangleLimit = 1 << 19
 
@@ -344,6 +360,18 @@ extension ConvolutionPlan {
             part.elements = part.rowPitch * (rowRange.count + 1)
             return part
         }
+        if walks {
+            let (vertical, horizontal) = (block.vertical, block.horizontal)
+            let top = firstRow * vertical.inputStep + vertical.offsetStart
+            let left = firstColumn * horizontal.inputStep + horizontal.offsetStart
+            var part = Rectangle(
+                images: images, rows: top..<top + (rows - 1) * vertical.inputStep + (vertical.taps - 1) * vertical.offsetStep + 1,
+                columns: left..<left + (columns - 1) * horizontal.inputStep + horizontal.taps, channels: low.offset..<(high.offset + high.width))
+            part.channelPitch = part.channels.count
+            part.rowPitch = part.columns.count * part.channelPitch
+            part.elements = part.rows.count * part.rowPitch
+            return part
+        }
         let columnRange = inputRange(
             block.horizontal, first: firstColumn, count: columns, input: layer.horizontal.input, mode: layer.paddingMode)
         if strategy == .lanes {
@@ -387,12 +415,15 @@ extension ConvolutionPlan {
     /// rectangles within the limit. Any choice gives the same bits.
     fileprivate func divide(_ block: inout Block, blocks: Int, threads: Int, rectangleLimit: Int) {
         let rows = rows(block)
-        (block.bandRows, block.bandColumns, block.panelChunks) = (max(rows, 1), block.horizontal.count, 1)
-        let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, max((spansImages ? 1 : layer.batch) * blocks, 1))
+        // Packed for a walk, a vector of channels lies together, apart from the others: a large kernel then keeps it in the nearest caches.
+        (block.bandRows, block.bandColumns, block.panelChunks) = (max(rows, 1), block.horizontal.count, walks && !readsInputDirectly ? panelCount : 1)
+        let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, max((spansImages ? 1 : layer.batch) * blocks * block.panelChunks, 1))
         if rows * block.horizontal.count >= wanted * 64 {
             block.bandRows = max(1, rows / wanted)
+            // Whole tiles of two rows.
+            if walks { block.bandRows += block.bandRows % 2 }
         } else {
-            block.panelChunks = min(panelCount, wanted)
+            block.panelChunks = min(panelCount, max(wanted, block.panelChunks))
         }
         let elementBytes = layer.isDouble ? 8 : 4
         while true {
@@ -491,7 +522,7 @@ private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
         columns: hasOutput ? layer.horizontal.output : 0)
     for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
     var plan = ConvolutionPlan(
-        layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, panels: memory.panels, panelCount: panels.count,
+        layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks, panels: memory.panels, panelCount: panels.count,
         width: panels.width, blocks: memory.blocks, blockCount: 0, items: 0, work: 0, weights: memory.header, bias: memory.header,
         outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: true,
         mendsBorder: false, readsInputDirectly: false, workspace: WorkspaceLayout())
@@ -499,6 +530,7 @@ private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     case .channels: plan.readsInputDirectly = layer.input.channel == 1 || layer.inChannels <= 1
     // Whole vectors of channels that are neighbours in memory, one input for each output.
     case .lanes: plan.readsInputDirectly = layer.input.channel == 1 && inputs == 1 && outputs == 1 && layer.outChannels % table.lanes == 0
+        && (!plan.walks || layer.vertical.kernel * layer.horizontal.kernel <= walkTaps)
     case .columns: plan.readsInputDirectly = false
     }
     let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
@@ -515,10 +547,13 @@ private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
                 // At most as many channels as make one chunk of a tap, and as keep a panel's weights for a block in a level-2 cache.
                 let mostChannels = max(32, min(chunk, weightRows / (vertical.taps * horizontal.taps)))
                 let channelBlock = ceilDivide(inputs, ceilDivide(inputs, mostChannels))
+                var segmentsPerChunk = max(1, chunk / channelBlock)
+                // With one input channel whole kernel rows: `accumulateWalk` takes a row's taps together.
+                if inputs == 1, segmentsPerChunk > horizontal.taps { segmentsPerChunk -= segmentsPerChunk % horizontal.taps }
                 var block = Block(
                     vertical: vertical, horizontal: horizontal, weights: weightElements, bandRows: 0, bandColumns: 0, rowBands: 0,
                     columnBands: 0, panelChunks: 0, firstItem: plan.items, channelBlock: channelBlock,
-                    segmentsPerChunk: max(1, chunk / channelBlock), tilesPerGroup: 0)
+                    segmentsPerChunk: segmentsPerChunk, tilesPerGroup: 0)
                 // More tiles where the weights come in several passes; but their addresses are to stay in the cache as well.
                 block.tilesPerGroup = max(1, min(channelBlock < inputs ? 64 : 16, addressBytes / (block.taps * largestTileSide * 8)) >> economy)
                 plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads, rectangleLimit: rectangleLimit >> economy)
@@ -528,7 +563,7 @@ private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
                 overflow = overflow || tooMany || more > largestLength
                 weightElements = overflow ? 0 : weightElements + more
                 plan.workspace.include(
-                    block, rectangleBytes: plan.readsInputDirectly ? 0 : plan.largestRectangle(block) * size, elementBytes: size)
+                    block, walkRuns: plan.walks ? 2 * plan.walkRuns(block) : 0, rectangleBytes: plan.readsInputDirectly ? 0 : plan.largestRectangle(block) * size, elementBytes: size)
                 plan.blocks[plan.blockCount] = block
                 plan.blockCount += 1
             }
@@ -618,10 +653,10 @@ private struct PlanMemory {
 
 extension WorkspaceLayout {
     /// Collects sizes first (in the fields that later hold offsets); `finish` turns them into offsets.
-    mutating func include(_ block: Block, rectangleBytes: Int, elementBytes: Int) {
+    mutating func include(_ block: Block, walkRuns: Int, rectangleBytes: Int, elementBytes: Int) {
         let pointer = MemoryLayout<UnsafeRawPointer>.stride
         tiles = max(tiles, aligned(block.tilesPerGroup * MemoryLayout<Tile<Double>>.stride))
-        runs = max(runs, aligned(block.tilesPerGroup * block.taps * largestTileSide * pointer))
+        runs = max(runs, aligned(max(block.tilesPerGroup * block.taps * largestTileSide, walkRuns) * pointer))
         rowOffsets = max(rowOffsets, aligned(block.vertical.taps * largestTileSide * pointer))
         columnOffsets = max(columnOffsets, aligned(block.horizontal.taps * largestTileSide * pointer))
         sums = max(sums, aligned(block.tilesPerGroup * largestTileScalars * elementBytes))

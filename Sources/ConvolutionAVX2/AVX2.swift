@@ -81,6 +81,14 @@ public enum AVX2Float64: InstructionSet {
                 accumulateLanes(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        walks: [
+            WalkKernel(columns: 4) {
+                accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+            },
+            WalkKernel(columns: 4) {
+                accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
+            },
+        ],
         widestTile: 3,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {
@@ -151,6 +159,14 @@ public enum AVX2Float64: InstructionSet {
             },
             TileKernel(rows: 4, vectors: 3) {
                 accumulateLanes(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        walks: [
+            WalkKernel(columns: 4) {
+                accumulateWalk(AVX2Float64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+            },
+            WalkKernel(columns: 4) {
+                accumulateWalk(AVX2Float64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
         ],
         widestTile: 3,

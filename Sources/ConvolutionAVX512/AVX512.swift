@@ -84,6 +84,14 @@ public enum AVX512Float64: PermutingInstructionSet {
                 accumulateLanes(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
+        walks: [
+            WalkKernel(columns: 7) {
+                accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+            },
+            WalkKernel(columns: 7) {
+                accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
+            },
+        ],
         widestTile: 4,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {
@@ -154,6 +162,14 @@ public enum AVX512Float64: PermutingInstructionSet {
             },
             TileKernel(rows: 6, vectors: 4) {
                 accumulateLanes(AVX512Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            },
+        ],
+        walks: [
+            WalkKernel(columns: 7) {
+                accumulateWalk(AVX512Float64.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+            },
+            WalkKernel(columns: 7) {
+                accumulateWalk(AVX512Float64.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
         ],
         widestTile: 4,

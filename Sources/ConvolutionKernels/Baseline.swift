@@ -85,6 +85,14 @@ public enum BaselineFloat64: InstructionSet {
                 accumulateLanes(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        walks: [
+            WalkKernel(columns: 4) {
+                accumulateWalk(BaselineFloat32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+            },
+            WalkKernel(columns: 4) {
+                accumulateWalk(BaselineFloat32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
+            },
+        ],
         widestTile: 3,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {
@@ -155,6 +163,14 @@ public enum BaselineFloat64: InstructionSet {
             },
             TileKernel(rows: 4, vectors: 3) {
                 accumulateLanes(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        walks: [
+            WalkKernel(columns: 4) {
+                accumulateWalk(BaselineFloat64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+            },
+            WalkKernel(columns: 4) {
+                accumulateWalk(BaselineFloat64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
         ],
         widestTile: 3,

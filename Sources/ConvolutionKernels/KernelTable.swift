@@ -6,6 +6,8 @@ public struct KernelTable {
     /// the third. `tiles` broadcast the input, `laneTiles` do not.
     public var tiles: InlineArray<4, TileKernel>
     public var laneTiles: InlineArray<4, TileKernel>
+    /// Kernels for neighbouring pixels that read 1 and 2 input columns apart.
+    public var walks: InlineArray<2, WalkKernel>
     public var widestTile: Int
     /// Kernels of 1, 2, 3, 4 and the most output channels, over vectors of columns. The last may repeat the fourth.
     public var columnTiles: InlineArray<5, TileKernel>
@@ -21,7 +23,8 @@ public struct KernelTable {
 
     @inlinable @inline(__always)
     public init(
-        lanes: Int, tiles: InlineArray<4, TileKernel>, laneTiles: InlineArray<4, TileKernel>, widestTile: Int,
+        lanes: Int, tiles: InlineArray<4, TileKernel>, laneTiles: InlineArray<4, TileKernel>, walks: InlineArray<2, WalkKernel>,
+        widestTile: Int,
         columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>, finish: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         finishColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         gatheredColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
@@ -32,6 +35,7 @@ public struct KernelTable {
         self.lanes = lanes
         self.tiles = tiles
         self.laneTiles = laneTiles
+        self.walks = walks
         self.widestTile = widestTile
         self.columnTiles = columnTiles
         self.wideTiles = wideTiles

@@ -165,8 +165,100 @@ private enum TileKind: CaseIterable {
             #expect((0..<4).allSatisfy { table.laneTiles[$0].vectors == min($0 + 1, table.widestTile) })
             #expect((0..<4).allSatisfy { table.columnTiles[$0].rows == $0 + 1 } && table.columnTiles[4].rows >= 4)
             #expect((0..<4).allSatisfy { table.wideTiles[$0].rows == $0 + 1 })
+            #expect((0..<2).allSatisfy { (1...largestTileSide).contains(table.walks[$0].columns) })
+            #expect((0..<2).allSatisfy { 2 * table.walks[$0].columns * table.lanes <= largestTileScalars })
         }
     }
+}
+
+@Suite struct WalkKernelTests {
+    private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        for step in 1...2 {
+            // Kernels, how far the lower row is from the upper, chunks, vectors; the result in the tile or in the output.
+            for (kernelRows, kernelColumns, rowStep, perChunk) in [
+                (1, 2, 1, 1), (3, 3, 1, 3), (3, 3, 2, 5), (5, 4, 1, 2), (4, 7, 3, 2), (5, 2, 5, 5), (2, 8, 2, 1),
+            ] {
+                for vectors in [1, 3] {
+                    for (rows, missing) in [(2, 0), (2, 2), (1, 0), (1, 1), (0, 0)] where rows > 0 || vectors == 1 {
+                        check(
+                            table, step, kernelRows, kernelColumns, rowStep, perChunk, vectors, rows,
+                            table.walks[step - 1].columns - missing, Scalar.self)
+                    }
+                }
+            }
+        }
+    }
+
+    private func check<Scalar: KernelScalar>(
+        _ table: KernelTable, _ step: Int, _ kernelRows: Int, _ kernelColumns: Int, _ rowStep: Int, _ perChunk: Int, _ vectors: Int,
+        _ rows: Int, _ columns: Int, _: Scalar.Type
+    ) {
+        var numbers = SeededNumbers(seed: kernelRows * 100 + kernelColumns)
+        func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
+        let kernel = table.walks[step - 1]
+        let (lanes, channelOffset) = (table.lanes, 2)
+        let channels = vectors * lanes
+        let runColumns = (kernel.columns - 1) * step + kernelColumns
+        let runCount = (kernelRows + rowStep) * runColumns
+        let spacing = channelOffset + channels + 3
+        let input = Field<Scalar>(runCount * spacing + 1)
+        let runs = (0..<runCount).map { UnsafePointer(input.pointer($0 * spacing + 1)) }
+        for run in 0..<runCount {
+            for i in 0..<channels { input.set(run * spacing + 1 + channelOffset + i, draw()) }
+        }
+        let taps = kernelRows * kernelColumns
+        let panel = Field<Scalar>(1 + taps * channels + lanes)
+        for i in 0..<(taps * channels) { panel.set(1 + i, draw()) }
+        let bias = Field<Scalar>(channels + 2)
+        for i in 0..<channels { bias.set(1 + i, draw()) }
+        let tile = Field<Scalar>(2 * kernel.columns * lanes + 2)
+        for i in 0..<(2 * kernel.columns * lanes) { tile.open(1 + i) }
+        let columnStride = channels + 5
+        let rowStride = kernel.columns * columnStride
+        let output = Field<Scalar>(2 * rowStride)
+        for row in 0..<rows {
+            for r in 0..<columns { for i in 0..<channels { output.open(1 + row * rowStride + r * columnStride + i) } }
+        }
+        defer { for field in [input, panel, bias, tile, output] { field.free() } }
+
+        func sum(_ row: Int, _ r: Int, _ channel: Int) -> Scalar {
+            var sum: Scalar = 0
+            for a in 0..<kernelRows {
+                for b in 0..<kernelColumns {
+                    let x = runs[(a + row * rowStep) * runColumns + r * step + b][channelOffset + channel]
+                    sum += x * panel.elements[1 + (channel / lanes * taps + a * kernelColumns + b) * lanes + channel % lanes]
+                }
+            }
+            return sum
+        }
+        let (low, high): (Scalar, Scalar) = (-40, 50)
+        runs.withUnsafeBufferPointer { runs in
+            let arguments = WalkArguments(
+                runs: runs.baseAddress!, channelOffset: channelOffset, kernelRows: kernelRows, kernelColumns: kernelColumns,
+                rowStep: rowStep, rowsPerChunk: perChunk, panel: panel.pointer(1), vectors: vectors, tile: tile.pointer(1),
+                upper: rows > 0 ? output.pointer(1) : nil, lower: rows > 1 ? output.pointer(1 + rowStride) : nil, columns: columns,
+                columnStride: columnStride, bias: bias.pointer(1), low: low, high: high)
+            withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+        }
+        var right = true
+        for row in 0..<2 {
+            for r in 0..<(rows == 0 ? kernel.columns : columns) {
+                for channel in 0..<channels where rows == 0 || row < rows {
+                    let total = sum(row, r, channel)
+                    let got = rows == 0
+                        ? tile.elements[1 + (row * kernel.columns + r) * lanes + channel]
+                        : output.elements[1 + row * rowStride + r * columnStride + channel]
+                    if got != (rows == 0 ? total : min(max(total + bias.elements[1 + channel], low), high)) { right = false }
+                }
+            }
+        }
+        let label = "\(kernelRows)x\(kernelColumns), step \(step), \(rowStep) rows apart, \(vectors) vectors, \(rows)x\(columns) stored"
+        #expect(right, "\(label)")
+        #expect(tile.surroundingsAreUntouched && output.surroundingsAreUntouched, "\(label)")
+    }
+
+    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32, Float.self) }
+    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
 }
 
 @Suite struct EpilogueTests {

@@ -19,15 +19,22 @@ SMALL = st.integers(1, 4)
 SEEDS = st.integers(0, 2**32 - 1)
 
 
+MODES = ("zeros", "reflect", "symmetric", "replicate", "circular")
+
+
 @st.composite
-def layers(draw, modes=("zeros",), channels=6):
+def layers(draw, modes=("zeros",), channels=6, depthwise=False):
     """A conv2d whose output is not empty: (shape of x, shape of the HWIO kernel, options)."""
-    groups = draw(st.sampled_from([1, 1, 2, 3]))
-    group_in, group_out = draw(st.integers(1, channels)), draw(st.integers(1, channels))
+    if depthwise:
+        groups, group_in, group_out = draw(st.sampled_from([1, 2, 4, 8, 16, 17, 32, 40, 48])), 1, 1
+    else:
+        groups = draw(st.sampled_from([1, 1, 2, 3]))
+        group_in, group_out = draw(st.integers(1, channels)), draw(st.integers(1, channels))
     mode = draw(st.sampled_from(modes))
     axes = []
     for _ in range(2):
-        k, s, d, i = draw(st.integers(1, 5)), draw(SMALL), draw(st.integers(1, 3)), draw(st.integers(1, 11))
+        k, s, d = draw(st.integers(1, 9 if depthwise else 5)), draw(SMALL), draw(st.integers(1, 3))
+        i = draw(st.integers(1, 20 if depthwise else 11))
         most = {"reflect": i - 1, "symmetric": i, "circular": i}.get(mode, 4)
         pads = [draw(st.integers(-1, min(4, most))) for _ in range(2)]
         missing = (k - 1) * d + 1 - (i + sum(pads))
@@ -95,7 +102,7 @@ def test_the_adjoint_identity_of_random_numbers(isa, layer, seed):
     assert abs((forward * y).sum() - (x * back).sum()) <= 1e-13 * scale
 
 
-@given(layer=layers(modes=("zeros", "reflect", "symmetric", "replicate", "circular"), channels=3), seed=SEEDS,
+@given(layer=layers(modes=MODES, channels=3), seed=SEEDS,
        data_format=st.sampled_from(["channels_last", "channels_first"]))
 def test_the_matrix_of_a_convolution(isa, layer, seed, data_format):
     """The call, the dense matrix and the sparse one agree; the transposed call is the transposed matrix."""
@@ -174,6 +181,9 @@ BIT_LAYERS = [
     ("conv2d", (2, 7, 9, 64), (1, 1, 64, 48), {"activation": "relu6"}),
     ("conv2d", (2, 8, 9, 40), (1, 1, 40, 5), {"strides": 2}),
     ("conv2d", (2, 12, 14, 21), (3, 3, 1, 21), {"groups": 21, "padding": "same"}),
+    ("conv2d", (2, 14, 15, 48), (3, 3, 1, 48), {"groups": 48, "padding": "same", "activation": "relu6"}),
+    ("conv2d", (2, 15, 17, 32), (3, 5, 1, 32), {"groups": 32, "padding": "same", "strides": 2, "dilation_rate": (2, 1)}),
+    ("conv2d", (2, 13, 16, 20), (11, 9, 1, 20), {"groups": 20, "padding": "same"}),
     ("conv2d", (2, 12, 14, 16), (5, 3, 1, 32), {"groups": 16, "strides": (2, 1), "padding": "same_lower"}),
     ("conv2d", (2, 10, 9, 24), (3, 3, 4, 30), {"groups": 6, "padding": 1}),
     ("conv2d", (2, 9, 12, 8), (3, 3, 8, 10), {"dilation_rate": (2, 3), "padding": "same", "padding_mode": "circular"}),
@@ -322,7 +332,7 @@ def test_bits_do_not_depend_on_the_strides(bit_layer, kind):
     assert np.isnan(surroundings).sum() == around  # between the elements nothing was written
 
 
-@given(layer=layers(modes=("zeros", "reflect", "replicate"), channels=20), seed=SEEDS,
+@given(layer=st.one_of(layers(modes=MODES, channels=20), layers(modes=MODES, depthwise=True)), seed=SEEDS,
        dtype=st.sampled_from([np.float32, np.float64]))
 def test_bits_of_any_layer(isa, layer, seed, dtype):
     """Format, batch, threads, plan and strides at once, on layers nobody chose."""
@@ -433,12 +443,22 @@ def test_nan_reaches_the_neighbours_of_upsampling_only(isa):
         np.testing.assert_array_equal(nearest, want)
 
 
-@given(layer=layers(modes=("zeros", "reflect", "symmetric", "replicate", "circular"), channels=9), seed=SEEDS,
+@given(layer=st.one_of(layers(modes=MODES, channels=9), layers(modes=MODES, depthwise=True)), seed=SEEDS,
        dtype=st.sampled_from([np.float32, np.float64]))
 def test_the_bound(isa, layer, seed, dtype):
     (shape, kernel_shape, options), rng = layer, np.random.default_rng(seed)
     x, kernel, bias = reals(rng, shape, dtype), reals(rng, kernel_shape, dtype), reals(rng, kernel_shape[3:], dtype)
     oracle.assert_within(convolution.conv2d(x, kernel, bias, isa=isa, **options), oracle.conv2d(x, kernel, bias, **options))
+
+
+@given(layer=layers(modes=MODES, depthwise=True), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]),
+       data_format=st.sampled_from(["channels_last", "channels_first"]))
+def test_whole_numbers_of_depthwise_layers_are_exact(isa, layer, seed, dtype, data_format):
+    (shape, kernel_shape, options), rng = layer, np.random.default_rng(seed)
+    x = np.ascontiguousarray(oracle.from_nhwc(whole_numbers(rng, shape, dtype), data_format))
+    kernel = whole_numbers(rng, kernel_shape, dtype)
+    got = convolution.conv2d(x, kernel, data_format=data_format, isa=isa, **options)
+    np.testing.assert_array_equal(got, oracle.conv2d(x, kernel, data_format=data_format, **options)[0])
 
 
 @given(layer=transposed_layers(), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))

@@ -1,0 +1,164 @@
+import ConvolutionKernels
+
+// Depthwise convolutions whose tiles walk along the row (`accumulateWalk`): two output rows by a few neighbouring pixels, all vectors of
+// channels in one call.
+
+extension ConvolutionPlan {
+    /// Kernel rows from a tile's upper output row to its lower: what the one multiplies with kernel row a, the other multiplies with row
+    /// a - rowStep. Where they share no input rows, those of the lower follow those of the upper.
+    @inline(__always)
+    func rowStep(_ vertical: Lattice) -> Int {
+        let (step, rest) = vertical.inputStep.quotientAndRemainder(dividingBy: vertical.offsetStep)
+        return rest == 0 && step < vertical.taps ? step : vertical.taps
+    }
+
+    /// Input columns that a tile reads.
+    @inline(__always)
+    func walkColumns(_ horizontal: Lattice) -> Int {
+        (table.walks[horizontal.inputStep - 1].columns - 1) * horizontal.inputStep + horizontal.taps
+    }
+
+    /// Addresses of a tile: see `WalkArguments.runs`.
+    @inline(__always)
+    func walkRuns(_ block: Block) -> Int { (block.vertical.taps + rowStep(block.vertical)) * walkColumns(block.horizontal) }
+}
+
+/// Where a tile's input lies. A plain tile reads available places alone, and all plain tiles read at the same distances.
+private struct WalkTile {
+    var image: Int
+    /// The first input row and column; row and columns beyond the input are border.
+    var top: Int
+    var left: Int
+    /// Columns that pixels of the output read; more are addressed, and repeat the last.
+    var columns: Int
+    var hasLower: Bool
+}
+
+/// An item of a plan that walks. `available` are the rows and columns that `source` holds, border included where it is packed.
+func walk<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>,
+    available: (rows: Range<Int>, columns: Range<Int>), image: Int, rows: Range<Int>, columns: Range<Int>, panels: Range<Int>,
+    _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
+) {
+    let layer = plan.pointee.layer
+    let vertical = block.pointee.vertical
+    let horizontal = block.pointee.horizontal
+    let reach = plan.pointee.table.walks[horizontal.inputStep - 1].columns
+    let inputRows = vertical.inputStep + (vertical.taps - 1) * vertical.offsetStep + 1
+    let inputColumns = plan.pointee.walkColumns(horizontal)
+    let runs = (workspace + plan.pointee.workspace.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
+    let plainRuns = runs + plan.pointee.walkRuns(block.pointee)
+    let offsets = (workspace + plan.pointee.workspace.columnOffsets).assumingMemoryBound(to: Int.self)
+    var plainPlace: Int?
+
+    var row = rows.lowerBound
+    while row < rows.upperBound {
+        let rowImage = plan.pointee.spansImages ? row / vertical.count : image
+        let index = plan.pointee.spansImages ? row - rowImage * vertical.count : row
+        let hasLower = row + 1 < rows.upperBound && index + 1 < vertical.count
+        let top = index * vertical.inputStep + vertical.offsetStart
+        let plainRows = hasLower && top >= available.rows.lowerBound && top + inputRows <= available.rows.upperBound
+        let line = output + rowImage * layer.output.batch + index * layer.output.row
+        var column = columns.lowerBound
+        while column < columns.upperBound {
+            // The last tile rather repeats pixels of the one before than be incomplete.
+            column = max(columns.lowerBound, min(column, columns.upperBound - reach))
+            let count = min(reach, columns.upperBound - column)
+            let tile = WalkTile(
+                image: rowImage, top: top, left: column * horizontal.inputStep + horizontal.offsetStart,
+                columns: (count - 1) * horizontal.inputStep + horizontal.taps, hasLower: hasLower)
+            let target = line + column * layer.output.column
+            if plainRows, tile.left >= available.columns.lowerBound, tile.left + inputColumns <= available.columns.upperBound {
+                let place = rowImage * source.imageStride + top * source.rowStride + tile.left * source.columnStride
+                if plainPlace == nil { layOut(plan, block, source, available, tile, offsets, plainRuns) }
+                let first = plainPlace ?? place
+                plainPlace = first
+                multiply(plan, block, source, panels, UnsafePointer(plainRuns), shift: place - first, target, count, hasLower, workspace)
+            } else {
+                layOut(plan, block, source, available, tile, offsets, runs)
+                multiply(plan, block, source, panels, UnsafePointer(runs), shift: 0, target, count, hasLower, workspace)
+            }
+            column += reach
+        }
+        row += hasLower ? 2 : 1
+    }
+}
+
+/// runs[input row][column] = where the tile finds that pixel's channels.
+private func layOut<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>,
+    _ available: (rows: Range<Int>, columns: Range<Int>), _ tile: WalkTile, _ offsets: UnsafeMutablePointer<Int>,
+    _ runs: UnsafeMutablePointer<UnsafePointer<Scalar>>
+) {
+    let layer = plan.pointee.layer
+    let vertical = block.pointee.vertical
+    let rowStep = plan.pointee.rowStep(vertical)
+    let columns = plan.pointee.walkColumns(block.pointee.horizontal)
+    for c in 0..<columns {
+        var index = tile.left + min(c, tile.columns - 1)
+        if !available.columns.contains(index) { index = borderIndex(index, layer.horizontal.input, layer.paddingMode) ?? outsideOffset }
+        offsets[c] = index == outsideOffset ? outsideOffset : (index - source.columnOrigin) * source.columnStride
+    }
+    let image = source.base + tile.image * source.imageStride
+    var run = runs
+    for row in 0..<(vertical.taps + rowStep) {
+        let tap = row < vertical.taps ? row * vertical.offsetStep : vertical.inputStep + (row - rowStep) * vertical.offsetStep
+        // Without a lower row nothing beyond the upper's taps is needed.
+        var index = row < vertical.taps || tile.hasLower ? tile.top + tap : outsideOffset
+        if index != outsideOffset, !available.rows.contains(index) {
+            index = borderIndex(index, layer.vertical.input, layer.paddingMode) ?? outsideOffset
+        }
+        let line = index == outsideOffset ? image : image + (index - source.rowOrigin) * source.rowStride
+        for c in 0..<columns { run[c] = index == outsideOffset || offsets[c] == outsideOffset ? source.outside : line + offsets[c] }
+        run += columns
+    }
+}
+
+/// A tile of all panels: those of whole vectors in one call, if bias and bounds are all that is still to come.
+private func multiply<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ panels: Range<Int>,
+    _ runs: UnsafePointer<UnsafePointer<Scalar>>, shift: Int, _ target: UnsafeMutablePointer<Scalar>, _ count: Int, _ hasLower: Bool,
+    _ workspace: UnsafeMutableRawPointer
+) {
+    let layer = plan.pointee.layer
+    let vertical = block.pointee.vertical
+    let horizontal = block.pointee.horizontal
+    let kernel = plan.pointee.table.walks[horizontal.inputStep - 1]
+    let sums = (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
+    let activation = layer.activation.converted(to: Scalar.self)
+    let bounds = layer.output.channel == 1 ? activation.bounds : nil
+    let last = plan.pointee.panels[panels.upperBound - 1]
+    let whole = bounds == nil ? panels.lowerBound : last.channels == last.width ? panels.upperBound : panels.upperBound - 1
+    var index = panels.lowerBound
+    while index < panels.upperBound {
+        let panel = plan.pointee.panels + index
+        let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.pointee.offset
+        let upper = target + panel.pointee.firstChannel * layer.output.channel
+        let finishes = index < whole
+        let arguments = WalkArguments(
+            runs: runs, channelOffset: panel.pointee.offset - source.channelOrigin + shift, kernelRows: vertical.taps,
+            kernelColumns: horizontal.taps, rowStep: plan.pointee.rowStep(vertical),
+            rowsPerChunk: block.pointee.segmentsPerChunk / horizontal.taps,
+            panel: UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights
+                + panel.pointee.offset * block.pointee.taps,
+            vectors: finishes ? whole - index : 1, tile: sums, upper: finishes ? upper : nil,
+            lower: finishes && hasLower ? upper + layer.output.row : nil, columns: count, columnStride: layer.output.column, bias: bias,
+            low: bounds?.low ?? 0, high: bounds?.high ?? 0)
+        withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+        if !finishes {
+            for row in 0..<(hasLower ? 2 : 1) {
+                var targets = InlineArray<8, UnsafeMutablePointer<Scalar>>(repeating: upper + row * layer.output.row)
+                for r in 0..<count { targets[r] += r * layer.output.column }
+                targets.span.withUnsafeBufferPointer { targets in
+                    guard let targets = targets.baseAddress else { return }
+                    let arguments = EpilogueArguments(
+                        tile: sums + row * kernel.columns * panel.pointee.width, rows: count, lanes: panel.pointee.width,
+                        channels: panel.pointee.channels, bias: bias, outputs: targets, channelStride: layer.output.channel,
+                        activation: activation)
+                    withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
+                }
+            }
+        }
+        index = finishes ? whole : index + 1
+    }
+}

@@ -1,0 +1,251 @@
+// Depthwise convolutions along the row: see "Walking along the row" in this module's README.
+
+/// Two output rows times R neighbouring pixels, for some vectors of channels that each have an input channel of their own.
+public struct WalkArguments<Scalar> {
+    /// `[input row][column]`: where the first channel is, for `kernelRows + rowStep` rows and (R - 1) * S + `kernelColumns` columns. Pixel
+    /// r of the upper row multiplies kernel element (a, b) with the channels at `[a][r * S + b]`, that of the lower row with those at
+    /// `[a + rowStep][r * S + b]`.
+    public var runs: UnsafePointer<UnsafePointer<Scalar>>
+    public var channelOffset: Int
+    public var kernelRows: Int
+    public var kernelColumns: Int
+    public var rowStep: Int
+    /// Kernel rows of a chunk: see "Order of the sum" in this module's README.
+    public var rowsPerChunk: Int
+    /// Packed weights `[vector][kernel row][kernel column]` of whole vectors.
+    public var panel: UnsafePointer<Scalar>
+    public var vectors: Int
+    /// `[2][R]` vectors: the sums between chunks, and the result where `upper` is nil (then there is one vector).
+    public var tile: UnsafeMutablePointer<Scalar>
+    /// Where the first pixels' channels go, with bias and bounds; the number of pixels that exist, and from one to the next.
+    public var upper: UnsafeMutablePointer<Scalar>?
+    public var lower: UnsafeMutablePointer<Scalar>?
+    public var columns: Int
+    public var columnStride: Int
+    public var bias: UnsafePointer<Scalar>
+    public var low: Scalar
+    public var high: Scalar
+
+    @inlinable @inline(__always)
+    public init(
+        runs: UnsafePointer<UnsafePointer<Scalar>>, channelOffset: Int, kernelRows: Int, kernelColumns: Int, rowStep: Int, rowsPerChunk: Int,
+        panel: UnsafePointer<Scalar>, vectors: Int, tile: UnsafeMutablePointer<Scalar>, upper: UnsafeMutablePointer<Scalar>?,
+        lower: UnsafeMutablePointer<Scalar>?, columns: Int, columnStride: Int, bias: UnsafePointer<Scalar>, low: Scalar, high: Scalar
+    ) {
+        self.runs = runs
+        self.channelOffset = channelOffset
+        self.kernelRows = kernelRows
+        self.kernelColumns = kernelColumns
+        self.rowStep = rowStep
+        self.rowsPerChunk = rowsPerChunk
+        self.panel = panel
+        self.vectors = vectors
+        self.tile = tile
+        self.upper = upper
+        self.lower = lower
+        self.columns = columns
+        self.columnStride = columnStride
+        self.bias = bias
+        self.low = low
+        self.high = high
+    }
+}
+
+/// `accumulateWalk` with its pixels per row. The function takes an `UnsafePointer<WalkArguments<Scalar>>`.
+public struct WalkKernel {
+    public var columns: Int
+    public var accumulate: @convention(c) (UnsafeRawPointer) -> Void
+
+    @inlinable @inline(__always)
+    public init(columns: Int, accumulate: @escaping @convention(c) (UnsafeRawPointer) -> Void) {
+        self.columns = columns
+        self.accumulate = accumulate
+    }
+}
+
+/// One kernel row for one output row: sums[r] += sum over taps b of x[r * S + b] * weights[b]. Three taps at a time, then one: that is few
+/// enough weights for the registers of every tier, and an input vector serves up to three of them.
+@inlinable @inline(__always)
+func walkRow<I: InstructionSet, let R: Int, let S: Int>(
+    _: I.Type, step: InlineArray<S, Bool>.Type, _ sums: inout InlineArray<R, I.Vector>, _ runs: UnsafePointer<UnsafePointer<I.Scalar>>,
+    _ offset: Int, _ weights: UnsafeRawPointer, taps: Int
+) {
+    var runs = runs
+    var weights = weights
+    var taps = taps
+    while taps >= 3 {
+        taps &-= 3
+        var w = InlineArray<3, I.Vector>(repeating: I.Vector(repeating: 0))
+        for t in 0..<3 { w[unchecked: t] = weights.loadUnaligned(fromByteOffset: t &* I.bytes, as: I.Vector.self) }
+        for r in 0..<R {
+            for t in 0..<3 {
+                let x = UnsafeRawPointer(runs[r &* S &+ t]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+                sums[unchecked: r] = I.multiplyAdd(x, w[unchecked: t], sums[unchecked: r])
+            }
+        }
+        runs += 3
+        weights += 3 &* I.bytes
+    }
+    while taps > 0 {
+        taps &-= 1
+        let w = weights.loadUnaligned(as: I.Vector.self)
+        for r in 0..<R {
+            let x = UnsafeRawPointer(runs[r &* S]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+            sums[unchecked: r] = I.multiplyAdd(x, w, sums[unchecked: r])
+        }
+        runs += 1
+        weights += I.bytes
+    }
+}
+
+/// One input row for both output rows, which multiply it with different kernel rows.
+@inlinable @inline(__always)
+func walkRows<I: InstructionSet, let R: Int, let S: Int>(
+    _: I.Type, step: InlineArray<S, Bool>.Type, _ upper: inout InlineArray<R, I.Vector>, _ lower: inout InlineArray<R, I.Vector>,
+    _ runs: UnsafePointer<UnsafePointer<I.Scalar>>, _ offset: Int, _ weights: UnsafeRawPointer, _ lowerWeights: UnsafeRawPointer, taps: Int
+) {
+    var runs = runs
+    var weights = weights
+    var lowerWeights = lowerWeights
+    var taps = taps
+    while taps >= 3 {
+        taps &-= 3
+        var w = InlineArray<3, I.Vector>(repeating: I.Vector(repeating: 0))
+        var v = InlineArray<3, I.Vector>(repeating: I.Vector(repeating: 0))
+        for t in 0..<3 {
+            w[unchecked: t] = weights.loadUnaligned(fromByteOffset: t &* I.bytes, as: I.Vector.self)
+            v[unchecked: t] = lowerWeights.loadUnaligned(fromByteOffset: t &* I.bytes, as: I.Vector.self)
+        }
+        for r in 0..<R {
+            for t in 0..<3 {
+                let x = UnsafeRawPointer(runs[r &* S &+ t]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+                upper[unchecked: r] = I.multiplyAdd(x, w[unchecked: t], upper[unchecked: r])
+                lower[unchecked: r] = I.multiplyAdd(x, v[unchecked: t], lower[unchecked: r])
+            }
+        }
+        runs += 3
+        weights += 3 &* I.bytes
+        lowerWeights += 3 &* I.bytes
+    }
+    while taps > 0 {
+        taps &-= 1
+        let w = weights.loadUnaligned(as: I.Vector.self)
+        let v = lowerWeights.loadUnaligned(as: I.Vector.self)
+        for r in 0..<R {
+            let x = UnsafeRawPointer(runs[r &* S]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+            upper[unchecked: r] = I.multiplyAdd(x, w, upper[unchecked: r])
+            lower[unchecked: r] = I.multiplyAdd(x, v, lower[unchecked: r])
+        }
+        runs += 1
+        weights += I.bytes
+        lowerWeights += I.bytes
+    }
+}
+
+/// For each vector of channels and each of two output rows:
+/// sums[r] = sum over kernel rows a, columns b of runs[a (+ rowStep)][r * S + b][channelOffset + vector] * panel[vector][a][b]
+@inlinable @inline(__always)
+public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
+    _: I.Type, columns: InlineArray<R, Bool>.Type, step: InlineArray<S, Bool>.Type, _ raw: UnsafeRawPointer
+) {
+    let arguments = raw.assumingMemoryBound(to: WalkArguments<I.Scalar>.self).pointee
+    let tile = UnsafeMutableRawPointer(arguments.tile)
+    let low = I.Vector(repeating: arguments.low)
+    let high = I.Vector(repeating: arguments.high)
+    let taps = arguments.kernelColumns
+    let pitch = (R &- 1) &* S &+ taps
+    let weightPitch = taps &* I.bytes
+    let rowBytes = R &* I.bytes
+    var panel = UnsafeRawPointer(arguments.panel)
+    var vector = 0
+    while vector < arguments.vectors {
+        let offset = arguments.channelOffset &* MemoryLayout<I.Scalar>.stride &+ vector &* I.bytes
+        var first = 0
+        while first < arguments.kernelRows {
+            let left = arguments.kernelRows &- first
+            let rows = left < arguments.rowsPerChunk ? left : arguments.rowsPerChunk
+            var upper = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
+            var lower = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
+            // Input rows of the upper output row alone, of both, and of the lower alone.
+            let alone = arguments.rowStep < rows ? arguments.rowStep : rows
+            var runs = arguments.runs + first &* pitch
+            var weights = panel
+            var row = 0
+            while row < alone {
+                walkRow(I.self, step: step, &upper, runs, offset, weights, taps: taps)
+                runs += pitch
+                weights += weightPitch
+                row &+= 1
+            }
+            runs = arguments.runs + (first &+ arguments.rowStep) &* pitch
+            var lowerWeights = panel
+            while row < rows {
+                walkRows(I.self, step: step, &upper, &lower, runs, offset, weights, lowerWeights, taps: taps)
+                runs += pitch
+                weights += weightPitch
+                lowerWeights += weightPitch
+                row &+= 1
+            }
+            row = 0
+            while row < alone {
+                walkRow(I.self, step: step, &lower, runs, offset, lowerWeights, taps: taps)
+                runs += pitch
+                lowerWeights += weightPitch
+                row &+= 1
+            }
+            if first > 0 {
+                for r in 0..<R {
+                    let sum = tile.loadUnaligned(fromByteOffset: r &* I.bytes, as: I.Vector.self)
+                    upper[unchecked: r] = I.sum(sum, upper[unchecked: r])
+                }
+                for r in 0..<R {
+                    let sum = tile.loadUnaligned(fromByteOffset: rowBytes &+ r &* I.bytes, as: I.Vector.self)
+                    lower[unchecked: r] = I.sum(sum, lower[unchecked: r])
+                }
+            }
+            panel += rows &* weightPitch
+            first &+= rows
+            if first == arguments.kernelRows, arguments.columns == R, let above = arguments.upper, let below = arguments.lower {
+                let bias = UnsafeRawPointer(arguments.bias).loadUnaligned(fromByteOffset: vector &* I.bytes, as: I.Vector.self)
+                var place = UnsafeMutableRawPointer(above) + vector &* I.bytes
+                for r in 0..<R {
+                    let total = I.sum(upper[unchecked: r], bias)
+                    place.storeBytes(of: I.replacing(I.replacing(total, below: low, with: low), above: high, with: high), as: I.Vector.self)
+                    place += arguments.columnStride &* MemoryLayout<I.Scalar>.stride
+                }
+                place = UnsafeMutableRawPointer(below) + vector &* I.bytes
+                for r in 0..<R {
+                    let total = I.sum(lower[unchecked: r], bias)
+                    place.storeBytes(of: I.replacing(I.replacing(total, below: low, with: low), above: high, with: high), as: I.Vector.self)
+                    place += arguments.columnStride &* MemoryLayout<I.Scalar>.stride
+                }
+            } else {
+                for r in 0..<R { tile.storeBytes(of: upper[unchecked: r], toByteOffset: r &* I.bytes, as: I.Vector.self) }
+                for r in 0..<R { tile.storeBytes(of: lower[unchecked: r], toByteOffset: rowBytes &+ r &* I.bytes, as: I.Vector.self) }
+                if first == arguments.kernelRows {
+                    finishWalk(I.self, arguments, arguments.upper, tile, vector: vector)
+                    finishWalk(I.self, arguments, arguments.lower, tile + rowBytes, vector: vector)
+                }
+            }
+        }
+        vector &+= 1
+    }
+}
+
+/// The pixels of one output row that exist, from the tile.
+@inlinable @inline(__always)
+func finishWalk<I: InstructionSet>(
+    _: I.Type, _ arguments: WalkArguments<I.Scalar>, _ target: UnsafeMutablePointer<I.Scalar>?, _ tile: UnsafeMutableRawPointer, vector: Int
+) {
+    guard let target else { return }
+    let low = I.Vector(repeating: arguments.low)
+    let high = I.Vector(repeating: arguments.high)
+    let bias = UnsafeRawPointer(arguments.bias).loadUnaligned(fromByteOffset: vector &* I.bytes, as: I.Vector.self)
+    var r = 0
+    while r < arguments.columns {
+        let total = I.sum(tile.loadUnaligned(fromByteOffset: r &* I.bytes, as: I.Vector.self), bias)
+        (UnsafeMutableRawPointer(target + r &* arguments.columnStride) + vector &* I.bytes).storeBytes(
+            of: I.replacing(I.replacing(total, below: low, with: low), above: high, with: high), as: I.Vector.self)
+        r &+= 1
+    }
+}
