@@ -61,8 +61,8 @@ func walk<Scalar: KernelScalar>(
         let line = output + rowImage * layer.output.batch + index * layer.output.row
         var column = columns.lowerBound
         while column < columns.upperBound {
-            // The last tile rather repeats pixels of the one before than be incomplete.
-            column = max(columns.lowerBound, min(column, columns.upperBound - reach))
+            // The last tile rather repeats pixels of the one before than be incomplete; but to add twice would be wrong.
+            if !layer.means.accumulates { column = max(columns.lowerBound, min(column, columns.upperBound - reach)) }
             let count = min(reach, columns.upperBound - column)
             let tile = WalkTile(
                 image: rowImage, top: top, left: column * horizontal.inputStep + horizontal.offsetStart,
@@ -126,7 +126,7 @@ private func multiply<Scalar: KernelScalar>(
     let kernel = plan.pointee.table.walks[horizontal.inputStep - 1]
     let sums = (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
     let activation = layer.activation.converted(to: Scalar.self)
-    let bounds = layer.output.channel == 1 ? activation.bounds : nil
+    let bounds = layer.output.channel == 1 && !layer.means.accumulates ? activation.bounds : nil
     let last = plan.pointee.panels[panels.upperBound - 1]
     let whole = bounds == nil ? panels.lowerBound : last.channels == last.width ? panels.upperBound : panels.upperBound - 1
     var index = panels.lowerBound
@@ -154,7 +154,7 @@ private func multiply<Scalar: KernelScalar>(
                     let arguments = EpilogueArguments(
                         tile: sums + row * kernel.columns * panel.pointee.width, rows: count, lanes: panel.pointee.width,
                         channels: panel.pointee.channels, bias: bias, outputs: targets, channelStride: layer.output.channel,
-                        activation: activation)
+                        activation: activation, accumulates: layer.means.accumulates)
                     withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
                 }
             }
