@@ -214,6 +214,8 @@ private func runItem<Scalar: KernelScalar>(
                 }
             }
             let last = empty.count - 1
+            // Positions beyond the last repeat it.
+            for r in empty.count..<largestTileSide { empty.targets[r] = empty.targets[last] }
             empty.isPlain = (empty.count == step || isWide) && empty.rows[0] == empty.rows[last] && empty.images[0] == empty.images[last]
                 && meetsNoBorder(vertical, empty.rows[0], empty.rows[0], layer.vertical.input)
                 && (strategy == .columns || meetsNoBorder(horizontal, empty.columns[0], empty.columns[last], layer.horizontal.input))
@@ -284,6 +286,7 @@ private func multiply<Scalar: KernelScalar>(
     let mayFinish = bounds != nil && !plan.pointee.layer.means.accumulates
         && (strategy == .columns ? columnStep == 1 : channelStride == 1 && panel.pointee.channels == width)
 
+    let outputOffset = panel.pointee.firstChannel * channelStride
     var channel = 0
     var blockOffset = firstInput
     while channel < inputs {
@@ -292,24 +295,19 @@ private func multiply<Scalar: KernelScalar>(
         for t in 0..<tileCount {
             let tile = tiles + t
             let count = tile.pointee.count
-            var targets = tile.pointee.targets
-            for r in 0..<count { targets[r] += panel.pointee.firstChannel * channelStride }
             let finishes = isLast && mayFinish
                 && (strategy != .columns || count == reach && tile.pointee.isFull(lanes: plan.pointee.table.lanes))
             let tileSums = sums + t * largestTileScalars
-            targets.span.withUnsafeBufferPointer { targets in
-                guard let targets = targets.baseAddress else { return }
+            tile.pointee.targets.span.withUnsafeBufferPointer { targets in
                 let arguments = TileArguments(
                     runs: UnsafePointer(tile.pointee.runs), channelOffset: tile.pointee.shift + blockOffset,
                     channelPitch: source.channelPitch, segments: taps, length: length, segmentsPerChunk: block.pointee.segmentsPerChunk,
-                    panel: weights, tile: tileSums, continues: channel > 0, outputs: finishes ? targets : nil,
-                    rows: strategy == .columns ? kernel.rows : count, outputPitch: channelStride, bias: bias, low: bounds?.low ?? 0,
-                    high: bounds?.high ?? 0)
+                    panel: weights, tile: tileSums, continues: channel > 0, outputs: finishes ? targets.baseAddress : nil,
+                    outputOffset: outputOffset, rows: strategy == .columns ? kernel.rows : count, outputPitch: channelStride, bias: bias,
+                    low: bounds?.low ?? 0, high: bounds?.high ?? 0)
                 withUnsafePointer(to: arguments) { kernel.accumulate($0) }
-                if isLast, !finishes {
-                    finish(plan, panel, tile, tileSums, targets, bias, activation, columnStep: columnStep)
-                }
             }
+            if isLast, !finishes { finish(plan, panel, tile, tileSums, outputOffset, bias, activation, columnStep: columnStep) }
         }
         weights += taps * length * width
         channel += length
@@ -320,24 +318,30 @@ private func multiply<Scalar: KernelScalar>(
 /// What the kernel did not finish itself: partial vectors, scattered channels, activations with functions in them.
 private func finish<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ panel: UnsafePointer<Panel>, _ tile: UnsafePointer<Tile<Scalar>>,
-    _ sums: UnsafeMutablePointer<Scalar>, _ targets: UnsafePointer<UnsafeMutablePointer<Scalar>>, _ bias: UnsafePointer<Scalar>,
-    _ activation: TileActivation<Scalar>, columnStep: Int
+    _ sums: UnsafeMutablePointer<Scalar>, _ outputOffset: Int, _ bias: UnsafePointer<Scalar>, _ activation: TileActivation<Scalar>,
+    columnStep: Int
 ) {
     let channelStride = plan.pointee.layer.output.channel
-    if plan.pointee.strategy != .columns {
-        let arguments = EpilogueArguments(
-            tile: sums, rows: tile.pointee.count, lanes: panel.pointee.width, channels: panel.pointee.channels, bias: bias, outputs: targets,
-            channelStride: channelStride, activation: activation, accumulates: plan.pointee.layer.means.accumulates)
-        withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
-        return
-    }
-    tile.pointee.widths.span.withUnsafeBufferPointer { widths in
-        guard let widths = widths.baseAddress else { return }
-        let arguments = ColumnEpilogueArguments(
-            tile: sums, channels: panel.pointee.channels, tileVectors: panel.pointee.kernel.vectors, vectors: tile.pointee.count,
-            outputs: targets, columns: widths, bias: bias, channelStride: channelStride, columnStride: columnStep, activation: activation,
-            accumulates: plan.pointee.layer.means.accumulates)
-        withUnsafePointer(to: arguments) { plan.pointee.table.finishColumns($0) }
+    var targets = tile.pointee.targets
+    for r in 0..<tile.pointee.count { targets[r] += outputOffset }
+    targets.span.withUnsafeBufferPointer { targets in
+        guard let targets = targets.baseAddress else { return }
+        if plan.pointee.strategy != .columns {
+            let arguments = EpilogueArguments(
+                tile: sums, rows: tile.pointee.count, lanes: panel.pointee.width, channels: panel.pointee.channels, bias: bias,
+                outputs: targets, channelStride: channelStride, activation: activation,
+                accumulates: plan.pointee.layer.means.accumulates)
+            withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
+            return
+        }
+        tile.pointee.widths.span.withUnsafeBufferPointer { widths in
+            guard let widths = widths.baseAddress else { return }
+            let arguments = ColumnEpilogueArguments(
+                tile: sums, channels: panel.pointee.channels, tileVectors: panel.pointee.kernel.vectors, vectors: tile.pointee.count,
+                outputs: targets, columns: widths, bias: bias, channelStride: channelStride, columnStride: columnStep,
+                activation: activation, accumulates: plan.pointee.layer.means.accumulates)
+            withUnsafePointer(to: arguments) { plan.pointee.table.finishColumns($0) }
+        }
     }
 }
 

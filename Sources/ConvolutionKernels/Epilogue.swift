@@ -158,6 +158,12 @@ func store<I: InstructionSet>(
             UnsafeMutableRawPointer(target).storeBytes(of: v, toByteOffset: i &* size, as: I.Vector.self)
             i &+= I.lanes
         }
+        if i < count, i > 0 {
+            // The last vector overlaps the one before.
+            let v = UnsafeRawPointer(source).loadUnaligned(fromByteOffset: (count &- I.lanes) &* size, as: I.Vector.self)
+            UnsafeMutableRawPointer(target).storeBytes(of: v, toByteOffset: (count &- I.lanes) &* size, as: I.Vector.self)
+            return
+        }
     }
     while i < count {
         copyElement(source + i, to: target + i &* stride)

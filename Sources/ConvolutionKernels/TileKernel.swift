@@ -21,6 +21,8 @@ public struct TileArguments<Scalar> {
     /// In the last call of a tile: where the elements go, if their bias and bounds are all that is still to come and whole vectors may
     /// be stored; nil leaves the sums in `tile`. `[pixel]` addresses of the first channel, or `[vector]` of the first column.
     public var outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?
+    /// Elements to add to each of `outputs`.
+    public var outputOffset: Int
     /// How many of R are stored.
     public var rows: Int
     /// From channel to channel of the output, where the vectors hold columns.
@@ -34,8 +36,8 @@ public struct TileArguments<Scalar> {
     public init(
         runs: UnsafePointer<UnsafePointer<Scalar>>, channelOffset: Int, channelPitch: Int, segments: Int, length: Int,
         segmentsPerChunk: Int, panel: UnsafePointer<Scalar>, tile: UnsafeMutablePointer<Scalar>, continues: Bool,
-        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?, rows: Int, outputPitch: Int, bias: UnsafePointer<Scalar>, low: Scalar,
-        high: Scalar
+        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?, outputOffset: Int, rows: Int, outputPitch: Int,
+        bias: UnsafePointer<Scalar>, low: Scalar, high: Scalar
     ) {
         self.runs = runs
         self.channelOffset = channelOffset
@@ -47,6 +49,7 @@ public struct TileArguments<Scalar> {
         self.tile = tile
         self.continues = continues
         self.outputs = outputs
+        self.outputOffset = outputOffset
         self.rows = rows
         self.outputPitch = outputPitch
         self.bias = bias
@@ -120,7 +123,7 @@ func finishPixels<I: InstructionSet>(_: I.Type, _ arguments: TileArguments<I.Sca
     guard let outputs = arguments.outputs else { return }
     let bias = UnsafeRawPointer(arguments.bias)
     finish(I.self, arguments, vectors: vectors) { r, n in
-        UnsafeMutableRawPointer(outputs[r]) + n &* I.bytes
+        UnsafeMutableRawPointer(outputs[r] + arguments.outputOffset) + n &* I.bytes
     } bias: { _, n in
         bias.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
     }
@@ -131,7 +134,7 @@ func finishPixels<I: InstructionSet>(_: I.Type, _ arguments: TileArguments<I.Sca
 func finishVectors<I: InstructionSet>(_: I.Type, _ arguments: TileArguments<I.Scalar>, vectors: Int) {
     guard let outputs = arguments.outputs else { return }
     finish(I.self, arguments, vectors: vectors) { r, n in
-        UnsafeMutableRawPointer(outputs[n] + r &* arguments.outputPitch)
+        UnsafeMutableRawPointer(outputs[n] + arguments.outputOffset + r &* arguments.outputPitch)
     } bias: { r, _ in
         I.Vector(repeating: arguments.bias[r])
     }
@@ -139,6 +142,43 @@ func finishVectors<I: InstructionSet>(_: I.Type, _ arguments: TileArguments<I.Sc
 
 // The order of the sum is the order of the panel: one chain of multiply-adds per output element and chunk, in all kernels.
 // `R` and `N` are given by the types of `rows` and `vectors`, whose values play no part (Swift cannot name them at the call).
+
+/// The sums of a tile's last chunk, finished in the registers and stored. One step after another, each a plain loop, for the same reason
+/// as in `fold`. Every pixel is stored: those beyond the last repeat it.
+@inlinable @inline(__always)
+func finishSums<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ arguments: TileArguments<I.Scalar>,
+    _ outputs: UnsafePointer<UnsafeMutablePointer<I.Scalar>>, continues: Bool
+) {
+    if continues {
+        let tile = UnsafeRawPointer(arguments.tile)
+        for r in 0..<R {
+            for n in 0..<N {
+                sums[unchecked: r][unchecked: n] = I.sum(
+                    tile.loadUnaligned(fromByteOffset: (r &* N &+ n) &* I.bytes, as: I.Vector.self), sums[unchecked: r][unchecked: n])
+            }
+        }
+    }
+    let bias = UnsafeRawPointer(arguments.bias)
+    for n in 0..<N {
+        let addend = bias.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
+        for r in 0..<R { sums[unchecked: r][unchecked: n] = I.sum(sums[unchecked: r][unchecked: n], addend) }
+    }
+    if arguments.low > -.infinity || arguments.high < .infinity {
+        let low = I.Vector(repeating: arguments.low)
+        for r in 0..<R {
+            for n in 0..<N { sums[unchecked: r][unchecked: n] = I.replacing(sums[unchecked: r][unchecked: n], below: low, with: low) }
+        }
+        let high = I.Vector(repeating: arguments.high)
+        for r in 0..<R {
+            for n in 0..<N { sums[unchecked: r][unchecked: n] = I.replacing(sums[unchecked: r][unchecked: n], above: high, with: high) }
+        }
+    }
+    for r in 0..<R {
+        let output = UnsafeMutableRawPointer(outputs[r] + arguments.outputOffset)
+        for n in 0..<N { output.storeBytes(of: sums[unchecked: r][unchecked: n], toByteOffset: n &* I.bytes, as: I.Vector.self) }
+    }
+}
 
 /// Vectors of output channels, one input value broadcast over each:
 /// tile[r][n] += sum over segments s, channels c of runs[s][r][channelOffset + c] * panel[s][c][n]
@@ -176,10 +216,13 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
                 c &+= 1
             }
         }
+        if remaining == 0, let outputs = arguments.outputs {
+            finishSums(I.self, &sums, arguments, outputs, continues: continues)
+            return
+        }
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true
     }
-    finishPixels(I.self, arguments, vectors: N)
 }
 
 /// Vectors of output channels that each have an input value of their own (depthwise, and groups of few channels):

@@ -103,7 +103,8 @@ private enum TileKind: CaseIterable {
 
         // With `continues` the tile counts, else not even a NaN in it may. `stored` rows leave with bias and bounds.
         let (low, high): (Scalar, Scalar) = (-40, 50)
-        let stored = finishes ? max(1, kernel.rows - 1) : 0
+        // A tile of pixels times channels stores all of them: those beyond the last repeat it.
+        let stored = !finishes ? 0 : kind == .channels ? kernel.rows : max(1, kernel.rows - 1)
         var expected: [Scalar] = []
         var expectedOutput: [Scalar] = []
         for row in 0..<kernel.rows {
@@ -128,16 +129,15 @@ private enum TileKind: CaseIterable {
         let output = Field<Scalar>(kernel.rows * outputPitch + 1)
         for row in 0..<stored { for lane in 0..<rowWidth { output.open(1 + row * outputPitch + lane) } }
         defer { for field in [input, panel, tile, bias, output] { field.free() } }
-        let targets = (0..<positions).map { output.pointer(1 + (kind.holdsColumns ? $0 * lanes : $0 * outputPitch)) }
+        let outputOffset = 1
+        let targets = (0..<positions).map { output.pointer(kind.holdsColumns ? $0 * lanes : $0 * outputPitch) }
         runs.withUnsafeBufferPointer { runs in
             targets.withUnsafeBufferPointer { targets in
                 let arguments = TileArguments(
                     runs: runs.baseAddress!, channelOffset: channelOffset, channelPitch: pitch, segments: segments,
-                    length: length,
-                    segmentsPerChunk: perChunk, panel: panel.pointer(1), tile: tile.pointer(1), continues: continues,
-                    outputs: finishes ? targets.baseAddress : nil, rows: stored, outputPitch: outputPitch, bias: bias.pointer(1),
-                    low: low,
-                    high: high)
+                    length: length, segmentsPerChunk: perChunk, panel: panel.pointer(1), tile: tile.pointer(1), continues: continues,
+                    outputs: finishes ? targets.baseAddress : nil, outputOffset: outputOffset, rows: stored,
+                    outputPitch: outputPitch, bias: bias.pointer(1), low: low, high: high)
                 withUnsafePointer(to: arguments) { kernel.accumulate($0) }
             }
         }
@@ -145,7 +145,8 @@ private enum TileKind: CaseIterable {
         #expect(got == expectedOutput)
         #expect(output.surroundingsAreUntouched)
         let label = "\(kernel.rows)x\(kernel.vectors), \(segments) segments of \(length)"
-        #expect(Array(tile.elements[1..<(1 + kernel.rows * rowWidth)]) == expected, "\(label)")
+        // A finishing tile may leave its last sums in the registers.
+        if !finishes { #expect(Array(tile.elements[1..<(1 + kernel.rows * rowWidth)]) == expected, "\(label)") }
         #expect(tile.surroundingsAreUntouched, "\(label)")
     }
 
