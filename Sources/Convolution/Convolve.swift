@@ -522,10 +522,11 @@ private func packPlane<Scalar: KernelScalar>(
     (target + count).update(repeating: 0, count: rectangle.plane - count)
 }
 
-/// The channels of a panel at one output pixel: activation(values[i] + bias[i]), and what the pixel holds in between if the layer accumulates.
+/// The channels of a panel at one output pixel: activation(values[i] + bias[i]), and what stands there in between if the layer accumulates.
+/// `target` is the place of the panel's first channel.
 private func finishPixel<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ panel: Panel, _ values: UnsafePointer<Scalar>, _ pixel: UnsafeMutablePointer<Scalar>,
-    scratch: UnsafeMutablePointer<Scalar>
+    _ plan: UnsafePointer<ConvolutionPlan>, _ panel: Panel, _ values: UnsafePointer<Scalar>, _ target: UnsafeMutablePointer<Scalar>,
+    channelStride: Int, scratch: UnsafeMutablePointer<Scalar>
 ) {
     let layer = plan.pointee.layer
     let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.offset
@@ -534,7 +535,7 @@ private func finishPixel<Scalar: KernelScalar>(
         // By the columns' epilogue with one vector of one column: its bias is per channel in any strategy.
         scratch.update(repeating: 0, count: plan.pointee.table.lanes)
         scratch[0] = values[channel]
-        var target = pixel + (panel.firstChannel + channel) * layer.output.channel
+        var target = target + channel * channelStride
         withUnsafePointer(to: &target) { target in
             withUnsafePointer(to: 1) { one in
                 let arguments = ColumnEpilogueArguments(
@@ -556,12 +557,23 @@ private func fillUncovered<Scalar: KernelScalar>(_ execution: Execution, _: Scal
     for index in 0..<plan.pointee.panelCount {
         let panel = plan.pointee.panels[index]
         values.update(repeating: 0, count: panel.channels)
+        let finished = values + largestTileScalars / 4
+        let scratch = values + largestTileScalars / 2
+        if !layer.means.accumulates { finishPixel(plan, panel, values, finished, channelStride: 1, scratch: scratch) }
         for image in 0..<layer.batch {
             for row in 0..<layer.vertical.output {
                 for column in 0..<layer.horizontal.output {
                     if plan.pointee.coveredRows[row] != 0, plan.pointee.coveredColumns[column] != 0 { continue }
-                    let pixel = output + image * layer.output.batch + row * layer.output.row + column * layer.output.column
-                    finishPixel(plan, panel, values, pixel, scratch: values + largestTileScalars / 2)
+                    let target = output + image * layer.output.batch + row * layer.output.row + column * layer.output.column
+                        + panel.firstChannel * layer.output.channel
+                    if layer.means.accumulates {
+                        finishPixel(plan, panel, values, target, channelStride: layer.output.channel, scratch: scratch)
+                    } else if layer.output.channel == 1 {
+                        UnsafeMutableRawPointer(target).copyMemory(
+                            from: finished, byteCount: panel.channels * MemoryLayout<Scalar>.stride)
+                    } else {
+                        for channel in 0..<panel.channels { target[channel * layer.output.channel] = finished[channel] }
+                    }
                 }
             }
         }
@@ -632,7 +644,9 @@ private func mendBorder<Scalar: KernelScalar>(_ execution: Execution, before: Un
             let panel = plan.pointee.panels[index]
             values.update(repeating: 0, count: panel.channels)
             addInside(plan, pixel.block, panel, input + pixel.image * layer.input.batch, pixel.row, pixel.column, values)
-            finishPixel(plan, panel, values, target, scratch: values + largestTileScalars / 2)
+            finishPixel(
+                plan, panel, values, target + panel.firstChannel * layer.output.channel, channelStride: layer.output.channel,
+                scratch: values + largestTileScalars / 2)
         }
     }
 }
