@@ -45,7 +45,7 @@ func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, o
     if !plan.pointee.fullyCovered {
         plan.pointee.layer.isDouble ? fillUncovered(execution, Double.self) : fillUncovered(execution, Float.self)
     }
-    if plan.pointee.items > 0 {
+    if plan.pointee.itemsPerBlock > 0 {
         withUnsafeMutablePointer(to: &execution) { shared in
             runThreads(
                 threads, plan.pointee.layer.isDouble ? { work($0, Double.self) } : { work($0, Float.self) },
@@ -66,12 +66,14 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
     let execution = context.shared.assumingMemoryBound(to: Execution.self)
     let plan = execution.pointee.plan
     let workspace = execution.pointee.workspace + context.number * plan.pointee.workspace.bytes
-    var blockIndex = 0
     while true {
         let item = Int(shim_atomic_next(&execution.pointee.nextItem))
-        if item >= plan.pointee.items { return }
-        while blockIndex + 1 < plan.pointee.blockCount, plan.pointee.blocks[blockIndex + 1].firstItem <= item { blockIndex += 1 }
-        runItem(plan, plan.pointee.blocks + blockIndex, item, execution.pointee.input.assumingMemoryBound(to: Scalar.self),
+        if item >= plan.pointee.itemsPerBlock * plan.pointee.blockCount { return }
+        // Phases take turns: they read the same rows, and what they write interleaves.
+        let block = plan.pointee.blocks + item % plan.pointee.blockCount
+        let part = item / plan.pointee.blockCount
+        if part >= block.pointee.items { continue }
+        runItem(plan, block, part, execution.pointee.input.assumingMemoryBound(to: Scalar.self),
             execution.pointee.output.assumingMemoryBound(to: Scalar.self), workspace)
     }
 }
@@ -114,7 +116,8 @@ struct Source<Scalar> {
     var channelOrigin: Int
 }
 
-private func runItem<Scalar: KernelScalar>(
+/// One item of a block: some rows and columns of its outputs, some of their channels.
+func runItem<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ item: Int, _ input: UnsafePointer<Scalar>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
 ) {
@@ -126,7 +129,7 @@ private func runItem<Scalar: KernelScalar>(
     let inputs = layer.inChannelsPerGroup
 
     // Which item: the panel chunk runs fastest, so that threads share the input they read.
-    var rest = item - block.pointee.firstItem
+    var rest = item
     let panels = block.pointee.panels(rest % block.pointee.panelChunks, of: plan.pointee)
     rest /= block.pointee.panelChunks
     let firstColumn = rest % block.pointee.columnBands * block.pointee.bandColumns

@@ -296,6 +296,56 @@ public func upsample2d_plan_destroy(_ plan: OpaquePointer?) {
     if let plan = UnsafeMutablePointer<ResamplingPlan>(plan) { destroy(plan) }
 }
 
+// MARK: - upsample2d and conv2d in one
+
+@c @implementation
+public func upsample2d_conv2d_output_shape(
+    _ upsampling: UnsafePointer<upsample2d_params>?, _ convolution: UnsafePointer<conv2d_params>?, _ shape: UnsafeMutablePointer<Int64>?
+) -> Int32 {
+    status { () throws(Failure) in try writeShape(validate(upsampling, convolution).layer, shape) }
+}
+
+@c @implementation
+public func upsample2d_conv2d(
+    _ upsampling: UnsafePointer<upsample2d_params>?, _ convolution: UnsafePointer<conv2d_params>?, _ input: UnsafeRawPointer?,
+    _ kernel: UnsafeRawPointer?, _ bias: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in
+        let both = try validate(upsampling, convolution)
+        try checkArguments(both, input: input, kernel: kernel, bias: bias, output: output)
+        try checkKernel(both.layer, kernel)
+        if !both.layer.hasOutput { return }
+        let plan = try createPlan(both, kernel: kernel, bias: bias)
+        defer { destroy(plan) }
+        try execute(plan, input: input, output: output)
+    }
+}
+
+@c @implementation
+public func upsample2d_conv2d_plan_create(
+    _ upsampling: UnsafePointer<upsample2d_params>?, _ convolution: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?,
+    _ bias: UnsafeRawPointer?, _ plan: UnsafeMutablePointer<OpaquePointer?>?
+) -> Int32 {
+    status { () throws(Failure) in
+        let plan = try cleared(plan)
+        plan.pointee = OpaquePointer(try createPlan(validate(upsampling, convolution), kernel: kernel, bias: bias))
+    }
+}
+
+@c @implementation
+public func upsample2d_conv2d_plan_execute(_ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) -> Int32 {
+    status { () throws(Failure) in
+        guard let plan = UnsafePointer<UpsampledConvolutionPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL") }
+        try checkArguments(plan.pointee.both, input: input, kernel: nil, bias: nil, output: output)
+        try execute(plan, input: input, output: output)
+    }
+}
+
+@c @implementation
+public func upsample2d_conv2d_plan_destroy(_ plan: OpaquePointer?) {
+    if let plan = UnsafeMutablePointer<UpsampledConvolutionPlan>(plan) { destroy(plan) }
+}
+
 // MARK: - What the verbs share
 
 private func writeWorkspaceSize(

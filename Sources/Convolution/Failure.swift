@@ -9,6 +9,22 @@ struct Failure: Error {
     init(_ status: Int, _ message: ErrorMessage) {
         self.status = Int32(truncatingIfNeeded: status)
     }
+
+    /// The same with "`argument`: " before its sentence, where a call has several parameter structs.
+    @inline(never)
+    func about(_ argument: StaticString) -> Failure {
+        guard let text = shim_error_text() else { return self }
+        let shift = argument.utf8CodeUnitCount + 2
+        var length = 0
+        while text[length] != 0 { length += 1 }
+        length = min(length, Int(SHIM_ERROR_CAPACITY) - 1 - shift)
+        text[length + shift] = 0
+        for i in stride(from: length - 1, through: 0, by: -1) { text[i + shift] = text[i] }
+        for i in 0..<(shift - 2) { text[i] = CChar(bitPattern: argument.utf8Start[i]) }
+        text[shift - 2] = 58
+        text[shift - 1] = 32
+        return self
+    }
 }
 
 /// A sentence such as `"stride_height is \(value); it must be at least 1"`, written piece by piece into the error text.

@@ -34,6 +34,15 @@ struct Axis {
     var output: Int
     /// conv2d: padding before the input. conv2d_transpose: what is cut off the start of the natural result.
     var start: Int
+    /// conv2d: the image that it reads has this many copies of each input element side by side. Padding, stride and dilation count its
+    /// elements.
+    var repetition = 1
+
+    /// Output elements from one to the next that uses the same taps.
+    var phases: Int { repetition / greatestCommonDivisor(repetition, stride) }
+
+    /// The taps of every output phase lie at equal distances in the input, and there are not very many phases.
+    var hasPhases: Bool { (dilation < repetition || dilation % repetition == 0) && repetition <= 8 }
 }
 
 /// No length, extent or offset may exceed this. It is the size of a process's address space, and small enough that the engine can add
@@ -241,7 +250,8 @@ func borderIndex(_ index: Int, _ length: Int, _ mode: BorderMode) -> Int? {
 /// `q * inputStep + offsetStart + j * offsetStep`.
 ///
 /// A convolution is one such lattice. A transposed convolution with stride s is up to s of them, its output phases: no zeros are
-/// inserted, and every output element belongs to exactly one.
+/// inserted, and every output element belongs to exactly one. So it is with a convolution of an image whose elements are repeated f times;
+/// there a tap may stand for several kernel elements, which all read the same input element.
 struct Lattice {
     var outputStart: Int
     var outputStep: Int
@@ -252,11 +262,33 @@ struct Lattice {
     var kernelStep: Int
     var offsetStart: Int
     var offsetStep: Int
+    var sums: TapSums?
 
-    static func convolution(_ axis: Axis) -> Lattice {
-        Lattice(
-            outputStart: 0, outputStep: 1, count: axis.output, inputStep: axis.stride, taps: axis.kernel,
-            kernelStart: 0, kernelStep: 1, offsetStart: -axis.start, offsetStep: axis.dilation)
+    /// The outputs number `first`, `first` + `axis.phases`, ... of a convolution; `axis.hasPhases` holds.
+    static func convolution(_ axis: Axis, first: Int = 0) -> Lattice {
+        // Kernel element a of the first output reads element (place + a * dilation) / repetition, rounded down. Zeros and other borders
+        // stand the same way around the repeated image as around the input (but reflection, which does not repeat the last element).
+        let place = first * axis.stride - axis.start
+        let repetition = axis.repetition
+        var lattice = Lattice(
+            outputStart: first, outputStep: axis.phases, count: (axis.output - first - 1) / axis.phases + 1,
+            inputStep: axis.stride * axis.phases / repetition, taps: axis.kernel, kernelStart: 0, kernelStep: 1,
+            offsetStart: floorDivide(place, repetition), offsetStep: axis.dilation / repetition)
+        if axis.dilation < repetition {
+            lattice.offsetStep = 1
+            lattice.taps = floorDivide(place + (axis.kernel - 1) * axis.dilation, repetition) - lattice.offsetStart + 1
+            lattice.sums = TapSums(kernel: axis.kernel, dilation: axis.dilation, repetition: repetition, place: place)
+        }
+        return lattice
+    }
+
+    /// The kernel elements that tap `tap` stands for: one, or neighbours.
+    func kernelElements(_ tap: Int) -> Range<Int> {
+        guard let sums else {
+            let element = kernelStart + tap * kernelStep
+            return element..<element + 1
+        }
+        return sums.first(offsetStart + tap)..<sums.first(offsetStart + tap + 1)
     }
 
     /// The phase of the outputs that kernel element `first` (0 ..< stride / gcd(stride, dilation), and below kernel) reaches: output t
@@ -277,6 +309,20 @@ struct Lattice {
     /// How many values of `first` there are for `phase`.
     static func phaseCount(_ axis: Axis) -> Int {
         min(axis.stride / greatestCommonDivisor(axis.stride, axis.dilation), axis.kernel)
+    }
+}
+
+/// Taps of a convolution that read the same element of a repeated image.
+struct TapSums {
+    var kernel: Int
+    var dilation: Int
+    var repetition: Int
+    /// Of the repeated image, what kernel element 0 reads.
+    var place: Int
+
+    /// The first kernel element that reads input element `index` or one after it.
+    func first(_ index: Int) -> Int {
+        min(max(ceilDivide(index * repetition - place, dilation), 0), kernel)
     }
 }
 

@@ -44,6 +44,8 @@ struct Layer {
     var kernelElements: Int {
         vertical.kernel * horizontal.kernel * (transposed ? inChannels * outChannelsPerGroup : outChannels * inChannelsPerGroup)
     }
+    /// Output columns from one to the next that uses the same taps.
+    var columnPhases: Int { transposed ? horizontal.stride : horizontal.phases }
     /// Sizes beside a 0 may be so large that even their product, which validation does not take then, overflows.
     var hasOutput: Bool { batch > 0 && vertical.output > 0 && horizontal.output > 0 && outChannels > 0 }
 

@@ -24,7 +24,8 @@ struct Block {
     var rowBands: Int
     var columnBands: Int
     var panelChunks: Int
-    var firstItem: Int
+    /// Bands times panel chunks.
+    var items: Int
     /// Terms of a chunk of the sum and input channels per kernel call: see `ConvolutionKernels/README.md`, "Order of the sum".
     var channelBlock: Int
     var segmentsPerChunk: Int
@@ -73,7 +74,8 @@ struct ConvolutionPlan {
     var width: Int
     var blocks: UnsafeMutablePointer<Block>
     var blockCount: Int
-    var items: Int
+    /// Of the block that has most. Items of all blocks take turns.
+    var itemsPerBlock: Int
     /// Multiply-adds of one execution.
     var work: Double
     var weights: UnsafeMutableRawPointer
@@ -100,7 +102,7 @@ struct ConvolutionPlan {
 
     /// Threads of one execution, each with a workspace of its own.
     var executionThreads: Int {
-        let threads = threadsToUse(requested: layer.threads, items: items, work: work)
+        let threads = threadsToUse(requested: layer.threads, items: itemsPerBlock * blockCount, work: work)
         return max(1, min(threads, layer.means.workspaceLimit / workspace.bytes))
     }
 
@@ -144,7 +146,7 @@ struct Panels {
         case .columns:
             let most = table.columnTiles[4].rows
             let rest = outputs % most
-            let columns = layer.transposed ? layer.horizontal.output / layer.horizontal.stride : layer.horizontal.output
+            let columns = layer.horizontal.output / layer.columnPhases
             isWide = outputs >= 1 && outputs <= 4 && columns >= 4 * table.wideTiles[outputs - 1].vectors * table.lanes
             perGroup = outputs / most + (rest == 0 ? 0 : rest <= 4 ? 1 : 2)
             count = perGroup * layer.groups
@@ -193,8 +195,8 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     if outputs == 0 { return .channels }
     let lanes = Double(table.lanes)
     let channelsFirst = layer.output.column == 1 && layer.output.channel != 1
-    // A transposed convolution's phases are narrower than the output, and interleave in it.
-    let columns = layer.transposed ? ceilDivide(layer.horizontal.output, layer.horizontal.stride) : layer.horizontal.output
+    // Phases are narrower than the output, and interleave in it.
+    let columns = ceilDivide(layer.horizontal.output, layer.columnPhases)
     let filled = Double(columns) / (Double(ceilDivide(columns, table.lanes)) * lanes)
     // One accumulator row loads a vector per multiply-add. Scattered stores and transposed packing cost what was measured, roughly.
     let byChannels = Double(layer.groups * ceilDivide(outputs, table.lanes)) * (channelsFirst ? 1.3 : 1)
@@ -208,7 +210,8 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
 
 /// Whether `accumulateWalk` computes this layer: a tap's column is the next pixel's, or the next but one's, column of another tap.
 private func canWalk(_ layer: Layer) -> Bool {
-    !layer.transposed && layer.inChannelsPerGroup == 1 && layer.outChannelsPerGroup == 1 && layer.horizontal.stride <= 2
+    !layer.transposed && layer.vertical.repetition == 1 && layer.horizontal.repetition == 1
+        && layer.inChannelsPerGroup == 1 && layer.outChannelsPerGroup == 1 && layer.horizontal.stride <= 2
         && layer.horizontal.stride <= layer.horizontal.kernel && layer.horizontal.dilation == 1
         && fitsColumns(layer.vertical) && fitsColumns(layer.horizontal)
         && chunkTerms(layer.vertical.kernel * layer.horizontal.kernel) >= layer.horizontal.kernel
@@ -248,7 +251,7 @@ func allocate(_ count: Int, of bytes: Int, _ what: StaticString) throws(Failure)
 /// Visits the lattices of one axis.
 private func forEachLattice(_ axis: Axis, transposed: Bool, _ body: (Lattice) -> Void) {
     if !transposed {
-        if axis.output > 0 { body(.convolution(axis)) }
+        for first in 0..<min(axis.phases, axis.output) { body(.convolution(axis, first: first)) }
     } else if axis.input > 0 {
         for first in 0..<Lattice.phaseCount(axis) {
             if let lattice = Lattice.phase(axis, first: first) { body(lattice) }
@@ -314,6 +317,9 @@ private let walkTaps = 49
 
 /// A rectangle stays in a level-2 cache together with the weights in use.
 private let rectangleLimit = 1 << 19
+
+/// Output that the phases of a band may write before the next band begins.
+private let phaseBytes = 1 << 19
 
 /// The part of the input that an item packs. Columns are input columns, or for the strategy `columns` places on the lattice of
 /// input columns that the taps read, border included, dealt into one plane per residue modulo the input step.
@@ -422,6 +428,11 @@ extension ConvolutionPlan {
             block.bandRows = max(1, rows / wanted)
             // Whole tiles of two rows.
             if walks { block.bandRows += block.bandRows % 2 }
+            if blocks > 1 {
+                // So few rows that what one phase has read and written is still in the cache for the next; but pixels for several groups.
+                let rowBytes = blocks * block.horizontal.count * layer.outChannels * (layer.isDouble ? 8 : 4)
+                block.bandRows = min(block.bandRows, max(ceilDivide(512, block.horizontal.count), phaseBytes / rowBytes))
+            }
         } else {
             block.panelChunks = min(panelCount, max(wanted, block.panelChunks))
         }
@@ -522,8 +533,9 @@ private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
         columns: hasOutput ? layer.horizontal.output : 0)
     for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
     var plan = ConvolutionPlan(
-        layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks, panels: memory.panels, panelCount: panels.count,
-        width: panels.width, blocks: memory.blocks, blockCount: 0, items: 0, work: 0, weights: memory.header, bias: memory.header,
+        layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks, panels: memory.panels,
+        panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0,
+        weights: memory.header, bias: memory.header,
         outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: true,
         mendsBorder: false, readsInputDirectly: false, workspace: WorkspaceLayout())
     switch plan.strategy {
@@ -552,12 +564,13 @@ private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
                 if inputs == 1, segmentsPerChunk > horizontal.taps { segmentsPerChunk -= segmentsPerChunk % horizontal.taps }
                 var block = Block(
                     vertical: vertical, horizontal: horizontal, weights: weightElements, bandRows: 0, bandColumns: 0, rowBands: 0,
-                    columnBands: 0, panelChunks: 0, firstItem: plan.items, channelBlock: channelBlock,
-                    segmentsPerChunk: segmentsPerChunk, tilesPerGroup: 0)
+                    columnBands: 0, panelChunks: 0, items: 0, channelBlock: channelBlock, segmentsPerChunk: segmentsPerChunk,
+                    tilesPerGroup: 0)
                 // More tiles where the weights come in several passes; but their addresses are to stay in the cache as well.
                 block.tilesPerGroup = max(1, min(channelBlock < inputs ? 64 : 16, addressBytes / (block.taps * largestTileSide * 8)) >> economy)
                 plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads, rectangleLimit: rectangleLimit >> economy)
-                plan.items += (plan.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
+                block.items = (plan.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
+                plan.itemsPerBlock = max(plan.itemsPerBlock, block.items)
                 plan.work += Double(terms) * Double(vertical.count * horizontal.count) * Double(layer.batch) * Double(layer.outChannels)
                 let (more, tooMany) = terms.multipliedReportingOverflow(by: plan.width)
                 overflow = overflow || tooMany || more > largestLength
@@ -676,7 +689,7 @@ extension WorkspaceLayout {
     }
 }
 
-private func packWeights<Scalar>(_ plan: ConvolutionPlan, _ block: Block, _ kernel: UnsafePointer<Scalar>) where Scalar: KernelScalar {
+private func packWeights<Scalar: KernelScalar>(_ plan: ConvolutionPlan, _ block: Block, _ kernel: UnsafePointer<Scalar>) {
     let layer = plan.layer
     let inputs = layer.inChannelsPerGroup
     let outputs = layer.outChannelsPerGroup
@@ -689,19 +702,17 @@ private func packWeights<Scalar>(_ plan: ConvolutionPlan, _ block: Block, _ kern
             let blockEnd = min(firstInput + block.channelBlock, inputs)
             for v in 0..<block.vertical.taps {
                 for h in 0..<block.horizontal.taps {
-                    let tap = layer.kernelIndex(
-                        row: block.vertical.kernelStart + v * block.vertical.kernelStep,
-                        column: block.horizontal.kernelStart + h * block.horizontal.kernelStep, input: 0, output: 0, group: 0)
+                    let tap = Tap(layer, rows: block.vertical.kernelElements(v), columns: block.horizontal.kernelElements(h))
                     for input in firstInput..<blockEnd {
-                        var source = kernel + tap + input * strides.input
+                        var source = kernel + tap.offset + input * strides.input
                         if plan.strategy == .lanes {
                             for lane in 0..<panel.channels {
                                 let channel = panel.firstChannel + lane
-                                target[lane] = source[channel / outputs * strides.group + channel % outputs * strides.output]
+                                target[lane] = tap.weight(source + channel / outputs * strides.group + channel % outputs * strides.output)
                             }
                         } else {
                             source += panel.group * strides.group + (panel.firstChannel - panel.group * outputs) * strides.output
-                            for lane in 0..<panel.channels { target[lane] = source[lane * strides.output] }
+                            for lane in 0..<panel.channels { target[lane] = tap.weight(source + lane * strides.output) }
                         }
                         for lane in panel.channels..<panel.width { target[lane] = 0 }
                         target += panel.width
@@ -710,6 +721,45 @@ private func packWeights<Scalar>(_ plan: ConvolutionPlan, _ block: Block, _ kern
             }
             firstInput = blockEnd
         }
+    }
+}
+
+/// The kernel elements that one tap of a block stands for.
+private struct Tap {
+    var rows: Int
+    var columns: Int
+    /// In the caller's kernel: of the first of them, and from row to row and column to column.
+    var offset: Int
+    var rowStep: Int
+    var columnStep: Int
+
+    init(_ layer: Layer, rows: Range<Int>, columns: Range<Int>) {
+        self.rows = rows.count
+        self.columns = columns.count
+        offset = layer.kernelIndex(row: rows.lowerBound, column: columns.lowerBound, input: 0, output: 0, group: 0)
+        let strides = layer.kernelStrides
+        rowStep = layer.flipKernel ? -strides.row : strides.row
+        columnStep = layer.flipKernel ? -strides.column : strides.column
+    }
+
+    /// Their sum for one pair of channels, whose first element is `first`: in double, with what each addition loses added at the end, so
+    /// that it is rounded once for doubles too.
+    @inline(__always)
+    func weight<Scalar: KernelScalar>(_ first: UnsafePointer<Scalar>) -> Scalar {
+        if rows == 1, columns == 1 { return first[0] }
+        var sum = 0.0
+        var lost = 0.0
+        for row in 0..<rows {
+            for column in 0..<columns {
+                let element = Double(first[row * rowStep + column * columnStep])
+                let next = sum + element
+                let added = next - sum
+                lost += (sum - (next - added)) + (element - added)
+                sum = next
+            }
+        }
+        // Where an infinity takes part, what is lost is not a number.
+        return Scalar(sum.isFinite ? sum + lost : sum)
     }
 }
 

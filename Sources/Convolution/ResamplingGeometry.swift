@@ -308,6 +308,14 @@ extension ResamplingMethod {
         }
     }
 
+    /// The factor by which the elements of an axis are repeated, by a rule that leaves no doubt; nil if there is none.
+    func repetition(_ axis: ResamplingAxis) -> Int? {
+        guard isNearest else { return nil }
+        if axis.repetition > 0 { return axis.repetition }
+        guard isTorch, case (.asymmetric, .floor) = (coordinates, rounding) else { return nil }
+        return axis.output == axis.input ? 1 : axis.output == 2 * axis.input ? 2 : nil
+    }
+
     /// Coordinates and weights are computed in float64 rather than float32, for data of that type or not.
     func needsDouble(forDouble isDouble: Bool) -> Bool {
         switch arithmetic {

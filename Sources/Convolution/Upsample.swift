@@ -274,26 +274,38 @@ private func resampleItem<Scalar: KernelScalar>(
     _ scratch: UnsafeMutableRawPointer, _: Scalar.Type
 ) {
     let resampling = plan.pointee.resampling
-    let layout = plan.pointee.scratch
-    let channels = plan.pointee.channels
-    let taps = plan.pointee.vertical.taps
     let chunk = item % plan.pointee.chunks
     let band = item / plan.pointee.chunks % plan.pointee.rowBands
     let plane = item / plan.pointee.chunks / plan.pointee.rowBands % plan.pointee.planes
     let image = item / plan.pointee.chunks / plan.pointee.rowBands / plan.pointee.planes
+    let firstRow = band * plan.pointee.rowsPerBand
+    resample(
+        plan, inputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.input.batch, plane: plane, chunk: chunk,
+        rows: firstRow..<min(firstRow + plan.pointee.rowsPerBand, resampling.vertical.output),
+        to: outputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.output.batch + firstRow * resampling.output.row,
+        resampling.output, streaming: plan.pointee.streams, scratch)
+}
+
+/// Output rows of an image, of them one chunk of one plane. `output` are the strides of `target`, which the first of the rows begins.
+func resample<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ResamplingPlan>, _ image: UnsafePointer<Scalar>, plane: Int, chunk: Int, rows outputRows: Range<Int>,
+    to target: UnsafeMutablePointer<Scalar>, _ output: Strides, streaming: Bool, _ scratch: UnsafeMutableRawPointer
+) {
+    let resampling = plan.pointee.resampling
+    let layout = plan.pointee.scratch
+    let channels = plan.pointee.channels
+    let taps = plan.pointee.vertical.taps
     let firstColumn = chunk * plan.pointee.columnsPerChunk
     let columns = min(plan.pointee.columnsPerChunk, resampling.horizontal.output - firstColumn)
-    let firstRow = band * plan.pointee.rowsPerBand
-    let input = inputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.input.batch + plane * resampling.input.channel
-    let output = outputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.output.batch + plane * resampling.output.channel
-        + firstColumn * resampling.output.column
+    let input = image + plane * resampling.input.channel
+    let corner = target + plane * output.channel + firstColumn * output.column
 
     let held = (scratch + layout.heldAt).assumingMemoryBound(to: Int.self)
     let rows = (scratch + layout.rowsAt).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
     for slot in 0..<taps { held[slot] = -1 }
-    let inWholeVectors = resampling.output.column == channels && columns * channels >= plan.pointee.table.lanes
+    let inWholeVectors = output.column == channels && columns * channels >= plan.pointee.table.lanes
     let weights = plan.pointee.vertical.weights.assumingMemoryBound(to: Scalar.self)
-    for row in firstRow..<min(firstRow + plan.pointee.rowsPerBand, resampling.vertical.output) {
+    for row in outputRows {
         for k in 0..<taps {
             // The rows of one output row are neighbours, at most as many as there are taps: no two different ones share a slot.
             let source = plan.pointee.vertical.elements[row * taps + k]
@@ -307,16 +319,16 @@ private func resampleItem<Scalar: KernelScalar>(
             }
             rows[k] = UnsafePointer(place)
         }
-        let target = output + row * resampling.output.row
+        let target = corner + (row - outputRows.lowerBound) * output.row
         let packed = (scratch + layout.outputAt).assumingMemoryBound(to: Scalar.self)
         let arguments = BlendRowsArguments(
             rows: rows, weights: resampling.method.copies ? nil : UnsafePointer(weights + row * taps), taps: taps,
             output: inWholeVectors ? target : packed, elements: max(columns * channels, plan.pointee.table.lanes),
-            streaming: inWholeVectors && plan.pointee.streams)
+            streaming: inWholeVectors && streaming)
         withUnsafePointer(to: arguments) { plan.pointee.table.blendedRows($0) }
         if !inWholeVectors {
             for column in 0..<columns {
-                let pixel = UnsafeMutableRawPointer(target + column * resampling.output.column)
+                let pixel = UnsafeMutableRawPointer(target + column * output.column)
                 if channels == 1 {
                     pixel.storeBytes(of: packed[column], as: Scalar.self)
                 } else {

@@ -579,6 +579,135 @@ static void upsample_table(void) {
     }
 }
 
+/* ---------------------------------------------------------------------------------------------- upsample2d_conv2d: both */
+
+/* What makes an image of the sizes that CONV2D has, and a convolution of what UPSAMPLE makes. */
+#define ENLARGE .struct_size = sizeof(upsample2d_params), .batch = 1, .height = 5, .width = 3, .channels = 4, FACTOR(1, 2)
+#define CONVOLVE .struct_size = sizeof(conv2d_params), .out_channels = 6, .kernel_height = 3, .kernel_width = 2
+#define FIELDS(...) __VA_ARGS__
+#define BAD(status, pieces, enlarge, ...) \
+    { __LINE__, CONVOLUTION_ERROR_##status, pieces, { ENLARGE, FIELDS enlarge }, { CONV2D, __VA_ARGS__ } }
+
+static const struct {
+    int line;
+    int32_t status;
+    const char *pieces;
+    upsample2d_params upsampling;
+    conv2d_params convolution;
+} upsampled_rows[] = {
+    BAD(IMAGE_SIZE, "convolution: batch|2|1", (.batch = 1), .batch = 2),
+    BAD(IMAGE_SIZE, "convolution: height|6|5", (.batch = 1), .height = 6),
+    BAD(IMAGE_SIZE, "convolution: width|3|6", (.batch = 1), .width = 3),
+    BAD(IMAGE_SIZE, "convolution: width|6|9", (FACTOR(1, 3)), .width = 6),
+    BAD(IMAGE_SIZE, "convolution: height|9223372036854775807|5", (.batch = 1), .height = INT64_MAX),
+    BAD(CHANNELS, "convolution: in_channels|3|4", (.batch = 1), .in_channels = 3),
+    BAD(CHANNELS, "convolution: in_channels|4|0", (.channels = 0), .batch = 1),
+    BAD(DTYPE, "convolution: dtype|1|0", (.batch = 1), .dtype = CONVOLUTION_FLOAT64),
+    BAD(DTYPE, "convolution: dtype|0|1", (.dtype = CONVOLUTION_FLOAT64), .batch = 1),
+    BAD(DATA_FORMAT, "convolution: data_format|1|0", (.batch = 1), .data_format = CONVOLUTION_NCHW),
+    BAD(THREADS, "convolution: threads|2|1", (.threads = 1), .threads = 2),
+    BAD(THREADS, "upsampling: threads|1025", (.threads = 1025), .threads = 2),
+    BAD(ISA, "convolution: isa|warp", (.isa = "baseline"), .isa = "warp"),
+    BAD(ISA, "upsampling: isa|warp", (.isa = "warp"), .isa = "baseline"),
+    BAD(ELEMENT_STRIDES, "convolution: input_strides|24", (.batch = 1), .input_strides = { 0, 24, 0, 0 }),
+    BAD(ELEMENT_STRIDES, "convolution: input_strides|-1", (.batch = 1), .input_strides = { 0, 0, 0, -1 }),
+    BAD(ELEMENT_STRIDES, "upsampling: output_strides|120", (.output_strides = { 120, 0, 0, 0 }), .batch = 1),
+    BAD(EMPTY_OUTPUT, "convolution: height|5", (.batch = 1), .kernel_height = 6),
+    BAD(PADDING, "convolution: pad_left|7", (.batch = 1), .padding = CONVOLUTION_PADDING_EXPLICIT, .pad_left = 7,
+        .padding_mode = CONVOLUTION_PADDING_MODE_CIRCULAR),
+    BAD(OVERFLOW, "convolution", (FACTOR(TWO_TO_THE(38), 2)), .height = 0, .kernel_height = 1, .out_channels = 1024),
+};
+#undef BAD
+
+static void judge_both(int line, const upsample2d_params *u, const conv2d_params *c, int32_t status, const char *pieces) {
+    upsample2d_conv2d_plan *plan = (upsample2d_conv2d_plan *)(void *)&not_a_plan;
+    line_now = line;
+    prepare();
+    judge(line, "upsample2d_conv2d_output_shape", upsample2d_conv2d_output_shape(u, c, (int64_t *)output.bytes), status, pieces);
+    judge(line, "upsample2d_conv2d", upsample2d_conv2d(u, c, input, kernel, bias, output.bytes), status, pieces);
+    judge(line, "upsample2d_conv2d_plan_create", upsample2d_conv2d_plan_create(u, c, kernel, bias, &plan), status, pieces);
+    check(line, "upsample2d_conv2d_plan_create failed and *plan is not NULL", plan == NULL);
+}
+
+static void upsampled_table(void) {
+    for (size_t i = 0; i < sizeof upsampled_rows / sizeof *upsampled_rows; i++)
+        judge_both(upsampled_rows[i].line, &upsampled_rows[i].upsampling, &upsampled_rows[i].convolution, upsampled_rows[i].status,
+                   upsampled_rows[i].pieces);
+    /* What is wrong with one of the two parts is wrong with both together, and the text says with which. */
+    const upsample2d_params enlarge = { ENLARGE };
+    const conv2d_params convolve = { CONVOLVE };
+    for (size_t i = 0; i < sizeof upsample_rows / sizeof *upsample_rows; i++) {
+        judge_both(upsample_rows[i].line, &upsample_rows[i].params, &convolve, upsample_rows[i].status, upsample_rows[i].pieces);
+        CHECK(strncmp(convolution_error_message(), "upsampling: ", 12) == 0);
+    }
+    for (size_t i = 0; i < sizeof conv2d_rows / sizeof *conv2d_rows; i++) {
+        const conv2d_params *p = &conv2d_rows[i].params;
+        if (p->batch != 1 || p->height != 5 || p->width != 6 || p->in_channels != 4) continue;
+        judge_both(conv2d_rows[i].line, &enlarge, p, conv2d_rows[i].status, conv2d_rows[i].pieces);
+        CHECK(strncmp(convolution_error_message(), "convolution: ", 13) == 0);
+    }
+}
+
+static void upsampled_pointers(void) {
+    const upsample2d_params u = { ENLARGE };
+    const conv2d_params c = { CONV2D };                         /* input 60 floats, kernel 144, bias 6, output 90 */
+    int64_t shape[4];
+    upsample2d_conv2d_plan *plan = (upsample2d_conv2d_plan *)(void *)&not_a_plan;
+    EXPECT(NULL_POINTER, "upsampling|NULL|upsample2d_params", upsample2d_conv2d_output_shape(NULL, &c, shape));
+    EXPECT(NULL_POINTER, "convolution|NULL|conv2d_params", upsample2d_conv2d_output_shape(&u, NULL, shape));
+    EXPECT(NULL_POINTER, "shape|NULL", upsample2d_conv2d_output_shape(&u, &c, NULL));
+    EXPECT(NULL_POINTER, "upsampling|NULL", upsample2d_conv2d(NULL, &c, input, kernel, bias, output.bytes));
+    EXPECT(NULL_POINTER, "convolution|NULL", upsample2d_conv2d(&u, NULL, input, kernel, bias, output.bytes));
+    EXPECT(NULL_POINTER, "input|NULL", upsample2d_conv2d(&u, &c, NULL, kernel, bias, output.bytes));
+    EXPECT(NULL_POINTER, "kernel|NULL", upsample2d_conv2d(&u, &c, input, NULL, bias, output.bytes));
+    EXPECT(NULL_POINTER, "output|NULL", upsample2d_conv2d(&u, &c, input, kernel, bias, NULL));
+    EXPECT(NULL_POINTER, "plan|NULL", upsample2d_conv2d_plan_create(&u, &c, kernel, bias, NULL));
+    EXPECT(NULL_POINTER, "kernel|NULL", upsample2d_conv2d_plan_create(&u, &c, NULL, bias, &plan));
+    CHECK(plan == NULL);
+    plan = (upsample2d_conv2d_plan *)(void *)&not_a_plan;
+    EXPECT(NULL_POINTER, "upsampling|NULL", upsample2d_conv2d_plan_create(NULL, &c, kernel, bias, &plan));
+    CHECK(plan == NULL);
+
+    float *arena = (float *)output.bytes, *y = arena + 1000;
+    for (int32_t interpolation = 0; interpolation < 2; interpolation++) {
+        const upsample2d_params enlarge = { ENLARGE, .interpolation = interpolation };
+        EXPECT(OVERLAP, "output|input", upsample2d_conv2d(&enlarge, &c, y + 89, kernel, bias, y));
+        EXPECT(OVERLAP, "output|input", upsample2d_conv2d(&enlarge, &c, y - 59, kernel, bias, y));
+        EXPECT(OVERLAP, "output|kernel", upsample2d_conv2d(&enlarge, &c, input, y - 143, bias, y));
+        EXPECT(OVERLAP, "output|bias", upsample2d_conv2d(&enlarge, &c, input, kernel, y + 89, y));
+        CHECK(upsample2d_conv2d(&enlarge, &c, y - 60, y + 90, y + 234, y) == CONVOLUTION_OK);
+        CHECK(upsample2d_conv2d_plan_create(&enlarge, &c, kernel, NULL, &plan) == CONVOLUTION_OK && plan != NULL);
+        EXPECT(NULL_POINTER, "input|NULL", upsample2d_conv2d_plan_execute(plan, NULL, output.bytes));
+        EXPECT(NULL_POINTER, "output|NULL", upsample2d_conv2d_plan_execute(plan, input, NULL));
+        EXPECT(OVERLAP, "output|input", upsample2d_conv2d_plan_execute(plan, y + 89, y));
+        CHECK(upsample2d_conv2d_plan_execute(plan, y - 60, y) == CONVOLUTION_OK);
+        upsample2d_conv2d_plan_destroy(plan);
+    }
+    EXPECT(NULL_POINTER, "plan|NULL", upsample2d_conv2d_plan_execute(NULL, input, output.bytes));
+    upsample2d_conv2d_plan_destroy(NULL);
+
+    /* Sizes that are 0 are taken from the upsampled image; one thread count and one tier speak for both. */
+    const conv2d_params taken = { CONVOLVE, .threads = 2, .isa = "baseline" };
+    CHECK(upsample2d_conv2d_output_shape(&u, &taken, shape) == CONVOLUTION_OK);
+    CHECK(shape[0] == 1 && shape[1] == 3 && shape[2] == 5 && shape[3] == 6);
+    const upsample2d_params agrees = { ENLARGE, .threads = 2, .isa = "baseline" };
+    CHECK(upsample2d_conv2d(&agrees, &c, input, kernel, bias, output.bytes) == CONVOLUTION_OK);
+    CHECK(upsample2d_conv2d(&agrees, &taken, input, kernel, bias, output.bytes) == CONVOLUTION_OK);
+    if (convolution_isa_supported("avx2")) {
+        const conv2d_params differs = { CONV2D, .isa = "avx2" };
+        EXPECT(ISA, "convolution: isa|avx2|baseline", upsample2d_conv2d(&agrees, &differs, input, kernel, bias, output.bytes));
+    }
+    /* Nothing to read, or nothing to write. */
+    const upsample2d_params none = { ENLARGE, .batch = 0 }, channelless = { ENLARGE, .channels = 0 };
+    const conv2d_params empty = { CONVOLVE, .kernel_height = 9, .allow_empty_output = 1 };
+    CHECK(upsample2d_conv2d(&none, &taken, NULL, kernel, bias, NULL) == CONVOLUTION_OK);
+    CHECK(upsample2d_conv2d(&u, &empty, input, kernel, bias, NULL) == CONVOLUTION_OK);
+    bias[0] = 0;
+    ((float *)bias)[5] = 2.5f;
+    CHECK(upsample2d_conv2d(&channelless, &taken, NULL, NULL, bias, output.bytes) == CONVOLUTION_OK);
+    CHECK(((float *)output.bytes)[0] == 0 && ((float *)output.bytes)[89] == 2.5f);
+}
+
 /* ------------------------------------------------------------------------------------------- pointers, matrix, constants */
 
 static void null_pointers(void) {
@@ -1005,6 +1134,8 @@ int main(void) {
     conv2d_table();
     transpose_table();
     upsample_table();
+    upsampled_table();
+    upsampled_pointers();
     null_pointers();
     overlaps();
     matrices();

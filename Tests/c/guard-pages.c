@@ -193,12 +193,13 @@ static double weight(const void *kernel, size_t element, int32_t format, int tra
 
 static void textbook_conv2d(const conv2d_params *p, const struct geometry *g, const struct view *in, const void *kernel,
                             const void *bias) {
+    size_t element = p->dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float); /* of kernel and bias */
     int64_t ins = g->ci / g->groups, outs = g->co / g->groups, index = 0;
     for (int64_t n = 0; n < g->n; n++)
         for (int64_t y = 0; y < g->oh; y++)
             for (int64_t x = 0; x < g->ow; x++)
                 for (int64_t o = 0; o < g->co; o++) {
-                    double sum = bias ? get((const unsigned char *)bias + (size_t)o * in->element, in->element) : 0;
+                    double sum = bias ? get((const unsigned char *)bias + (size_t)o * element, element) : 0;
                     for (int64_t a = 0; a < g->kh; a++)
                         for (int64_t b = 0; b < g->kw; b++) {
                             int64_t row = border(y * g->sh + a * g->dh - g->top, g->h, p->padding_mode);
@@ -206,7 +207,7 @@ static void textbook_conv2d(const conv2d_params *p, const struct geometry *g, co
                             for (int64_t i = 0; i < ins; i++) {
                                 int64_t c = o / outs * ins + i;
                                 double value = row < 0 || column < 0 ? p->padding_value : get(at(in, n, row, column, c), in->element);
-                                sum += value * weight(kernel, in->element, p->kernel_format, 0, p->flip_kernel, g, a, b, i, o);
+                                sum += value * weight(kernel, element, p->kernel_format, 0, p->flip_kernel, g, a, b, i, o);
                             }
                         }
                     expected[index++] = activated(sum, p->activation);
@@ -374,6 +375,25 @@ static int32_t run_upsample(const upsample2d_params *params, const struct way *w
     memset(&p, MARK, sizeof p);
     status = upsample2d_plan_execute(plan, input, output);
     upsample2d_plan_destroy(plan);
+    return status;
+}
+
+static int32_t run_both(const upsample2d_params *upsampling, const conv2d_params *convolution, const struct way *way,
+                        const void *input, const void *kernel, const void *bias, void *output) {
+    upsample2d_params u = *upsampling;
+    conv2d_params c = *convolution;
+    if (!way->with_plan) return upsample2d_conv2d(&u, &c, input, kernel, bias, output);
+    upsample2d_conv2d_plan *plan = NULL;
+    int32_t status = upsample2d_conv2d_plan_create(&u, &c, kernel, bias, &plan);
+    if (status != CONVOLUTION_OK) return status;
+    memset(&u, MARK, sizeof u);
+    memset(&c, MARK, sizeof c);
+    guarded_protect(blocks[1], PROT_NONE);
+    guarded_protect(blocks[2], PROT_NONE);
+    status = upsample2d_conv2d_plan_execute(plan, input, output);
+    upsample2d_conv2d_plan_destroy(plan);
+    guarded_protect(blocks[1], PROT_READ);
+    guarded_protect(blocks[2], PROT_READ);
     return status;
 }
 
@@ -603,6 +623,65 @@ static int upsample_case(uint64_t salt) {
     return 1;
 }
 
+/* -------------------------------------------------------------------------------------------------- upsample2d_conv2d */
+
+static double *enlarged; /* the upsampled image, in logical order */
+
+static int upsampled_case(uint64_t salt) {
+    struct geometry g;
+    int64_t shape[4];
+    random_geometry(&g, 8);
+    conv2d_params p = { .struct_size = sizeof p, LAYER_FIELDS(g), .padding = (int32_t)below(5), .padding_mode = (int32_t)below(6) };
+    p.dilation_height = g.dh = one_in(4) ? between(2, 5) : 1, p.dilation_width = g.dw = one_in(4) ? between(2, 5) : 1;
+    if (one_in(2)) p.padding_mode = CONVOLUTION_PADDING_MODE_ZEROS;
+    if (p.padding_mode == CONVOLUTION_PADDING_MODE_CONSTANT) p.padding_value = 3;
+    upsample2d_params u = { .struct_size = sizeof u, .batch = g.n, .height = g.h, .width = g.w, .channels = g.ci, .dtype = p.dtype,
+                            .data_format = p.data_format, .factor_height = between(1, 4), .factor_width = between(1, 4) };
+    if (is_power_of_two(u.factor_height) && is_power_of_two(u.factor_width)) u.interpolation = (int32_t)below(2);
+    int64_t h = g.h * u.factor_height, w = g.w * u.factor_width;
+    p.batch = p.height = p.width = p.in_channels = 0;
+    if (upsample2d_conv2d_output_shape(&u, &p, shape) != CONVOLUTION_OK) return 0;
+    int channels_first = p.data_format == CONVOLUTION_NCHW;
+    g.oh = shape[channels_first ? 2 : 1], g.ow = shape[channels_first ? 3 : 2];
+    int64_t products = g.n * g.oh * g.ow * g.co * g.kh * g.kw * (g.ci / g.groups), outputs = g.n * g.oh * g.ow * g.co;
+    if (products > 2 * most_products || outputs > most_outputs || g.n * h * w * g.ci > most_outputs) return 0;
+    g.top = padding_before(p.padding, h, (g.kh - 1) * g.dh + 1, g.sh, g.oh);
+    g.left = padding_before(p.padding, w, (g.kw - 1) * g.dw + 1, g.sw, g.ow);
+
+    size_t element = p.dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float);
+    int with_bias = one_in(2);
+    enum layout layout_in = random_layout(), layout_out = random_layout();
+    snprintf(options, sizeof options, "upsample2d_conv2d by %dx%d, interpolation %d, " COMMON_TEXT ", mode %d, layouts %d %d, bias %d",
+             (int)u.factor_height, (int)u.factor_width, (int)u.interpolation, COMMON_OPTIONS(p), (int)p.padding_mode, layout_in,
+             layout_out, with_bias);
+    struct way way;
+    for (int number = 0, first = 1; next_way(&way, &number); first = 0) {
+        struct view in, out;
+        p.isa = way.isa, p.threads = way.threads;
+        describe(&way);
+        make_view(&in, blocks[0], p.data_format, element, g.n, g.h, g.w, g.ci, layout_in, way.at_end);
+        make_view(&out, blocks[3], p.data_format, element, g.n, g.oh, g.ow, g.co, layout_out, way.at_end);
+        memcpy(u.input_strides, in.strides, sizeof in.strides);
+        memcpy(p.output_strides, out.strides, sizeof out.strides);
+        fill_input(&in, salt);
+        void *kernel = fill_packed(blocks[1], way.at_end, salt + 1, g.kh * g.kw * (g.ci / g.groups) * g.co, element, 3);
+        void *bias = with_bias ? fill_packed(blocks[2], way.at_end, salt + 2, g.co, element, 9) : NULL;
+        if (first) {
+            struct geometry larger = g;
+            larger.h = h, larger.w = w;
+            textbook_upsample(&u, &in, h, w);
+            memcpy(enlarged, expected, (size_t)(g.n * h * w * g.ci) * sizeof *enlarged);
+            struct view image = { .place = { .origin = (unsigned char *)enlarged }, .sizes = { g.n, h, w, g.ci },
+                                  .steps = { h * w * g.ci, w * g.ci, g.ci, 1 }, .element = sizeof *enlarged };
+            textbook_conv2d(&p, &larger, &image, kernel, bias);
+        }
+        memset(out.place.first, MARK, out.place.bytes);
+        char text[300];
+        report(verdict(run_both(&u, &p, &way, in.place.origin, kernel, bias, out.place.origin), &out, 0, text, sizeof text));
+    }
+    return 1;
+}
+
 int main(int argc, char **argv) {
     int shapes = argc > 1 ? atoi(argv[1]) : 300;
     random_state = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
@@ -612,12 +691,14 @@ int main(int argc, char **argv) {
     signal(SIGTRAP, crashed);
     for (int i = 0; i < 4; i++) blocks[i] = guarded_block();
     expected = malloc((size_t)most_outputs * sizeof *expected);
-    if (!expected) return 1;
+    enlarged = malloc((size_t)most_outputs * sizeof *enlarged);
+    if (!expected || !enlarged) return 1;
     /* A random shape that is not legal, or too much work, is drawn again. */
     for (int i = 0; i < shapes; i++) {
         while (!conv2d_case((uint64_t)i * 8 + 1)) {}
         while (!transpose_case((uint64_t)i * 8 + 4)) {}
         while (!upsample_case((uint64_t)i * 8 + 7)) {}
+        while (!upsampled_case((uint64_t)i * 8 + 10)) {}
     }
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;

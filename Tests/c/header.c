@@ -40,6 +40,12 @@ static const function functions[] = {
     (function)upsample2d_plan_create,
     (function)upsample2d_plan_execute,
     (function)upsample2d_plan_destroy,
+
+    (function)upsample2d_conv2d_output_shape,
+    (function)upsample2d_conv2d,
+    (function)upsample2d_conv2d_plan_create,
+    (function)upsample2d_conv2d_plan_execute,
+    (function)upsample2d_conv2d_plan_destroy,
 };
 
 int main(void) {

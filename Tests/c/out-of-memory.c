@@ -103,8 +103,13 @@ static const upsample2d_params bilinear = { .struct_size = sizeof bilinear, .bat
                                             .output_height = 43, .output_width = 57, .interpolation = UPSAMPLE2D_BILINEAR,
                                             .data_format = CONVOLUTION_NCHW };
 
+/* upsample2d_conv2d in phases, and in bands. */
+static const upsample2d_params repeated = { .struct_size = sizeof repeated, .batch = 2, .height = 20, .width = 22, .channels = 9,
+                                            .factor_height = 2, .factor_width = 3 };
+static const conv2d_params after = { .struct_size = sizeof after, .out_channels = 8, .kernel_height = 3, .kernel_width = 3 };
+
 enum kind { CONV, CONV_PLAN, CONV_EXECUTE, TRANSPOSE, TRANSPOSE_PLAN, TRANSPOSE_EXECUTE, UPSAMPLE, UPSAMPLE_PLAN, UPSAMPLE_EXECUTE,
-            MATRIX, MATRIX_CSR };
+            BOTH, BOTH_PLAN, BOTH_EXECUTE, MATRIX, MATRIX_CSR };
 static const struct scenario {
     const char *name;
     enum kind kind;
@@ -128,6 +133,12 @@ static const struct scenario {
     { "upsample2d, bilinear", UPSAMPLE, &bilinear },
     { "upsample2d_plan_create", UPSAMPLE_PLAN, &bilinear },
     { "upsample2d_plan_execute", UPSAMPLE_EXECUTE, &bilinear },
+    { "upsample2d_conv2d, phases", BOTH, &repeated },
+    { "upsample2d_conv2d, bands", BOTH, &bilinear },
+    { "upsample2d_conv2d_plan_create, phases", BOTH_PLAN, &repeated },
+    { "upsample2d_conv2d_plan_create, bands", BOTH_PLAN, &bilinear },
+    { "upsample2d_conv2d_plan_execute, phases", BOTH_EXECUTE, &repeated },
+    { "upsample2d_conv2d_plan_execute, bands", BOTH_EXECUTE, &bilinear },
     { "conv2d_matrix", MATRIX, &tiny },
     { "conv2d_matrix_csr", MATRIX_CSR, &tiny },
 };
@@ -135,13 +146,22 @@ static const struct scenario {
 static conv2d_plan *conv_plan;
 static conv2d_transpose_plan *transpose_plan;
 static upsample2d_plan *upsample_plan;
+static upsample2d_conv2d_plan *both_plan;
+
+static conv2d_params after_of(const upsample2d_params *upsampling) {
+    conv2d_params p = after;
+    p.data_format = upsampling->data_format;
+    return p;
+}
 
 /* What happens before the shortage. */
 static int32_t prepare(const struct scenario *s) {
+    conv2d_params c;
     switch (s->kind) {
     case CONV_EXECUTE: return conv2d_plan_create(s->params, kernel, bias, &conv_plan);
     case TRANSPOSE_EXECUTE: return conv2d_transpose_plan_create(s->params, kernel, bias, &transpose_plan);
     case UPSAMPLE_EXECUTE: return upsample2d_plan_create(s->params, &upsample_plan);
+    case BOTH_EXECUTE: c = after_of(s->params); return upsample2d_conv2d_plan_create(s->params, &c, kernel, bias, &both_plan);
     default: return CONVOLUTION_OK;
     }
 }
@@ -149,6 +169,7 @@ static int32_t prepare(const struct scenario *s) {
 /* What happens in it. */
 static int32_t act(const struct scenario *s) {
     int64_t *indices = (int64_t *)(void *)output;
+    conv2d_params c;
     switch (s->kind) {
     case CONV: return conv2d(s->params, input, kernel, bias, output);
     case CONV_PLAN: return conv2d_plan_create(s->params, kernel, bias, &conv_plan);
@@ -159,6 +180,9 @@ static int32_t act(const struct scenario *s) {
     case UPSAMPLE: return upsample2d(s->params, input, output);
     case UPSAMPLE_PLAN: return upsample2d_plan_create(s->params, &upsample_plan);
     case UPSAMPLE_EXECUTE: return upsample2d_plan_execute(upsample_plan, input, output);
+    case BOTH: c = after_of(s->params); return upsample2d_conv2d(s->params, &c, input, kernel, bias, output);
+    case BOTH_PLAN: c = after_of(s->params); return upsample2d_conv2d_plan_create(s->params, &c, kernel, bias, &both_plan);
+    case BOTH_EXECUTE: return upsample2d_conv2d_plan_execute(both_plan, input, output);
     case MATRIX: return conv2d_matrix(s->params, kernel, output, 18 * 25);
     case MATRIX_CSR: return conv2d_matrix_csr(s->params, kernel, indices, indices + 1000, indices + 2000, 18 * 9);
     }
@@ -172,14 +196,16 @@ static int32_t settle(const struct scenario *s, int32_t status) {
         if (s->kind == CONV_PLAN) later = conv2d_plan_execute(conv_plan, input, output);
         if (s->kind == TRANSPOSE_PLAN) later = conv2d_transpose_plan_execute(transpose_plan, input, output);
         if (s->kind == UPSAMPLE_PLAN) later = upsample2d_plan_execute(upsample_plan, input, output);
+        if (s->kind == BOTH_PLAN) later = upsample2d_conv2d_plan_execute(both_plan, input, output);
     } else {
-        int creates = s->kind == CONV_PLAN || s->kind == TRANSPOSE_PLAN || s->kind == UPSAMPLE_PLAN;
-        if (creates && (conv_plan || transpose_plan || upsample_plan)) later = -1;
+        int creates = s->kind == CONV_PLAN || s->kind == TRANSPOSE_PLAN || s->kind == UPSAMPLE_PLAN || s->kind == BOTH_PLAN;
+        if (creates && (conv_plan || transpose_plan || upsample_plan || both_plan)) later = -1;
     }
     conv2d_plan_destroy(conv_plan);
     conv2d_transpose_plan_destroy(transpose_plan);
     upsample2d_plan_destroy(upsample_plan);
-    conv_plan = NULL, transpose_plan = NULL, upsample_plan = NULL;
+    upsample2d_conv2d_plan_destroy(both_plan);
+    conv_plan = NULL, transpose_plan = NULL, upsample_plan = NULL, both_plan = NULL;
     return later;
 }
 

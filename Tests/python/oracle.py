@@ -271,6 +271,23 @@ def upsample2d(x, size=None, *, output_size=None, scale=None, interpolation="nea
     return from_nhwc(value, data_format), from_nhwc(tolerance, data_format)
 
 
+# ------------------------------------------------------------------------------------------------------ upsample2d_conv2d
+
+
+def upsample2d_conv2d(x, kernel, bias=None, *, upsampling=None, data_format="channels_last", **options):
+    """In two steps. An upsampled image is rounded to its own type: of it, the bound speaks."""
+    upsampling = upsampling or {}
+    if not {"size", "output_size", "scale"} & set(upsampling):
+        upsampling = {**upsampling, "size": 2}
+    image, slack = upsample2d(x, **upsampling, data_format=data_format)
+    rounded = image.astype(x.dtype)
+    want, tolerance = conv2d(rounded, kernel, bias, data_format=data_format, **options)
+    if slack.any():
+        tolerance = tolerance + conv2d(slack.astype(x.dtype), abs(kernel), None, data_format=data_format,
+                                       **{**options, "activation": None})[0] * 1.01
+    return want, tolerance
+
+
 # ---------------------------------------------------------------------------------------------------------- comparison
 
 

@@ -169,6 +169,121 @@ def test_upsampling_by_2_is_a_transposed_convolution_with_ones(isa):
     np.testing.assert_array_equal(convolution.upsample2d(x, 2, isa=isa), np.concatenate(want, 3))
 
 
+# ----------------------------------------------------------------------------------------- upsampling and convolution in one
+
+
+@st.composite
+def enlarged_layers(draw, exact):
+    """A convolution of an upsampled image: (shape of x, shape of the HWIO kernel, upsampling, options of the convolution). `exact`: the
+    upsampled image of whole numbers is one too."""
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    group_in, group_out = draw(st.sampled_from([(1, 1), (1, 2), (3, 1), (5, 8), (2, 17)]))
+    height, width, kh, kw, sh, sw = (draw(st.integers(1, most)) for most in (7, 7, 5, 5, 4, 4))
+    factors = st.tuples(st.integers(1, 4), st.integers(1, 4))
+    upsamplings = [st.fixed_dictionaries({"size": factors}), st.fixed_dictionaries({"scale": st.just(2.0)}),
+                   st.fixed_dictionaries({"output_size": st.tuples(st.integers(1, 20), st.integers(1, 20))})]
+    if not exact:
+        upsamplings += [st.fixed_dictionaries({"size": factors, "interpolation": st.just("bilinear")}),
+                        st.fixed_dictionaries({"scale": st.tuples(st.floats(0.4, 3.5), st.floats(0.4, 3.5)),
+                                               "interpolation": st.just("bilinear")})]
+    upsampling = draw(st.one_of(upsamplings))
+    options = {"strides": (sh, sw), "dilation_rate": (draw(st.integers(1, 5)), draw(st.integers(1, 5))), "groups": groups,
+               "padding": draw(st.sampled_from(["same", "same_lower", "full", "causal", ((3, -1), (0, 2))])),
+               "padding_mode": draw(st.sampled_from(["zeros", "zeros", "constant", "reflect", "symmetric", "replicate", "circular"])),
+               "flip_kernel": draw(st.booleans()), "allow_empty_output": True}
+    if options["padding_mode"] == "constant":
+        options["padding_value"] = 3
+    # A scale may leave no row at all; and some paddings are too large for some modes.
+    shape, kernel_shape = (2, height, width, groups * group_in), (kh, kw, group_in, groups * group_out)
+    try:
+        convolution.upsample2d_conv2d_output_shape(shape, kernel_shape, upsampling=upsampling, **options)
+    except ValueError:
+        options.update(padding="same", padding_mode="zeros")
+        options.pop("padding_value", None)
+        upsampling = {name: value for name, value in upsampling.items() if name == "interpolation"}
+    return shape, kernel_shape, upsampling, options
+
+
+def in_two_steps(x, kernel, bias, upsampling, options):
+    common = {name: options[name] for name in ("data_format", "isa") if name in options}
+    return convolution.conv2d(convolution.upsample2d(x, **upsampling, **common), kernel, bias, **options)
+
+
+@given(layer=enlarged_layers(exact=True), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))
+def test_fused_is_composed_on_whole_numbers(isa, layer, seed, dtype):
+    (shape, kernel_shape, upsampling, options), rng = layer, np.random.default_rng(seed)
+    x, kernel, bias = (whole_numbers(rng, size, dtype) for size in (shape, kernel_shape, kernel_shape[3:]))
+    got = convolution.upsample2d_conv2d(x, kernel, bias, upsampling=upsampling, isa=isa, **options)
+    np.testing.assert_array_equal(got, in_two_steps(x, kernel, bias, upsampling, {**options, "isa": isa}))
+
+
+@pytest.mark.parametrize("factors", itertools.product(range(1, 5), range(1, 5)), ids=lambda pair: f"{pair[0]}x{pair[1]}")
+def test_fused_is_composed_for_every_factor(factors, isa, data_format):
+    """All kernels up to 4x4, strides and dilations along with them, few and many channels."""
+    rng = np.random.default_rng(3)
+    for kh, kw in itertools.product(range(1, 5), range(1, 5)):
+        (groups, ins, outs), sizes = [(1, 3, 20), (1, 16, 4), (2, 4, 6), (5, 5, 5)][(kh + kw) % 4], (2, 4, 3)
+        x = oracle.from_nhwc(whole_numbers(rng, (*sizes, ins), np.float32), data_format).copy()
+        kernel = whole_numbers(rng, (kh, kw, ins // groups, outs), np.float32)
+        for strides, dilation in [(1, 1), ((2, 1), (1, 3)), ((3, 4), (2, 1))]:
+            options = {"strides": strides, "dilation_rate": dilation, "groups": groups, "padding": "same", "data_format": data_format,
+                       "isa": isa}
+            got = convolution.upsample2d_conv2d(x, kernel, upsampling={"size": factors}, **options)
+            np.testing.assert_array_equal(got, in_two_steps(x, kernel, None, {"size": factors}, options))
+
+
+@given(layer=enlarged_layers(exact=False), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))
+def test_fused_within_the_bound_of_composed(isa, layer, seed, dtype):
+    """And equal in every bit unless weights were added up."""
+    (shape, kernel_shape, upsampling, options), rng = layer, np.random.default_rng(seed)
+    x, kernel, bias = (reals(rng, size, dtype) for size in (shape, kernel_shape, kernel_shape[3:]))
+    enlarged = convolution.upsample2d(x, isa=isa, **upsampling)
+    got = convolution.upsample2d_conv2d(x, kernel, bias, upsampling=upsampling, isa=isa, **options)
+    oracle_options = {name: value for name, value in options.items() if name != "allow_empty_output"}
+    oracle.assert_within(got, oracle.conv2d(enlarged, kernel, bias, **oracle_options))
+    if upsampling.get("interpolation") == "bilinear" or options["padding_mode"] == "reflect":
+        assert_same_bits(got, convolution.conv2d(enlarged, kernel, bias, isa=isa, **options))
+
+
+@given(layer=enlarged_layers(exact=False), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))
+def test_bits_of_any_fused_layer(isa, layer, seed, dtype):
+    (shape, kernel_shape, upsampling, options), rng = layer, np.random.default_rng(seed)
+    x, kernel, options = reals(rng, shape, dtype), reals(rng, kernel_shape, dtype), {**options, "upsampling": upsampling, "isa": isa}
+    want = convolution.upsample2d_conv2d(x, kernel, threads=1, **options)
+    first = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    other = convolution.upsample2d_conv2d(first, kernel, threads=2, data_format="channels_first", **options)
+    assert_same_bits(other.transpose(0, 2, 3, 1), want)
+    assert_same_bits(convolution.upsample2d_conv2d(x[1:], kernel, **options), want[1:])
+    assert_same_bits(convolution.Upsample2DConv2DPlan(x.shape, kernel, **options)(x), want)
+    assert_same_bits(convolution.upsample2d_conv2d(strided(x, "mirrored"), kernel, **options), want)
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_a_fused_layer_within_a_limited_workspace(interpolation, isa):
+    """Less memory, the same bits; and a limit that nothing keeps is named."""
+    rng = np.random.default_rng(6)
+    x, kernel = reals(rng, (2, 30, 25, 12)), reals(rng, (3, 3, 12, 20))
+    options = {"upsampling": {"interpolation": interpolation}, "padding": "same", "isa": isa}
+    want = convolution.upsample2d_conv2d(x, kernel, **options)
+    for limit in (10**6, 10**5, 30000):
+        assert_same_bits(convolution.upsample2d_conv2d(x, kernel, workspace_limit=limit, **options), want)
+    with pytest.raises(ValueError, match="workspace_limit is 500;") as refusal:
+        convolution.upsample2d_conv2d(x, kernel, workspace_limit=500, **options)
+    assert refusal.value.status == convolution.constant("CONVOLUTION_ERROR_WORKSPACE")
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_fused_with_nan_and_infinity(poison, isa):
+    """In the image, where the weights are of one sign; and in the kernel, where the zeros around the image meet it too."""
+    rng = np.random.default_rng(5)
+    for where in ("x", "kernel"):
+        x, kernel = 1 + abs(whole_numbers(rng, (1, 4, 3, 2), np.float32)), 1 + abs(whole_numbers(rng, (3, 3, 2, 5), np.float32))
+        (x[0] if where == "x" else kernel[0])[2, 1, 1] = poison
+        options = {"padding": "same", "isa": isa}
+        got = convolution.upsample2d_conv2d(x, kernel, **options)
+        np.testing.assert_array_equal(got, in_two_steps(x, kernel, None, {"size": 2}, options))
+
+
 # ------------------------------------------------------------------------------------------------------------ equal bits
 
 # Enough of each kind to leave no code path of the library out: few and many channels, one channel, odd counts around the widths
@@ -200,9 +315,17 @@ BIT_LAYERS = [
     ("upsample2d", (2, 5, 6, 19), None, {"size": (2, 3), "interpolation": "bilinear"}),
     ("upsample2d", (2, 7, 33, 1), None, {"output_size": (12, 50), "interpolation": "bilinear", "coordinates": "align_corners"}),
     ("upsample2d", (2, 9, 30, 3), None, {"output_size": (4, 47)}),
+    ("upsample2d_conv2d", (2, 9, 10, 24), (3, 3, 24, 40), {"padding": "same", "activation": "relu"}),
+    ("upsample2d_conv2d", (2, 7, 8, 130), (5, 4, 130, 20), {"upsampling": {"size": (2, 3)}, "padding": "same", "strides": (3, 1)}),
+    ("upsample2d_conv2d", (2, 16, 20, 1), (5, 5, 1, 1), {"upsampling": {"size": 4}, "padding": "full", "padding_mode": "circular"}),
+    ("upsample2d_conv2d", (2, 5, 6, 16), (3, 3, 1, 16), {"groups": 16, "padding": 1, "dilation_rate": (1, 4)}),
+    ("upsample2d_conv2d", (2, 9, 11, 8), (3, 3, 8, 17), {"upsampling": {"interpolation": "bilinear"}, "padding": "same",
+                                                         "padding_mode": "reflect"}),
+    ("upsample2d_conv2d", (2, 30, 20, 3), (3, 5, 3, 4), {"upsampling": {"output_size": (41, 66), "interpolation": "bilinear"},
+                                                         "dilation_rate": (9, 2), "padding": "same", "activation": "tanh"}),
 ]
 PLANS = {"conv2d": convolution.Conv2DPlan, "conv2d_transpose": convolution.Conv2DTransposePlan,
-         "upsample2d": convolution.Upsample2DPlan}
+         "upsample2d": convolution.Upsample2DPlan, "upsample2d_conv2d": convolution.Upsample2DConv2DPlan}
 
 
 class Layer:
@@ -212,7 +335,7 @@ class Layer:
         self.x = reals(rng, shape, dtype)
         self.constants = []
         if kernel_shape:
-            outputs = kernel_shape[3] if op == "conv2d" else kernel_shape[2] * options.get("groups", 1)
+            outputs = kernel_shape[2] * options.get("groups", 1) if op == "conv2d_transpose" else kernel_shape[3]
             self.constants = [reals(rng, kernel_shape, dtype), reals(rng, (outputs,), dtype)]
         self.options = {**options, "isa": isa, "threads": 1}
 
@@ -248,7 +371,7 @@ def test_bits_do_not_depend_on_the_threads(bit_layer):
 
 def test_bits_of_a_large_layer_do_not_depend_on_the_threads(isa):
     large = [("conv2d", (2, 61, 67, 24), (3, 3, 24, 40)), ("conv2d_transpose", (1, 40, 50, 24), (4, 4, 10, 24)),
-             ("upsample2d", (2, 150, 130, 7), None)]
+             ("upsample2d", (2, 150, 130, 7), None), ("upsample2d_conv2d", (1, 61, 40, 24), (3, 3, 24, 24))]
     for op, shape, kernel_shape in large:
         layer = Layer(op, shape, kernel_shape, {"size": 2, "interpolation": "bilinear"} if op == "upsample2d" else {"strides": 2},
                       isa, np.float32)
@@ -413,7 +536,7 @@ def reach(op, shape, kernel_shape, options, place):
     return getattr(oracle, op)(x, np.ones(kernel_shape), **options)[0] > 0
 
 
-@pytest.mark.parametrize("op, shape, kernel_shape, options", [layer for layer in BIT_LAYERS if layer[0] != "upsample2d"],
+@pytest.mark.parametrize("op, shape, kernel_shape, options", [layer for layer in BIT_LAYERS if not layer[0].startswith("upsample2d")],
                          ids=lambda value: value if isinstance(value, str) else None)
 def test_nan_and_infinity_reach_the_outputs_whose_window_holds_them(op, shape, kernel_shape, options, isa):
     """And no others: those keep their bits."""

@@ -37,10 +37,10 @@ from pathlib import Path
 import numpy as np
 
 __all__ = [
-    "Conv2DPlan", "Conv2DTransposePlan", "Upsample2DPlan",
+    "Conv2DPlan", "Conv2DTransposePlan", "Upsample2DConv2DPlan", "Upsample2DPlan",
     "constant", "conv2d", "conv2d_backward_bias", "conv2d_backward_input", "conv2d_matrix", "conv2d_output_shape",
     "conv2d_transpose", "conv2d_transpose_backward_bias", "conv2d_transpose_backward_input", "conv2d_transpose_output_shape",
-    "isa", "isas", "upsample2d", "upsample2d_output_shape", "version",
+    "isa", "isas", "upsample2d", "upsample2d_conv2d", "upsample2d_conv2d_output_shape", "upsample2d_output_shape", "version",
 ]
 
 
@@ -126,7 +126,16 @@ def _fields(kind, names):
     return [(name, kind) for name in names.split()]
 
 
-class _Conv2DParams(ctypes.Structure):
+class _Params(ctypes.Structure):
+    def pointers(self):
+        """What the C functions of a verb take in place of params."""
+        return [byref(self)]
+
+    def copy(self):
+        return type(self).from_buffer_copy(self)
+
+
+class _Conv2DParams(_Params):
     _fields_ = [
         ("struct_size", c_size_t),
         *_fields(c_int64, "batch height width in_channels out_channels kernel_height kernel_width"),
@@ -142,7 +151,7 @@ class _Conv2DParams(ctypes.Structure):
     ]
 
 
-class _Conv2DTransposeParams(ctypes.Structure):
+class _Conv2DTransposeParams(_Params):
     _fields_ = [
         ("struct_size", c_size_t),
         *_fields(c_int64, "batch height width in_channels out_channels kernel_height kernel_width"),
@@ -159,7 +168,7 @@ class _Conv2DTransposeParams(ctypes.Structure):
     ]
 
 
-class _Upsample2DParams(ctypes.Structure):
+class _Upsample2DParams(_Params):
     _fields_ = [
         ("struct_size", c_size_t),
         *_fields(c_int64, "batch height width channels factor_height factor_width output_height output_width"),
@@ -170,21 +179,37 @@ class _Upsample2DParams(ctypes.Structure):
     ]
 
 
-class _Verb:
-    """The C functions of one verb, whose calls read `constants` arrays (kernel, bias) beside the input."""
+class _UpsampledParams:
+    """An upsampling and a convolution of what it makes: input and its strides are of the one, output and its strides of the other."""
 
-    def __init__(self, name, params_type, constants):
-        size = _function(name + "_params_size", c_size_t)()
-        if size < ctypes.sizeof(params_type):
-            # A newer library, whose struct has grown, still takes this one's size; an older one would not.
-            raise ImportError(f"{_library._name} is older than this file: its {name}_params has {size} bytes, "
-                              f"here it has {ctypes.sizeof(params_type)}")
-        params, arrays = POINTER(params_type), [c_void_p] * constants
-        if constants:
-            self.workspace_size = _checked_function(name + "_workspace_size", params, *[POINTER(c_int64)] * 3)
-        self.output_shape = _checked_function(name + "_output_shape", params, POINTER(c_int64))
-        self.call = _checked_function(name, params, c_void_p, *arrays, c_void_p)
-        self.plan_create = _checked_function(name + "_plan_create", params, *arrays, POINTER(c_void_p))
+    def __init__(self, upsampling, convolution):
+        self.upsampling, self.convolution = upsampling, convolution
+        self.input_strides, self.output_strides = upsampling.input_strides, convolution.output_strides
+
+    def pointers(self):
+        return [byref(self.upsampling), byref(self.convolution)]
+
+    def copy(self):
+        return _UpsampledParams(self.upsampling.copy(), self.convolution.copy())
+
+    def _set_dtype(self, dtype):
+        self.upsampling.dtype = self.convolution.dtype = dtype
+
+    def _set_accumulate(self, accumulate):
+        self.convolution.accumulate = accumulate
+
+    dtype, accumulate = property(fset=_set_dtype), property(fset=_set_accumulate)
+
+
+class _Verb:
+    """The C functions of one verb, which take structs of `params_types`, and whose calls read `constants` arrays (kernel, bias) beside
+    the input."""
+
+    def __init__(self, name, params_types, constants):
+        params, arrays = [POINTER(kind) for kind in params_types], [c_void_p] * constants
+        self.output_shape = _checked_function(name + "_output_shape", *params, POINTER(c_int64))
+        self.call = _checked_function(name, *params, c_void_p, *arrays, c_void_p)
+        self.plan_create = _checked_function(name + "_plan_create", *params, *arrays, POINTER(c_void_p))
         self.plan_execute = _checked_function(name + "_plan_execute", c_void_p, c_void_p, c_void_p)
         self.plan_destroy = _function(name + "_plan_destroy", None, c_void_p)
 
@@ -193,15 +218,28 @@ class _LayerVerb(_Verb):
     """A verb with a kernel and a bias, which has gradients."""
 
     def __init__(self, name, params_type):
-        super().__init__(name, params_type, 2)
+        super().__init__(name, [params_type], 2)
         params = POINTER(params_type)
+        self.workspace_size = _checked_function(name + "_workspace_size", params, *[POINTER(c_int64)] * 3)
         self.backward_input = _checked_function(name + "_backward_input", params, c_void_p, c_void_p, c_void_p)
         self.backward_bias = _checked_function(name + "_backward_bias", params, c_void_p, c_void_p)
 
 
+def _check_size(name, params_type):
+    size = _function(name + "_params_size", c_size_t)()
+    if size < ctypes.sizeof(params_type):
+        # A newer library, whose struct has grown, still takes this one's size; an older one would not.
+        raise ImportError(f"{_library._name} is older than this file: its {name}_params has {size} bytes, "
+                          f"here it has {ctypes.sizeof(params_type)}")
+
+
+_check_size("conv2d", _Conv2DParams)
+_check_size("conv2d_transpose", _Conv2DTransposeParams)
+_check_size("upsample2d", _Upsample2DParams)
 _CONV2D = _LayerVerb("conv2d", _Conv2DParams)
 _CONV2D_TRANSPOSE = _LayerVerb("conv2d_transpose", _Conv2DTransposeParams)
-_UPSAMPLE2D = _Verb("upsample2d", _Upsample2DParams, 0)
+_UPSAMPLE2D = _Verb("upsample2d", [_Upsample2DParams], 0)
+_UPSAMPLE2D_CONV2D = _Verb("upsample2d_conv2d", [_Upsample2DParams, _Conv2DParams], 2)
 _matrix_size = _checked_function("conv2d_matrix_size", POINTER(_Conv2DParams), *[POINTER(c_int64)] * 3)
 _matrix_dense = _checked_function("conv2d_matrix", POINTER(_Conv2DParams), c_void_p, c_void_p, c_int64)
 _matrix_csr = _checked_function("conv2d_matrix_csr", POINTER(_Conv2DParams), *[c_void_p] * 4, c_int64)
@@ -394,7 +432,7 @@ def _address(array):
 
 def _shape(verb, params):
     shape = (c_int64 * 4)()
-    verb.output_shape(byref(params), shape)
+    verb.output_shape(*params.pointers(), shape)
     return tuple(shape)
 
 
@@ -410,7 +448,7 @@ def _run(verb, params, x, constants, dtype, out, residual=None):
         _check_residual(residual, shape)
         out[...] = residual
         params.accumulate = 1
-    verb.call(byref(params), _address(x), *map(_address, constants), _address(out))
+    verb.call(*params.pointers(), _address(x), *map(_address, constants), _address(out))
     return out
 
 
@@ -786,6 +824,37 @@ def upsample2d_output_shape(input_shape, size=2, **options):
     return _shape(_UPSAMPLE2D, _upsample2d_params(input_shape, size, **options))
 
 
+# ------------------------------------------------------------------------------------------------ upsample2d and conv2d in one
+
+
+def _upsample2d_conv2d_params(input_shape, kernel_shape, *, upsampling=None, data_format="channels_last", threads=0, isa=None,
+                              **options):
+    common = dict(data_format=data_format, threads=threads, isa=isa)
+    first = _upsample2d_params(input_shape, **common, **(upsampling or {}))
+    between = _shape(_UPSAMPLE2D, first)
+    return _UpsampledParams(first, _conv2d_params(between, kernel_shape, **common, **options))
+
+
+def upsample2d_conv2d(x, kernel, bias=None, *, upsampling=None, residual=None, out=None, **options):
+    """conv2d(upsample2d(x, **upsampling), kernel, bias, **options), without the upsampled image in memory ("resize-convolution").
+
+    upsampling     upsample2d's own options, such as {"size": 2, "interpolation": "bilinear"}; None: {"size": 2}, nearest
+    residual, out  as for conv2d
+    options        conv2d's; data_format, threads and isa are those of the upsampling too
+
+    Nearest by whole factors is computed with sums of kernel elements, several times faster than in two steps, and equal to them
+    within the rounding errors; everything else to the bit."""
+    x, kernel, bias = _arrays(x, kernel, bias)
+    params = _upsample2d_conv2d_params(x.shape, kernel.shape, upsampling=upsampling, **options)
+    _check_bias(bias, params.convolution.out_channels)
+    return _run(_UPSAMPLE2D_CONV2D, params, x, (kernel, bias), _dtype(x, kernel, bias), out, residual)
+
+
+def upsample2d_conv2d_output_shape(input_shape, kernel_shape, **options):
+    """The shape of upsample2d_conv2d's result for an x and a kernel of these shapes, with its options and errors."""
+    return _shape(_UPSAMPLE2D_CONV2D, _upsample2d_conv2d_params(input_shape, kernel_shape, **options))
+
+
 # ----------------------------------------------------------------------------------------------------------------- plans
 
 
@@ -795,7 +864,7 @@ class _Handle:
     def __init__(self, verb, params, constants):
         self._destroy = verb.plan_destroy
         self.pointer = c_void_p()
-        verb.plan_create(byref(params), *map(_address, constants), byref(self.pointer))
+        verb.plan_create(*params.pointers(), *map(_address, constants), byref(self.pointer))
 
     def __del__(self):
         self._destroy(self.pointer)
@@ -819,7 +888,7 @@ class _Plan:
     def _handle(self, handles, input_strides, output_strides):
         key = (*input_strides, *output_strides)
         if key not in handles:
-            params = type(self._params).from_buffer_copy(self._params)
+            params = self._params.copy()
             params.input_strides[:], params.output_strides[:] = input_strides, output_strides
             handles[key] = _Handle(self._verb, params, self._constants)
         return handles[key]
@@ -886,3 +955,16 @@ class Upsample2DPlan(_Plan):
     def __init__(self, input_shape, size=2, *, dtype=np.float32, **options):
         params = _upsample2d_params(input_shape, size, **options)
         super().__init__(_UPSAMPLE2D, params, input_shape, (), _dtype(np.empty(0, dtype)))
+
+
+class Upsample2DConv2DPlan(_Plan):
+    __doc__ = _Plan.__doc__ + """
+
+    Upsample2DConv2DPlan(input_shape, kernel, bias=None, **upsample2d_conv2d's options but out). Its type is that of kernel and bias
+    by the rules of the module's text."""
+
+    def __init__(self, input_shape, kernel, bias=None, **options):
+        _, kernel, bias = _arrays((), kernel, bias)
+        params = _upsample2d_conv2d_params(input_shape, kernel.shape, **options)
+        _check_bias(bias, params.convolution.out_channels)
+        super().__init__(_UPSAMPLE2D_CONV2D, params, input_shape, (kernel, bias), _dtype(kernel, bias))

@@ -1,0 +1,291 @@
+import CConvolution
+import CConvolutionShims
+import ConvolutionKernels
+
+// conv2d of an upsampled image that never exists as a whole. Exact repetition becomes part of the convolution's lattices, whose taps then
+// stand for sums of kernel elements. Any other upsampling goes band by band: the rows that a few output rows need, into scratch memory,
+// then the items of an ordinary plan whose input is that band.
+
+struct UpsampledConvolutionPlan {
+    var both: UpsampledLayer
+    /// Of the whole layer, or of one band.
+    var convolution: UnsafeMutablePointer<ConvolutionPlan>
+    /// nil: there are no bands.
+    var resampling: UnsafeMutablePointer<ResamplingPlan>?
+    var band: Band
+}
+
+/// Output rows that are computed together. Their input, with the lines outside the image that they read, is an image of its own, in which
+/// kernel elements are `dilation` rows apart: where their rows do not overlap, rows that nobody reads are left out.
+struct Band {
+    /// Output rows of all bands but the last, and bands of an image.
+    var rows: Int
+    var count: Int
+    var dilation: Int
+    var inputRows: Int
+
+    static var none: Band { Band(rows: 0, count: 0, dilation: 1, inputRows: 0) }
+}
+
+/// A band's input stays in a level-2 cache, unless `fewRows` output rows need more.
+private let bandBytes = 1 << 19
+private let fewRows = 4
+
+extension UpsampledLayer {
+    /// The same convolution of the input itself, if its elements are repeated by whole factors and that saves products; else nil.
+    fileprivate var repeated: Layer? {
+        guard layer.paddingMode != .reflect, let vertical = resampling.method.repetition(resampling.vertical),
+            let horizontal = resampling.method.repetition(resampling.horizontal)
+        else { return nil }
+        var result = layer
+        result.vertical.repetition = vertical
+        result.horizontal.repetition = horizontal
+        guard result.vertical.hasPhases, result.horizontal.hasPhases else { return nil }
+        guard result.vertical.sumsTaps || result.horizontal.sumsTaps else { return nil }
+        result.vertical.input = resampling.vertical.input
+        result.horizontal.input = resampling.horizontal.input
+        result.input = resampling.input
+        return result
+    }
+
+    /// Elements of one row of the upsampled image.
+    fileprivate var width: Int { layer.horizontal.input * layer.inChannels }
+
+    /// Bands of `rows` output rows.
+    fileprivate func band(_ rows: Int) -> Band {
+        let axis = layer.vertical
+        let reach = (rows - 1) * axis.stride + 1
+        let dilation = min(axis.dilation, reach)
+        return Band(
+            rows: rows, count: ceilDivide(axis.output, rows), dilation: dilation, inputRows: (axis.kernel - 1) * dilation + reach)
+    }
+
+    /// Output rows of a band: bands enough for all threads, none with too much memory.
+    fileprivate func bandRows() -> Int {
+        let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
+        let most = max(1, layer.vertical.output / (threads == 1 ? 1 : ceilDivide(4 * threads, layer.batch)))
+        var rows = min(fewRows, most)
+        while rows < most, band(rows + 1).inputRows <= bandBytes / elementBytes / width { rows += 1 }
+        return rows
+    }
+
+    fileprivate var elementBytes: Int { layer.isDouble ? 8 : 4 }
+
+    /// The convolution of a band as a layer of its own, which leaves the upsampling `scratch` bytes.
+    fileprivate func part(_ band: Band, scratch: Int) throws(Failure) -> Layer {
+        let elements = try times(band.inputRows, width, "the rows of a band")
+        var part = layer
+        part.batch = 1
+        part.threads = 1
+        part.means.workspaceLimit -= band.bytes(self) + scratch
+        part.vertical = Axis(
+            input: band.inputRows, kernel: layer.vertical.kernel, stride: layer.vertical.stride, dilation: band.dilation,
+            output: band.rows, start: 0)
+        part.input = layer.channelsFirst
+            ? Strides(batch: elements, row: layer.horizontal.input, column: 1, channel: band.inputRows * layer.horizontal.input)
+            : Strides(batch: elements, row: width, column: layer.inChannels, channel: 1)
+        return part
+    }
+
+    /// The plan for bands as high as the workspace's limit permits, and their height.
+    fileprivate func planBands(
+        kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?, scratch: Int
+    ) throws(Failure) -> (UnsafeMutablePointer<ConvolutionPlan>, Band) {
+        var rows = bandRows()
+        while true {
+            do throws(Failure) {
+                return (try createPlan(part(band(rows), scratch: scratch), kernel: kernel, bias: bias), band(rows))
+            } catch {
+                if error.status != Int32(CONVOLUTION_ERROR_WORKSPACE) { throw error }
+                if rows == 1 {
+                    throw Failure(
+                        CONVOLUTION_ERROR_WORKSPACE,
+                        "workspace_limit is \(layer.means.workspaceLimit); the upsampled rows of one output row take \(band(1).bytes(self) + scratch) bytes, and the convolution needs some more (0: no limit)")
+                }
+                rows = max(1, rows / 2)
+            }
+        }
+    }
+}
+
+extension Band {
+    /// Of a thread's copy of the input.
+    fileprivate func bytes(_ both: UpsampledLayer) -> Int { (inputRows * both.width * both.elementBytes + 63) / 64 * 64 }
+}
+
+extension Axis {
+    /// Some tap stands for more than one kernel element.
+    fileprivate var sumsTaps: Bool { dilation < repetition && kernel > 1 }
+}
+
+func checkArguments(
+    _ both: UpsampledLayer, input: UnsafeRawPointer?, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?, output: UnsafeRawPointer?
+) throws(Failure) {
+    // Those of the convolution, had its input the sizes and strides of the upsampling's.
+    var layer = both.layer
+    layer.vertical.input = both.resampling.vertical.input
+    layer.horizontal.input = both.resampling.horizontal.input
+    layer.input = both.resampling.input
+    try checkArguments(layer, input: input, kernel: kernel, bias: bias, output: output)
+}
+
+func createPlan(
+    _ both: UpsampledLayer, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?
+) throws(Failure) -> UnsafeMutablePointer<UpsampledConvolutionPlan> {
+    let layer = both.layer
+    let memory = try allocate(1, of: MemoryLayout<UpsampledConvolutionPlan>.stride, "the plan")
+    let plan = memory.bindMemory(to: UpsampledConvolutionPlan.self, capacity: 1)
+    do throws(Failure) {
+        // Without input channels or output nothing is read, whatever the layer says of it.
+        let whole = layer.hasOutput && layer.inChannels > 0 ? both.repeated : layer
+        if let whole {
+            plan.initialize(
+                to: UpsampledConvolutionPlan(
+                    both: both, convolution: try createPlan(whole, kernel: kernel, bias: bias), resampling: nil, band: .none))
+            return plan
+        }
+        let resampling = try createPlan(both.resampling)
+        do throws(Failure) {
+            let (convolution, band) = try both.planBands(kernel: kernel, bias: bias, scratch: resampling.pointee.scratch.bytes)
+            plan.initialize(to: UpsampledConvolutionPlan(both: both, convolution: convolution, resampling: resampling, band: band))
+        } catch {
+            destroy(resampling)
+            throw error
+        }
+    } catch {
+        shim_free(memory)
+        throw error
+    }
+    return plan
+}
+
+func destroy(_ plan: UnsafeMutablePointer<UpsampledConvolutionPlan>) {
+    destroy(plan.pointee.convolution)
+    if let resampling = plan.pointee.resampling { destroy(resampling) }
+    shim_free(plan)
+}
+
+extension UpsampledConvolutionPlan {
+    /// For each thread: a convolution's workspace, a band's input, an upsampling's scratch memory.
+    fileprivate var workspaceBytes: Int { convolution.pointee.workspace.bytes + band.bytes(both) + (resampling?.pointee.scratch.bytes ?? 0) }
+
+    fileprivate var executionThreads: Int {
+        let items = both.layer.batch * band.count
+        let threads = threadsToUse(requested: both.layer.threads, items: items, work: convolution.pointee.work * Double(items))
+        return max(1, min(threads, both.layer.means.workspaceLimit / workspaceBytes))
+    }
+}
+
+private struct BandExecution {
+    var plan: UnsafePointer<UpsampledConvolutionPlan>
+    var input: UnsafeRawPointer
+    var output: UnsafeMutableRawPointer
+    var workspace: UnsafeMutableRawPointer
+    var workspaceBytes: Int
+    var nextItem: Int64
+}
+
+func execute(
+    _ plan: UnsafePointer<UpsampledConvolutionPlan>, input: UnsafeRawPointer?, output: UnsafeMutableRawPointer?
+) throws(Failure) {
+    guard plan.pointee.resampling != nil else {
+        try execute(plan.pointee.convolution, input: input, output: output)
+        return
+    }
+    guard let input, let output else { return }
+    let threads = plan.pointee.executionThreads
+    let workspaceBytes = plan.pointee.workspaceBytes
+    let memory = try allocate(threads, of: workspaceBytes, "the workspace")
+    var execution = BandExecution(
+        plan: plan, input: input, output: output, workspace: memory, workspaceBytes: workspaceBytes, nextItem: 0)
+    withUnsafeMutablePointer(to: &execution) { shared in
+        runThreads(
+            threads, plan.pointee.both.layer.isDouble ? { runBands($0, Double.self) } : { runBands($0, Float.self) },
+            shared: UnsafeMutableRawPointer(shared))
+    }
+    shim_free(memory)
+}
+
+private func runBands<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
+    guard let raw else { return }
+    let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
+    let execution = context.shared.assumingMemoryBound(to: BandExecution.self)
+    let plan = execution.pointee.plan
+    let layer = plan.pointee.both.layer
+    let band = plan.pointee.band
+    let convolution = UnsafePointer(plan.pointee.convolution)
+    let workspace = execution.pointee.workspace + context.number * execution.pointee.workspaceBytes
+    let rows = (workspace + convolution.pointee.workspace.bytes).assumingMemoryBound(to: Scalar.self)
+    var block = convolution.pointee.blocks[0]
+    while true {
+        let item = Int(shim_atomic_next(&execution.pointee.nextItem))
+        if item >= layer.batch * band.count { return }
+        let image = item / band.count
+        let firstRow = item % band.count * band.rows
+        let count = min(band.rows, layer.vertical.output - firstRow)
+        fill(
+            plan, execution.pointee.input.assumingMemoryBound(to: Scalar.self) + image * plan.pointee.both.resampling.input.batch,
+            firstRow: firstRow, count: count, to: rows, scratch: UnsafeMutableRawPointer(rows) + band.bytes(plan.pointee.both))
+        // The last band may be lower than those that the plan is made for.
+        block.vertical.count = count
+        block.rowBands = ceilDivide(count, block.bandRows)
+        let target = execution.pointee.output.assumingMemoryBound(to: Scalar.self) + image * layer.output.batch + firstRow * layer.output.row
+        withUnsafePointer(to: block) { block in
+            for part in 0..<(block.pointee.rowBands * block.pointee.columnBands * block.pointee.panelChunks) {
+                runItem(convolution, block, part, UnsafePointer(rows), target, workspace)
+            }
+        }
+    }
+}
+
+/// The input of the band of `count` output rows from `firstRow` on.
+private func fill<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<UpsampledConvolutionPlan>, _ image: UnsafePointer<Scalar>, firstRow: Int, count: Int,
+    to rows: UnsafeMutablePointer<Scalar>, scratch: UnsafeMutableRawPointer
+) {
+    guard let resampling = plan.pointee.resampling else { return }
+    let layer = plan.pointee.both.layer
+    let band = plan.pointee.band
+    let axis = layer.vertical
+    let strides = plan.pointee.convolution.pointee.layer.input
+    let outside = Scalar(layer.paddingValue)
+
+    /// The row of the upsampled image that stands in `row` of the band: nil if it is outside.
+    func source(_ row: Int) -> Int? {
+        let tap = row / band.dilation
+        let place = firstRow * axis.stride + tap * axis.dilation + row % band.dilation - axis.start
+        return borderIndex(place, axis.input, layer.paddingMode)
+    }
+    /// Some output row reads `row`.
+    func isRead(_ row: Int) -> Bool {
+        if band.dilation == axis.dilation { return row % axis.stride <= (axis.kernel - 1) * axis.dilation }
+        let place = row % band.dilation
+        return place % axis.stride == 0 && place / axis.stride < count
+    }
+
+    let end = (axis.kernel - 1) * band.dilation + (count - 1) * axis.stride + 1
+    var row = 0
+    while row < end {
+        var next = row + 1
+        if isRead(row) {
+            let place = rows + row * strides.row
+            if let first = source(row) {
+                while next < end, isRead(next), let index = source(next), index == first + next - row { next += 1 }
+                for plane in 0..<resampling.pointee.planes {
+                    for chunk in 0..<resampling.pointee.chunks {
+                        resample(
+                            resampling, image, plane: plane, chunk: chunk, rows: first..<(first + next - row), to: place, strides,
+                            streaming: false, scratch)
+                    }
+                }
+            } else if layer.channelsFirst {
+                for channel in 0..<layer.inChannels {
+                    (place + channel * strides.channel).update(repeating: outside, count: layer.horizontal.input)
+                }
+            } else {
+                place.update(repeating: outside, count: strides.row)
+            }
+        }
+        row = next
+    }
+}
