@@ -312,19 +312,27 @@ int32_t conv2d_matrix_csr(const conv2d_params *params, const void *kernel, int64
  * of some number by the elements of y:
  *
  *     conv2d_backward_input    input_gradient = C' * g              the same sizes as the input
+ *     conv2d_backward_kernel   kernel_gradient[a][b][c][o] = sum over images and output pixels y, x of
+ *                                  padded input[y * stride + a * dilation][x * stride + b * dilation][c] * g[y][x][o]
  *     conv2d_backward_bias     bias_gradient[o] = sum over images and pixels of g[..., o]
+ *
+ * kernel_gradient has the kernel's shape and format (turned, if flip_kernel is 1), c and o counted within a group as there.
  *
  * params is the FORWARD layer's, unchanged: batch, height, width, channels and input_strides are those of the input and its gradient,
  * output_strides those of the output gradient, whose shape is conv2d_output_shape's; input_strides must not let two elements share one
  * place (ELEMENT_STRIDES). All options count, padding modes included: what a border repeats gets the border's share too. Two fields have a
  * meaning of their own: the activation plays no part (multiply g by its slope first), and accumulate 1 adds to what the result holds.
- * Padding CONSTANT passes nothing on to the input, like ZEROS. Only real products are added: an infinite weight meets no invented zero.
+ * Padding CONSTANT passes nothing on to the input, like ZEROS; the kernel's gradient counts its value as input.
  *
  * The input gradient is computed as a conv2d_transpose and keeps its bound on rounding errors (the last additions, of what a border
- * repeats, add one rounding each); the sums of bias_gradient lie within 8 * 2^-24 * sum |g| (2^-53 for double). Errors and overlaps are
- * refused as in conv2d, and a call that fails has written nothing. An empty batch or output gives zeros.
+ * repeats, add one rounding each): only real products are added, an infinite weight meets no invented zero. kernel_gradient lies within
+ * 8 * 2^-24 * sum |input * g| where rounding errors are independent, bias_gradient within 8 * 2^-24 * sum |g| (2^-53 for double), however
+ * many pixels there are. Where padding meets a g that is not finite, kernel elements that multiply the two may be NaN. Errors and overlaps
+ * are refused as in conv2d, and a call that fails has written nothing. An empty batch or output gives zeros. The bits of a gradient depend
+ * on the layer, its data (all images, for kernel and bias) and the tier alone.
  */
 int32_t conv2d_backward_input(const conv2d_params *params, const void *output_gradient, const void *kernel, void *input_gradient);
+int32_t conv2d_backward_kernel(const conv2d_params *params, const void *input, const void *output_gradient, void *kernel_gradient);
 int32_t conv2d_backward_bias(const conv2d_params *params, const void *output_gradient, void *bias_gradient);
 
 /* conv2d_backward_input in two steps, as for conv2d_plan. */
@@ -424,6 +432,8 @@ int32_t conv2d_transpose_workspace_size(const conv2d_transpose_params *params, i
  * with stride and dilation of the layer; elements of the natural result that the window does not show count as zeros. */
 int32_t conv2d_transpose_backward_input(const conv2d_transpose_params *params, const void *output_gradient, const void *kernel,
                                         void *input_gradient);
+int32_t conv2d_transpose_backward_kernel(const conv2d_transpose_params *params, const void *input, const void *output_gradient,
+                                         void *kernel_gradient);
 int32_t conv2d_transpose_backward_bias(const conv2d_transpose_params *params, const void *output_gradient, void *bias_gradient);
 
 typedef struct conv2d_transpose_backward_input_plan conv2d_transpose_backward_input_plan;

@@ -131,6 +131,14 @@ public func conv2d_backward_input(
 }
 
 @c @implementation
+public func conv2d_backward_kernel(
+    _ params: UnsafePointer<conv2d_params>?, _ input: UnsafeRawPointer?, _ output_gradient: UnsafeRawPointer?,
+    _ kernel_gradient: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in try runBackwardKernel(validate(params), input, output_gradient, kernel_gradient) }
+}
+
+@c @implementation
 public func conv2d_backward_bias(
     _ params: UnsafePointer<conv2d_params>?, _ output_gradient: UnsafeRawPointer?, _ bias_gradient: UnsafeMutableRawPointer?
 ) -> Int32 {
@@ -208,6 +216,14 @@ public func conv2d_transpose_backward_input(
     _ input_gradient: UnsafeMutableRawPointer?
 ) -> Int32 {
     status { () throws(Failure) in try runBackwardInput(validate(params), output_gradient, kernel, input_gradient) }
+}
+
+@c @implementation
+public func conv2d_transpose_backward_kernel(
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ input: UnsafeRawPointer?, _ output_gradient: UnsafeRawPointer?,
+    _ kernel_gradient: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in try runBackwardKernel(validate(params), input, output_gradient, kernel_gradient) }
 }
 
 @c @implementation
@@ -410,6 +426,13 @@ private func runBackwardInput(
 
 private func destroyInputGradientPlan(_ plan: OpaquePointer?) {
     if let plan = UnsafeMutablePointer<InputGradientPlan>(plan) { destroy(plan) }
+}
+
+private func runBackwardKernel(
+    _ layer: Layer, _ input: UnsafeRawPointer?, _ outputGradient: UnsafeRawPointer?, _ kernelGradient: UnsafeMutableRawPointer?
+) throws(Failure) {
+    try checkKernelGradient(layer, input: input, outputGradient: outputGradient, kernelGradient: kernelGradient)
+    try backwardKernel(layer, input: input, outputGradient: outputGradient, kernelGradient: kernelGradient)
 }
 
 private func runBackwardBias(

@@ -61,9 +61,16 @@ private func inputGradientPlan(_ layer: Layer, kernel: UnsafeRawPointer?) throws
     adjoint.horizontal.output += horizontal.before + horizontal.after
     let (rows, columns, channels) = (adjoint.vertical.output, adjoint.horizontal.output, layer.inChannels)
     let pixels = try times(rows, columns, "the padded input gradient")
-    _ = try times(times(pixels, channels, "the padded input gradient"), layer.batch, "the padded input gradient")
+    let elements = try times(times(pixels, channels, "the padded input gradient"), layer.batch, "the padded input gradient")
     if pixels > layer.vertical.input * layer.horizontal.input {
         adjoint.means.accumulates = false
+        let bytes = elements * (layer.isDouble ? 8 : 4)
+        if bytes >= layer.means.workspaceLimit {
+            throw Failure(
+                CONVOLUTION_ERROR_WORKSPACE,
+                "workspace_limit is \(layer.means.workspaceLimit); the padded input gradient alone needs \(bytes) bytes (0: no limit)")
+        }
+        adjoint.means.workspaceLimit -= bytes
         adjoint.output = layer.channelsFirst
             ? Strides(batch: pixels * channels, row: columns, column: 1, channel: pixels)
             : Strides(batch: pixels * channels, row: columns * channels, column: channels, channel: 1)

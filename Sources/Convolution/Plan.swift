@@ -263,7 +263,7 @@ private func forEachLattice(_ axis: Axis, transposed: Bool, _ body: (Lattice) ->
 /// summation of n terms of one sign errs by about 0.24 * sqrt(n) of them (root mean square), chunks of c terms by
 /// 0.24 * sqrt(c^2/n + n/c). This is the longest chunk that keeps the root below 1.4, so that one element in a hundred million (5.7 times as
 /// much) comes near 8; if none does, the best. For data as it may be, each stage errs by at most its length: c + n/c.
-private func chunkTerms(_ terms: Int) -> Int {
+func chunkTerms(_ terms: Int) -> Int {
     var best = 16
     var bestError = Double.infinity
     let n = Double(max(terms, 1))

@@ -81,6 +81,20 @@ public enum AVX2Float64: InstructionSet {
                 accumulateLanes(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        outerTiles: [
+            TileKernel(rows: 8, vectors: 1) {
+                accumulateOuterProducts(AVX2Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+            },
+            TileKernel(rows: 6, vectors: 2) {
+                accumulateOuterProducts(AVX2Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateOuterProducts(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateOuterProducts(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
         walks: [
             WalkKernel(columns: 4) {
                 accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
@@ -159,6 +173,20 @@ public enum AVX2Float64: InstructionSet {
             },
             TileKernel(rows: 4, vectors: 3) {
                 accumulateLanes(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        outerTiles: [
+            TileKernel(rows: 8, vectors: 1) {
+                accumulateOuterProducts(AVX2Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+            },
+            TileKernel(rows: 6, vectors: 2) {
+                accumulateOuterProducts(AVX2Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateOuterProducts(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateOuterProducts(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
         walks: [

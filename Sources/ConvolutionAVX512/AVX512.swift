@@ -84,6 +84,20 @@ public enum AVX512Float64: PermutingInstructionSet {
                 accumulateLanes(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
+        outerTiles: [
+            TileKernel(rows: 8, vectors: 1) {
+                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+            },
+            TileKernel(rows: 8, vectors: 2) {
+                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+            },
+            TileKernel(rows: 8, vectors: 3) {
+                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 6, vectors: 4) {
+                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            },
+        ],
         walks: [
             WalkKernel(columns: 7) {
                 accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
@@ -162,6 +176,20 @@ public enum AVX512Float64: PermutingInstructionSet {
             },
             TileKernel(rows: 6, vectors: 4) {
                 accumulateLanes(AVX512Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            },
+        ],
+        outerTiles: [
+            TileKernel(rows: 8, vectors: 1) {
+                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+            },
+            TileKernel(rows: 8, vectors: 2) {
+                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+            },
+            TileKernel(rows: 8, vectors: 3) {
+                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 6, vectors: 4) {
+                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
         walks: [

@@ -85,6 +85,20 @@ public enum BaselineFloat64: InstructionSet {
                 accumulateLanes(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        outerTiles: [
+            TileKernel(rows: 8, vectors: 1) {
+                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+            },
+            TileKernel(rows: 6, vectors: 2) {
+                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
         walks: [
             WalkKernel(columns: 4) {
                 accumulateWalk(BaselineFloat32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
@@ -163,6 +177,20 @@ public enum BaselineFloat64: InstructionSet {
             },
             TileKernel(rows: 4, vectors: 3) {
                 accumulateLanes(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+        ],
+        outerTiles: [
+            TileKernel(rows: 8, vectors: 1) {
+                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+            },
+            TileKernel(rows: 6, vectors: 2) {
+                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
         walks: [

@@ -6,6 +6,8 @@ public struct KernelTable {
     /// the third. `tiles` broadcast the input, `laneTiles` do not.
     public var tiles: InlineArray<4, TileKernel>
     public var laneTiles: InlineArray<4, TileKernel>
+    /// As `tiles`, for kernel gradients: of `OuterProductArguments`.
+    public var outerTiles: InlineArray<4, TileKernel>
     /// Kernels for neighbouring pixels that read 1 and 2 input columns apart.
     public var walks: InlineArray<2, WalkKernel>
     public var widestTile: Int
@@ -23,7 +25,8 @@ public struct KernelTable {
 
     @inlinable @inline(__always)
     public init(
-        lanes: Int, tiles: InlineArray<4, TileKernel>, laneTiles: InlineArray<4, TileKernel>, walks: InlineArray<2, WalkKernel>,
+        lanes: Int, tiles: InlineArray<4, TileKernel>, laneTiles: InlineArray<4, TileKernel>,
+        outerTiles: InlineArray<4, TileKernel>, walks: InlineArray<2, WalkKernel>,
         widestTile: Int,
         columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>, finish: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         finishColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
@@ -35,6 +38,7 @@ public struct KernelTable {
         self.lanes = lanes
         self.tiles = tiles
         self.laneTiles = laneTiles
+        self.outerTiles = outerTiles
         self.walks = walks
         self.widestTile = widestTile
         self.columnTiles = columnTiles
@@ -47,6 +51,9 @@ public struct KernelTable {
         self.blendedRows = blendedRows
     }
 }
+
+/// A common multiple of the rows of `tiles`, `laneTiles` and `outerTiles` on every tier.
+public let commonTileRows = 24
 
 /// No tile has more rows or vectors, and none more scalars.
 public let largestTileSide = 8

@@ -198,6 +198,74 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
     return finish(total, magnitude, bias, x.dtype, data_format, activation, activation_alpha, activation_min, activation_max)
 
 
+# ---------------------------------------------------------------------------------------------------- kernel gradients
+
+
+def finish_kernel(total, magnitude, dtype, kernel_format):
+    tolerance = 8 * UNIT_ROUNDOFF[np.dtype(dtype).name] * magnitude
+    order = (3, 2, 0, 1) if kernel_format in ("OIHW", "IOHW") else (0, 1, 2, 3)
+    return np.transpose(total, order), np.transpose(tolerance, order)
+
+
+def conv2d_backward_kernel(x, gradient, kernel_size, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1,
+                           groups=1, kernel_format="HWIO", padding_mode="zeros", padding_value=0.0, flip_kernel=False):
+    """The derivative of the sum of conv2d(x, kernel) * gradient by each kernel element, groups' kernels side by side."""
+    image, points = widened(to_nhwc(x, data_format)), widened(to_nhwc(gradient, data_format))
+    (_, height, width, in_channels), (kh, kw) = image.shape, kernel_size
+    (sh, sw), (dh, dw) = pair(strides), pair(dilation_rate)
+    vertical, horizontal = (padding, padding) if isinstance(padding, str) else side_pads(padding)
+    top, left = conv_pads(vertical, height, kh, sh, dh)[0], conv_pads(horizontal, width, kw, sw, dw)[0]
+    group_in, group_out = in_channels // groups, points.shape[3] // groups
+    total = np.zeros((kh, kw, group_in, points.shape[3]), image.dtype)
+    magnitude = np.zeros_like(total)
+    outside = np.full((len(image), in_channels), padding_value if padding_mode == "constant" else 0.0, image.dtype)
+    for a in range(kh):
+        for b in range(kw):
+            for oy in range(points.shape[1]):
+                for ox in range(points.shape[2]):
+                    row = source_index(oy * sh + a * dh - top, height, padding_mode)
+                    column = source_index(ox * sw + b * dw - left, width, padding_mode)
+                    pixel = outside if row is None or column is None else image[:, row, column, :]
+                    for g in range(groups):
+                        ins, outs = slice(g * group_in, (g + 1) * group_in), slice(g * group_out, (g + 1) * group_out)
+                        products = pixel[:, ins, None] * points[:, oy, ox, None, outs]
+                        total[a, b, :, outs] += products.sum(axis=0)
+                        magnitude[a, b, :, outs] += abs(products).sum(axis=0)
+    if flip_kernel:
+        total, magnitude = total[::-1, ::-1], magnitude[::-1, ::-1]
+    return finish_kernel(total, magnitude, x.dtype, kernel_format)
+
+
+def conv2d_transpose_backward_kernel(x, gradient, kernel_size, *, strides=1, padding="valid", data_format="channels_last",
+                                     dilation_rate=1, groups=1, kernel_format="HWOI", rule="keras", output_padding=None,
+                                     output_size=None, flip_kernel=False):
+    image, window = widened(to_nhwc(x, data_format)), widened(to_nhwc(gradient, data_format))
+    (_, height, width, in_channels), (kh, kw) = image.shape, kernel_size
+    (sh, sw), (dh, dw) = pair(strides), pair(dilation_rate)
+    vertical, horizontal = (padding, padding) if isinstance(padding, str) else side_pads(padding)
+    op, wanted = pair(output_padding), pair(output_size)
+    _, top = transpose_window(rule, vertical, height, kh, sh, dh, op[0], wanted[0])
+    _, left = transpose_window(rule, horizontal, width, kw, sw, dw, op[1], wanted[1])
+    group_in, group_out = in_channels // groups, window.shape[3] // groups
+    total = np.zeros((kh, kw, group_out, in_channels), image.dtype)
+    magnitude = np.zeros_like(total)
+    for j in range(height):
+        for a in range(kh):
+            for i in range(width):
+                for b in range(kw):
+                    oy, ox = j * sh + a * dh - top, i * sw + b * dw - left
+                    if not (0 <= oy < window.shape[1] and 0 <= ox < window.shape[2]):
+                        continue
+                    for g in range(groups):
+                        ins, outs = slice(g * group_in, (g + 1) * group_in), slice(g * group_out, (g + 1) * group_out)
+                        products = window[:, oy, ox, outs, None] * image[:, j, i, None, ins]
+                        total[a, b, :, ins] += products.sum(axis=0)
+                        magnitude[a, b, :, ins] += abs(products).sum(axis=0)
+    if flip_kernel:
+        total, magnitude = total[::-1, ::-1], magnitude[::-1, ::-1]
+    return finish_kernel(total, magnitude, x.dtype, kernel_format)
+
+
 # ---------------------------------------------------------------------------------------------------------- upsample2d
 
 

@@ -71,6 +71,25 @@ def test_bias_gradient_is_the_sum(isa, data_format, layer, seed):
 
 
 @given(layer=any_layers(), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))
+def test_kernel_gradient_is_within_the_bound(isa, data_format, layer, seed, dtype):
+    verb, _, kernel_shape, options = layer
+    x, _, gradient = arrays(layer, seed, reals, dtype, batch=3)
+    x, gradient = (oracle.from_nhwc(array, data_format) for array in (x, gradient))
+    got = backward(verb, "kernel")(x, gradient, kernel_shape, isa=isa, data_format=data_format, **options)
+    reference = getattr(oracle, f"{verb}_backward_kernel")(x, gradient, kernel_shape[:2], data_format=data_format, **options)
+    oracle.assert_within(got, reference, layer)
+
+
+@given(layer=any_layers(), seed=SEEDS)
+def test_kernel_gradient_is_the_derivative(isa, layer, seed):
+    """<layer(x; w), g> = <w, backward_kernel(x, g)> exactly, on whole numbers."""
+    verb, _, kernel_shape, options = layer
+    x, kernel, gradient = arrays(layer, seed, whole_numbers, np.float64)
+    y = forward(verb)(x, kernel, isa=isa, **options)
+    assert np.vdot(y, gradient) == np.vdot(kernel, backward(verb, "kernel")(x, gradient, kernel_shape, isa=isa, **options))
+
+
+@given(layer=any_layers(), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))
 def test_input_gradient_has_the_same_bits_however_it_is_made(isa, layer, seed, dtype):
     verb, _, kernel_shape, options = layer
     x, kernel, gradient = arrays(layer, seed, reals, dtype, batch=3)
@@ -92,11 +111,26 @@ def test_input_gradient_has_the_same_bits_however_it_is_made(isa, layer, seed, d
     assert (place[:, :, ::2] == 0).all()
 
 
+@given(layer=any_layers(), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))
+def test_kernel_gradient_has_the_same_bits_however_it_is_made(isa, layer, seed, dtype):
+    verb, _, kernel_shape, options = layer
+    x, _, gradient = arrays(layer, seed, reals, dtype, batch=3)
+    function = backward(verb, "kernel")
+    want = function(x, gradient, kernel_shape, isa=isa, **options)
+    assert_same_bits(function(x, gradient, kernel_shape, isa=isa, threads=1, **options), want)
+    planes = function(
+        oracle.from_nhwc(x, "NCHW").copy(), oracle.from_nhwc(gradient, "NCHW").copy(), [kernel_shape[axis] for axis in (3, 2, 0, 1)],
+        isa=isa, data_format="NCHW", kernel_format="torch", **options)
+    assert_same_bits(np.transpose(planes, (2, 3, 1, 0)), want)
+    views = (np.repeat(array, 2, axis=2)[:, ::-1, ::2][:, ::-1] for array in (x, gradient))
+    assert_same_bits(function(*views, kernel_shape, isa=isa, **options), want)
+
+
 @given(layer=any_layers(), seed=SEEDS)
 def test_accumulate_adds_to_the_result(isa, layer, seed):
     verb, _, kernel_shape, options = layer
     x, kernel, gradient = arrays(layer, seed, whole_numbers, np.float64)
-    for what, arguments in (("input", (gradient, kernel, x.shape)), ("bias", (gradient, x.shape, kernel_shape))):
+    for what, arguments in (("input", (gradient, kernel, x.shape)), ("kernel", (x, gradient, kernel_shape)), ("bias", (gradient, x.shape, kernel_shape))):
         function = backward(verb, what)
         alone = function(*arguments, isa=isa, **options)
         held = whole_numbers(np.random.default_rng(seed), alone.shape)

@@ -38,8 +38,9 @@ import numpy as np
 
 __all__ = [
     "Conv2DPlan", "Conv2DTransposePlan", "Upsample2DConv2DPlan", "Upsample2DPlan",
-    "constant", "conv2d", "conv2d_backward_bias", "conv2d_backward_input", "conv2d_matrix", "conv2d_output_shape",
-    "conv2d_transpose", "conv2d_transpose_backward_bias", "conv2d_transpose_backward_input", "conv2d_transpose_output_shape",
+    "constant", "conv2d", "conv2d_backward_bias", "conv2d_backward_input", "conv2d_backward_kernel", "conv2d_matrix",
+    "conv2d_output_shape", "conv2d_transpose", "conv2d_transpose_backward_bias", "conv2d_transpose_backward_input",
+    "conv2d_transpose_backward_kernel", "conv2d_transpose_output_shape",
     "isa", "isas", "upsample2d", "upsample2d_conv2d", "upsample2d_conv2d_output_shape", "upsample2d_output_shape", "version",
 ]
 
@@ -222,6 +223,7 @@ class _LayerVerb(_Verb):
         params = POINTER(params_type)
         self.workspace_size = _checked_function(name + "_workspace_size", params, *[POINTER(c_int64)] * 3)
         self.backward_input = _checked_function(name + "_backward_input", params, c_void_p, c_void_p, c_void_p)
+        self.backward_kernel = _checked_function(name + "_backward_kernel", params, c_void_p, c_void_p, c_void_p)
         self.backward_bias = _checked_function(name + "_backward_bias", params, c_void_p, c_void_p)
 
 
@@ -465,6 +467,15 @@ def _backward_input(verb, params, input_shape, gradient, kernel, out, accumulate
     return out
 
 
+def _backward_kernel(verb, params, kernel_shape, x, gradient, out, accumulate):
+    dtype = _dtype(x, gradient)
+    x, gradient = _image(x, dtype), _image(gradient, dtype)
+    out = _gradient(params, gradient, _shape(verb, params), tuple(kernel_shape), dtype, out, accumulate, packed=True)
+    params.input_strides[:] = _element_strides(x)
+    verb.backward_kernel(byref(params), *map(_address, (x, gradient, out)))
+    return out
+
+
 def _backward_bias(verb, params, gradient, out, accumulate):
     dtype = _dtype(gradient)
     gradient = _image(gradient, dtype)
@@ -610,6 +621,12 @@ def conv2d_backward_input(output_gradient, kernel, input_shape, *, out=None, acc
     return _backward_input(_CONV2D, _conv2d_params(input_shape, kernel.shape, **options), input_shape, gradient, kernel, out, accumulate)
 
 
+def conv2d_backward_kernel(x, output_gradient, kernel_shape, *, out=None, accumulate=False, **options):
+    """The gradient with respect to the kernel, of the shape kernel_shape. See conv2d_backward_input; out must be contiguous."""
+    x, gradient = np.asarray(x), np.asarray(output_gradient)
+    return _backward_kernel(_CONV2D, _conv2d_params(x.shape, kernel_shape, **options), kernel_shape, x, gradient, out, accumulate)
+
+
 def conv2d_backward_bias(output_gradient, input_shape, kernel_shape, *, out=None, accumulate=False, **options):
     """The gradient with respect to the bias: the sum of output_gradient over images and pixels. See conv2d_backward_input."""
     return _backward_bias(
@@ -752,6 +769,13 @@ def conv2d_transpose_backward_input(output_gradient, kernel, input_shape, *, out
     gradient, kernel = np.asarray(output_gradient), np.asarray(kernel)
     return _backward_input(
         _CONV2D_TRANSPOSE, _conv2d_transpose_params(input_shape, kernel.shape, **options), input_shape, gradient, kernel, out, accumulate)
+
+
+def conv2d_transpose_backward_kernel(x, output_gradient, kernel_shape, *, out=None, accumulate=False, **options):
+    """As conv2d_backward_kernel, for conv2d_transpose and with its options."""
+    x, gradient = np.asarray(x), np.asarray(output_gradient)
+    return _backward_kernel(
+        _CONV2D_TRANSPOSE, _conv2d_transpose_params(x.shape, kernel_shape, **options), kernel_shape, x, gradient, out, accumulate)
 
 
 def conv2d_transpose_backward_bias(output_gradient, input_shape, kernel_shape, *, out=None, accumulate=False, **options):

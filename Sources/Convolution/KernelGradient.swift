@@ -1,0 +1,706 @@
+import CConvolution
+import CConvolutionShims
+import ConvolutionKernels
+
+// The gradient of a layer with respect to its kernel. With a convolution's input as `image` and its output gradient as `points`,
+//
+//     kernelGradient[a][b][c][o] = sum over images and pixels y, x of image[y * stride + a * dilation - pad][...][c] * points[y][x][o]
+//
+// For conv2d_transpose image and points change places: it is the adjoint of a convolution with the same kernel array. Bands of pixels are
+// packed and multiplied tap by tap: outer products of the channels of one image pixel and one point, added up in registers.
+
+/// What the kernels' vectors hold.
+private enum GradientStrategy {
+    /// Channels of the points or of the image; the other tensor's are broadcast.
+    case outer(pointsInVectors: Bool)
+    /// Output channels of neighbouring groups, each with the image channel of its own: depthwise, and groups of few channels.
+    case lanes
+}
+
+/// How the image places along one axis that some neighbouring outputs read are packed: output x, counted from the first, finds its tap b
+/// at place b * tapPitch + x * step.
+private struct PackedAxis {
+    var step: Int
+    var tapPitch: Int
+    var places: Int
+
+    /// As the places lie, or tap by tap where that is less.
+    init(_ axis: Axis, outputs: Int) {
+        let dense = (outputs - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1
+        let separate = axis.kernel * outputs
+        (step, tapPitch, places) = dense <= separate ? (axis.stride, axis.dilation, dense) : (1, outputs, separate)
+    }
+
+    func isDense(_ axis: Axis) -> Bool { step == axis.stride && tapPitch == axis.dilation }
+}
+
+/// Pixels of a block of bands. The sum over a block is made as in the forward layers, in chunks; the sums of several blocks are added
+/// with what each addition rounds away. Chunks of up to a block keep the bound on rounding errors (`chunkTerms`).
+private let blockPixels = 4608
+/// Pixels of a band, about: its packed points stay in a level-2 cache.
+private let bandPixels = 512
+/// Sums of an item, in elements: they stay in a level-2 cache too.
+private let itemSums = 1 << 18
+
+private func aligned(_ bytes: Int) -> Int { (bytes + 63) & ~63 }
+
+private struct KernelGradientPlan {
+    /// The convolution whose input is the image.
+    var layer: Layer
+    var table: KernelTable
+    var strategy: GradientStrategy
+    /// Neighbouring taps of one kernel row are neighbours in the packed image: a run of (tap, channel) counts as channels of one tap.
+    var mergesTaps = false
+    /// A band is some rows of one image, or all rows of some images, and a part of the columns.
+    var bandImages = 1
+    var bandRows = 1
+    var bandColumns = 1
+    var segmentsPerChunk = 1
+    var bandsPerBlock = 1
+    /// More than one block.
+    var isBlocked = false
+
+    /// Rows and lanes of all tiles of one group and tap; the strategy lanes has (tap, image channel) for rows, and no taps beside.
+    var lefts = 0
+    var rights = 0
+    var tapRows = 1
+    var tapColumns = 1
+    var panelVectors = 0
+    var panelCount = 0
+
+    /// What one item does, of each group: panels, kernel rows and runs of `commonTileRows` lefts.
+    var panelsPerItem = 0
+    var tapRowsPerItem = 0
+    var leftUnitsPerItem = 0
+    var panelChunks = 1
+    var tapRowChunks = 1
+    var leftChunks = 1
+    var groups = 1
+    var items: Int { groups * panelChunks * tapRowChunks * leftChunks }
+
+    /// Byte offsets into one thread's scratch memory.
+    var rowPlacesAt = 0
+    var columnPlacesAt = 0
+    var leftRunsAt = 0
+    var rightRunsAt = 0
+    var pointsAt = 0
+    var imageAt = 0
+    var sumsAt = 0
+    /// Elements of the sums of one item.
+    var sums = 0
+    var bytes = 0
+
+    var leftUnits: Int { ceilDivide(lefts, commonTileRows) }
+    /// Zeros outside are left out, row by row and, where taps are not merged, column by column.
+    var leavesOutZeros: Bool {
+        if layer.paddingMode == .constant, layer.paddingValue == 0, case .outer = strategy { return true }
+        return false
+    }
+
+    /// First lane and width of a panel. The vectors are spread evenly, so that 5 become 3 + 2.
+    func panel(_ index: Int) -> (first: Int, width: Int, kernel: TileKernel) {
+        let share = panelVectors / panelCount
+        let larger = panelVectors % panelCount
+        let count = share + (index < larger ? 1 : 0)
+        let kernel: TileKernel
+        if case .lanes = strategy { kernel = table.laneTiles[count - 1] } else { kernel = table.outerTiles[count - 1] }
+        return ((index * share + min(index, larger)) * table.lanes, count * table.lanes, kernel)
+    }
+
+    init(_ layer: Layer) throws(Failure) {
+        self.layer = layer
+        table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
+        let (vertical, horizontal) = (layer.vertical, layer.horizontal)
+        let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
+
+        // Bands, chunks and blocks give the order of the sum, so they are made from sizes alone.
+        let pixels = layer.batch * vertical.output * horizontal.output
+        let chunk = chunkTerms(min(pixels, blockPixels))
+        bandColumns = ceilDivide(horizontal.output, ceilDivide(horizontal.output, chunk))
+        segmentsPerChunk = max(1, chunk / bandColumns)
+        let rows = max(segmentsPerChunk, bandPixels / bandColumns / segmentsPerChunk * segmentsPerChunk)
+        if bandColumns == horizontal.output, vertical.output <= rows {
+            bandRows = vertical.output
+            bandImages = min(layer.batch, max(1, rows / vertical.output))
+        } else {
+            bandRows = min(rows, vertical.output)
+        }
+        bandsPerBlock = max(1, blockPixels / (bandImages * bandRows * bandColumns))
+        isBlocked = pixels > bandsPerBlock * bandImages * bandRows * bandColumns
+
+        let across = PackedAxis(horizontal, outputs: bandColumns)
+        let down = PackedAxis(vertical, outputs: bandRows)
+        groups = layer.groups
+        tapRows = vertical.kernel
+        tapColumns = horizontal.kernel
+
+        // The least work, in vectors of multiply-adds per pixel and kernel row.
+        let lanes = table.lanes
+        func work(lefts: Int, rights: Int) -> Double { Double(max(lefts, 4)) * Double(ceilDivide(rights, lanes)) }
+        mergesTaps = across.isDense(horizontal) && horizontal.dilation == 1 && horizontal.kernel > 1 && inputs < commonTileRows
+        let runs = mergesTaps ? inputs * tapColumns : inputs
+        let repeats = Double(mergesTaps ? 1 : tapColumns) * Double(groups)
+        let byPoints = work(lefts: runs, rights: outputs) * repeats
+        let byImage = work(lefts: outputs, rights: runs) * repeats
+        let byLanes = Double(tapColumns * inputs * ceilDivide(layer.outChannels, lanes)) * 2
+        if groups > 1, inputs <= 8, byLanes <= min(byPoints, byImage) {
+            strategy = .lanes
+            mergesTaps = false
+            groups = 1
+            (lefts, rights) = (try times(times(tapRows, tapColumns, "kernel size"), inputs, "kernel size"), layer.outChannels)
+            (tapRows, tapColumns) = (1, 1)
+        } else {
+            strategy = .outer(pointsInVectors: byPoints <= byImage)
+            if mergesTaps { tapColumns = 1 }
+            (lefts, rights) = byPoints <= byImage ? (runs, outputs) : (outputs, runs)
+        }
+        panelVectors = ceilDivide(rights, lanes)
+        panelCount = ceilDivide(panelVectors, table.widestTile)
+
+        // Items: sums that fit the cache, and some for each thread.
+        let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
+        let wanted = threads == 1 ? 1 : 4 * threads
+        (panelsPerItem, tapRowsPerItem, leftUnitsPerItem) = (panelCount, tapRows, leftUnits)
+        while true {
+            panelChunks = ceilDivide(panelCount, panelsPerItem)
+            tapRowChunks = ceilDivide(tapRows, tapRowsPerItem)
+            leftChunks = ceilDivide(leftUnits, leftUnitsPerItem)
+            let width = min(panelsPerItem * table.widestTile, panelVectors) * lanes
+            let elements = try times(times(width, leftUnitsPerItem * commonTileRows, "the sums"), tapRowsPerItem * tapColumns, "the sums")
+            sums = elements
+            if elements <= itemSums, items >= wanted { break }
+            if panelsPerItem > 1 {
+                panelsPerItem = ceilDivide(panelsPerItem, 2)
+            } else if tapRowsPerItem > 1 {
+                tapRowsPerItem = ceilDivide(tapRowsPerItem, 2)
+            } else if leftUnitsPerItem > 1 {
+                leftUnitsPerItem = ceilDivide(leftUnitsPerItem, 2)
+            } else {
+                break
+            }
+        }
+
+        // Scratch memory. Vectors and rows may read beyond the last packed element, into what nobody uses.
+        let size = layer.isDouble ? 8 : 4
+        let slack = largestTileScalars
+        let bandPoints = try times(times(bandImages, bandRows, "a band"), bandColumns, "a band")
+        let bandPlaces = try times(times(bandImages, down.places, "a band"), across.places, "a band")
+        let panelWidth = min(panelsPerItem * table.widestTile, panelVectors) * lanes
+        let leftWidth = leftUnitsPerItem * commonTileRows
+        let pointsWidth: Int
+        let imageWidth: Int
+        switch strategy {
+        case .lanes: (pointsWidth, imageWidth) = (panelWidth, try times(panelWidth, inputs, "a band"))
+        case .outer(true): (pointsWidth, imageWidth) = (panelWidth, mergesTaps ? inputs : leftWidth)
+        case .outer(false): (pointsWidth, imageWidth) = (leftWidth, mergesTaps ? inputs : panelWidth)
+        }
+        let pointer = MemoryLayout<UnsafeRawPointer>.stride
+        rowPlacesAt = 0
+        columnPlacesAt = rowPlacesAt + aligned(max(down.places, bandRows) * MemoryLayout<Int>.stride)
+        leftRunsAt = columnPlacesAt + aligned(max(across.places, bandColumns) * MemoryLayout<Int>.stride)
+        rightRunsAt = leftRunsAt + aligned(bandImages * bandRows * largestTileSide * pointer)
+        pointsAt = rightRunsAt + aligned(bandImages * bandRows * pointer)
+        imageAt = pointsAt + aligned(try times(bandPoints, pointsWidth, "a band") * size + slack * size)
+        sumsAt = imageAt + aligned(try times(bandPlaces, imageWidth, "a band") * size + slack * size)
+        bytes = sumsAt + aligned(try times(sums, (isBlocked ? 3 : 1) * size, "the sums"))
+    }
+}
+
+/// One call, shared by its threads.
+private struct KernelGradientExecution {
+    var plan: KernelGradientPlan
+    var image: UnsafeRawPointer
+    var points: UnsafeRawPointer
+    var result: UnsafeMutableRawPointer
+    var workspace: UnsafeMutableRawPointer
+    var nextItem: Int64
+}
+
+func checkKernelGradient(
+    _ layer: Layer, input: UnsafeRawPointer?, outputGradient: UnsafeRawPointer?, kernelGradient: UnsafeRawPointer?
+) throws(Failure) {
+    if kernelGradient == nil, layer.kernelElements > 0 {
+        throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "kernel_gradient is NULL; it must point to \(layer.kernelElements) elements")
+    }
+    let result = extent(kernelGradient, bytes: layer.kernelElements * (layer.isDouble ? 8 : 4))
+    try checkApart(result, of: "kernel_gradient", inputExtent(layer, input, "input"), "input")
+    try checkApart(result, of: "kernel_gradient", outputExtent(layer, outputGradient, "output_gradient"), "output_gradient")
+}
+
+func backwardKernel(
+    _ layer: Layer, input: UnsafeRawPointer?, outputGradient: UnsafeRawPointer?, kernelGradient: UnsafeMutableRawPointer?
+) throws(Failure) {
+    guard let kernelGradient, layer.kernelElements > 0 else { return }
+    let convolution = layer.transposed ? layer.adjoint : layer
+    guard let image = layer.transposed ? outputGradient : input, let points = layer.transposed ? input : outputGradient,
+        convolution.hasOutput, convolution.vertical.input > 0, convolution.horizontal.input > 0
+    else {
+        // No products: nothing to add.
+        if !layer.means.accumulates {
+            let bytes = kernelGradient.assumingMemoryBound(to: UInt8.self)
+            bytes.update(repeating: 0, count: layer.kernelElements * (layer.isDouble ? 8 : 4))
+        }
+        return
+    }
+    let plan = try KernelGradientPlan(convolution)
+    let work = Double(layer.kernelElements) * Double(layer.batch) * Double(convolution.vertical.output * convolution.horizontal.output)
+    if plan.bytes > layer.means.workspaceLimit {
+        throw Failure(
+            CONVOLUTION_ERROR_WORKSPACE,
+            "workspace_limit is \(layer.means.workspaceLimit); this kernel gradient needs at least \(plan.bytes) bytes (0: no limit)")
+    }
+    let threads = min(threadsToUse(requested: layer.threads, items: plan.items, work: work), layer.means.workspaceLimit / plan.bytes)
+    let memory = try allocate(threads, of: plan.bytes, "the workspace")
+    var execution = KernelGradientExecution(
+        plan: plan, image: image, points: points, result: kernelGradient, workspace: memory, nextItem: 0)
+    withUnsafeMutablePointer(to: &execution) { shared in
+        runThreads(
+            threads, layer.isDouble ? { runItems($0, Double.self) } : { runItems($0, Float.self) }, shared: UnsafeMutableRawPointer(shared))
+    }
+    shim_free(memory)
+}
+
+private func runItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
+    guard let raw else { return }
+    let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
+    let execution = context.shared.assumingMemoryBound(to: KernelGradientExecution.self)
+    let plan = execution.pointee.plan
+    let workspace = execution.pointee.workspace + context.number * plan.bytes
+    while true {
+        let item = Int(shim_atomic_next(&execution.pointee.nextItem))
+        if item >= plan.items { return }
+        let run = ItemRun(
+            plan, item, image: execution.pointee.image.assumingMemoryBound(to: Scalar.self),
+            points: execution.pointee.points.assumingMemoryBound(to: Scalar.self), workspace)
+        run.addUp()
+        run.write(to: execution.pointee.result.assumingMemoryBound(to: Scalar.self))
+    }
+}
+
+/// A register tile of an item: some lefts, the lanes of a panel, and one tap.
+private struct GradientTile {
+    /// Of its sums, in elements.
+    var offset: Int
+    var tapRow: Int
+    var tapColumn: Int
+    var left: Int
+    var firstLane: Int
+    var width: Int
+    var kernel: TileKernel
+}
+
+/// A part of the batch that is packed at once.
+private struct PackedBand {
+    var images: Range<Int>
+    var rows: Range<Int>
+    var columns: Range<Int>
+}
+
+/// One item of work on one thread.
+private struct ItemRun<Scalar: KernelScalar> {
+    let plan: KernelGradientPlan
+    let layer: Layer
+    let image: UnsafePointer<Scalar>
+    let points: UnsafePointer<Scalar>
+    let group: Int
+    let panels: Range<Int>
+    let tapRows: Range<Int>
+    /// A range of lefts.
+    let lefts: Range<Int>
+    let rowPlaces: UnsafeMutablePointer<Int>
+    let columnPlaces: UnsafeMutablePointer<Int>
+    let leftRuns: UnsafeMutablePointer<UnsafePointer<Scalar>>
+    let rightRuns: UnsafeMutablePointer<UnsafePointer<Scalar>>
+    let packedPoints: UnsafeMutablePointer<Scalar>
+    let packedImage: UnsafeMutablePointer<Scalar>
+    let sums: UnsafeMutablePointer<Scalar>
+
+    init(
+        _ plan: KernelGradientPlan, _ item: Int, image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>,
+        _ workspace: UnsafeMutableRawPointer
+    ) {
+        self.plan = plan
+        layer = plan.layer
+        self.image = image
+        self.points = points
+        var rest = item
+        let leftChunk = rest % plan.leftChunks
+        rest /= plan.leftChunks
+        let tapRowChunk = rest % plan.tapRowChunks
+        rest /= plan.tapRowChunks
+        let panelChunk = rest % plan.panelChunks
+        group = rest / plan.panelChunks
+        let unit = plan.leftUnitsPerItem * commonTileRows
+        lefts = leftChunk * unit..<min((leftChunk + 1) * unit, plan.lefts)
+        tapRows = tapRowChunk * plan.tapRowsPerItem..<min((tapRowChunk + 1) * plan.tapRowsPerItem, plan.tapRows)
+        panels = panelChunk * plan.panelsPerItem..<min((panelChunk + 1) * plan.panelsPerItem, plan.panelCount)
+        rowPlaces = (workspace + plan.rowPlacesAt).assumingMemoryBound(to: Int.self)
+        columnPlaces = (workspace + plan.columnPlacesAt).assumingMemoryBound(to: Int.self)
+        leftRuns = (workspace + plan.leftRunsAt).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
+        rightRuns = (workspace + plan.rightRunsAt).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
+        packedPoints = (workspace + plan.pointsAt).assumingMemoryBound(to: Scalar.self)
+        packedImage = (workspace + plan.imageAt).assumingMemoryBound(to: Scalar.self)
+        sums = (workspace + plan.sumsAt).assumingMemoryBound(to: Scalar.self)
+    }
+
+    /// Visits the item's tiles: for each panel and tap, those that share its addresses follow each other.
+    @inline(__always)
+    func forEachTile(_ body: (GradientTile) -> Void) {
+        var offset = 0
+        for index in panels {
+            let panel = plan.panel(index)
+            for tapRow in tapRows {
+                for tapColumn in 0..<plan.tapColumns {
+                    var left = lefts.lowerBound
+                    while left < lefts.upperBound {
+                        body(
+                            GradientTile(
+                                offset: offset, tapRow: tapRow, tapColumn: tapColumn, left: left, firstLane: panel.first, width: panel.width,
+                                kernel: panel.kernel))
+                        offset += panel.kernel.rows * panel.width
+                        left += panel.kernel.rows
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fills `sums` with the item's share of the gradient.
+    func addUp() {
+        let count = plan.sums
+        let totals = sums + count
+        let rests = totals + count
+        sums.update(repeating: 0, count: count)
+        if plan.isBlocked { totals.update(repeating: 0, count: 2 * count) }
+        var bands = 0
+        var image = 0
+        while image < layer.batch {
+            let images = image..<min(image + plan.bandImages, layer.batch)
+            var row = 0
+            while row < layer.vertical.output {
+                let rows = row..<min(row + plan.bandRows, layer.vertical.output)
+                var column = 0
+                while column < layer.horizontal.output {
+                    let columns = column..<min(column + plan.bandColumns, layer.horizontal.output)
+                    addBand(PackedBand(images: images, rows: rows, columns: columns))
+                    bands += 1
+                    if plan.isBlocked, bands == plan.bandsPerBlock {
+                        addBlock(to: totals, rests, count)
+                        bands = 0
+                    }
+                    column = columns.upperBound
+                }
+                row = rows.upperBound
+            }
+            image = images.upperBound
+        }
+        if plan.isBlocked {
+            addBlock(to: totals, rests, count)
+            for i in 0..<count { sums[i] = CompensatedSum(sum: totals[i], rest: rests[i]).value }
+        }
+    }
+
+    private func addBlock(to totals: UnsafeMutablePointer<Scalar>, _ rests: UnsafeMutablePointer<Scalar>, _ count: Int) {
+        for i in 0..<count {
+            var total = CompensatedSum(sum: totals[i], rest: rests[i])
+            total.add(sums[i])
+            (totals[i], rests[i]) = (total.sum, total.rest)
+            sums[i] = 0
+        }
+    }
+
+    private func addBand(_ band: PackedBand) {
+        let across = PackedAxis(layer.horizontal, outputs: band.columns.count)
+        let down = PackedAxis(layer.vertical, outputs: band.rows.count)
+        let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
+        let firstLane = plan.panel(panels.lowerBound).first
+        let lastPanel = plan.panel(panels.upperBound - 1)
+        let lanes = firstLane..<lastPanel.first + lastPanel.width
+        let places = band.images.count * down.places * across.places
+        let pixels = band.images.count * band.rows.count * band.columns.count
+
+        // The points.
+        for row in 0..<band.rows.count { rowPlaces[row] = band.rows.lowerBound + row }
+        for column in 0..<band.columns.count { columnPlaces[column] = band.columns.lowerBound + column }
+        let shape = (band.images, band.rows.count, band.columns.count)
+        switch plan.strategy {
+        case .outer(true), .lanes:
+            forEachPanel { first, width in
+                pack(
+                    points, layer.output, shape, channels: group * outputs + first, count: min(width, plan.rights - first), pitch: width,
+                    outside: 0, to: packedPoints + (first - firstLane) * pixels)
+            }
+        case .outer(false):
+            forEachLeftUnit { first, count in
+                pack(
+                    points, layer.output, shape, channels: group * outputs + first, count: count, pitch: commonTileRows, outside: 0,
+                    to: packedPoints + (first - lefts.lowerBound) * pixels)
+            }
+        }
+
+        // The image.
+        fill(rowPlaces, layer.vertical, down, outputs: band.rows)
+        fill(columnPlaces, layer.horizontal, across, outputs: band.columns)
+        let area = (band.images, down.places, across.places)
+        let outside = Scalar(layer.paddingValue)
+        if case .lanes = plan.strategy {
+            forEachPanel { first, width in
+                packLanes(area, first: first, width: width, to: packedImage + (first - firstLane) * places * inputs)
+            }
+            multiplyLanes(band, down, across, firstLane, pixels: pixels, places: places)
+            return
+        }
+        if plan.mergesTaps {
+            pack(image, layer.input, area, channels: group * inputs, count: inputs, pitch: inputs, outside: outside, to: packedImage)
+        } else if case .outer(true) = plan.strategy {
+            forEachLeftUnit { first, count in
+                pack(
+                    image, layer.input, area, channels: group * inputs + first, count: count, pitch: commonTileRows, outside: outside,
+                    to: packedImage + (first - lefts.lowerBound) * places)
+            }
+        } else {
+            forEachPanel { first, width in
+                pack(
+                    image, layer.input, area, channels: group * inputs + first, count: min(width, plan.rights - first), pitch: width,
+                    outside: outside, to: packedImage + (first - lanes.lowerBound) * places)
+            }
+        }
+        multiplyOuter(band, down, across, firstLane, pixels: pixels, places: places)
+    }
+
+    private func forEachPanel(_ body: (_ first: Int, _ width: Int) -> Void) {
+        for index in panels {
+            let panel = plan.panel(index)
+            body(panel.first, panel.width)
+        }
+    }
+
+    private func forEachLeftUnit(_ body: (_ first: Int, _ count: Int) -> Void) {
+        var first = lefts.lowerBound
+        while first < lefts.upperBound {
+            body(first, min(commonTileRows, lefts.upperBound - first))
+            first += commonTileRows
+        }
+    }
+
+    /// The image index of each packed place of one axis, -1 for outside.
+    private func fill(_ places: UnsafeMutablePointer<Int>, _ axis: Axis, _ packed: PackedAxis, outputs: Range<Int>) {
+        let first = outputs.lowerBound * axis.stride - axis.start
+        func index(_ place: Int) -> Int { borderIndex(place, axis.input, layer.paddingMode) ?? -1 }
+        if packed.isDense(axis) {
+            for place in 0..<packed.places { places[place] = index(first + place) }
+        } else {
+            for tap in 0..<axis.kernel {
+                for x in 0..<outputs.count { places[tap * packed.tapPitch + x] = index(first + x * axis.stride + tap * axis.dilation) }
+            }
+        }
+    }
+
+    /// `[image][row][column][pitch]`: some channels of the rows and columns in `rowPlaces` and `columnPlaces`, zeros up to the pitch.
+    private func pack(
+        _ source: UnsafePointer<Scalar>, _ strides: Strides, _ shape: (images: Range<Int>, rows: Int, columns: Int), channels first: Int,
+        count: Int, pitch: Int, outside: Scalar, to target: UnsafeMutablePointer<Scalar>
+    ) {
+        var place = target
+        let bytes = count &* MemoryLayout<Scalar>.stride
+        for image in shape.images {
+            for row in 0..<shape.rows {
+                let index = rowPlaces[row]
+                let line = source + image &* strides.batch + max(index, 0) &* strides.row + first &* strides.channel
+                if index < 0 {
+                    place.update(repeating: outside, count: shape.columns &* pitch)
+                } else if strides.channel == 1 {
+                    for column in 0..<shape.columns {
+                        let pixel = place + column &* pitch
+                        let index = columnPlaces[column]
+                        if index < 0 {
+                            pixel.update(repeating: outside, count: count)
+                        } else if bytes >= 32 {
+                            UnsafeMutableRawPointer(pixel).copyMemory(from: line + index &* strides.column, byteCount: bytes)
+                        } else {
+                            let source = line + index &* strides.column
+                            for channel in 0..<count { pixel[channel] = source[channel] }
+                        }
+                        if count < pitch { (pixel + count).update(repeating: 0, count: pitch &- count) }
+                    }
+                } else {
+                    for channel in 0..<pitch {
+                        let source = line + channel &* strides.channel
+                        let lane = place + channel
+                        for column in 0..<shape.columns {
+                            let index = columnPlaces[column]
+                            lane[column &* pitch] = channel >= count ? 0 : index < 0 ? outside : source[index &* strides.column]
+                        }
+                    }
+                }
+                place += shape.columns &* pitch
+            }
+        }
+    }
+
+    /// `[image][row][column][image channel of the group][lane]`: for each output channel the image channels of its group.
+    private func packLanes(
+        _ shape: (images: Range<Int>, rows: Int, columns: Int), first: Int, width: Int, to target: UnsafeMutablePointer<Scalar>
+    ) {
+        let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
+        let outside = Scalar(layer.paddingValue)
+        let count = min(width, plan.rights - first)
+        if inputs == 1, outputs == 1 {
+            pack(image, layer.input, shape, channels: first, count: count, pitch: width, outside: outside, to: target)
+            return
+        }
+        var place = target
+        for image in shape.images {
+            for row in 0..<shape.rows {
+                let index = rowPlaces[row]
+                let line = self.image + image &* layer.input.batch + max(index, 0) &* layer.input.row
+                for input in 0..<inputs {
+                    for lane in 0..<width {
+                        let target = place + (input &* width &+ lane)
+                        let channel = (first &+ min(lane, count &- 1)) / outputs &* inputs &+ input
+                        let source = line + channel &* layer.input.channel
+                        for column in 0..<shape.columns {
+                            let column_index = columnPlaces[column]
+                            target[column &* inputs &* width] =
+                                index < 0 || column_index < 0 ? outside : source[column_index &* layer.input.column]
+                        }
+                    }
+                }
+                place += shape.columns &* inputs &* width
+            }
+        }
+    }
+
+    /// The products of a band, for tiles of lefts and lanes that are channels, or runs of (tap, channel).
+    private func multiplyOuter(_ band: PackedBand, _ down: PackedAxis, _ across: PackedAxis, _ firstLane: Int, pixels: Int, places: Int) {
+        let inputs = layer.inChannelsPerGroup
+        let pointsInVectors: Bool
+        if case .outer(true) = plan.strategy { pointsInVectors = true } else { pointsInVectors = false }
+        let leavesOut = plan.leavesOutZeros
+        var laidOut = (tapRow: -1, firstLane: -1)
+        var segments = 0
+        forEachTile { tile in
+            let imagePitch = plan.mergesTaps ? inputs : pointsInVectors ? commonTileRows : tile.width
+            let pointPitch = pointsInVectors ? tile.width : commonTileRows
+            if laidOut.tapRow != tile.tapRow || laidOut.firstLane != tile.firstLane {
+                laidOut = (tile.tapRow, tile.firstLane)
+                segments = 0
+                for image in 0..<band.images.count {
+                    for row in 0..<band.rows.count {
+                        let place = tile.tapRow &* down.tapPitch &+ row &* down.step
+                        if leavesOut, rowPlaces[place] < 0 { continue }
+                        let imageRun = UnsafePointer(packedImage)
+                            + (image &* down.places &+ place) &* across.places &* imagePitch
+                        let pointRun = UnsafePointer(packedPoints)
+                            + (image &* band.rows.count &+ row) &* band.columns.count &* pointPitch
+                        leftRuns[segments] = pointsInVectors ? imageRun : pointRun
+                        rightRuns[segments] = pointsInVectors ? pointRun : imageRun
+                        segments &+= 1
+                    }
+                }
+            }
+            // Columns whose place lies inside.
+            var (start, end) = (0, band.columns.count)
+            if leavesOut, !plan.mergesTaps {
+                let tap = tile.tapColumn &* across.tapPitch
+                while start < end, columnPlaces[tap &+ start &* across.step] < 0 { start &+= 1 }
+                while end > start, columnPlaces[tap &+ (end &- 1) &* across.step] < 0 { end &-= 1 }
+            }
+            if start == end || segments == 0 { return }
+            let imageColumn = (tile.tapColumn &* across.tapPitch &+ start &* across.step) &* imagePitch
+            let leftStart = tile.left &- lefts.lowerBound
+            let unit = leftStart / commonTileRows
+            let leftOffset: Int
+            let rightOffset: Int
+            if pointsInVectors {
+                leftOffset = imageColumn &+ (plan.mergesTaps
+                    ? tile.left : unit &* commonTileRows &* places &+ leftStart &- unit &* commonTileRows)
+                rightOffset = (tile.firstLane &- firstLane) &* pixels &+ start &* pointPitch
+            } else {
+                leftOffset = unit &* commonTileRows &* pixels &+ leftStart &- unit &* commonTileRows &+ start &* pointPitch
+                rightOffset = imageColumn &+ (plan.mergesTaps ? tile.firstLane : (tile.firstLane &- firstLane) &* places)
+            }
+            let arguments = OuterProductArguments(
+                lefts: UnsafePointer(leftRuns), rights: UnsafePointer(rightRuns), leftOffset: leftOffset, rightOffset: rightOffset,
+                leftPitch: pointsInVectors ? across.step &* imagePitch : pointPitch,
+                rightPitch: pointsInVectors ? pointPitch : across.step &* imagePitch, segments: segments, length: end &- start,
+                segmentsPerChunk: plan.segmentsPerChunk, tile: sums + tile.offset)
+            withUnsafePointer(to: arguments) { tile.kernel.accumulate($0) }
+        }
+    }
+
+    /// The products of a band, for tiles of (tap, image channel) and output channels.
+    private func multiplyLanes(_ band: PackedBand, _ down: PackedAxis, _ across: PackedAxis, _ firstLane: Int, pixels: Int, places: Int) {
+        let inputs = layer.inChannelsPerGroup
+        let segments = band.images.count &* band.rows.count
+        forEachTile { tile in
+            let rows = tile.kernel.rows
+            let base = UnsafePointer(packedImage) + (tile.firstLane &- firstLane) &* places &* inputs
+            for r in 0..<rows {
+                let (tapRow, tapColumn, input) = tap(min(tile.left &+ r, plan.lefts &- 1))
+                let column = base + (tapColumn &* across.tapPitch &* inputs &+ input) &* tile.width
+                for image in 0..<band.images.count {
+                    for row in 0..<band.rows.count {
+                        let place = image &* down.places &+ tapRow &* down.tapPitch &+ row &* down.step
+                        leftRuns[(image &* band.rows.count &+ row) &* rows &+ r] = column + place &* across.places &* inputs &* tile.width
+                    }
+                }
+            }
+            let arguments = TileArguments(
+                runs: UnsafePointer(leftRuns), channelOffset: 0, channelPitch: across.step &* inputs &* tile.width, segments: segments,
+                length: band.columns.count, segmentsPerChunk: plan.segmentsPerChunk,
+                panel: UnsafePointer(packedPoints) + (tile.firstLane &- firstLane) &* pixels, tile: sums + tile.offset, continues: true,
+                outputs: nil, outputOffset: 0, rows: rows, outputPitch: 0, bias: UnsafePointer(packedPoints), low: 0, high: 0)
+            withUnsafePointer(to: arguments) { tile.kernel.accumulate($0) }
+        }
+    }
+
+    /// Strategy lanes: kernel row, kernel column and image channel of a left.
+    private func tap(_ left: Int) -> (row: Int, column: Int, input: Int) {
+        let inputs = layer.inChannelsPerGroup
+        let columns = layer.horizontal.kernel
+        return (left / inputs / columns, left / inputs % columns, left % inputs)
+    }
+
+    /// Stores the sums, or adds them to what is there.
+    func write(to result: UnsafeMutablePointer<Scalar>) {
+        let strides = layer.kernelStrides
+        let inputs = layer.inChannelsPerGroup
+        let outputs = layer.outChannelsPerGroup
+        // Kernel columns may run backwards.
+        let columnStride = layer.flipKernel ? -strides.column : strides.column
+        forEachTile { tile in
+            let width = min(tile.width, plan.rights &- tile.firstLane)
+            for r in 0..<min(tile.kernel.rows, lefts.upperBound &- tile.left) {
+                let values = sums + (tile.offset &+ r &* tile.width)
+                let left = tile.left &+ r
+                switch plan.strategy {
+                case .lanes:
+                    let (row, column, input) = tap(left)
+                    let index = layer.kernelIndex(row: row, column: column, input: input, output: 0, group: 0)
+                    for lane in 0..<width {
+                        let output = tile.firstLane &+ lane
+                        let place = index + output / outputs * strides.group + output % outputs * strides.output
+                        store(values[lane], result + place)
+                    }
+                case .outer(true):
+                    let (column, input) = plan.mergesTaps ? (left / inputs, left % inputs) : (tile.tapColumn, left)
+                    let index = layer.kernelIndex(row: tile.tapRow, column: column, input: input, output: tile.firstLane, group: group)
+                    for lane in 0..<width { store(values[lane], result + (index + lane * strides.output)) }
+                case .outer(false):
+                    let index = layer.kernelIndex(row: tile.tapRow, column: tile.tapColumn, input: 0, output: left, group: group)
+                    for lane in 0..<width {
+                        let run = tile.firstLane &+ lane
+                        let place = plan.mergesTaps ? run / inputs * columnStride + run % inputs * strides.input : run * strides.input
+                        store(values[lane], result + (index + place))
+                    }
+                }
+            }
+        }
+    }
+
+    @inline(__always)
+    private func store(_ value: Scalar, _ place: UnsafeMutablePointer<Scalar>) {
+        place.pointee = layer.means.accumulates ? place.pointee + value : value
+    }
+}
