@@ -45,7 +45,7 @@ func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, o
     if !plan.pointee.fullyCovered {
         plan.pointee.layer.isDouble ? fillUncovered(execution, Double.self) : fillUncovered(execution, Float.self)
     }
-    if plan.pointee.itemsPerBlock > 0 {
+    if plan.pointee.items > 0 {
         withUnsafeMutablePointer(to: &execution) { shared in
             runThreads(
                 threads, plan.pointee.layer.isDouble ? { work($0, Double.self) } : { work($0, Float.self) },
@@ -68,7 +68,13 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
     let workspace = execution.pointee.workspace + context.number * plan.pointee.workspace.bytes
     while true {
         let item = Int(shim_atomic_next(&execution.pointee.nextItem))
-        if item >= plan.pointee.itemsPerBlock * plan.pointee.blockCount { return }
+        if item >= plan.pointee.items { return }
+        if let winograd = plan.pointee.winograd {
+            runWinograd(
+                plan, winograd, item, execution.pointee.input.assumingMemoryBound(to: Scalar.self),
+                execution.pointee.output.assumingMemoryBound(to: Scalar.self), workspace)
+            continue
+        }
         // Phases take turns: they read the same rows, and what they write interleaves.
         let block = plan.pointee.blocks + item % plan.pointee.blockCount
         let part = item / plan.pointee.blockCount

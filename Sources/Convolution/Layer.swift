@@ -10,6 +10,8 @@ struct Strides {
 
 /// How a layer is computed, beside what it computes.
 struct Means {
+    /// Beside the algorithms that keep the default's error bound.
+    var permitsWinograd: Bool
     /// Bytes that one execution may allocate at most.
     var workspaceLimit: Int
     /// The output's own elements are added before the activation.

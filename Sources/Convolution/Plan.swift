@@ -93,6 +93,8 @@ struct ConvolutionPlan {
     /// The caller's input lies as the kernels read it; else a rectangle of it is packed first.
     var readsInputDirectly: Bool
     var workspace: WorkspaceLayout
+    /// Not nil: the plan has this instead of blocks.
+    var winograd: Winograd? = nil
 
     /// Bands run on from image to image, so that small images share a pass over the weights.
     var spansImages: Bool { strategy == .channels || readsInputDirectly }
@@ -100,9 +102,11 @@ struct ConvolutionPlan {
     /// Output rows that a block's bands divide.
     func rows(_ block: Block) -> Int { block.vertical.count * (spansImages ? layer.batch : 1) }
 
+    var items: Int { winograd?.items ?? itemsPerBlock * blockCount }
+
     /// Threads of one execution, each with a workspace of its own.
     var executionThreads: Int {
-        let threads = threadsToUse(requested: layer.threads, items: itemsPerBlock * blockCount, work: work)
+        let threads = threadsToUse(requested: layer.threads, items: items, work: work)
         return max(1, min(threads, layer.means.workspaceLimit / workspace.bytes))
     }
 
@@ -474,7 +478,7 @@ func createPlan(_ layer: Layer, kernel: UnsafeRawPointer?, bias: UnsafeRawPointe
 }
 
 /// A plan with its work divided, but without weights yet.
-private struct Draft {
+struct Draft {
     var plan: ConvolutionPlan
     var memory: PlanMemory
     var weightElements: Int
@@ -513,6 +517,7 @@ func workspaceSize(_ layer: Layer) throws(Failure) -> (plan: Int, execution: Int
 }
 
 private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
+    if layer.takesWinograd { return try winogradDraft(layer, economy: economy) }
     let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
     let size = layer.isDouble ? 8 : 4
     let inputs = layer.inChannelsPerGroup
@@ -627,6 +632,14 @@ private func packedPlan<Scalar: KernelScalar>(
             }
         }
         for i in 0..<plan.blockCount { packWeights(plan, plan.blocks[i], kernel) }
+        if plan.winograd != nil, !packWinograd(plan, kernel) {
+            // An infinity or NaN would spread to all elements; the default algorithm keeps it where it belongs.
+            shim_free(plan.weights)
+            shim_free(memory.header)
+            var layer = layer
+            layer.means.permitsWinograd = false
+            return try packedPlan(layer, kernel: kernel, bias: bias)
+        }
     }
     let packedBias = plan.bias.assumingMemoryBound(to: Scalar.self)
     packedBias.update(repeating: 0, count: plan.width)
@@ -642,7 +655,7 @@ private func packedPlan<Scalar: KernelScalar>(
 }
 
 /// One allocation for the plan itself (at its start), its panels, blocks and coverage maps.
-private struct PlanMemory {
+struct PlanMemory {
     var header: UnsafeMutableRawPointer
     var bytes: Int
     var panels: UnsafeMutablePointer<Panel>

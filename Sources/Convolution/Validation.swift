@@ -86,11 +86,13 @@ private func activation(_ kind: Int32, alpha: Double, min low: Double, max high:
 }
 
 private func means(_ algorithm: Int32, workspaceLimit: Int64, accumulate: Int32) throws(Failure) -> Means {
-    try choice(algorithm, "algorithm", 1, CONVOLUTION_ERROR_ALGORITHM)
+    try choice(algorithm, "algorithm", 2, CONVOLUTION_ERROR_ALGORITHM)
     if workspaceLimit < 0 {
         throw Failure(CONVOLUTION_ERROR_WORKSPACE, "workspace_limit is \(Int(workspaceLimit)); it must be at least 0 (no limit)")
     }
-    return try Means(workspaceLimit: workspaceLimit == 0 ? Int.max : Int(workspaceLimit), accumulates: flag(accumulate, "accumulate"))
+    return try Means(
+        permitsWinograd: Int(algorithm) == CONVOLUTION_ALGORITHM_WINOGRAD,
+        workspaceLimit: workspaceLimit == 0 ? Int.max : Int(workspaceLimit), accumulates: flag(accumulate, "accumulate"))
 }
 
 /// Groups and channel counts; `depthMultiplier` not 0 means depthwise.
@@ -703,6 +705,8 @@ func validate(
         return try validate(c)
     }
     layer.threads = max(layer.threads, resampling.threads)
+    // Bands of output rows would cut tiles.
+    layer.means.permitsWinograd = false
     return UpsampledLayer(resampling: resampling, layer: layer)
 }
 

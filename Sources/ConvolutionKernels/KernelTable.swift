@@ -17,6 +17,8 @@ public struct KernelTable {
     public var wideTiles: InlineArray<4, TileKernel>
     public var finish: @convention(c) (UnsafeRawPointer) -> Void
     public var finishColumns: @convention(c) (UnsafeRawPointer) -> Void
+    public var transformInput: @convention(c) (UnsafeRawPointer) -> Void
+    public var transformOutput: @convention(c) (UnsafeRawPointer) -> Void
     public var gatheredColumns: @convention(c) (UnsafeRawPointer) -> Void
     /// nil: this tier has no such instruction.
     public var permutedColumns: (@convention(c) (UnsafeRawPointer) -> Void)?
@@ -30,6 +32,8 @@ public struct KernelTable {
         widestTile: Int,
         columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>, finish: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         finishColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        transformInput: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        transformOutput: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         gatheredColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         permutedColumns: (@convention(c) (UnsafeRawPointer) -> Void)?,
         resampledPixels: @escaping @convention(c) (UnsafeRawPointer) -> Void,
@@ -45,6 +49,8 @@ public struct KernelTable {
         self.wideTiles = wideTiles
         self.finish = finish
         self.finishColumns = finishColumns
+        self.transformInput = transformInput
+        self.transformOutput = transformOutput
         self.gatheredColumns = gatheredColumns
         self.permutedColumns = permutedColumns
         self.resampledPixels = resampledPixels

@@ -265,6 +265,7 @@ _EXPLICIT = constant("CONVOLUTION_PADDING_EXPLICIT")
 _PADDING_MODES = _words("CONVOLUTION_PADDING_MODE_", "zeros constant reflect symmetric replicate circular")
 _ACTIVATIONS = _words("CONVOLUTION_ACTIVATION_", "none relu relu6 clamp leaky_relu sigmoid tanh")
 _ACTIVATIONS["linear"] = _ACTIVATIONS["none"]
+_ALGORITHMS = _words("CONVOLUTION_ALGORITHM_", "default winograd")
 _RULES = _words("CONV2D_TRANSPOSE_RULE_", "keras torch onnx jax window")
 _RULES["tensorflow"] = _RULES["keras"]
 _INTERPOLATIONS = _words("UPSAMPLE2D_", "nearest bilinear bicubic lanczos3 lanczos5 area")
@@ -337,12 +338,14 @@ def _set_activation(params, activation, alpha, minimum, maximum):
     params.activation_max = 0 if maximum is None else _real("activation_max", maximum)
 
 
-def _set_run(params, threads, isa):
+def _set_run(params, threads, isa, algorithm=None):
     params.struct_size = ctypes.sizeof(params)
     params.threads = _integer("threads", threads, 32)
     if isa is not None and "\0" in str(isa):
         raise ValueError(f"isa is {isa!r}; a tier's name has no NUL character")
     params.isa = None if isa is None else str(isa).encode()
+    if algorithm is not None:
+        params.algorithm = _word("algorithm", algorithm, _ALGORITHMS)
 
 
 def _set_image(params, shape, data_format):
@@ -516,10 +519,10 @@ _LAYOUTS = ("(height, width, in_channels / groups, out_channels)", "(out_channel
 def _conv2d_params(input_shape, kernel_shape, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1,
                    groups=1, kernel_format=None, padding_mode="zeros", padding_value=0.0, flip_kernel=False, activation=None,
                    activation_alpha=None, activation_min=None, activation_max=None, threads=0, isa=None,
-                   depth_multiplier=None, allow_empty_output=False, workspace_limit=0):
+                   depth_multiplier=None, allow_empty_output=False, workspace_limit=0, algorithm="default"):
     """input_shape may have None for the channels: then they are as many as the kernel takes."""
     params = _Conv2DParams()
-    _set_run(params, threads, isa)
+    _set_run(params, threads, isa, algorithm)
     torch = _is_torch(kernel_format, _KERNEL_FORMATS, data_format)
     params.kernel_format = _TORCH if torch else _KERAS
     params.kernel_height, params.kernel_width, inner, outer = _kernel_sizes(kernel_shape, torch, _LAYOUTS)
@@ -558,7 +561,7 @@ def _conv2d_params(input_shape, kernel_shape, *, strides=1, padding="valid", dat
 def conv2d(x, kernel, bias=None, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1, groups=1,
            kernel_format=None, padding_mode="zeros", padding_value=0.0, flip_kernel=False, activation=None, activation_alpha=None,
            activation_min=None, activation_max=None, threads=0, isa=None, depth_multiplier=None, allow_empty_output=False,
-           workspace_limit=0, residual=None, out=None):
+           workspace_limit=0, algorithm="default", residual=None, out=None):
     """activation(x (*) kernel + bias + residual): the cross-correlation that Keras Conv2D and torch.nn.Conv2d compute.
 
     x            (batch, height, width, in_channels), or (batch, in_channels, height, width) with channels_first
@@ -586,6 +589,8 @@ def conv2d(x, kernel, bias=None, *, strides=1, padding="valid", data_format="cha
                              channel c
     allow_empty_output       True: a kernel beyond the padded image gives an empty result, no error
     workspace_limit          0, or the most bytes of scratch memory that the call may take; see conv2d_workspace_size
+    algorithm                "default"; "winograd" permits Winograd's algorithm, up to three times as fast for 3x3 kernels of stride 1
+                             and larger rounding errors: see convolution.h
     residual                 an array of the result's shape, added before the activation
     out                      an array or view of the result's shape and type to write to; must not overlap what is read
 
@@ -595,7 +600,7 @@ def conv2d(x, kernel, bias=None, *, strides=1, padding="valid", data_format="cha
         kernel_format=kernel_format, padding_mode=padding_mode, padding_value=padding_value, flip_kernel=flip_kernel,
         activation=activation, activation_alpha=activation_alpha, activation_min=activation_min, activation_max=activation_max,
         threads=threads, isa=isa, depth_multiplier=depth_multiplier, allow_empty_output=allow_empty_output,
-        workspace_limit=workspace_limit)
+        workspace_limit=workspace_limit, algorithm=algorithm)
     x, kernel, bias = _arrays(x, kernel, bias)
     params = _conv2d_params(x.shape, kernel.shape, **options)
     _check_bias(bias, params.out_channels)
@@ -695,9 +700,9 @@ def _conv2d_transpose_params(input_shape, kernel_shape, *, strides=1, padding="v
                              dilation_rate=1, groups=1, kernel_format=None, output_padding=None, output_size=None, rule="keras",
                              flip_kernel=False, activation=None, activation_alpha=None, activation_min=None,
                              activation_max=None, threads=0, isa=None, allow_empty_output=False,
-                             workspace_limit=0):
+                             workspace_limit=0, algorithm="default"):
     params = _Conv2DTransposeParams()
-    _set_run(params, threads, isa)
+    _set_run(params, threads, isa, algorithm)
     params.in_channels = _set_image(params, input_shape, data_format)
     params.rule = _word("rule", rule, _RULES)
     torch = _is_torch(kernel_format, _TRANSPOSE_KERNEL_FORMATS, data_format, rule)
@@ -726,7 +731,7 @@ def _conv2d_transpose_params(input_shape, kernel_shape, *, strides=1, padding="v
 def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1, groups=1,
                      kernel_format=None, output_padding=None, output_size=None, rule="keras", flip_kernel=False,
                      activation=None, activation_alpha=None, activation_min=None, activation_max=None, threads=0, isa=None,
-                     allow_empty_output=False, workspace_limit=0, residual=None, out=None):
+                     allow_empty_output=False, workspace_limit=0, algorithm="default", residual=None, out=None):
     """The adjoint of conv2d, cut to the size and place of a named framework: Keras Conv2DTranspose, torch.nn.ConvTranspose2d.
 
     x            (batch, height, width, in_channels), or (batch, in_channels, height, width) with channels_first
@@ -752,7 +757,7 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
         kernel_format=kernel_format, output_padding=output_padding, output_size=output_size, rule=rule,
         flip_kernel=flip_kernel, activation=activation, activation_alpha=activation_alpha, activation_min=activation_min,
         activation_max=activation_max, threads=threads, isa=isa, allow_empty_output=allow_empty_output,
-        workspace_limit=workspace_limit)
+        workspace_limit=workspace_limit, algorithm=algorithm)
     x, kernel, bias = _arrays(x, kernel, bias)
     params = _conv2d_transpose_params(x.shape, kernel.shape, **options)
     _check_bias(bias, params.out_channels)

@@ -26,6 +26,8 @@ public struct Conv2DOptions: Sendable, LayerOptions {
     public var isa: String?
     /// The most bytes of scratch memory that one execution may take; 0: no limit. The result does not depend on it.
     public var workspaceLimit: Int
+    /// What may be done for speed.
+    public var algorithm: Algorithm
 
     /// The axes of kernels. With groups, "in channels" are those of one group.
     public enum KernelFormat: Hashable, Sendable, CaseIterable {
@@ -56,7 +58,7 @@ public struct Conv2DOptions: Sendable, LayerOptions {
         strides: (height: Int, width: Int) = (1, 1), padding: Padding = .valid, paddingMode: PaddingMode = .zeros,
         dilation: (height: Int, width: Int) = (1, 1), groups: Int = 1, flipKernel: Bool = false, activation: Activation = .none,
         dataFormat: DataFormat = .channelsLast, kernelFormat: KernelFormat = .keras, allowsEmptyOutput: Bool = false,
-        threads: Int = 0, isa: String? = nil, workspaceLimit: Int = 0
+        threads: Int = 0, isa: String? = nil, workspaceLimit: Int = 0, algorithm: Algorithm = .standard
     ) {
         self.strides = strides
         self.padding = padding
@@ -71,6 +73,7 @@ public struct Conv2DOptions: Sendable, LayerOptions {
         self.threads = threads
         self.isa = isa
         self.workspaceLimit = workspaceLimit
+        self.algorithm = algorithm
     }
 
     func call<Scalar: TensorScalar>(

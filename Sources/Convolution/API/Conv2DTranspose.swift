@@ -24,6 +24,7 @@ public struct Conv2DTransposeOptions: Sendable, LayerOptions {
     public var threads: Int
     public var isa: String?
     public var workspaceLimit: Int
+    public var algorithm: Algorithm
 
     /// The axes of kernels. With groups, "out channels" are those of one group.
     public enum KernelFormat: Hashable, Sendable, CaseIterable {
@@ -52,7 +53,7 @@ public struct Conv2DTransposeOptions: Sendable, LayerOptions {
         outputPadding: (height: Int, width: Int)? = nil, outputSize: (height: Int, width: Int)? = nil,
         dilation: (height: Int, width: Int) = (1, 1), groups: Int = 1, flipKernel: Bool = false, activation: Activation = .none,
         dataFormat: DataFormat = .channelsLast, kernelFormat: KernelFormat = .keras, allowsEmptyOutput: Bool = false,
-        threads: Int = 0, isa: String? = nil, workspaceLimit: Int = 0
+        threads: Int = 0, isa: String? = nil, workspaceLimit: Int = 0, algorithm: Algorithm = .standard
     ) {
         self.strides = strides
         self.padding = padding
@@ -69,6 +70,7 @@ public struct Conv2DTransposeOptions: Sendable, LayerOptions {
         self.threads = threads
         self.isa = isa
         self.workspaceLimit = workspaceLimit
+        self.algorithm = algorithm
     }
 
     func call<Scalar: TensorScalar>(

@@ -58,6 +58,7 @@ protocol LayerOptions {
     var allowsEmptyOutput: Bool { get }
     var workspaceLimit: Int { get }
     var threads: Int { get }
+    var algorithm: Algorithm { get }
 }
 
 /// How the axes of a kernel array are read.
@@ -106,6 +107,7 @@ extension LayerParameters {
         flip_kernel = options.flipKernel ? 1 : 0
         allow_empty_output = options.allowsEmptyOutput ? 1 : 0
         workspace_limit = Int64(options.workspaceLimit)
+        algorithm = Int32(options.algorithm.code)
         activation = Int32(options.activation.code)
         switch options.activation {
         case .clamp(let min, let max):

@@ -87,6 +87,22 @@ public enum PaddingMode: Hashable, Sendable {
     }
 }
 
+/// The ways of computing a convolution that are permitted.
+public enum Algorithm: Hashable, Sendable, CaseIterable {
+    /// Those that keep the bound on rounding errors that `include/convolution.h` names under NUMBERS.
+    case standard
+    /// Winograd's too, for 3x3 kernels of stride 1: up to three times as fast, with larger rounding errors. See CONVOLUTION_ALGORITHM_WINOGRAD
+    /// in `include/convolution.h`.
+    case winograd
+
+    var code: Int {
+        switch self {
+        case .standard: CONVOLUTION_ALGORITHM_DEFAULT
+        case .winograd: CONVOLUTION_ALGORITHM_WINOGRAD
+        }
+    }
+}
+
 /// What is done to each output element z = sum + bias. NaN stays NaN.
 public enum Activation: Hashable, Sendable {
     case none

@@ -1,0 +1,402 @@
+import CConvolutionShims
+import ConvolutionKernels
+
+// Winograd's algorithm F(4x4, 3x3): a plan's weights transformed and packed, and items of work. The kernels and what they compute:
+// "Winograd" in `ConvolutionKernels/README.md`.
+
+/// What a plan for Winograd's algorithm has instead of blocks. Packed weights: `[group][panel][point][input channel][output channel]`.
+struct Winograd {
+    /// Tiles of one image, anchored at its first output pixel.
+    var tileRows: Int
+    var tileColumns: Int
+    /// An item's tiles: so many of all images', one after the other.
+    var run: Int
+    var panelChunks: Int
+    var items: Int
+    /// Input channels whose products form one chain of multiply-adds.
+    var chunk: Int
+    /// Where the first tap of output 0 reads.
+    var rowStart: Int
+    var columnStart: Int
+    /// The input's channels lie as the transform reads them; else a tile's pixels are copied first.
+    var readsInputDirectly: Bool
+    /// Elements from tile to tile and from point to point of the transformed input, and from point to point of the sums.
+    var channelPitch: Int
+    var pointPitch: Int
+    var sumPitch: Int
+    /// One thread's scratch memory, as byte offsets.
+    var transformed = 0
+    var sums = 0
+    var patch = 0
+    var scratch = 0
+    var spare = 0
+    var addresses = 0
+    var chains = 0
+
+    var imageTiles: Int { tileRows * tileColumns }
+}
+
+/// Bytes of transformed input and sums that an item works on.
+private let runBytes = 3 << 19
+
+/// Channels of a chunk of the sum over them, at most.
+private let longestChunk = 64
+
+extension Layer {
+    /// Whether the caller permits the algorithm, and it is faster: a property of the layer alone, as the bits depend on it.
+    var takesWinograd: Bool {
+        means.permitsWinograd && hasOutput && vertical.takesWinograd && horizontal.takesWinograd && outChannelsPerGroup >= 16
+            && inChannelsPerGroup >= 16 && inChannelsPerGroup <= (isDouble ? 512 : 1024)
+    }
+}
+
+extension Axis {
+    fileprivate var takesWinograd: Bool { kernel == 3 && stride == 1 && dilation == 1 && output >= winogradOutputs }
+}
+
+/// A plan for Winograd's algorithm, without weights yet.
+func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
+    let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
+    let size = layer.isDouble ? 8 : 4
+    let inputs = layer.inChannelsPerGroup
+    let tileRows = ceilDivide(layer.vertical.output, winogradOutputs)
+    let tileColumns = ceilDivide(layer.horizontal.output, winogradOutputs)
+    let tiles = try times(layer.batch, times(tileRows, tileColumns, "tiles"), "tiles")
+    let panels = Panels(layer, table, tiles: tiles)
+    var tallest = 1
+    var widest = 1
+    for index in 0..<panels.perGroup {
+        let panel = panels.panel(index, layer, table)
+        tallest = max(tallest, panel.kernel.rows)
+        widest = max(widest, panel.width)
+    }
+
+    // Tiles of an item: as many as the caches hold, fewer where threads would wait, and spread evenly.
+    let channelPitch = ceilDivide(inputs, table.lanes) * table.lanes
+    let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
+    let most = max(1, (runBytes >> economy) / (winogradPoints * size * (channelPitch + widest) * tallest)) * tallest
+    let wanted = max(ceilDivide(tiles, most), threads == 1 ? 1 : min(4 * threads, tiles / (4 * tallest)))
+    let run = min(ceilDivide(ceilDivide(tiles, wanted), tallest) * tallest, most)
+    let runs = ceilDivide(tiles, run)
+    let panelChunks = threads == 1 ? 1 : min(panels.perGroup, ceilDivide(2 * threads, runs * layer.groups))
+    // Kernels of fewer rows may compute more tiles than there are.
+    var rows = run
+    for index in 0..<panels.perGroup {
+        let kernel = panels.panel(index, layer, table).kernel
+        rows = max(rows, ceilDivide(run, kernel.rows) * kernel.rows)
+    }
+    // An odd number of cache lines from point to point: else the points of a tile would crowd into a few sets of the cache.
+    func pitch(_ elements: Int) -> Int { (ceilDivide(rows * elements * size, 64) | 1) * 64 / size }
+    var part = Winograd(
+        tileRows: tileRows, tileColumns: tileColumns, run: run, panelChunks: panelChunks,
+        items: runs * layer.groups * panelChunks,
+        chunk: ceilDivide(inputs, ceilDivide(inputs, longestChunk)), rowStart: -layer.vertical.start, columnStart: -layer.horizontal.start,
+        readsInputDirectly: layer.input.channel == 1 && inputs % table.lanes == 0, channelPitch: channelPitch,
+        pointPitch: pitch(channelPitch), sumPitch: pitch(widest))
+    if layer.transposed {
+        part.rowStart = layer.vertical.start - 2
+        part.columnStart = layer.horizontal.start - 2
+    }
+    var bytes = 0
+    func place(_ length: Int) -> Int {
+        defer { bytes += (length + 63) & ~63 }
+        return bytes
+    }
+    let pointer = MemoryLayout<UnsafeRawPointer>.stride
+    part.transformed = place(winogradPoints * part.pointPitch * size)
+    part.sums = place(winogradPoints * part.sumPitch * size)
+    // Also the finished tile on its way to the output.
+    part.patch = place(max(part.readsInputDirectly ? 0 : winogradPoints * channelPitch, winogradOutputs * winogradOutputs * widest) * size)
+    part.scratch = place(winogradPoints * table.lanes * size)
+    part.spare = place(widest * size)
+    part.addresses = place(winogradPoints * pointer)
+    part.chains = place(ceilDivide(inputs, part.chunk) * largestTileSide * pointer)
+
+    // As many negative zeros as there are biases follow the weights.
+    let weightElements = try plus(
+        times(times(winogradPoints, inputs, "in_channels"), panels.width, "the packed kernel"), panels.width, "the packed kernel")
+    let memory = try PlanMemory(panels: panels.count, blocks: 0, rows: 0, columns: 0)
+    for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
+    var plan = ConvolutionPlan(
+        layer: layer, table: table, strategy: .channels, isWide: false, walks: false, panels: memory.panels,
+        panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0,
+        work: Double(tiles * winogradPoints) * Double(inputs) * Double(layer.outChannels), weights: memory.header, bias: memory.header,
+        outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: true,
+        mendsBorder: false, readsInputDirectly: part.readsInputDirectly, workspace: WorkspaceLayout())
+    plan.winograd = part
+    plan.workspace.bytes = bytes
+    return Draft(plan: plan, memory: memory, weightElements: weightElements)
+}
+
+extension Panels {
+    /// Panels of output channels for `tiles` rows of a matrix product: as wide as wastes least in the last rows.
+    fileprivate init(_ layer: Layer, _ table: KernelTable, tiles: Int) {
+        self.init(layer, table, .channels)
+        var best = Double.infinity
+        var bestCount = perGroup
+        var most = table.widestTile
+        while most > 1, most + 1 >= table.widestTile {
+            perGroup = ceilDivide(vectors, most)
+            var cost = 0.0
+            for index in 0..<perGroup {
+                let kernel = panel(index, layer, table).kernel
+                // Of two vectors or fewer, loads are as many as multiply-adds.
+                cost += Double(ceilDivide(tiles, kernel.rows) * kernel.rows) * (Double(kernel.vectors) + 0.5)
+            }
+            if cost < best { (best, bestCount) = (cost, perGroup) }
+            most -= 1
+        }
+        perGroup = bestCount
+        count = perGroup * layer.groups
+    }
+}
+
+/// Transforms and packs the kernel; whether all of the result is finite.
+func packWinograd<Scalar: KernelScalar>(_ plan: ConvolutionPlan, _ kernel: UnsafePointer<Scalar>) -> Bool {
+    let layer = plan.layer
+    let packed = plan.weights.assumingMemoryBound(to: Scalar.self)
+    // What leaves every sum as it is, in place of a bias: -0 + 0 would be 0.
+    (plan.bias.assumingMemoryBound(to: Scalar.self) - plan.width).update(repeating: -0.0, count: plan.width)
+    let inputs = layer.inChannelsPerGroup
+    let strides = layer.kernelStrides
+    // A transposed convolution is a convolution with the kernel turned.
+    let turned = layer.transposed != layer.flipKernel
+    let first = turned ? kernel + 2 * strides.row + 2 * strides.column : kernel
+    let (rowStep, columnStep) = turned ? (-strides.row, -strides.column) : (strides.row, strides.column)
+    var isFinite = true
+    for index in 0..<plan.panelCount {
+        let panel = plan.panels[index]
+        let pointStep = inputs * panel.width
+        for input in 0..<inputs {
+            let target = packed + panel.offset * winogradPoints * inputs + input * panel.width
+            let source = first + panel.group * strides.group + (panel.firstChannel - panel.group * layer.outChannelsPerGroup) * strides.output
+                + input * strides.input
+            for lane in 0..<panel.channels {
+                func weights(_ column: Int) -> WinogradLine<Double> {
+                    let place = source + lane * strides.output + column * columnStep
+                    return winogradWeights((Double(place[0]), Double(place[rowStep]), Double(place[2 * rowStep])))
+                }
+                let (left, middle, right) = (weights(0), weights(1), weights(2))
+                func store(_ row: Int, _ line: (Double, Double, Double)) {
+                    let points = winogradWeights(line)
+                    let place = target + row * 6 * pointStep + lane
+                    place[0] = Scalar(points.0)
+                    place[pointStep] = Scalar(points.1)
+                    place[2 * pointStep] = Scalar(points.2)
+                    place[3 * pointStep] = Scalar(points.3)
+                    place[4 * pointStep] = Scalar(points.4)
+                    place[5 * pointStep] = Scalar(points.5)
+                    for point in 0..<6 where !place[point * pointStep].isFinite { isFinite = false }
+                }
+                store(0, (left.0, middle.0, right.0))
+                store(1, (left.1, middle.1, right.1))
+                store(2, (left.2, middle.2, right.2))
+                store(3, (left.3, middle.3, right.3))
+                store(4, (left.4, middle.4, right.4))
+                store(5, (left.5, middle.5, right.5))
+            }
+            for point in 0..<winogradPoints {
+                for lane in panel.channels..<panel.width { target[point * pointStep + lane] = 0 }
+            }
+        }
+    }
+    return isFinite
+}
+
+/// A tile's place.
+private struct TilePlace {
+    var image: Int
+    var row: Int
+    var column: Int
+
+    init(_ index: Int, _ part: Winograd) {
+        image = index / part.imageTiles
+        row = index % part.imageTiles / part.tileColumns
+        column = index % part.tileColumns
+    }
+
+    mutating func advance(_ part: Winograd) {
+        column += 1
+        if column < part.tileColumns { return }
+        column = 0
+        row += 1
+        if row < part.tileRows { return }
+        row = 0
+        image += 1
+    }
+}
+
+/// A run of tiles, one group, and some of its panels: their input transformed, then for each panel 36 matrix products, one per point,
+/// transformed back and stored.
+func runWinograd<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ item: Int, _ input: UnsafePointer<Scalar>,
+    _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
+) {
+    let layer = plan.pointee.layer
+    // The panel chunk runs fastest, so that threads share the input they read.
+    let panelsPerGroup = plan.pointee.panelCount / layer.groups
+    let chunk = item % part.panelChunks
+    let group = item / part.panelChunks % layer.groups
+    let firstTile = item / part.panelChunks / layer.groups * part.run
+    let count = min(part.run, layer.batch * part.imageTiles - firstTile)
+
+    transformTiles(plan, part, group, firstTile, count, input, workspace)
+    let first = group * panelsPerGroup
+    for index in (first + panelsPerGroup * chunk / part.panelChunks)..<(first + panelsPerGroup * (chunk + 1) / part.panelChunks) {
+        multiplyPoints(plan, part, plan.pointee.panels + index, count, workspace, Scalar.self)
+        finishTiles(plan, part, plan.pointee.panels + index, firstTile, count, output, workspace)
+    }
+}
+
+private func transformTiles<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ group: Int, _ firstTile: Int, _ count: Int, _ input: UnsafePointer<Scalar>,
+    _ memory: UnsafeMutableRawPointer
+) {
+    let layer = plan.pointee.layer
+    let inputs = layer.inChannelsPerGroup
+    let pixels = (memory + part.addresses).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
+    let outside = UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self))
+    let scratch = (memory + part.scratch).assumingMemoryBound(to: Scalar.self)
+    let patch = (memory + part.patch).assumingMemoryBound(to: Scalar.self)
+    var target = (memory + part.transformed).assumingMemoryBound(to: Scalar.self)
+    if !part.readsInputDirectly { patch.update(repeating: 0, count: winogradPoints * part.channelPitch) }
+    var rows = InlineArray<6, Int>(repeating: 0)
+    var columns = InlineArray<6, Int>(repeating: 0)
+    var tile = TilePlace(firstTile, part)
+    for _ in 0..<count {
+        let row = tile.row * winogradOutputs + part.rowStart
+        let column = tile.column * winogradOutputs + part.columnStart
+        for i in 0..<winogradInputs {
+            rows[i] = readIndex(row + i, layer.vertical, layer.paddingMode)
+            columns[i] = readIndex(column + i, layer.horizontal, layer.paddingMode)
+        }
+        let image = input + tile.image * layer.input.batch + group * inputs * layer.input.channel
+        for i in 0..<winogradInputs {
+            for j in 0..<winogradInputs {
+                pixels[i * winogradInputs + j] = rows[i] < 0 || columns[j] < 0
+                    ? outside : image + rows[i] * layer.input.row + columns[j] * layer.input.column
+            }
+        }
+        if !part.readsInputDirectly {
+            copyPatch(pixels, channels: inputs, stride: layer.input.channel, outside: outside, pitch: part.channelPitch, to: patch)
+        }
+        let arguments = WinogradInputArguments(
+            pixels: pixels, vectors: part.channelPitch / plan.pointee.table.lanes, scratch: scratch, target: target,
+            pointPitch: part.pointPitch)
+        withUnsafePointer(to: arguments) { plan.pointee.table.transformInput($0) }
+        target += part.channelPitch
+        tile.advance(part)
+    }
+}
+
+/// The input index that stands at `index`, or -1 outside. A tile may reach beyond the last output's taps, and read there what no output
+/// depends on.
+@inline(__always)
+private func readIndex(_ index: Int, _ axis: Axis, _ mode: BorderMode) -> Int {
+    if UInt(bitPattern: index) < UInt(bitPattern: axis.input) { return index }
+    // Within what the padding permits: not beyond the last tap of the last output.
+    guard index < axis.output + 2 - axis.start, let place = borderIndex(index, axis.input, mode) else { return -1 }
+    return place
+}
+
+/// Copies the tile's pixels to `[pixel][channel]` and points `pixels` there.
+private func copyPatch<Scalar: KernelScalar>(
+    _ pixels: UnsafeMutablePointer<UnsafePointer<Scalar>>, channels: Int, stride: Int, outside: UnsafePointer<Scalar>, pitch: Int,
+    to patch: UnsafeMutablePointer<Scalar>
+) {
+    for pixel in 0..<winogradPoints {
+        let source = pixels[pixel]
+        let target = patch + pixel * pitch
+        packLine(from: source, stride: source == outside ? 1 : stride, count: channels, to: target)
+        pixels[pixel] = UnsafePointer(target)
+    }
+}
+
+/// sums[point][tile][output channel] = transformed[point][tile] times the panel's weights at that point
+private func multiplyPoints<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ panel: UnsafePointer<Panel>, _ count: Int, _ memory: UnsafeMutableRawPointer,
+    _: Scalar.Type
+) {
+    let inputs = plan.pointee.layer.inChannelsPerGroup
+    let kernel = panel.pointee.kernel
+    let width = panel.pointee.width
+    let chains = (memory + part.chains).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
+    let transformed = UnsafePointer((memory + part.transformed).assumingMemoryBound(to: Scalar.self))
+    let sums = (memory + part.sums).assumingMemoryBound(to: Scalar.self)
+    let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self))
+    let whole = inputs / part.chunk
+    for chain in 0..<ceilDivide(inputs, part.chunk) {
+        for r in 0..<kernel.rows { chains[chain * kernel.rows + r] = transformed + r * part.channelPitch + chain * part.chunk }
+    }
+    var weights = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + panel.pointee.offset * winogradPoints * inputs
+    for point in 0..<winogradPoints {
+        var tile = 0
+        while tile < count {
+            var arguments = TileArguments(
+                runs: UnsafePointer(chains), channelOffset: point * part.pointPitch + tile * part.channelPitch, channelPitch: 1,
+                segments: whole, length: part.chunk, segmentsPerChunk: 1, panel: weights, tile: sums + point * part.sumPitch + tile * width,
+                continues: false, outputs: nil, outputOffset: 0, rows: 0, outputPitch: 0, bias: bias, low: 0, high: 0)
+            withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+            if inputs > whole * part.chunk {
+                arguments.runs = UnsafePointer(chains + whole * kernel.rows)
+                arguments.segments = 1
+                arguments.length = inputs - whole * part.chunk
+                arguments.panel = weights + whole * part.chunk * width
+                arguments.continues = true
+                withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+            }
+            tile += kernel.rows
+        }
+        weights += inputs * width
+    }
+}
+
+private func finishTiles<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ panel: UnsafePointer<Panel>, _ firstTile: Int, _ count: Int,
+    _ output: UnsafeMutablePointer<Scalar>, _ memory: UnsafeMutableRawPointer
+) {
+    let layer = plan.pointee.layer
+    let width = panel.pointee.width
+    let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.pointee.offset
+    let activation = layer.activation.converted(to: Scalar.self)
+    let bounds = activation.bounds
+    let finishes = bounds != nil && layer.output.channel == 1 && panel.pointee.channels == width && !layer.means.accumulates
+    let values = (memory + part.patch).assumingMemoryBound(to: Scalar.self)
+    let spare = (memory + part.spare).assumingMemoryBound(to: Scalar.self)
+    let scratch = (memory + part.scratch).assumingMemoryBound(to: Scalar.self)
+    let places = (memory + part.addresses).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self)
+    var sums = (memory + part.sums).assumingMemoryBound(to: Scalar.self)
+    var tile = TilePlace(firstTile, part)
+    for _ in 0..<count {
+        let row = tile.row * winogradOutputs
+        let column = tile.column * winogradOutputs
+        let rows = min(winogradOutputs, layer.vertical.output - row)
+        let columns = min(winogradOutputs, layer.horizontal.output - column)
+        let corner = output + tile.image * layer.output.batch + row * layer.output.row + column * layer.output.column
+            + panel.pointee.firstChannel * layer.output.channel
+        for i in 0..<winogradOutputs {
+            for j in 0..<winogradOutputs {
+                let pixel = i * winogradOutputs + j
+                places[pixel] = !finishes ? values + pixel * width
+                    : i < rows && j < columns ? corner + i * layer.output.row + j * layer.output.column : spare
+            }
+        }
+        let arguments = WinogradOutputArguments(
+            sums: UnsafePointer(sums), pointPitch: part.sumPitch, vectors: panel.pointee.kernel.vectors, scratch: scratch,
+            outputs: UnsafePointer(places), bias: finishes ? bias : bias - plan.pointee.width,
+            low: finishes ? bounds?.low ?? 0 : -.infinity, high: finishes ? bounds?.high ?? 0 : .infinity)
+        withUnsafePointer(to: arguments) { plan.pointee.table.transformOutput($0) }
+        if !finishes {
+            for i in 0..<rows {
+                for j in 0..<columns { places[j] = corner + i * layer.output.row + j * layer.output.column }
+                let arguments = EpilogueArguments(
+                    tile: values + i * winogradOutputs * width, rows: columns, lanes: width, channels: panel.pointee.channels, bias: bias,
+                    outputs: UnsafePointer(places), channelStride: layer.output.channel, activation: activation,
+                    accumulates: layer.means.accumulates)
+                withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
+            }
+        }
+        sums += width
+        tile.advance(part)
+    }
+}

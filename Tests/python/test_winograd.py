@@ -1,0 +1,288 @@
+"""algorithm="winograd": the errors that the header names, the same bits however a call is made, and where it is not used.
+
+The errors are measured in units of 2^-24 * (sum |x*w| + |bias|) of each element (2^-53 for double). What the algorithm promises is
+relative to the largest such sum, since a tile mixes its elements; the figures hold for data that varies alike everywhere.
+"""
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import convolution
+import oracle
+
+SEEDS = st.integers(0, 2**32 - 1)
+DTYPES = [np.float32, np.float64]
+LARGEST_ERROR, ROOT_MEAN_SQUARE = 25, 2
+
+# Enough to take every path: channels that fill vectors and that do not, sizes that fill tiles and that do not, one tile, groups.
+LAYERS = [
+    ("conv2d", (3, 14, 14, 64), (3, 3, 64, 64), {"padding": "same", "activation": "relu"}),
+    ("conv2d", (2, 9, 11, 33), (3, 3, 33, 17), {"padding": "same", "padding_mode": "reflect"}),
+    ("conv2d", (2, 10, 7, 80), (3, 3, 80, 23), {"padding": ((0, 2), (3, -1)), "activation": "tanh"}),
+    ("conv2d", (3, 6, 6, 16), (3, 3, 16, 16), {}),
+    ("conv2d", (2, 12, 17, 32), (3, 3, 16, 64), {"groups": 2, "padding": 1, "padding_mode": "circular", "flip_kernel": True}),
+    ("conv2d", (2, 8, 9, 130), (3, 3, 130, 48), {"padding": "full", "padding_mode": "constant", "padding_value": 1.5}),
+    ("conv2d", (1, 40, 45, 32), (3, 3, 32, 96), {"padding": "same_lower", "activation": "relu6"}),
+    ("conv2d_transpose", (2, 7, 9, 32), (3, 3, 32, 32), {"padding": "same"}),
+    ("conv2d_transpose", (2, 4, 6, 48), (3, 3, 17, 48), {"activation": "leaky_relu"}),
+    ("conv2d_transpose", (2, 6, 5, 40), (3, 3, 20, 40), {"groups": 2, "flip_kernel": True}),
+]
+NAMES = [f"{op}-{'x'.join(map(str, shape))}-{kernel[3]}" for op, shape, kernel, _ in LAYERS]
+PLANS = {"conv2d": convolution.Conv2DPlan, "conv2d_transpose": convolution.Conv2DTransposePlan}
+
+
+def normal(rng, shape, dtype=np.float32):
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def uniform(rng, shape, dtype=np.float32):
+    return rng.random(shape).astype(dtype)
+
+
+class Layer:
+    def __init__(self, op, shape, kernel_shape, options, isa, dtype=np.float32, seed=5):
+        rng = np.random.default_rng(seed)
+        outputs = kernel_shape[3] if op == "conv2d" else kernel_shape[2] * options.get("groups", 1)
+        self.op, self.rng = op, rng
+        self.x, self.kernel, self.bias = normal(rng, shape, dtype), normal(rng, kernel_shape, dtype), normal(rng, (outputs,), dtype)
+        self.options = {**options, "isa": isa, "threads": 1, "algorithm": "winograd"}
+
+    def run(self, x=None, **more):
+        function = getattr(convolution, self.op)
+        return function(self.x if x is None else x, self.kernel, self.bias, **{**self.options, **more})
+
+
+@pytest.fixture(params=LAYERS, ids=NAMES)
+def layer(request, isa):
+    return Layer(*request.param, isa)
+
+
+def assert_same_bits(got, want):
+    assert got.dtype == want.dtype and got.shape == want.shape
+    assert np.ascontiguousarray(got).tobytes() == np.ascontiguousarray(want).tobytes()
+
+
+def assert_near(got, reference):
+    """Within the largest error, measured by the largest sum."""
+    want, tolerance = reference
+    assert got.shape == want.shape
+    assert abs(got - want).max() <= LARGEST_ERROR / 8 * tolerance.max()
+
+
+# ------------------------------------------------------------------------------------------------------------ the errors
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", LAYERS, ids=NAMES)
+def test_chosen_layers(case, dtype, isa):
+    layer = Layer(*case, isa, dtype)
+    assert_near(layer.run(), getattr(oracle, layer.op)(layer.x, layer.kernel, layer.bias, **case[3]))
+
+
+@st.composite
+def layers(draw):
+    mode = draw(st.sampled_from(["zeros", "constant", "reflect", "symmetric", "replicate", "circular"]))
+    sizes = [draw(st.integers(5, 15)) for _ in range(2)]
+    pads = [(draw(st.integers(-1, 4)), draw(st.integers(1, 4))) for _ in range(2)]
+    groups = draw(st.sampled_from([1, 1, 2]))
+    channels, outputs = draw(st.integers(16, 72)), draw(st.integers(16, 72))
+    options = {"padding": tuple(pads), "padding_mode": mode, "groups": groups, "flip_kernel": draw(st.booleans())}
+    if mode == "constant":
+        options["padding_value"] = 0.75
+    return (1, *sizes, groups * channels), (3, 3, channels, groups * outputs), options
+
+
+@given(case=layers(), seed=SEEDS, dtype=st.sampled_from(DTYPES), first=st.booleans(), torch=st.booleans())
+def test_any_layer(isa, case, seed, dtype, first, torch):
+    (shape, kernel_shape, options), rng = case, np.random.default_rng(seed)
+    x, kernel, bias = normal(rng, shape, dtype), normal(rng, kernel_shape, dtype), normal(rng, kernel_shape[3:], dtype)
+    want = oracle.conv2d(x, kernel, bias, **options)
+    if torch:
+        options = {**options, "kernel_format": "OIHW"}
+        kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+    given_x = np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if first else x
+    got = convolution.conv2d(given_x, kernel, bias, isa=isa, algorithm="winograd", **options,
+                             data_format="channels_first" if first else "channels_last")
+    assert_near(got.transpose(0, 2, 3, 1) if first else got, want)
+
+
+@given(sizes=st.tuples(st.integers(2, 9), st.integers(2, 9)), groups=st.sampled_from([1, 2]), inputs=st.integers(16, 40),
+       outputs=st.integers(16, 40), padding=st.sampled_from(["valid", "same"]), flip=st.booleans(), seed=SEEDS)
+def test_any_transposed_layer(isa, sizes, groups, inputs, outputs, padding, flip, seed):
+    rng = np.random.default_rng(seed)
+    x, kernel = normal(rng, (1, *sizes, groups * inputs)), normal(rng, (3, 3, outputs, groups * inputs))
+    options = {"padding": padding, "flip_kernel": flip, "groups": groups}
+    got = convolution.conv2d_transpose(x, kernel, isa=isa, algorithm="winograd", **options)
+    assert_near(got, oracle.conv2d_transpose(x, kernel, **options))
+
+
+@pytest.mark.parametrize("data", [normal, uniform])
+@pytest.mark.parametrize("channels", [16, 64, 256, 1024])
+def test_the_errors_of_the_header(data, channels, isa):
+    """Per element and on average, on images padded with zeros, whose border elements are sums of fewer products than their tile's."""
+    rng = np.random.default_rng(channels)
+    x, kernel, bias = data(rng, (1, 48, 47, channels)), data(rng, (3, 3, channels, 32)), data(rng, (32,))
+    got = convolution.conv2d(x, kernel, bias, padding="same", isa=isa, algorithm="winograd")
+    padded = np.pad(x.astype(np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    want, magnitude = bias + np.zeros(got.shape), abs(bias) + np.zeros(got.shape)
+    for a in range(3):
+        for b in range(3):
+            window = padded[:, a:a + 48, b:b + 47]
+            want += window @ kernel[a, b].astype(np.float64)
+            magnitude += abs(window) @ abs(kernel[a, b]).astype(np.float64)
+    error = (got - want) / (2.0**-24 * magnitude)
+    assert abs(error).max() <= LARGEST_ERROR
+    assert np.sqrt((error**2).mean()) <= ROOT_MEAN_SQUARE
+
+
+@pytest.mark.parametrize("channels", [16, 100])
+def test_the_worst_case_of_the_header(channels, isa):
+    """One input in thirty is a million times larger: the small sums beside it err with it, but no more than the header says."""
+    rng = np.random.default_rng(channels)
+    x = normal(rng, (1, 26, 26, channels)) * np.where(rng.random((1, 26, 26, 1)) < 1 / 30, np.float32(1e6), np.float32(1))
+    kernel = normal(rng, (3, 3, channels, 16))
+    want, _ = oracle.conv2d(x, kernel)
+    got = convolution.conv2d(x, kernel, isa=isa, algorithm="winograd")
+    for row in range(0, 24, 4):
+        for column in range(0, 24, 4):
+            tile = abs(x[0, row:row + 6, column:column + 6]).max(axis=(0, 1)) @ abs(kernel).max(axis=(0, 1))
+            error = abs(got - want)[0, row:row + 4, column:column + 4].max(axis=(0, 1))
+            assert (error <= 50 * 2.0**-24 * tile).all()
+
+
+# ------------------------------------------------------------------------------------------------------------ equal bits
+
+
+def test_bits_do_not_depend_on_the_data_format(layer):
+    first = np.ascontiguousarray(layer.x.transpose(0, 3, 1, 2))
+    assert_same_bits(layer.run(first, data_format="channels_first").transpose(0, 2, 3, 1), layer.run())
+
+
+def test_bits_do_not_depend_on_the_batch(layer):
+    together = layer.run()
+    for n in range(len(layer.x)):
+        assert_same_bits(together[n:n + 1], layer.run(layer.x[n:n + 1]))
+
+
+def test_bits_do_not_depend_on_the_threads(layer):
+    alone = layer.run()
+    for threads in (0, 2, 3, 4, 5, 6, 7, 8):
+        assert_same_bits(layer.run(threads=threads), alone)
+
+
+def test_bits_of_a_large_layer_do_not_depend_on_the_threads(isa):
+    layer = Layer("conv2d", (2, 61, 67, 24), (3, 3, 24, 40), {}, isa)
+    alone = layer.run()
+    for threads in range(2, 9):
+        assert_same_bits(layer.run(threads=threads), alone)
+
+
+def test_bits_of_a_plan_are_those_of_the_plain_call(layer):
+    plain = layer.run()
+    with PLANS[layer.op](layer.x.shape, layer.kernel, layer.bias, **layer.options) as plan:
+        assert_same_bits(plan(layer.x), plain)
+        assert_same_bits(plan(layer.x[::-1].copy()), plain[::-1])
+
+
+def test_bits_do_not_depend_on_the_strides(layer):
+    packed = layer.run()
+    for view in (np.full([2 * n + 1 for n in layer.x.shape], np.nan, np.float32)[1::2, 1::2, 1::2, 1::2],
+                 np.full(layer.x.shape, np.nan, np.float32)[::-1, ::-1, ::-1, ::-1]):
+        view[...] = layer.x
+        assert_same_bits(layer.run(view), packed)
+    for step in (1, 2):
+        around = np.full([step * n + 3 for n in packed.shape], np.nan, np.float32)
+        out = around[tuple(slice(1, 1 + step * n, step) for n in packed.shape)]
+        assert layer.run(out=out) is out
+        assert_same_bits(out, packed)
+        out[...] = np.nan
+        assert np.isnan(around).all()  # nothing was written between and around the elements
+
+
+SIZES = {"conv2d": convolution.conv2d_workspace_size, "conv2d_transpose": convolution.conv2d_transpose_workspace_size}
+
+
+def test_bits_do_not_depend_on_the_workspace(layer):
+    size = SIZES[layer.op](layer.x.shape, layer.kernel.shape, **layer.options)
+    assert 0 < size.least <= size.execution <= 2 << 20 and size.plan > layer.kernel.nbytes
+    expected = layer.run()
+    for limit in (size.least, (size.least + size.execution) // 2):
+        assert size.least <= SIZES[layer.op](layer.x.shape, layer.kernel.shape, **layer.options, workspace_limit=limit).execution <= limit
+        assert_same_bits(layer.run(workspace_limit=limit), expected)
+        assert_same_bits(layer.run(workspace_limit=limit, threads=3), expected)
+    with pytest.raises(ValueError, match=f"workspace_limit is {size.least - 1}; this layer needs at least {size.least} bytes"):
+        layer.run(workspace_limit=size.least - 1)
+
+
+@pytest.mark.parametrize("channels, dtype", [(64, np.float32), (1024, np.float32), (512, np.float64)])
+def test_a_workspace_is_at_most_two_mebibytes(channels, dtype, isa):
+    shape, kernel_shape = (8, 112, 112, channels), (3, 3, channels, 512)
+    size = convolution.conv2d_workspace_size(shape, kernel_shape, isa=isa, threads=1, algorithm="winograd", dtype=dtype)
+    assert size.execution <= 2 << 20
+
+
+# -------------------------------------------------------------------------------------- activations, residual, NaN, limits
+
+
+def test_a_residual_and_its_activation(layer):
+    layer.options.pop("activation", None)
+    plain = layer.run()
+    residual = normal(layer.rng, plain.shape)
+    total = plain + residual
+    assert_same_bits(layer.run(residual=residual), total)
+    assert_same_bits(layer.run(residual=residual, activation="relu"), np.where(total < 0, np.float32(0), total))
+
+
+def test_nan_and_infinity_stay_in_the_tiles_that_hold_them(isa):
+    """They reach every output whose window holds them, and none beyond the 4x4 tiles whose 6x6 inputs do."""
+    layer = Layer("conv2d", (1, 14, 19, 20), (3, 3, 20, 18), {}, isa)
+    before = layer.run()
+    for row, column, channel in [(0, 0, 3), (4, 9, 0), (5, 12, 19), (13, 18, 7)]:
+        held = np.zeros(before.shape, bool)
+        for tile_row in range(0, 12, 4):
+            for tile_column in range(0, 17, 4):
+                if tile_row <= row < tile_row + 6 and tile_column <= column < tile_column + 6:
+                    held[:, tile_row:tile_row + 4, tile_column:tile_column + 4] = True
+        for poison in (np.nan, np.inf):
+            x = layer.x.copy()
+            x[0, row, column, channel] = poison
+            got = layer.run(x)
+            assert not np.isfinite(got[:, max(row - 2, 0):row + 1, max(column - 2, 0):column + 1]).any()
+            assert_same_bits(got[~held], before[~held])
+
+
+def unlike_default(op, shape, kernel_shape, options, isa, poison=None):
+    layer = Layer(op, shape, kernel_shape, options, isa)
+    if poison is not None:
+        layer.kernel.flat[17] = poison
+    return layer.run().tobytes() != layer.run(algorithm="default").tobytes()
+
+
+def test_where_it_is_used(isa):
+    """Were it never used, all other tests here would pass in vain."""
+    for case in LAYERS:
+        assert unlike_default(*case, isa), case
+
+
+@pytest.mark.parametrize("shape, kernel_shape, options, poison", [
+    ((1, 12, 12, 32), (3, 3, 32, 32), {"strides": 2}, None), ((1, 12, 12, 32), (3, 3, 32, 32), {"dilation_rate": 2}, None),
+    ((1, 12, 12, 32), (5, 5, 32, 32), {}, None), ((1, 12, 12, 32), (3, 1, 32, 32), {}, None),
+    ((1, 12, 12, 3), (3, 3, 3, 32), {}, None), ((1, 12, 12, 32), (3, 3, 32, 2), {}, None),
+    ((1, 12, 12, 32), (3, 3, 1, 32), {"groups": 32}, None),
+    ((1, 12, 12, 32), (3, 3, 32, 32), {}, np.inf), ((1, 12, 12, 32), (3, 3, 32, 32), {}, np.nan)])
+@pytest.mark.parametrize("op", ["conv2d", "conv2d_transpose"])
+def test_where_it_is_not(op, shape, kernel_shape, options, poison, isa):
+    """Other shapes, and kernels that are not finite, have the bits of the default."""
+    if op == "conv2d_transpose":
+        kernel_shape = (*kernel_shape[:2], kernel_shape[3] // options.get("groups", 1), kernel_shape[2] * options.get("groups", 1))
+    assert not unlike_default(op, shape, kernel_shape, options, isa, poison)
+
+
+def test_the_default_is_the_default(isa):
+    layer = Layer(*LAYERS[0], isa)
+    default = layer.run(algorithm="default")
+    del layer.options["algorithm"]
+    assert_same_bits(layer.run(), default)
+    with pytest.raises(ValueError, match="algorithm is 'fft'"):
+        layer.run(algorithm="fft")
