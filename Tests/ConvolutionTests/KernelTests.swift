@@ -422,6 +422,7 @@ private enum TileKind: CaseIterable {
             let input = filled(length, &numbers, Scalar.self)
             let weights = filled(vectors * taps * lanes, &numbers, by: 8, Scalar.self)
             let output = Field<Scalar>(vectors * lanes)
+            for i in 0..<(vectors * lanes) { output.open(i) }
             defer { for field in [input, weights, output] { field.free() } }
             // The elements; and for permuted, the first of the vector that holds them and the places in it.
             var elements = (0..<vectors * taps * lanes).map { _ in Int.random(in: 0..<length, using: &numbers) }
@@ -465,6 +466,7 @@ private enum TileKind: CaseIterable {
                 let input = filled(4 * channels + spare, &numbers, Scalar.self)
                 let weights = filled(columns * taps, &numbers, by: 8, Scalar.self)
                 let output = Field<Scalar>(columns * channels + spare)
+                for i in 0..<(columns * channels + spare) { output.open(i) }
                 defer { for field in [input, weights, output] { field.free() } }
                 for copies in [false, true] where !copies || taps == 1 {
                     pixels.withUnsafeBufferPointer { pixels in
@@ -500,6 +502,7 @@ private enum TileKind: CaseIterable {
                         let output = Field<Scalar>(offset + elements)
                         defer { output.free() }
                         for i in 0..<offset { output.set(i, 99) }
+                        for i in offset..<(offset + elements) { output.open(i) }
                         addresses.withUnsafeBufferPointer { addresses in
                             let arguments = BlendRowsArguments(
                                 rows: addresses.baseAddress!, weights: copies ? nil : UnsafePointer(weights.pointer(0)), taps: taps,

@@ -69,7 +69,7 @@ private func width(_ output: Int) -> UpsampledSize { .output(height: 1, width: o
             }
         }
         let size = UpsampledSize.factor(height: 2, width: 3)
-        for interpolation in Interpolation.allCases {
+        for interpolation in [Interpolation.nearest, .bilinear] {
             let (reference, tolerance) = interpolation == .nearest ? (expected, 0) : (blended, 1e-5)
             for dataFormat in DataFormat.allCases {
                 let options = Upsample2DOptions(interpolation: interpolation, dataFormat: dataFormat, isa: isa)
