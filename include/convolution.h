@@ -359,6 +359,14 @@ int32_t conv2d_backward_input_plan_execute(const conv2d_backward_input_plan *pla
                                            void *input_gradient);
 void conv2d_backward_input_plan_destroy(conv2d_backward_input_plan *plan);
 
+/* result = C' * (C * input) for each image, of the input's shape and strides (the Gram product, the normal equations' left side); the
+ * activation plays no part, accumulate 1 adds to what the result holds. CONSTANT other than 0 is UNSUPPORTED here and below. */
+int32_t conv2d_gram(const conv2d_params *params, const void *kernel, const void *input, void *result);
+
+/* *relative_error = |<C x, y> - <x, C' y>| / (|C x| |y|) for packed x and y of numbers from -1 to 1 made from the seed, C * x by conv2d
+ * and C' * y by conv2d_backward_input: some 1e-16 for double, 1e-8 for float. 0 where there is nothing to compare. */
+int32_t conv2d_adjoint_test(const conv2d_params *params, const void *kernel, uint64_t seed, double *relative_error);
+
 /* --------------------------------------------------------------------------------------------------- conv2d_transpose */
 
 /*
@@ -459,6 +467,14 @@ int32_t conv2d_transpose_backward_input_plan_create(const conv2d_transpose_param
 int32_t conv2d_transpose_backward_input_plan_execute(const conv2d_transpose_backward_input_plan *plan, const void *output_gradient,
                                                      void *input_gradient);
 void conv2d_transpose_backward_input_plan_destroy(conv2d_transpose_backward_input_plan *plan);
+
+/* The layer as an operator, as for conv2d. The matrix is the transpose of a conv2d's. */
+int32_t conv2d_transpose_matrix_size(const conv2d_transpose_params *params, int64_t *rows, int64_t *columns, int64_t *nonzeros);
+int32_t conv2d_transpose_matrix(const conv2d_transpose_params *params, const void *kernel, void *matrix, int64_t capacity);
+int32_t conv2d_transpose_matrix_csr(const conv2d_transpose_params *params, const void *kernel, int64_t *row_offsets,
+                                    int64_t *column_indices, void *values, int64_t capacity);
+int32_t conv2d_transpose_gram(const conv2d_transpose_params *params, const void *kernel, const void *input, void *result);
+int32_t conv2d_transpose_adjoint_test(const conv2d_transpose_params *params, const void *kernel, uint64_t seed, double *relative_error);
 
 /* --------------------------------------------------------------------------------------------------------- upsample2d */
 
@@ -586,6 +602,19 @@ int32_t upsample2d(const upsample2d_params *params, const void *input, void *out
 int32_t upsample2d_plan_create(const upsample2d_params *params, upsample2d_plan **plan);
 int32_t upsample2d_plan_execute(const upsample2d_plan *plan, const void *input, void *output);
 void upsample2d_plan_destroy(upsample2d_plan *plan);
+
+/* The adjoint, in every interpolation: input_gradient[i] = sum over the output elements t that element i contributes to of its weight in t
+ * times output_gradient[t]. params is the forward call's, input_strides those of the input gradient, where no two elements may share one
+ * place (ELEMENT_STRIDES); rows are added up first, then columns, in ascending order. */
+int32_t upsample2d_backward(const upsample2d_params *params, const void *output_gradient, void *input_gradient);
+
+/* The upsampling of one image as an operator, as for conv2d: an entry for each input element with a weight in an output element. */
+int32_t upsample2d_matrix_size(const upsample2d_params *params, int64_t *rows, int64_t *columns, int64_t *nonzeros);
+int32_t upsample2d_matrix(const upsample2d_params *params, void *matrix, int64_t capacity);
+int32_t upsample2d_matrix_csr(const upsample2d_params *params, int64_t *row_offsets, int64_t *column_indices, void *values,
+                              int64_t capacity);
+int32_t upsample2d_gram(const upsample2d_params *params, const void *input, void *result);
+int32_t upsample2d_adjoint_test(const upsample2d_params *params, uint64_t seed, double *relative_error);
 
 /* -------------------------------------------------------------------------------------------- upsample2d and conv2d in one */
 

@@ -99,12 +99,7 @@ public func conv2d_matrix_size(
     _ params: UnsafePointer<conv2d_params>?, _ rows: UnsafeMutablePointer<Int64>?, _ columns: UnsafeMutablePointer<Int64>?,
     _ nonzeros: UnsafeMutablePointer<Int64>?
 ) -> Int32 {
-    status { () throws(Failure) in
-        let size = try matrixSize(validate(params))
-        rows?.pointee = Int64(size.rows)
-        columns?.pointee = Int64(size.columns)
-        nonzeros?.pointee = Int64(size.nonzeros)
-    }
+    status { () throws(Failure) in try store(matrixSize(validate(params)), rows, columns, nonzeros) }
 }
 
 @c @implementation
@@ -165,6 +160,20 @@ public func conv2d_backward_input_plan_execute(
 @c @implementation
 public func conv2d_backward_input_plan_destroy(_ plan: OpaquePointer?) {
     destroyInputGradientPlan(plan)
+}
+
+@c @implementation
+public func conv2d_gram(
+    _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ input: UnsafeRawPointer?, _ result: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in try gram(validate(params), kernel, input, result) }
+}
+
+@c @implementation
+public func conv2d_adjoint_test(
+    _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ seed: UInt64, _ relative_error: UnsafeMutablePointer<Double>?
+) -> Int32 {
+    status { () throws(Failure) in try adjointTest(validate(params), kernel, seed: seed, relative_error) }
 }
 
 // MARK: - conv2d_transpose
@@ -263,6 +272,43 @@ public func conv2d_transpose_workspace_size(
     status { () throws(Failure) in try writeWorkspaceSize(validate(params), plan, execution, least) }
 }
 
+@c @implementation
+public func conv2d_transpose_matrix_size(
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ rows: UnsafeMutablePointer<Int64>?, _ columns: UnsafeMutablePointer<Int64>?,
+    _ nonzeros: UnsafeMutablePointer<Int64>?
+) -> Int32 {
+    status { () throws(Failure) in try store(matrixSize(validate(params)), rows, columns, nonzeros) }
+}
+
+@c @implementation
+public func conv2d_transpose_matrix(
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ kernel: UnsafeRawPointer?, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64
+) -> Int32 {
+    status { () throws(Failure) in try writeDense(validate(params), kernel, matrix, capacity) }
+}
+
+@c @implementation
+public func conv2d_transpose_matrix_csr(
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ kernel: UnsafeRawPointer?, _ row_offsets: UnsafeMutablePointer<Int64>?,
+    _ column_indices: UnsafeMutablePointer<Int64>?, _ values: UnsafeMutableRawPointer?, _ capacity: Int64
+) -> Int32 {
+    status { () throws(Failure) in try writeSparse(validate(params), kernel, row_offsets, column_indices, values, capacity) }
+}
+
+@c @implementation
+public func conv2d_transpose_gram(
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ kernel: UnsafeRawPointer?, _ input: UnsafeRawPointer?, _ result: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in try gram(validate(params), kernel, input, result) }
+}
+
+@c @implementation
+public func conv2d_transpose_adjoint_test(
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ kernel: UnsafeRawPointer?, _ seed: UInt64, _ relative_error: UnsafeMutablePointer<Double>?
+) -> Int32 {
+    status { () throws(Failure) in try adjointTest(validate(params), kernel, seed: seed, relative_error) }
+}
+
 // MARK: - upsample2d
 
 @c @implementation
@@ -310,6 +356,54 @@ public func upsample2d_plan_execute(_ plan: OpaquePointer?, _ input: UnsafeRawPo
 @c @implementation
 public func upsample2d_plan_destroy(_ plan: OpaquePointer?) {
     if let plan = UnsafeMutablePointer<ResamplingPlan>(plan) { destroy(plan) }
+}
+
+@c @implementation
+public func upsample2d_backward(
+    _ params: UnsafePointer<upsample2d_params>?, _ output_gradient: UnsafeRawPointer?, _ input_gradient: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in
+        let resampling = try validate(params)
+        try checkUpsampleGradient(resampling, outputGradient: output_gradient, inputGradient: input_gradient)
+        try backwardUpsample(resampling, outputGradient: output_gradient, inputGradient: input_gradient)
+    }
+}
+
+@c @implementation
+public func upsample2d_matrix_size(
+    _ params: UnsafePointer<upsample2d_params>?, _ rows: UnsafeMutablePointer<Int64>?, _ columns: UnsafeMutablePointer<Int64>?,
+    _ nonzeros: UnsafeMutablePointer<Int64>?
+) -> Int32 {
+    status { () throws(Failure) in try store(matrixSize(validate(params)), rows, columns, nonzeros) }
+}
+
+@c @implementation
+public func upsample2d_matrix(
+    _ params: UnsafePointer<upsample2d_params>?, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64
+) -> Int32 {
+    status { () throws(Failure) in try writeDense(validate(params), matrix, capacity) }
+}
+
+@c @implementation
+public func upsample2d_matrix_csr(
+    _ params: UnsafePointer<upsample2d_params>?, _ row_offsets: UnsafeMutablePointer<Int64>?,
+    _ column_indices: UnsafeMutablePointer<Int64>?, _ values: UnsafeMutableRawPointer?, _ capacity: Int64
+) -> Int32 {
+    status { () throws(Failure) in try writeSparse(validate(params), row_offsets, column_indices, values, capacity) }
+}
+
+@c @implementation
+public func upsample2d_gram(
+    _ params: UnsafePointer<upsample2d_params>?, _ input: UnsafeRawPointer?, _ result: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in try gram(validate(params), input, result) }
+}
+
+@c @implementation
+public func upsample2d_adjoint_test(
+    _ params: UnsafePointer<upsample2d_params>?, _ seed: UInt64, _ relative_error: UnsafeMutablePointer<Double>?
+) -> Int32 {
+    status { () throws(Failure) in try adjointTest(validate(params), seed: seed, relative_error) }
 }
 
 // MARK: - upsample2d and conv2d in one
@@ -363,6 +457,15 @@ public func upsample2d_conv2d_plan_destroy(_ plan: OpaquePointer?) {
 }
 
 // MARK: - What the verbs share
+
+private func store(
+    _ size: MatrixSize, _ rows: UnsafeMutablePointer<Int64>?, _ columns: UnsafeMutablePointer<Int64>?,
+    _ nonzeros: UnsafeMutablePointer<Int64>?
+) {
+    rows?.pointee = Int64(size.rows)
+    columns?.pointee = Int64(size.columns)
+    nonzeros?.pointee = Int64(size.nonzeros)
+}
 
 private func writeWorkspaceSize(
     _ layer: Layer, _ plan: UnsafeMutablePointer<Int64>?, _ execution: UnsafeMutablePointer<Int64>?, _ least: UnsafeMutablePointer<Int64>?

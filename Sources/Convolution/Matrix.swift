@@ -2,8 +2,9 @@ import CConvolution
 import CConvolutionShims
 import ConvolutionKernels
 
-// conv2d of one image as a matrix. Along each axis an output index meets each of its input indices by one tap, or by several where
-// the border repeats input elements; the entries of a matrix row are the product of the two axes' lists and the input channels.
+// A layer or an upsampling of one image as a matrix. Along each axis an output index meets each of its input indices by one tap, or by
+// several where the border repeats input elements; the entries of a matrix row are the product of the two axes' lists and, of a layer,
+// the input channels.
 
 /// An input index and the kernel tap that reads it.
 private struct Meeting {
@@ -11,12 +12,52 @@ private struct Meeting {
     var tap: Int
 }
 
+/// The meetings of the output indices of one axis.
+private protocol MeetingAxis {
+    var outputs: Int { get }
+    var inputs: Int { get }
+    /// The most that an output index has.
+    var taps: Int { get }
+    /// The tap's input index for output index `t`, nil if it meets none.
+    func meeting(_ t: Int, tap: Int) -> Int?
+}
+
+private struct LayerAxis: MeetingAxis {
+    var axis: Axis
+    var transposed: Bool
+    var mode: BorderMode
+
+    var outputs: Int { axis.output }
+    var inputs: Int { axis.input }
+    var taps: Int { axis.kernel }
+
+    func meeting(_ t: Int, tap: Int) -> Int? {
+        if !transposed { return borderIndex(t * axis.stride - axis.start + tap * axis.dilation, axis.input, mode) }
+        let place = t + axis.start - tap * axis.dilation
+        guard place >= 0, place % axis.stride == 0, place / axis.stride < axis.input else { return nil }
+        return place / axis.stride
+    }
+}
+
+private struct UpsampleAxis<Scalar: KernelScalar>: MeetingAxis {
+    var axis: ResamplingAxis
+    var table: TapTable
+
+    var outputs: Int { axis.output }
+    var inputs: Int { axis.input }
+    var taps: Int { table.taps }
+
+    func weight(_ t: Int, tap: Int) -> Scalar { table.weights.assumingMemoryBound(to: Scalar.self)[t * table.taps + tap] }
+
+    /// Taps without weight are none: they fill the table up.
+    func meeting(_ t: Int, tap: Int) -> Int? { weight(t, tap: tap) == 0 ? nil : table.elements[t * table.taps + tap] }
+}
+
 /// The meetings of output index `t`, ascending by index and tap, into `list` (room for one per tap); returns how many.
-private func meetings(_ axis: Axis, _ t: Int, _ mode: BorderMode, _ list: UnsafeMutablePointer<Meeting>) -> Int {
-    let lattice = Lattice.convolution(axis)
+private func meetings(_ axis: some MeetingAxis, _ t: Int, _ list: UnsafeMutablePointer<Meeting>) -> Int {
     var count = 0
-    for tap in 0..<axis.kernel {
-        guard let index = borderIndex(t * lattice.inputStep + lattice.offsetStart + tap * lattice.offsetStep, axis.input, mode) else { continue }
+    for tap in 0..<axis.taps {
+        guard let index = axis.meeting(t, tap: tap) else { continue }
         var place = count
         while place > 0, list[place - 1].index > index {
             list[place] = list[place - 1]
@@ -41,16 +82,16 @@ private func forEachRun(_ list: UnsafeMutablePointer<Meeting>, _ count: Int, _ v
 }
 
 /// Sum over the output indices of an axis of how many input indices each meets.
-private func distinctMeetings(_ axis: Axis, _ mode: BorderMode) throws(Failure) -> Int {
+private func distinctMeetings(_ axis: some MeetingAxis) throws(Failure) -> Int {
     // Each is looked at, which no caller would live to see the end of beyond this; nor would the matrix find room.
-    if try times(axis.output, axis.kernel, "the matrix") > 1 << 32 {
+    if try times(axis.outputs, axis.taps, "the matrix") > 1 << 32 {
         throw Failure(
-            CONVOLUTION_ERROR_OVERFLOW, "the matrix: \(axis.output) output rows or columns times \(axis.kernel) taps is more than memory can hold")
+            CONVOLUTION_ERROR_OVERFLOW, "the matrix: \(axis.outputs) output rows or columns times \(axis.taps) taps is more than memory can hold")
     }
-    let list = try allocate(axis.kernel, of: MemoryLayout<Meeting>.stride, "the matrix").assumingMemoryBound(to: Meeting.self)
+    let list = try allocate(axis.taps, of: MemoryLayout<Meeting>.stride, "the matrix").assumingMemoryBound(to: Meeting.self)
     var total = 0
-    for t in 0..<axis.output {
-        forEachRun(list, meetings(axis, t, mode, list)) { _ in total += 1 }
+    for t in 0..<axis.outputs {
+        forEachRun(list, meetings(axis, t, list)) { _ in total += 1 }
     }
     shim_free(list)
     return total
@@ -60,81 +101,6 @@ struct MatrixSize {
     var rows: Int
     var columns: Int
     var nonzeros: Int
-}
-
-func matrixSize(_ layer: Layer) throws(Failure) -> MatrixSize {
-    if layer.paddingValue != 0 {
-        throw Failure(
-            CONVOLUTION_ERROR_UNSUPPORTED, "padding_value is \(layer.paddingValue); with a constant other than 0 the layer is not linear and has no matrix")
-    }
-    let rows = try times(times(layer.vertical.output, layer.horizontal.output, "rows"), layer.outChannels, "rows")
-    let columns = try times(times(layer.vertical.input, layer.horizontal.input, "columns"), layer.inChannels, "columns")
-    let perChannel = try times(
-        distinctMeetings(layer.vertical, layer.paddingMode), distinctMeetings(layer.horizontal, layer.paddingMode), "nonzeros")
-    let nonzeros = try times(perChannel, times(layer.outChannels, layer.inChannelsPerGroup, "nonzeros"), "nonzeros")
-    return MatrixSize(rows: rows, columns: columns, nonzeros: nonzeros)
-}
-
-/// Visits the entries row by row, columns ascending.
-private func forEachEntry<Scalar: KernelScalar>(
-    _ layer: Layer, _ kernel: UnsafePointer<Scalar>, _ visit: (_ row: Int, _ column: Int, _ value: Scalar) -> Void
-) throws(Failure) {
-    let memory = try allocate(layer.vertical.kernel + layer.horizontal.kernel, of: MemoryLayout<Meeting>.stride, "the matrix")
-    let verticals = memory.assumingMemoryBound(to: Meeting.self)
-    let horizontals = verticals + layer.vertical.kernel
-    let inputs = layer.inChannelsPerGroup
-    let outputs = layer.outChannelsPerGroup
-    let image = layer.vertical.input * layer.horizontal.input
-
-    func visitRow(_ y: Int, _ x: Int, _ channel: Int) {
-        let group = channel / max(outputs, 1)
-        let row = layer.channelsFirst
-            ? (channel * layer.vertical.output + y) * layer.horizontal.output + x
-            : (y * layer.horizontal.output + x) * layer.outChannels + channel
-        let verticalCount = meetings(layer.vertical, y, layer.paddingMode, verticals)
-        let horizontalCount = meetings(layer.horizontal, x, layer.paddingMode, horizontals)
-
-        func entries(_ channels: Range<Int>) {
-            forEachRun(verticals, verticalCount) { rowRun in
-                forEachRun(horizontals, horizontalCount) { columnRun in
-                    let pixel = verticals[rowRun.lowerBound].index * layer.horizontal.input + horizontals[columnRun.lowerBound].index
-                    for input in channels {
-                        var value: Scalar = 0
-                        for a in rowRun {
-                            for b in columnRun {
-                                value += kernel[
-                                    layer.kernelIndex(
-                                        row: verticals[a].tap, column: horizontals[b].tap, input: input, output: channel - group * outputs,
-                                        group: group)]
-                            }
-                        }
-                        let inputChannel = group * inputs + input
-                        visit(row, layer.channelsFirst ? inputChannel * image + pixel : pixel * layer.inChannels + inputChannel, value)
-                    }
-                }
-            }
-        }
-        if layer.channelsFirst {
-            for input in 0..<inputs { entries(input..<(input + 1)) }
-        } else {
-            entries(0..<inputs)
-        }
-    }
-
-    if layer.channelsFirst {
-        for channel in 0..<layer.outChannels {
-            for y in 0..<layer.vertical.output {
-                for x in 0..<layer.horizontal.output { visitRow(y, x, channel) }
-            }
-        }
-    } else {
-        for y in 0..<layer.vertical.output {
-            for x in 0..<layer.horizontal.output {
-                for channel in 0..<layer.outChannels { visitRow(y, x, channel) }
-            }
-        }
-    }
-    shim_free(memory)
 }
 
 private func checkCapacity(_ capacity: Int64, _ needed: Int) throws(Failure) {
@@ -148,10 +114,154 @@ private func present<T>(_ pointer: T?, _ name: StaticString) throws(Failure) -> 
     return pointer
 }
 
+/// Something that is a matrix.
+private protocol MatrixSource {
+    associatedtype Scalar: KernelScalar
+    func size() throws(Failure) -> MatrixSize
+    /// Visits the entries row by row, columns ascending.
+    func forEachEntry(_ visit: (_ row: Int, _ column: Int, _ value: Scalar) -> Void) throws(Failure)
+    /// What the entries are made of must be there, if there are any.
+    func check() throws(Failure)
+}
+
+private struct LayerMatrix<Scalar: KernelScalar>: MatrixSource {
+    var layer: Layer
+    var kernel: UnsafePointer<Scalar>?
+
+    init(_ layer: Layer, _ kernel: UnsafeRawPointer?) {
+        self.layer = layer
+        self.kernel = kernel?.assumingMemoryBound(to: Scalar.self)
+    }
+
+    private var vertical: LayerAxis { LayerAxis(axis: layer.vertical, transposed: layer.transposed, mode: layer.paddingMode) }
+    private var horizontal: LayerAxis { LayerAxis(axis: layer.horizontal, transposed: layer.transposed, mode: layer.paddingMode) }
+
+    func size() throws(Failure) -> MatrixSize {
+        try checkLinear(layer)
+        let rows = try times(times(layer.vertical.output, layer.horizontal.output, "rows"), layer.outChannels, "rows")
+        let columns = try times(times(layer.vertical.input, layer.horizontal.input, "columns"), layer.inChannels, "columns")
+        let perChannel = try times(distinctMeetings(vertical), distinctMeetings(horizontal), "nonzeros")
+        let nonzeros = try times(perChannel, times(layer.outChannels, layer.inChannelsPerGroup, "nonzeros"), "nonzeros")
+        return MatrixSize(rows: rows, columns: columns, nonzeros: nonzeros)
+    }
+
+    func check() throws(Failure) { _ = try present(kernel, "kernel") }
+
+    func forEachEntry(_ visit: (_ row: Int, _ column: Int, _ value: Scalar) -> Void) throws(Failure) {
+        let memory = try allocate(layer.vertical.kernel + layer.horizontal.kernel, of: MemoryLayout<Meeting>.stride, "the matrix")
+        defer { shim_free(memory) }
+        let kernel = try present(self.kernel, "kernel")
+        let verticals = memory.assumingMemoryBound(to: Meeting.self)
+        let horizontals = verticals + layer.vertical.kernel
+        let inputs = layer.inChannelsPerGroup
+        let outputs = layer.outChannelsPerGroup
+        let image = layer.vertical.input * layer.horizontal.input
+        forEachRow(layer.vertical.output, layer.horizontal.output, layer.outChannels, channelsFirst: layer.channelsFirst) { row, y, x, channel in
+            let group = channel / max(outputs, 1)
+            let verticalCount = meetings(vertical, y, verticals)
+            let horizontalCount = meetings(horizontal, x, horizontals)
+
+            func entries(_ channels: Range<Int>) {
+                forEachRun(verticals, verticalCount) { rowRun in
+                    forEachRun(horizontals, horizontalCount) { columnRun in
+                        let pixel = verticals[rowRun.lowerBound].index * layer.horizontal.input + horizontals[columnRun.lowerBound].index
+                        for input in channels {
+                            var value: Scalar = 0
+                            for a in rowRun {
+                                for b in columnRun {
+                                    value += kernel[
+                                        layer.kernelIndex(
+                                            row: verticals[a].tap, column: horizontals[b].tap, input: input, output: channel - group * outputs,
+                                            group: group)]
+                                }
+                            }
+                            let inputChannel = group * inputs + input
+                            visit(row, layer.channelsFirst ? inputChannel * image + pixel : pixel * layer.inChannels + inputChannel, value)
+                        }
+                    }
+                }
+            }
+            if layer.channelsFirst {
+                for input in 0..<inputs { entries(input..<(input + 1)) }
+            } else {
+                entries(0..<inputs)
+            }
+        }
+    }
+}
+
+private struct UpsampleMatrix<Scalar: KernelScalar>: MatrixSource {
+    var resampling: Resampling
+    var vertical: UpsampleAxis<Scalar>
+    var horizontal: UpsampleAxis<Scalar>
+
+    /// The plan holds the tables; it is one of a single image.
+    init(_ plan: UnsafePointer<ResamplingPlan>) {
+        resampling = plan.pointee.resampling
+        vertical = UpsampleAxis(axis: resampling.vertical, table: plan.pointee.vertical)
+        horizontal = UpsampleAxis(axis: resampling.horizontal, table: plan.pointee.horizontal)
+    }
+
+    func size() throws(Failure) -> MatrixSize {
+        let channels = resampling.channels
+        let rows = try times(times(vertical.outputs, horizontal.outputs, "rows"), channels, "rows")
+        let columns = try times(times(vertical.inputs, horizontal.inputs, "columns"), channels, "columns")
+        let nonzeros = try times(times(distinctMeetings(vertical), distinctMeetings(horizontal), "nonzeros"), channels, "nonzeros")
+        return MatrixSize(rows: rows, columns: columns, nonzeros: nonzeros)
+    }
+
+    func check() {}
+
+    func forEachEntry(_ visit: (_ row: Int, _ column: Int, _ value: Scalar) -> Void) throws(Failure) {
+        let memory = try allocate(vertical.taps + horizontal.taps, of: MemoryLayout<Meeting>.stride, "the matrix")
+        defer { shim_free(memory) }
+        let verticals = memory.assumingMemoryBound(to: Meeting.self)
+        let horizontals = verticals + vertical.taps
+        let channels = resampling.channels
+        let image = vertical.inputs * horizontal.inputs
+        forEachRow(vertical.outputs, horizontal.outputs, channels, channelsFirst: resampling.channelsFirst) { row, y, x, channel in
+            forEachRun(verticals, meetings(vertical, y, verticals)) { rowRun in
+                forEachRun(horizontals, meetings(horizontal, x, horizontals)) { columnRun in
+                    let pixel = verticals[rowRun.lowerBound].index * horizontal.inputs + horizontals[columnRun.lowerBound].index
+                    var (rowWeight, columnWeight): (Scalar, Scalar) = (0, 0)
+                    for a in rowRun { rowWeight += vertical.weight(y, tap: verticals[a].tap) }
+                    for b in columnRun { columnWeight += horizontal.weight(x, tap: horizontals[b].tap) }
+                    visit(row, resampling.channelsFirst ? channel * image + pixel : pixel * channels + channel, rowWeight * columnWeight)
+                }
+            }
+        }
+    }
+}
+
+/// Visits the output elements of one image in the order of the data format.
+@inline(__always)
+private func forEachRow(
+    _ rows: Int, _ columns: Int, _ channels: Int, channelsFirst: Bool, _ body: (_ row: Int, _ y: Int, _ x: Int, _ channel: Int) -> Void
+) {
+    var row = 0
+    for outer in 0..<(channelsFirst ? channels : rows) {
+        for middle in 0..<(channelsFirst ? rows : columns) {
+            for inner in 0..<(channelsFirst ? columns : channels) {
+                channelsFirst ? body(row, middle, inner, outer) : body(row, outer, middle, inner)
+                row += 1
+            }
+        }
+    }
+}
+
+func checkLinear(_ layer: Layer) throws(Failure) {
+    if layer.paddingValue != 0 {
+        throw Failure(
+            CONVOLUTION_ERROR_UNSUPPORTED, "padding_value is \(layer.paddingValue); with a constant other than 0 the layer is not linear and has no matrix")
+    }
+}
+
+func matrixSize(_ layer: Layer) throws(Failure) -> MatrixSize { try LayerMatrix<Double>(layer, nil).size() }
+
 func writeDense(_ layer: Layer, _ kernel: UnsafeRawPointer?, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64) throws(Failure) {
     layer.isDouble
-        ? try writeDense(layer, kernel, matrix, capacity, Double.self)
-        : try writeDense(layer, kernel, matrix, capacity, Float.self)
+        ? try writeDense(LayerMatrix<Double>(layer, kernel), matrix, capacity)
+        : try writeDense(LayerMatrix<Float>(layer, kernel), matrix, capacity)
 }
 
 func writeSparse(
@@ -159,53 +269,95 @@ func writeSparse(
     _ values: UnsafeMutableRawPointer?, _ capacity: Int64
 ) throws(Failure) {
     layer.isDouble
-        ? try writeSparse(layer, kernel, rowOffsets, columnIndices, values, capacity, Double.self)
-        : try writeSparse(layer, kernel, rowOffsets, columnIndices, values, capacity, Float.self)
+        ? try writeSparse(LayerMatrix<Double>(layer, kernel), rowOffsets, columnIndices, values, capacity)
+        : try writeSparse(LayerMatrix<Float>(layer, kernel), rowOffsets, columnIndices, values, capacity)
 }
 
-private func writeDense<Scalar: KernelScalar>(
-    _ layer: Layer, _ kernel: UnsafeRawPointer?, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64, _: Scalar.Type
+/// The tables of one image's upsampling, for `body`.
+private func withTables(_ resampling: Resampling, _ body: (UnsafePointer<ResamplingPlan>) throws(Failure) -> Void) throws(Failure) {
+    var single = resampling
+    single.batch = 1
+    let plan = try createPlan(single)
+    defer { destroy(plan) }
+    try body(plan)
+}
+
+func matrixSize(_ resampling: Resampling) throws(Failure) -> MatrixSize {
+    if resampling.channels == 0 { return MatrixSize(rows: 0, columns: 0, nonzeros: 0) }
+    var size = MatrixSize(rows: 0, columns: 0, nonzeros: 0)
+    try withTables(resampling) { plan throws(Failure) in
+        size = resampling.isDouble ? try UpsampleMatrix<Double>(plan).size() : try UpsampleMatrix<Float>(plan).size()
+    }
+    return size
+}
+
+func writeDense(_ resampling: Resampling, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64) throws(Failure) {
+    if resampling.channels == 0 { return try checkCapacity(capacity, 0) }
+    try withTables(resampling) { plan throws(Failure) in
+        resampling.isDouble
+            ? try writeDense(UpsampleMatrix<Double>(plan), matrix, capacity) : try writeDense(UpsampleMatrix<Float>(plan), matrix, capacity)
+    }
+}
+
+func writeSparse(
+    _ resampling: Resampling, _ rowOffsets: UnsafeMutablePointer<Int64>?, _ columnIndices: UnsafeMutablePointer<Int64>?,
+    _ values: UnsafeMutableRawPointer?, _ capacity: Int64
 ) throws(Failure) {
-    let size = try matrixSize(layer)
+    if resampling.channels == 0 {
+        try checkCapacity(capacity, 0)
+        try present(rowOffsets, "row_offsets").pointee = 0
+        return
+    }
+    try withTables(resampling) { plan throws(Failure) in
+        resampling.isDouble
+            ? try writeSparse(UpsampleMatrix<Double>(plan), rowOffsets, columnIndices, values, capacity)
+            : try writeSparse(UpsampleMatrix<Float>(plan), rowOffsets, columnIndices, values, capacity)
+    }
+}
+
+private func writeDense<Source: MatrixSource>(
+    _ source: Source, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64
+) throws(Failure) {
+    let size = try source.size()
     let elements = try times(size.rows, size.columns, "rows times columns")
     try checkCapacity(capacity, elements)
     if elements == 0 { return }
-    let matrix = try present(matrix, "matrix").assumingMemoryBound(to: Scalar.self)
+    let matrix = try present(matrix, "matrix").assumingMemoryBound(to: Source.Scalar.self)
     if size.nonzeros == 0 {
         matrix.update(repeating: 0, count: elements)
         return
     }
-    let kernel = try present(kernel, "kernel").assumingMemoryBound(to: Scalar.self)
+    try source.check()
     // The scratch memory is asked for before the matrix is written.
     var cleared = false
     func clear() {
         if !cleared { matrix.update(repeating: 0, count: elements) }
         cleared = true
     }
-    try forEachEntry(layer, kernel) { row, column, value in
+    try source.forEachEntry { row, column, value in
         clear()
         matrix[row * size.columns + column] = value
     }
     clear()
 }
 
-private func writeSparse<Scalar: KernelScalar>(
-    _ layer: Layer, _ kernel: UnsafeRawPointer?, _ rowOffsets: UnsafeMutablePointer<Int64>?, _ columnIndices: UnsafeMutablePointer<Int64>?,
-    _ values: UnsafeMutableRawPointer?, _ capacity: Int64, _: Scalar.Type
+private func writeSparse<Source: MatrixSource>(
+    _ source: Source, _ rowOffsets: UnsafeMutablePointer<Int64>?, _ columnIndices: UnsafeMutablePointer<Int64>?,
+    _ values: UnsafeMutableRawPointer?, _ capacity: Int64
 ) throws(Failure) {
-    let size = try matrixSize(layer)
+    let size = try source.size()
     try checkCapacity(capacity, size.nonzeros)
     let rowOffsets = try present(rowOffsets, "row_offsets")
     if size.nonzeros == 0 {
         rowOffsets.update(repeating: 0, count: size.rows + 1)
         return
     }
-    let kernel = try present(kernel, "kernel").assumingMemoryBound(to: Scalar.self)
+    try source.check()
     let columnIndices = try present(columnIndices, "column_indices")
-    let values = try present(values, "values").assumingMemoryBound(to: Scalar.self)
+    let values = try present(values, "values").assumingMemoryBound(to: Source.Scalar.self)
     var count = 0
     var opened = 0 // rows whose offset is written
-    try forEachEntry(layer, kernel) { row, column, value in
+    try source.forEachEntry { row, column, value in
         while opened <= row {
             rowOffsets[opened] = Int64(count)
             opened += 1

@@ -5,6 +5,7 @@ The layers are drawn by hypothesis, the same ones on every run.
 """
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,3 +136,89 @@ def test_accumulate_adds_to_the_result(isa, layer, seed):
         alone = function(*arguments, isa=isa, **options)
         held = whole_numbers(np.random.default_rng(seed), alone.shape)
         np.testing.assert_array_equal(function(*arguments, isa=isa, out=held.copy(), accumulate=True, **options), alone + held)
+
+
+# ------------------------------------------------------------------------------------------------- operators, upsampling
+
+
+@st.composite
+def upsamplings(draw):
+    """(shape of x, options) of an upsample2d."""
+    shape = (1, draw(st.integers(1, 7)), draw(st.integers(1, 7)), draw(st.integers(1, 4)))
+    options = {"interpolation": draw(st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos3", "lanczos5", "area"])),
+               "output_size": (draw(st.integers(1, 12)), draw(st.integers(1, 12)))}
+    if options["interpolation"] not in ("area",):
+        options["coordinates"] = draw(st.sampled_from([None, "half_pixel", "align_corners"]))
+    if options["interpolation"] in ("bilinear", "bicubic"):
+        options["antialias"] = options["coordinates"] != "align_corners" and draw(st.booleans())
+    return shape, options
+
+
+@given(layer=any_layers(), seed=SEEDS)
+def test_adjoint_test_finds_rounding_errors_alone(isa, layer, seed):
+    verb, shape, kernel_shape, options = layer
+    test, kernel = getattr(convolution, f"{verb}_adjoint_test"), reals(np.random.default_rng(seed), kernel_shape, np.float64)
+    assert test(kernel, shape, seed=seed, isa=isa, **options) <= 1e-14
+    assert test(kernel.astype(np.float32), shape, seed=seed, isa=isa, **options) <= 1e-5
+    assert test(kernel, shape, seed=seed, isa=isa, **options) == test(kernel, shape, seed=seed, isa=isa, **options)
+
+
+@given(upsampling=upsamplings(), seed=SEEDS)
+def test_upsampling_gradient_is_the_matrix_transposed(isa, data_format, upsampling, seed):
+    shape, options = upsampling
+    assert convolution.upsample2d_adjoint_test(shape, seed=seed, isa=isa, **options) <= 1e-14
+    rng = np.random.default_rng(seed)
+    x = oracle.from_nhwc(reals(rng, (1, *shape[1:]), np.float64), data_format)
+    options = {**options, "data_format": data_format, "isa": isa}
+    y = convolution.upsample2d(x, **options)
+    matrix = convolution.upsample2d_matrix(x.shape, **options)
+    np.testing.assert_allclose(matrix @ x.ravel(), y.ravel(), rtol=0, atol=1e-14 * abs(matrix).sum(1).max() * abs(x).max())
+    sparse = scipy.sparse.csr_matrix(convolution.upsample2d_matrix(x.shape, sparse=True, **options), shape=matrix.shape)
+    np.testing.assert_array_equal(sparse.toarray(), matrix)
+    gradient = reals(rng, y.shape, np.float64)
+    back = convolution.upsample2d_backward(gradient, x.shape, **options)
+    np.testing.assert_allclose(
+        back.ravel(), matrix.T @ gradient.ravel(), rtol=0, atol=1e-14 * abs(matrix).sum(0).max() * abs(gradient).max())
+    np.testing.assert_allclose(convolution.upsample2d_gram(x, **options), convolution.upsample2d_backward(y, x.shape, **options), rtol=1e-12)
+
+
+@given(upsampling=upsamplings(), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))
+def test_upsampling_gradient_has_the_same_bits_however_it_is_made(isa, upsampling, seed, dtype):
+    shape, options = upsampling
+    rng = np.random.default_rng(seed)
+    shape = (2, *shape[1:])
+    gradient = reals(rng, convolution.upsample2d_output_shape(shape, **options), dtype)
+    want = convolution.upsample2d_backward(gradient, shape, isa=isa, **options)
+    assert_same_bits(convolution.upsample2d_backward(gradient[1:], (1, *shape[1:]), isa=isa, threads=1, **options), want[1:])
+    planes = convolution.upsample2d_backward(
+        oracle.from_nhwc(gradient, "NCHW").copy(), oracle.from_nhwc(want, "NCHW").shape, isa=isa, data_format="NCHW", **options)
+    assert_same_bits(oracle.to_nhwc(planes, "NCHW"), want)
+    place = np.zeros((*shape[:2], 2 * shape[2], shape[3]), dtype)
+    convolution.upsample2d_backward(gradient, shape, isa=isa, out=place[:, ::-1, 1::2], **options)
+    assert_same_bits(place[:, ::-1, 1::2].copy(), want)
+    assert (place[:, :, ::2] == 0).all()
+
+
+@given(layer=transposed_layers(), seed=SEEDS)
+def test_transposed_matrix(isa, data_format, layer, seed):
+    shape, kernel_shape, options = layer
+    rng = np.random.default_rng(seed)
+    x, kernel = oracle.from_nhwc(whole_numbers(rng, shape), data_format), whole_numbers(rng, kernel_shape)
+    options = {**options, "data_format": data_format, "isa": isa}
+    y = convolution.conv2d_transpose(x, kernel, **options)
+    matrix = convolution.conv2d_transpose_matrix(kernel, shape[1:3], **options)
+    np.testing.assert_array_equal(matrix @ x.ravel(), y.ravel())
+    sparse = scipy.sparse.csr_matrix(convolution.conv2d_transpose_matrix(kernel, shape[1:3], sparse=True, **options), shape=matrix.shape)
+    np.testing.assert_array_equal(sparse.toarray(), matrix)
+    assert sparse.has_sorted_indices
+    np.testing.assert_array_equal(convolution.conv2d_transpose_gram(x, kernel, **options).ravel(), matrix.T @ (matrix @ x.ravel()))
+
+
+@given(layer=layers(modes=MODES), seed=SEEDS)
+def test_gram_product(isa, layer, seed):
+    shape, kernel_shape, options = layer
+    rng = np.random.default_rng(seed)
+    x, kernel = whole_numbers(rng, (3, *shape[1:])), whole_numbers(rng, kernel_shape)
+    matrix = convolution.conv2d_matrix(kernel, shape[1:3], **options)
+    got = convolution.conv2d_gram(x, kernel, isa=isa, **options)
+    np.testing.assert_array_equal(got.reshape(3, -1), x.reshape(3, -1) @ (matrix.T @ matrix))

@@ -31,17 +31,19 @@ import collections
 import ctypes
 import operator
 import os
-from ctypes import POINTER, byref, c_char_p, c_double, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_double, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 from pathlib import Path
 
 import numpy as np
 
 __all__ = [
-    "Conv2DPlan", "Conv2DTransposePlan", "Upsample2DConv2DPlan", "Upsample2DPlan",
-    "constant", "conv2d", "conv2d_backward_bias", "conv2d_backward_input", "conv2d_backward_kernel", "conv2d_matrix",
-    "conv2d_output_shape", "conv2d_transpose", "conv2d_transpose_backward_bias", "conv2d_transpose_backward_input",
-    "conv2d_transpose_backward_kernel", "conv2d_transpose_output_shape",
-    "isa", "isas", "upsample2d", "upsample2d_conv2d", "upsample2d_conv2d_output_shape", "upsample2d_output_shape", "version",
+    "Conv2DPlan", "Conv2DTransposePlan", "Upsample2DConv2DPlan", "Upsample2DPlan", "constant", "conv2d",
+    "conv2d_adjoint_test", "conv2d_backward_bias", "conv2d_backward_input", "conv2d_backward_kernel", "conv2d_gram",
+    "conv2d_matrix", "conv2d_output_shape", "conv2d_transpose", "conv2d_transpose_adjoint_test",
+    "conv2d_transpose_backward_bias", "conv2d_transpose_backward_input", "conv2d_transpose_backward_kernel",
+    "conv2d_transpose_gram", "conv2d_transpose_matrix", "conv2d_transpose_output_shape", "isa", "isas", "upsample2d",
+    "upsample2d_adjoint_test", "upsample2d_backward", "upsample2d_conv2d", "upsample2d_conv2d_output_shape",
+    "upsample2d_gram", "upsample2d_matrix", "upsample2d_output_shape", "version",
 ]
 
 
@@ -215,6 +217,18 @@ class _Verb:
         self.plan_destroy = _function(name + "_plan_destroy", None, c_void_p)
 
 
+class _Operator:
+    """The C functions of one verb as a linear operator, which read `constants` arrays (a kernel) beside the input."""
+
+    def __init__(self, name, params_type, constants):
+        params, arrays = POINTER(params_type), [c_void_p] * constants
+        self.matrix_size = _checked_function(name + "_matrix_size", params, *[POINTER(c_int64)] * 3)
+        self.matrix_dense = _checked_function(name + "_matrix", params, *arrays, c_void_p, c_int64)
+        self.matrix_csr = _checked_function(name + "_matrix_csr", params, *arrays, *[c_void_p] * 3, c_int64)
+        self.gram = _checked_function(name + "_gram", params, *arrays, c_void_p, c_void_p)
+        self.adjoint_test = _checked_function(name + "_adjoint_test", params, *arrays, c_uint64, POINTER(c_double))
+
+
 class _LayerVerb(_Verb):
     """A verb with a kernel and a bias, which has gradients."""
 
@@ -223,6 +237,7 @@ class _LayerVerb(_Verb):
         params = POINTER(params_type)
         self.workspace_size = _checked_function(name + "_workspace_size", params, *[POINTER(c_int64)] * 3)
         self.backward_input = _checked_function(name + "_backward_input", params, c_void_p, c_void_p, c_void_p)
+        self.operator = _Operator(name, params_type, 1)
         self.backward_kernel = _checked_function(name + "_backward_kernel", params, c_void_p, c_void_p, c_void_p)
         self.backward_bias = _checked_function(name + "_backward_bias", params, c_void_p, c_void_p)
 
@@ -241,10 +256,9 @@ _check_size("upsample2d", _Upsample2DParams)
 _CONV2D = _LayerVerb("conv2d", _Conv2DParams)
 _CONV2D_TRANSPOSE = _LayerVerb("conv2d_transpose", _Conv2DTransposeParams)
 _UPSAMPLE2D = _Verb("upsample2d", [_Upsample2DParams], 0)
+_UPSAMPLE2D_OPERATOR = _Operator("upsample2d", _Upsample2DParams, 0)
+_upsample2d_backward = _checked_function("upsample2d_backward", POINTER(_Upsample2DParams), c_void_p, c_void_p)
 _UPSAMPLE2D_CONV2D = _Verb("upsample2d_conv2d", [_Upsample2DParams, _Conv2DParams], 2)
-_matrix_size = _checked_function("conv2d_matrix_size", POINTER(_Conv2DParams), *[POINTER(c_int64)] * 3)
-_matrix_dense = _checked_function("conv2d_matrix", POINTER(_Conv2DParams), c_void_p, c_void_p, c_int64)
-_matrix_csr = _checked_function("conv2d_matrix_csr", POINTER(_Conv2DParams), *[c_void_p] * 4, c_int64)
 
 
 # ------------------------------------------------------------------------------------------------- options: words, numbers
@@ -501,6 +515,42 @@ def _gradient(params, gradient, output_shape, shape, dtype, out, accumulate, pac
     return out
 
 
+def _matrix(operator, params, constants, dtype, sparse):
+    params.dtype = _DTYPES[dtype]
+    constants = [_packed(array, dtype) for array in constants]
+    addresses = [*map(_address, constants)]
+    rows, columns, nonzeros = c_int64(), c_int64(), c_int64()
+    operator.matrix_size(byref(params), byref(rows), byref(columns), byref(nonzeros))
+    if not sparse:
+        matrix = np.empty((rows.value, columns.value), dtype)
+        operator.matrix_dense(byref(params), *addresses, _address(matrix), matrix.size)
+        return matrix
+    values, column_indices = np.empty(nonzeros.value, dtype), np.empty(nonzeros.value, np.int64)
+    row_offsets = np.empty(rows.value + 1, np.int64)
+    operator.matrix_csr(byref(params), *addresses, *map(_address, (row_offsets, column_indices, values)), values.size)
+    return values, column_indices, row_offsets
+
+
+def _gram(operator, params, x, constants, dtype):
+    params.dtype = _DTYPES[dtype]
+    x, constants = _image(x, dtype), [_packed(array, dtype) for array in constants]
+    result = np.empty_like(x)
+    if _element_strides(x) != _element_strides(result):
+        x = np.ascontiguousarray(x)
+        result = np.empty_like(x)
+    params.input_strides[:] = _element_strides(x)
+    operator.gram(byref(params), *map(_address, constants), _address(x), _address(result))
+    return result
+
+
+def _adjoint_test(operator, params, constants, dtype, seed):
+    params.dtype = _DTYPES[dtype]
+    constants = [_packed(array, dtype) for array in constants]
+    error = c_double()
+    operator.adjoint_test(byref(params), *map(_address, constants), seed, byref(error))
+    return error.value
+
+
 def _check_residual(residual, shape):
     if np.shape(residual) != shape:
         raise ValueError(f"residual has shape {np.shape(residual)}; it must be that of the result, {shape}")
@@ -676,18 +726,19 @@ def conv2d_matrix(kernel, input_size, *, strides=1, padding="valid", data_format
         shape, kernel.shape, strides=strides, padding=padding, data_format=data_format, dilation_rate=dilation_rate,
         groups=groups, kernel_format=kernel_format, padding_mode=padding_mode, padding_value=padding_value,
         flip_kernel=flip_kernel, depth_multiplier=depth_multiplier, allow_empty_output=allow_empty_output)
-    params.dtype = _DTYPES[dtype]
-    kernel = _packed(kernel, dtype)
-    rows, columns, nonzeros = c_int64(), c_int64(), c_int64()
-    _matrix_size(byref(params), byref(rows), byref(columns), byref(nonzeros))
-    if not sparse:
-        matrix = np.empty((rows.value, columns.value), dtype)
-        _matrix_dense(byref(params), _address(kernel), _address(matrix), matrix.size)
-        return matrix
-    values, column_indices = np.empty(nonzeros.value, dtype), np.empty(nonzeros.value, np.int64)
-    row_offsets = np.empty(rows.value + 1, np.int64)
-    _matrix_csr(byref(params), *map(_address, (kernel, row_offsets, column_indices, values)), values.size)
-    return values, column_indices, row_offsets
+    return _matrix(_CONV2D.operator, params, (kernel,), dtype, sparse)
+
+
+def conv2d_gram(x, kernel, **options):
+    """C.T @ (C @ x) for each image of x, C the matrix of conv2d_matrix, with conv2d's options."""
+    x, kernel = np.asarray(x), np.asarray(kernel)
+    return _gram(_CONV2D.operator, _conv2d_params(x.shape, kernel.shape, **options), x, (kernel,), _dtype(x, kernel))
+
+
+def conv2d_adjoint_test(kernel, input_shape, *, seed=0, **options):
+    """|<C x, y> - <x, C.T y>| / (|C x| |y|) for a pair x, y made from the seed: the error of conv2d_backward_input."""
+    kernel = np.asarray(kernel)
+    return _adjoint_test(_CONV2D.operator, _conv2d_params(input_shape, kernel.shape, **options), (kernel,), _dtype(kernel), seed)
 
 
 # ------------------------------------------------------------------------------------------------------ conv2d_transpose
@@ -769,6 +820,33 @@ def conv2d_transpose_output_shape(input_shape, kernel_shape, **options):
     return _shape(_CONV2D_TRANSPOSE, _conv2d_transpose_params(input_shape, kernel_shape, **options))
 
 
+def conv2d_transpose_matrix(kernel, input_size, *, sparse=False, **options):
+    """As conv2d_matrix, for conv2d_transpose and with its options."""
+    kernel = np.asarray(kernel)
+    torch = _is_torch(options.get("kernel_format"), _TRANSPOSE_KERNEL_FORMATS, options.get("data_format", "channels_last"),
+                      options.get("rule", "keras"))
+    height, width = _both("input_size", input_size)
+    channels = _kernel_sizes(kernel.shape, torch, _TRANSPOSE_LAYOUTS)[3]
+    last = _word("data_format", options.get("data_format", "channels_last"), _DATA_FORMATS) == _NHWC
+    shape = (1, height, width, channels) if last else (1, channels, height, width)
+    params = _conv2d_transpose_params(shape, kernel.shape, **options)
+    return _matrix(_CONV2D_TRANSPOSE.operator, params, (kernel,), _dtype(kernel), sparse)
+
+
+def conv2d_transpose_gram(x, kernel, **options):
+    """As conv2d_gram, for conv2d_transpose and with its options."""
+    x, kernel = np.asarray(x), np.asarray(kernel)
+    params = _conv2d_transpose_params(x.shape, kernel.shape, **options)
+    return _gram(_CONV2D_TRANSPOSE.operator, params, x, (kernel,), _dtype(x, kernel))
+
+
+def conv2d_transpose_adjoint_test(kernel, input_shape, *, seed=0, **options):
+    """As conv2d_adjoint_test, for conv2d_transpose and with its options."""
+    kernel = np.asarray(kernel)
+    params = _conv2d_transpose_params(input_shape, kernel.shape, **options)
+    return _adjoint_test(_CONV2D_TRANSPOSE.operator, params, (kernel,), _dtype(kernel), seed)
+
+
 def conv2d_transpose_backward_input(output_gradient, kernel, input_shape, *, out=None, accumulate=False, **options):
     """As conv2d_backward_input, for conv2d_transpose and with its options."""
     gradient, kernel = np.asarray(output_gradient), np.asarray(kernel)
@@ -846,6 +924,38 @@ def upsample2d(x, size=2, *, output_size=None, scale=None, data_format="channels
                                 interpolation=interpolation, coordinates=coordinates, preset=preset, rounding=rounding, edge=edge,
                                 cubic_coefficient=cubic_coefficient, antialias=antialias, threads=threads, isa=isa)
     return _run(_UPSAMPLE2D, params, x, (), _dtype(x), out)
+
+
+def upsample2d_backward(output_gradient, input_shape, size=2, *, out=None, **options):
+    """The adjoint of upsample2d applied to output_gradient, of the shape input_shape; with upsample2d's options."""
+    gradient = np.asarray(output_gradient)
+    params, dtype = _upsample2d_params(input_shape, size, **options), _dtype(gradient)
+    gradient, params.dtype = _image(gradient, dtype), _DTYPES[dtype]
+    wanted = _shape(_UPSAMPLE2D, params)
+    if gradient.shape != wanted:
+        raise ValueError(f"output_gradient has shape {gradient.shape}; it must be that of upsample2d's result, {wanted}")
+    out = _output(out, tuple(input_shape), dtype)
+    params.input_strides[:], params.output_strides[:] = _element_strides(out), _element_strides(gradient)
+    _upsample2d_backward(byref(params), _address(gradient), _address(out))
+    return out
+
+
+def upsample2d_matrix(input_shape, size=2, *, dtype=np.float64, sparse=False, **options):
+    """upsample2d of one image of input_shape (with its batch axis) as a matrix: as conv2d_matrix."""
+    params = _upsample2d_params(input_shape, size, **options)
+    return _matrix(_UPSAMPLE2D_OPERATOR, params, (), _dtype(np.empty(0, dtype)), sparse)
+
+
+def upsample2d_gram(x, size=2, **options):
+    """As conv2d_gram, for upsample2d and with its options."""
+    x = np.asarray(x)
+    return _gram(_UPSAMPLE2D_OPERATOR, _upsample2d_params(x.shape, size, **options), x, (), _dtype(x))
+
+
+def upsample2d_adjoint_test(input_shape, size=2, *, seed=0, dtype=np.float64, **options):
+    """As conv2d_adjoint_test, for upsample2d and with its options."""
+    return _adjoint_test(
+        _UPSAMPLE2D_OPERATOR, _upsample2d_params(input_shape, size, **options), (), _dtype(np.empty(0, dtype)), seed)
 
 
 def upsample2d_output_shape(input_shape, size=2, **options):
