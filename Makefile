@@ -95,7 +95,7 @@ arm64: $(B)/arm64/libconvolution.so $(ARM64EXAMPLES)
 # An ordinary Swift program over the library that users load, so that it measures what they get.
 $(B)/convolution-bench: $(wildcard Sources/ConvolutionBench/*.swift Sources/CRoofline/include/*) $(B)/libconvolution.so
 	$(SWIFTC) -O -wmo -swift-version 6 -parse-as-library -module-name ConvolutionBench -I include -I Sources/CRoofline/include \
-	  $(filter %.swift,$^) -o $@ -L $(B) -lconvolution -Xlinker -rpath -Xlinker '$$ORIGIN'
+	  $(abspath $(filter %.swift,$^)) -o $@ -L $(B) -lconvolution -Xlinker -rpath -Xlinker '$$ORIGIN'
 
 BENCH ?=
 bench: $(B)/convolution-bench

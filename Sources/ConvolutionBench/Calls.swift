@@ -24,7 +24,7 @@ enum Format: String, CaseIterable {
 
 /// One way to run a layer.
 struct Variant {
-    enum Call: String, CaseIterable {
+    enum Call: String {
         case plan, plain
     }
     let format: Format
@@ -34,37 +34,42 @@ struct Variant {
 
 /// The arrays of one layer in one format, aligned to cache lines as a caller who cares for speed has them.
 final class Arrays {
+    /// For a gradient `output` is the output's gradient, and `input` or `kernel` is the result.
     let input, kernel, output: UnsafeMutableBufferPointer<Float>
+    let result: UnsafeMutableBufferPointer<Float>
 
-    /// `input` is channels first, `kernel` has its height and width last; for NHWC both are brought to Keras' order.
-    init(layer: Layer, format: Format, input channelsFirst: [Float], kernel torch: [Float]) {
-        func allocate(_ count: Int) -> UnsafeMutableBufferPointer<Float> {
-            UnsafeMutableRawBufferPointer.allocate(byteCount: max(count, 1) * 4, alignment: 64).bindMemory(to: Float.self)
-        }
-        input = allocate(layer.inputCount)
-        kernel = allocate(layer.kernelCount)
-        output = allocate(layer.outputCount)
-        output.update(repeating: .nan)
-        guard format == .nhwc else {
-            _ = input.update(fromContentsOf: channelsFirst)
-            _ = kernel.update(fromContentsOf: torch)
-            return
-        }
-        let (channels, pixels) = (layer.inputChannels, layer.inputSize.height * layer.inputSize.width)
-        for image in 0..<layer.batch {
-            for pixel in 0..<pixels {
-                for channel in 0..<channels {
-                    let element = channelsFirst[(image * channels + channel) * pixels + pixel]
-                    input[(image * pixels + pixel) * channels + channel] = element
-                }
+    /// The oracle's arrays are channels first, its kernel has height and width last; for NHWC they are brought to Keras' order.
+    init(_ oracle: Oracle, format: Format) {
+        let layer = oracle.layer
+        func allocate(_ elements: [Float], shape: [Int], isKernel: Bool = false) -> UnsafeMutableBufferPointer<Float> {
+            let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(elements.count, 1) * 4, alignment: 64)
+            let array = memory.bindMemory(to: Float.self)
+            guard format == .nhwc else {
+                _ = array.update(fromContentsOf: elements)
+                return array
             }
+            for (index, element) in elements.enumerated() {
+                array[Self.index(of: index, shape, isKernel: isKernel)] = element
+            }
+            return array
         }
-        // [outer][inner][taps] becomes [taps][inner][outer]: OIHW to HWIO, and IOHW to HWOI.
-        let (outer, inner) = layer.kernelChannels
-        for (index, weight) in torch.enumerated() {
-            let tap = index % (layer.kernel * layer.kernel), channels = index / (layer.kernel * layer.kernel)
-            kernel[(tap * inner + channels % inner) * outer + channels / inner] = weight
+        input = allocate(oracle.input, shape: [layer.inputChannels, layer.inputSize.height * layer.inputSize.width])
+        output = allocate(oracle.output, shape: [layer.outputChannels, layer.outputSize.height * layer.outputSize.width])
+        kernel = allocate(
+            oracle.kernel, shape: [layer.kernelChannels.outer, layer.kernelChannels.inner, layer.kernel * layer.kernel],
+            isKernel: true)
+        result = [.forward: output, .input: input, .kernel: kernel][layer.pass]!
+    }
+
+    /// Where the element at `index` stands in Keras' order: [channels][pixels] becomes [pixels][channels], image by image, and
+    /// [outer][inner][taps] becomes [taps][inner][outer]: OIHW HWIO, IOHW HWOI.
+    static func index(of index: Int, _ shape: [Int], isKernel: Bool) -> Int {
+        if isKernel {
+            let tap = index % shape[2], channels = index / shape[2]
+            return (tap * shape[1] + channels % shape[1]) * shape[0] + channels / shape[1]
         }
+        let pixel = index % shape[1], channel = index / shape[1]
+        return (channel / shape[0] * shape[1] + pixel) * shape[0] + channel % shape[0]
     }
 
     deinit {
@@ -76,6 +81,8 @@ final class Arrays {
 final class Callable {
     let variant: Variant
     let arrays: Arrays
+    /// Bytes of the plan and of one execution beyond it, where the library can be asked.
+    private(set) var memory: (plan: Int, execution: Int)?
     private let body: () -> Int32
     private let destroy: () -> Void
 
@@ -85,24 +92,53 @@ final class Callable {
         let input = arrays.input.baseAddress!, kernel = arrays.kernel.baseAddress!, output = arrays.output.baseAddress!
         let isPlan = variant.call == .plan
         var created: OpaquePointer?
-        switch layer.operation {
-        case .conv2d:
+        var bytes: (plan: Int64, execution: Int64) = (0, 0)
+        switch (layer.operation, layer.pass) {
+        case (.conv2d, .forward):
             var params = layer.conv2dParameters(variant, isa)
             if isPlan { try check(conv2d_plan_create(&params, kernel, nil, &created)) }
+            try check(conv2d_workspace_size(&params, &bytes.plan, &bytes.execution, nil))
+            memory = (Int(bytes.plan), Int(bytes.execution))
             let plan = created
             body = isPlan
                 ? { conv2d_plan_execute(plan, input, output) }
                 : { conv2d(&params, input, kernel, nil, output) }
             destroy = { conv2d_plan_destroy(plan) }
-        case .conv2dTranspose:
+        case (.conv2d, .input):
+            var params = layer.conv2dParameters(variant, isa)
+            if isPlan { try check(conv2d_backward_input_plan_create(&params, kernel, &created)) }
+            let plan = created
+            body = isPlan
+                ? { conv2d_backward_input_plan_execute(plan, output, input) }
+                : { conv2d_backward_input(&params, output, kernel, input) }
+            destroy = { conv2d_backward_input_plan_destroy(plan) }
+        case (.conv2d, .kernel):
+            var params = layer.conv2dParameters(variant, isa)
+            body = { conv2d_backward_kernel(&params, input, output, kernel) }
+            destroy = {}
+        case (.conv2dTranspose, .forward):
             var params = layer.conv2dTransposeParameters(variant, isa)
             if isPlan { try check(conv2d_transpose_plan_create(&params, kernel, nil, &created)) }
+            try check(conv2d_transpose_workspace_size(&params, &bytes.plan, &bytes.execution, nil))
+            memory = (Int(bytes.plan), Int(bytes.execution))
             let plan = created
             body = isPlan
                 ? { conv2d_transpose_plan_execute(plan, input, output) }
                 : { conv2d_transpose(&params, input, kernel, nil, output) }
             destroy = { conv2d_transpose_plan_destroy(plan) }
-        case .upsample2d:
+        case (.conv2dTranspose, .input):
+            var params = layer.conv2dTransposeParameters(variant, isa)
+            if isPlan { try check(conv2d_transpose_backward_input_plan_create(&params, kernel, &created)) }
+            let plan = created
+            body = isPlan
+                ? { conv2d_transpose_backward_input_plan_execute(plan, output, input) }
+                : { conv2d_transpose_backward_input(&params, output, kernel, input) }
+            destroy = { conv2d_transpose_backward_input_plan_destroy(plan) }
+        case (.conv2dTranspose, .kernel):
+            var params = layer.conv2dTransposeParameters(variant, isa)
+            body = { conv2d_transpose_backward_kernel(&params, input, output, kernel) }
+            destroy = {}
+        case (.upsample2d, _):
             var params = layer.upsample2dParameters(variant, isa)
             if isPlan { try check(upsample2d_plan_create(&params, &created)) }
             let plan = created

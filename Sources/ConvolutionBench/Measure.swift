@@ -9,6 +9,7 @@ struct WrongAnswer: Error {
 /// The times of one variant of one layer, in seconds per call.
 struct Timing {
     let variant: Variant
+    let memory: (plan: Int, execution: Int)?
     var least = Double.infinity
     var medians: [Double] = []
 
@@ -26,26 +27,29 @@ struct Measurement {
     init(layer: Layer, threads: [Int], isa: UnsafePointer<CChar>, budget: Double, turns: Int) throws {
         self.layer = layer
         var noise = Noise(state: 1)
-        let input = (0..<layer.inputCount).map { _ in noise.float() }
-        let kernel = layer.kernelElements(&noise)
-        let samples = Oracle(layer: layer, input: input, kernel: kernel).samples(200)
+        func elements(_ count: Int) -> [Float] { (0..<count).map { _ in noise.float() } }
+        let oracle = Oracle(
+            layer: layer, input: elements(layer.inputCount),
+            kernel: layer.weights?.elements(layer.kernel) ?? elements(layer.kernelCount), output: elements(layer.outputCount))
+        let samples = oracle.samples(200)
 
         var callables: [Callable] = []
         for format in Format.allCases {
-            let arrays = Arrays(layer: layer, format: format, input: input, kernel: kernel)
-            for call in Variant.Call.allCases {
+            let arrays = Arrays(oracle, format: format)
+            // The gradient of a kernel has nothing that could be packed ahead.
+            for call in layer.pass == .kernel ? [.plain] : [Variant.Call.plan, .plain] {
                 for count in threads {
                     let variant = Variant(format: format, call: call, threads: count)
                     let callable = try Callable(layer, variant, arrays, isa: isa)
-                    arrays.output.update(repeating: .nan)
+                    arrays.result.update(repeating: .nan)
                     try callable.run()
-                    worstError = max(worstError, try layer.error(of: arrays.output, variant, samples))
+                    worstError = max(worstError, try layer.error(of: arrays.result, variant, samples))
                     callables.append(callable)
                 }
             }
         }
 
-        timings = callables.map { Timing(variant: $0.variant) }
+        timings = callables.map { Timing(variant: $0.variant, memory: $0.memory) }
         // The variants take turns, so that a slow spell of the machine falls on all of them.
         for _ in 0..<turns {
             for index in callables.indices {
@@ -75,40 +79,40 @@ struct Measurement {
     }
 }
 
-extension Layer {
-    fileprivate func kernelElements(_ noise: inout Noise) -> [Float] {
-        switch weights {
+extension Layer.Weights {
+    fileprivate func elements(_ size: Int) -> [Float] {
+        switch self {
         case .sobel:
             return [-1, 0, 1, -2, 0, 2, -1, 0, 1]
         case .gaussian:
-            let line = (0..<kernel).map { exp(-pow(Double($0 - kernel / 2), 2) / 8) }
+            let line = (0..<size).map { exp(-pow(Double($0 - size / 2), 2) / 8) }
             let sum = line.reduce(0, +)
             return line.flatMap { a in line.map { b in Float(a * b / (sum * sum)) } }
-        case nil:
-            return (0..<kernelCount).map { _ in noise.float() }
         }
     }
+}
 
+extension Layer {
     /// The largest error among the samples as a share of what is permitted. All elements must have been written.
     fileprivate func error(
-        of output: UnsafeMutableBufferPointer<Float>, _ variant: Variant, _ samples: [Sample]
+        of result: UnsafeMutableBufferPointer<Float>, _ variant: Variant, _ samples: [Sample]
     ) throws -> Double {
         func wrong(_ what: String) -> WrongAnswer {
             WrongAnswer(message: "\(name), \(variant.format) \(variant.call), \(variant.threads) threads: \(what)")
         }
-        if let index = output.firstIndex(where: { !$0.isFinite }) {
-            throw wrong("element \(index) of the output is \(output[index])")
+        if let index = result.firstIndex(where: { !$0.isFinite }) {
+            throw wrong("element \(index) of the result is \(result[index])")
         }
+        let shape = resultShape
+        let axes = pass == .kernel ? [shape[0], shape[1], shape[2] * shape[3]] : [shape[1], shape[2] * shape[3]]
         var worst = 0.0
         for sample in samples {
-            let (height, width) = outputSize
-            let index = variant.format == .nchw
-                ? ((sample.image * outputChannels + sample.channel) * height + sample.y) * width + sample.x
-                : ((sample.image * height + sample.y) * width + sample.x) * outputChannels + sample.channel
-            let error = abs(Double(output[index]) - sample.value)
+            var index = zip(shape, sample.place).reduce(0) { $0 * $1.0 + $1.1 }
+            if variant.format == .nhwc { index = Arrays.index(of: index, axes, isKernel: pass == .kernel) }
+            let error = abs(Double(result[index]) - sample.value)
             guard error <= sample.tolerance else {
-                throw wrong("image \(sample.image), channel \(sample.channel), row \(sample.y), column \(sample.x) is "
-                    + "\(output[index]); the oracle says \(sample.value), give or take \(sample.tolerance)")
+                throw wrong("element \(sample.place) of \(shape) is \(result[index]); the oracle says \(sample.value), "
+                    + "give or take \(sample.tolerance)")
             }
             if error > 0 { worst = max(worst, error / sample.tolerance) }
         }

@@ -9,7 +9,8 @@ struct Options {
     static let usage = """
         usage: convolution-bench [option value]...
           --layers TEXT,...   only layers whose name contains one of these
-          --groups NAME,...   only these groups: conv2d, conv2d_transpose, upsample2d, tiny
+          --groups NAME,...   only these groups: conv2d, conv2d_transpose, upsample2d, tiny, and of the gradients
+                              conv2d_backward_input, ..._kernel, conv2d_transpose_backward_input, ..._kernel
           --threads N,...     1,2
           --isa NAME          the tier: the library's choice
           --budget MS         milliseconds of calls per layer, format, kind of call and number of threads: 60

@@ -13,7 +13,10 @@ struct Report {
         /// Seconds per call: the least of all calls, and the median.
         var least: [String: Double] = [:]
         var median: [String: Double] = [:]
-        /// Operations and bytes per second of the faster plan; as shares of what the machine can do at most.
+        /// Bytes of the faster plan and of one execution beyond it, where the library can be asked.
+        let planBytes, executionBytes: Int?
+        /// Operations and bytes per second of the faster plan (gradients of kernels: the faster plain call), and as shares of
+        /// what the machine can do at most.
         let operationRate, byteRate: Double
         var shareOfMultiplyAdds = 0.0, shareOfCopy = 0.0
 
@@ -62,8 +65,8 @@ struct Report {
             Least time per call; rate of the faster plan; % of the most multiply-adds seen so far, and of copying as many bytes.
             error: the largest seen, as a share of what the header permits.
             """)
-        print("      layer                      thr  error |  NHWC plan      plain |  NCHW plan      plain |        rate    "
-            + "%fma  %copy")
+        print("      layer                             thr  error |  NHWC plan      plain |  NCHW plan      plain | "
+            + "       rate    %fma  %copy | plan MiB   work")
     }
 
     mutating func add(_ measurement: Measurement) {
@@ -73,24 +76,28 @@ struct Report {
             rooflines[index].repeatMultiplyAdds()
             let roofline = rooflines[index]
             let timings = measurement.timings.filter { $0.variant.threads == roofline.threads }
-            let best = timings.filter { $0.variant.call == .plan }.map(\.least).min()!
+            let fastest = timings.filter { $0.variant.call == timings[0].variant.call }.min { $0.least < $1.least }!
+            let best = fastest.least
             var row = Row(
                 name: layer.name, group: layer.group, threads: roofline.threads, operations: layer.operations, bytes: layer.bytes,
-                error: measurement.worstError, operationRate: layer.operations / best, byteRate: layer.bytes / best)
+                error: measurement.worstError, planBytes: fastest.memory?.plan, executionBytes: fastest.memory?.execution,
+                operationRate: layer.operations / best, byteRate: layer.bytes / best)
             row.setShares(roofline)
             for timing in timings {
                 row.least["\(timing.variant.format)_\(timing.variant.call)"] = timing.least
                 row.median["\(timing.variant.format)_\(timing.variant.call)"] = timing.median
             }
             document.layers.append(row)
-            func time(_ key: String) -> String { Self.text(seconds: row.least[key]!) }
+            func time(_ key: String) -> String { row.least[key].map(Self.text(seconds:)) ?? "         -" }
+            func size(_ bytes: Int?) -> String { bytes.map { String(format: "%7.2f", Double($0) / 0x1p20) } ?? "      -" }
             let rate = layer.group == "upsample2d"
                 ? String(format: "%6.1f GB/s   ", row.byteRate / 1e9) : String(format: "%6.1f GFLOP/s", row.operationRate / 1e9)
             print((index == 0 ? "\(count)/\(total)" : "").padding(toLength: 6, withPad: " ", startingAt: 0)
-                + layer.name.padding(toLength: 26, withPad: " ", startingAt: 0)
+                + layer.name.padding(toLength: 33, withPad: " ", startingAt: 0)
                 + String(format: " %3d  %5.2f | ", row.threads, row.error) + time("nhwc_plan") + " " + time("nhwc_plain") + " | "
                 + time("nchw_plan") + " " + time("nchw_plain") + " | " + rate
-                + String(format: " %5.0f  %5.0f", 100 * row.shareOfMultiplyAdds, 100 * row.shareOfCopy))
+                + String(format: " %5.0f  %5.0f | ", 100 * row.shareOfMultiplyAdds, 100 * row.shareOfCopy)
+                + size(row.planBytes) + " " + size(row.executionBytes))
         }
         fflush(nil)
     }
@@ -111,12 +118,14 @@ struct Report {
             }
         }
         func mean(_ values: [Double]) -> Double { exp(values.map(log).reduce(0, +) / Double(values.count)) }
-        print("\ngroup             thr  layers   geometric mean of the rate and of its share")
-        for group in ["conv2d", "conv2d_transpose", "upsample2d", "tiny"] {
+        print("\ngroup                             thr  layers   geometric mean of the rate and of its share")
+        var groups: [String] = []
+        for row in document.layers where !groups.contains(row.group) { groups.append(row.group) }
+        for group in groups {
             for roofline in rooflines {
                 let rows = document.layers.filter { $0.group == group && $0.threads == roofline.threads }
                 guard !rows.isEmpty else { continue }
-                let name = group.padding(toLength: 17, withPad: " ", startingAt: 0)
+                let name = group.padding(toLength: 33, withPad: " ", startingAt: 0)
                 print(name + String(format: "%4d  %6d   ", roofline.threads, rows.count), terminator: "")
                 if group == "upsample2d" {
                     print(String(format: "%6.1f GB/s     %3.0f %% of copying", mean(rows.map(\.byteRate)) / 1e9,

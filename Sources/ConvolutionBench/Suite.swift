@@ -8,9 +8,14 @@ struct Layer: Decodable {
     enum Weights: String, Decodable {
         case sobel, gaussian
     }
-    let name: String
+    /// What is computed: the operation itself, or its gradient with respect to input or kernel.
+    enum Pass: String, CaseIterable {
+        case forward, input, kernel
+    }
+    private(set) var name: String
     let operation: Operation
-    let group: String
+    private(set) var group: String
+    private(set) var pass = Pass.forward
     let batch: Int
     let inputChannels, outputChannels: Int
     let inputSize, outputSize: (height: Int, width: Int)
@@ -60,8 +65,28 @@ struct Layer: Decodable {
         }
     }
 
+    /// The layers of the file, then the gradients of those that have a kernel.
     static func suite(at path: String) throws -> [Layer] {
-        try JSONDecoder().decode([Layer].self, from: Data(contentsOf: URL(fileURLWithPath: path)))
+        let layers = try JSONDecoder().decode([Layer].self, from: Data(contentsOf: URL(fileURLWithPath: path)))
+        let trained = layers.filter { $0.group == "conv2d" || $0.group == "conv2d_transpose" }
+        return layers + trained.map { $0.gradient(.input) } + trained.map { $0.gradient(.kernel) }
+    }
+
+    private func gradient(_ pass: Pass) -> Layer {
+        var layer = self
+        layer.pass = pass
+        layer.name += "/\(pass)"
+        layer.group += "_backward_\(pass)"
+        return layer
+    }
+
+    /// The sizes of what is computed: an image's are [batch, channels, height, width], a kernel's [outer, inner, height, width].
+    var resultShape: [Int] {
+        switch pass {
+        case .forward: [batch, outputChannels, outputSize.height, outputSize.width]
+        case .input: [batch, inputChannels, inputSize.height, inputSize.width]
+        case .kernel: [kernelChannels.outer, kernelChannels.inner, kernel, kernel]
+        }
     }
 
     var inputCount: Int { batch * inputChannels * inputSize.height * inputSize.width }

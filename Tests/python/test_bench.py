@@ -39,7 +39,8 @@ def bench(*options, **environment):
 
 def test_figures(tmp_path):
     report = tmp_path / "report.json"
-    done = bench("--layers", "tiny,fcn8s_4x4s2,up_nearest2_3", *QUICK, "--json", report)
+    done = bench("--layers", "tiny,fcn8s_4x4s2,up_nearest2_3", "--groups", "conv2d_transpose,upsample2d,tiny", *QUICK,
+                 "--json", report)
     assert done.returncode == 0, done.stdout
     document = json.loads(report.read_text())
     assert [(row["name"], row["threads"]) for row in document["layers"]] == [
@@ -61,6 +62,21 @@ def test_figures(tmp_path):
     # Nearest is exact, sums are rounded.
     assert [row["error"] > 0 for row in document["layers"]] == [True, True, False, False, True, True]
     assert max(row["error"] for row in document["layers"]) <= 1
+    # A packed kernel is as large as the kernel, at least; upsample2d has none.
+    assert document["layers"][0]["plan_bytes"] >= 4 * 4 * 4 * 21 * 21 and "plan_bytes" not in document["layers"][2]
+
+
+def test_gradients(tmp_path):
+    report = tmp_path / "report.json"
+    done = bench("--layers", "mbv2_dw3x3s2,dcgan_4x4s2_128", *QUICK, "--json", report)
+    assert done.returncode == 0, done.stdout
+    rows = {row["name"]: row for row in json.loads(report.read_text())["layers"]}
+    for name, group in (("mbv2_dw3x3s2_144_56", "conv2d"), ("dcgan_4x4s2_128_3_32", "conv2d_transpose")):
+        for which, calls in (("input", ["plain", "plan"]), ("kernel", ["plain"])):
+            row = rows[f"{name}/{which}"]
+            assert sorted(row["least"]) == [f"{order}_{call}" for order in ("nchw", "nhwc") for call in calls]
+            assert row["group"] == f"{group}_backward_{which}" and 0 < row["error"] <= 1
+            assert row["operations"] == rows[name]["operations"] and row["bytes"] == rows[name]["bytes"]
 
 
 @pytest.mark.parametrize("layer, function, plan, count", [
@@ -74,7 +90,7 @@ def test_a_wrong_answer_is_not_timed(tmp_path, layer, function, plan, count):
     compile_c(source, library, flags=["-shared", "-fPIC"])
     done = bench("--layers", layer, *QUICK, "--json", report, LD_PRELOAD=str(library))
     assert done.returncode == 1
-    assert f"WRONG ANSWER: {layer}, nhwc plan, 1 threads: image 0" in done.stdout
+    assert f"WRONG ANSWER: {layer}, nhwc plan, 1 threads: element [0, " in done.stdout
     assert not report.exists()
 
 
@@ -131,26 +147,32 @@ def test_a_wrong_answer_of_ours_ends_the_comparison(home):
     assert done.returncode != 0 and "WRONG ANSWER of ours: tiny_3x3_8_8" in done.stdout
 
 
-@pytest.mark.parametrize("entry", [
+SMALL = [
     {"operation": "conv2d", "batch": 2, "input": [4, 5, 6], "output_channels": 6, "kernel": 3, "stride": 2, "dilation": 2,
      "groups": 2, "padding": 2},
     {"operation": "conv2d_transpose", "batch": 2, "input": [4, 3, 4], "output_channels": 6, "kernel": 3, "stride": 2, "groups": 2,
      "padding": 1, "output_padding": 1},
     {"operation": "upsample2d", "input": [2, 4, 5], "output_size": 8, "interpolation": "nearest"},
     {"operation": "upsample2d", "input": [2, 4, 5], "output_size": 9, "interpolation": "bilinear"},
-])
+]
+
+
+def answer(layer, x, kernel):
+    """The oracle's answer."""
+    if layer.operation == "upsample2d":
+        return oracle.upsample2d(x, output_size=layer.out_height, interpolation=layer.interpolation, data_format="NCHW")[0]
+    options = dict(strides=layer.stride, padding=layer.padding, groups=layer.groups, data_format="NCHW")
+    if layer.operation == "conv2d":
+        return oracle.conv2d(x, kernel, dilation_rate=layer.dilation, kernel_format="OIHW", **options)[0]
+    return oracle.conv2d_transpose(
+        x, kernel, output_padding=layer.output_padding, kernel_format="IOHW", rule="torch", **options)[0]
+
+
+@pytest.mark.parametrize("entry", SMALL)
 def test_the_sampled_oracle_is_the_oracle(entry):
     layer = layers.Layer({"name": "small", **entry})
-    x, kernel = layer.arrays()
-    if layer.operation == "conv2d":
-        want, _ = oracle.conv2d(x, kernel, strides=layer.stride, padding=layer.padding, dilation_rate=layer.dilation,
-                                groups=layer.groups, data_format="NCHW", kernel_format="OIHW")
-    elif layer.operation == "conv2d_transpose":
-        want, _ = oracle.conv2d_transpose(
-            x, kernel, strides=layer.stride, padding=layer.padding, output_padding=layer.output_padding, groups=layer.groups,
-            data_format="NCHW", kernel_format="IOHW", rule="torch")
-    else:
-        want, _ = oracle.upsample2d(x, output_size=layer.out_height, interpolation=layer.interpolation, data_format="NCHW")
+    x, kernel, _ = layer.arrays()
+    want = answer(layer, x, kernel)
     assert want.shape == layer.output_shape
     sample = layers.Oracle(layer, x, kernel)
     np.testing.assert_allclose(sample.value, want[tuple(sample.places)], rtol=0, atol=1e-12)
@@ -158,6 +180,20 @@ def test_the_sampled_oracle_is_the_oracle(entry):
     want[tuple(place[0] for place in sample.places)] += 0.1
     assert sample.error(want.astype(np.float32), strict=True) > 1
     assert sample.error(want.astype(np.float32), strict=False) > 1
+
+
+@pytest.mark.parametrize("which", ["input", "kernel"])
+@pytest.mark.parametrize("entry", SMALL[:2])
+def test_the_sampled_gradients_are_the_oracles(entry, which):
+    # The answer is linear in input and kernel: an element's gradient is what a 1 there adds, times the output's gradient.
+    layer = layers.Layer({"name": "small", **entry}).gradient_of(which)
+    x, kernel, gradient = layer.arrays()
+    sample = layers.Oracle(layer, x, kernel, gradient, count=30)
+    for place, value in zip(zip(*sample.places), sample.value):
+        unit = np.zeros(layer.result_shape, np.float32)
+        unit[place] = 1
+        result = answer(layer, unit, kernel) if which == "input" else answer(layer, x, unit)
+        assert (result * gradient).sum() == pytest.approx(value, abs=1e-12)
 
 
 def test_picture():

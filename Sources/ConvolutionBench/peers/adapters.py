@@ -1,8 +1,9 @@
-"""Each library behind one face: Adapter(threads, home), variants(layer), prepare(layer, variant, x, kernel).
+"""Each library behind one face: Adapter(threads, home), variants(layer), prepare(layer, variant, x, kernel, gradient).
 
 prepare does all that a program does once (packing the kernel, compiling, bringing the input to the variant's layout) and returns
 an object whose run() is the operation alone, whose result() is its output, channels first, and whose time(budget, limit) is the
-least time of a call. x and kernel are float32, channels first, kernels as PyTorch has them."""
+least time of a call. Arrays are float32, channels first, kernels as PyTorch has them. Libraries that have `gradients` are asked
+for gradients too, and get the output's gradient."""
 import ctypes
 import os
 import time
@@ -42,20 +43,22 @@ def channels_first(array):
     return np.asarray(array).transpose(0, 3, 1, 2)
 
 
-def aligned(shape):
-    """Zeros that begin at a cache line."""
-    count = int(np.prod(shape))
-    memory = np.zeros(count + 16, np.float32)
+def aligned(array):
+    """A copy that begins at a cache line."""
+    memory = np.empty(array.size + 16, np.float32)
     start = -memory.ctypes.data % 64 // 4
-    return memory[start:start + count].reshape(shape)
+    copy = memory[start:start + array.size].reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 # ------------------------------------------------------------------------------------------- called from C: native.h
 
-NATIVE_FIELDS = ("operation batch channels height width out_channels out_height out_width kernel stride dilation groups padding "
-                 "trailing_padding interpolation layout threads algorithm").split()
+NATIVE_FIELDS = ("operation pass batch channels height width out_channels out_height out_width kernel stride dilation groups "
+                 "padding trailing_padding interpolation layout threads algorithm").split()
 OPERATIONS = {"conv2d": 0, "conv2d_transpose": 1, "upsample2d": 2}
 INTERPOLATIONS = {None: 0, "nearest": 0, "bilinear": 1, "bicubic": 2}
+PASSES = {None: 0, "input": 1, "kernel": 2}
 LAYOUTS = {"nhwc": 0, "nchw": 1, "any": 2}
 
 
@@ -64,10 +67,10 @@ class NativeLayer(ctypes.Structure):
 
 
 class NativePrepared:
-    def __init__(self, library, fields, arrays, last):
-        self.library, self.arrays, self.last = library, arrays, last
-        x, kernel, y = (None if array is None else array.ctypes.data for array in arrays)
-        self.handle = library.native_prepare(ctypes.byref(fields), x, kernel, y)
+    def __init__(self, library, fields, arrays, result):
+        self.library, self.arrays, self.bring = library, arrays, result
+        self.handle = library.native_prepare(
+            ctypes.byref(fields), *(None if array is None else array.ctypes.data for array in arrays))
         if not self.handle:
             raise NotImplementedError("refused")
         self.note = library.native_note(self.handle).decode()
@@ -79,7 +82,7 @@ class NativePrepared:
     def result(self):
         if self.library.native_result(self.handle):
             raise RuntimeError("no result")
-        return channels_first(self.arrays[2]) if self.last else self.arrays[2]
+        return self.bring()
 
     def time(self, budget, limit):
         least = self.library.native_time(self.handle, budget, limit)
@@ -93,12 +96,13 @@ class NativePrepared:
 
 
 class Native:
+    gradients = True
     algorithms = {}
 
     def __init__(self, threads, home, name):
         self.threads = threads
-        self.library = ctypes.CDLL(f"{home}/native/{name}.so")
-        pointer, library = ctypes.c_void_p, self.library
+        self.library = library = ctypes.CDLL(f"{home}/native/{name}.so")
+        pointer = ctypes.c_void_p
         for function, result, *arguments in (
                 (library.native_prepare, pointer, pointer, pointer, pointer, pointer),
                 (library.native_run, ctypes.c_int, pointer), (library.native_result, ctypes.c_int, pointer),
@@ -106,25 +110,31 @@ class Native:
                 (library.native_time, ctypes.c_double, pointer, ctypes.c_double, ctypes.c_double)):
             function.restype, function.argtypes = result, arguments
 
-    def prepare(self, layer, variant, x, kernel):
+    def prepare(self, layer, variant, x, kernel, gradient):
         layout, _, algorithm = variant.partition("-")
-        last = layout == "nhwc" and not self.own_layouts
         fields = NativeLayer(
-            operation=OPERATIONS[layer.operation], interpolation=INTERPOLATIONS[layer.interpolation], layout=LAYOUTS[layout],
-            threads=self.threads, algorithm=self.algorithms.get(algorithm, 0))
+            **{"pass": PASSES[layer.gradient]}, operation=OPERATIONS[layer.operation], layout=LAYOUTS[layout],
+            interpolation=INTERPOLATIONS[layer.interpolation], threads=self.threads, algorithm=self.algorithms.get(algorithm, 0))
         for name in NATIVE_FIELDS:
             if isinstance(getattr(layer, name, None), int):
                 setattr(fields, name, getattr(layer, name))
-        shape, out_shape = ((s[0], s[2], s[3], s[1]) if last else s for s in (layer.input_shape, layer.output_shape))
-        mine, y = aligned(shape), aligned(out_shape)
-        mine[...] = channels_last(x) if last else x
-        prepared = NativePrepared(self.library, fields, (mine, kernel, y), last)
+        # The orders of the axes of images and kernels, and the way back.
+        last = layout == "nhwc" and not self.reorders
+        image, kernel_axes = ((0, 2, 3, 1), (2, 3, 1, 0)) if last else ((0, 1, 2, 3), (0, 1, 2, 3))
+        if gradient is None:
+            gradient = np.zeros(layer.output_shape, np.float32)
+        arrays = [array if array is None else aligned(array.transpose(axes))
+                  for array, axes in ((x, image), (kernel, kernel_axes), (gradient, image))]
+        which = {None: 2, "input": 0, "kernel": 1}[layer.gradient]
+        arrays[which][...] = np.nan
+        back = np.argsort(kernel_axes if layer.gradient == "kernel" else image)
+        prepared = NativePrepared(self.library, fields, arrays, lambda: arrays[which].transpose(back))
         prepared.run()
         return prepared
 
 
 class Ours(Native):
-    own_layouts = False
+    reorders = False
 
     def __init__(self, threads, home):
         super().__init__(threads, home, "ours")
@@ -134,13 +144,14 @@ class Ours(Native):
             self.algorithms = {"winograd": value.value}
 
     def variants(self, layer):
-        winograd = layer.operation == "conv2d" and layer.kernel == 3 and layer.stride == layer.dilation == layer.groups == 1
+        winograd = layer.operation == "conv2d" and not layer.gradient and layer.kernel == 3
+        winograd = winograd and layer.stride == layer.dilation == layer.groups == 1
         return ["nhwc", "nchw"] + [f"{layout}-{a}" for a in self.algorithms for layout in ("nhwc", "nchw") if winograd]
 
 
 class OneDNN(Native):
-    # It reorders by itself: arrays are always channels first.
-    own_layouts = True
+    # By itself: arrays are always channels first.
+    reorders = True
 
     def __init__(self, threads, home, name="onednn"):
         super().__init__(threads, home, name)
@@ -167,6 +178,8 @@ class OneDNNOpenMP(OneDNN):
 
 
 class PyTorch:
+    gradients = True
+
     def __init__(self, threads, home):
         import torch
         self.torch, self.version = torch, torch.__version__
@@ -175,12 +188,12 @@ class PyTorch:
         torch.set_grad_enabled(False)
 
     def variants(self, layer):
-        if layer.operation == "upsample2d":
+        if layer.operation == "upsample2d" or layer.gradient:
             return ["nchw", "nhwc"]
         # packed: the kernel in oneDNN's layout, as torch.compile's freezing leaves it; opaque: images too.
         return ["nchw", "nhwc", "packed-nchw", "packed-nhwc"] + ["opaque"] * (layer.operation == "conv2d")
 
-    def prepare(self, layer, variant, x, kernel):
+    def prepare(self, layer, variant, x, kernel, gradient):
         torch, functional, packed = self.torch, self.torch.nn.functional, self.torch.ops.mkldnn
         order = torch.channels_last if variant.endswith("nhwc") else torch.contiguous_format
         image = torch.from_numpy(x).contiguous(memory_format=order)
@@ -192,6 +205,12 @@ class PyTorch:
         stride, padding, dilation = [layer.stride] * 2, [layer.padding] * 2, [layer.dilation] * 2
         extra, groups, shape = [layer.output_padding] * 2, layer.groups, list(layer.input_shape)
         direct = layer.operation == "conv2d"
+        if layer.gradient:
+            weight, slope = weight.contiguous(memory_format=order), torch.from_numpy(gradient).contiguous(memory_format=order)
+            wanted = [layer.gradient == "input", layer.gradient == "kernel", False]
+            run = lambda: torch.ops.aten.convolution_backward(
+                slope, image, weight, None, stride, padding, dilation, not direct, extra, groups, wanted)[wanted.index(True)]
+            return Prepared(run, lambda: run().contiguous().numpy())
         if variant == "opaque":
             image = image.to_mkldnn()
             weight = torch._C._nn.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), padding, stride, dilation, groups, shape)
@@ -222,7 +241,7 @@ class TensorFlow:
     def variants(self, layer):
         return [] if layer.interpolation == "bicubic" else ["nhwc"]  # its cubic coefficient is another
 
-    def prepare(self, layer, variant, x, kernel):
+    def prepare(self, layer, variant, x, kernel, gradient):
         image = self.tf.constant(channels_last(x))
         function = self.tf.function(tensorflow_function(self.tf, layer, kernel))
         function = function.get_concrete_function(self.tf.TensorSpec(image.shape, self.tf.float32))
@@ -268,7 +287,7 @@ class LiteRT:
     def variants(self, layer):
         return ["nhwc"] if os.path.exists(self.model(layer)) else []
 
-    def prepare(self, layer, variant, x, kernel):
+    def prepare(self, layer, variant, x, kernel, gradient):
         interpreter = self.interpreter(model_path=self.model(layer), num_threads=self.threads)
         interpreter.allocate_tensors()
         source, result = (details()[0]["index"] for details in (interpreter.get_input_details, interpreter.get_output_details))
@@ -305,7 +324,7 @@ class ONNXRuntime:
     def variants(self, layer):
         return ["nchw"]
 
-    def prepare(self, layer, variant, x, kernel):
+    def prepare(self, layer, variant, x, kernel, gradient):
         ort, options = self.ort, self.ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self.threads, 1
         session = ort.InferenceSession(self.model(layer, kernel), options, providers=["CPUExecutionProvider"])
@@ -347,7 +366,7 @@ class OpenVINO:
     def variants(self, layer):
         return ["nchw", "nhwc"]
 
-    def prepare(self, layer, variant, x, kernel):
+    def prepare(self, layer, variant, x, kernel, gradient):
         from openvino import opset13 as op
         source = op.parameter(layer.input_shape, np.float32)
         strides, pads, dilations = [layer.stride] * 2, [layer.padding] * 2, [layer.dilation] * 2
@@ -394,7 +413,7 @@ class NCNN:
     def variants(self, layer):
         return ["chw"]
 
-    def prepare(self, layer, variant, x, kernel):
+    def prepare(self, layer, variant, x, kernel, gradient):
         net = self.ncnn.Net()
         net.opt.num_threads, net.opt.use_vulkan_compute = self.threads, False
         for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
@@ -453,7 +472,7 @@ class OpenCV:
             return []
         return ["filter2D"] + {"sobel": ["Sobel"], "gaussian": ["GaussianBlur"]}.get(layer.weights, [])
 
-    def prepare(self, layer, variant, x, kernel):
+    def prepare(self, layer, variant, x, kernel, gradient):
         cv, border = self.cv, self.cv.BORDER_CONSTANT
         if variant == "resize":
             image, y = channels_last(x)[0], np.empty((layer.out_height, layer.out_width, layer.channels), np.float32)

@@ -144,11 +144,21 @@ def print_means(rows):
         print(f"{group:18} {threads:7} {len(ratios):7} {mean(ratios):15.2f} {min(ratios):7.2f}")
 
 
+def write(document, options):
+    """After each layer: a run that is broken off leaves what it has."""
+    if options.json:
+        options.json.write_text(json.dumps(document, indent=1))
+    if options.svg:
+        options.svg.write_text(draw(document))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--home", required=True, help="what setup.sh made: venv, native, models")
     parser.add_argument("--layers", default="", help="only layers whose name contains one of these, separated by commas")
-    parser.add_argument("--groups", default="", help="only these groups: conv2d,conv2d_transpose,upsample2d,tiny")
+    parser.add_argument("--groups", default="conv2d,conv2d_transpose,upsample2d,tiny", help="only these groups")
+    parser.add_argument("--gradients", action="store_true",
+                        help="the groups conv2d_backward_input and so on, against the peers that have gradients")
     parser.add_argument("--peers", default=",".join(PEERS), help="these peers; empty: ours alone")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--turns", type=int, default=5)
@@ -159,11 +169,14 @@ def main():
     parser.add_argument("--json", type=pathlib.Path)
     parser.add_argument("--svg", type=pathlib.Path)
     options = parser.parse_args()
+    if options.gradients:
+        options.groups = ",".join(dict.fromkeys(layer.group for layer in suite() if layer.gradient))
+        options.peers = "onednn,onednn-openmp,pytorch"
     if options.quick:
         options.turns = 3
         options.layers = options.layers or ",".join(QUICK)
     words = lambda text: [word for word in text.split(",") if word]
-    layers = [layer for layer in suite() if not options.groups or layer.group in words(options.groups)]
+    layers = [layer for layer in suite() if layer.group in words(options.groups)]
     layers = [layer for layer in layers if not options.layers or any(word in layer.name for word in words(options.layers))]
     document = {"machine": options.machine, "date": datetime.date.today().isoformat(), "versions": {}, "left_out": {},
                 "layers": []}
@@ -187,14 +200,11 @@ def main():
             if "algorithm" in row:
                 text += f"  ({row['algorithm_ratio']:.2f} x by {row['algorithm']})"
             print(f"[{time.monotonic() - start:4.0f} s] {threads} thread{'s' * (threads > 1):1} {number:3}/{len(layers)} "
-                  f"{layer.name:26} {text}", flush=True)
+                  f"{layer.name:33} {text}", flush=True)
+            write(document, options)
         for worker in workers:
             worker.close()
     print_means(document["layers"])
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=1))
-    if options.svg:
-        options.svg.write_text(draw(document))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The layers of suite.json for NumPy: sizes, arrays, and a sample of the right answer. Arrays are channels first, kernels as
 PyTorch has them."""
+import copy
 import json
 import pathlib
 import zlib
@@ -11,6 +12,7 @@ class Layer:
     def __init__(self, entry):
         self.key = zlib.crc32(json.dumps(entry, sort_keys=True).encode())
         self.name, self.operation = entry["name"], entry["operation"]
+        self.gradient = None
         self.group = entry.get("group", self.operation)
         self.batch = entry.get("batch", 1)
         self.channels, self.height, self.width = entry["input"]
@@ -43,12 +45,24 @@ class Layer:
             outer, inner = self.channels, self.out_channels // self.groups
         return outer, inner, self.kernel, self.kernel
 
+    @property
+    def result_shape(self):
+        return {None: self.output_shape, "input": self.input_shape, "kernel": self.kernel_shape}[self.gradient]
+
+    def gradient_of(self, gradient):
+        """The layer of this layer's gradient with respect to "input" or "kernel"."""
+        layer = copy.copy(self)
+        layer.gradient = gradient
+        layer.name, layer.group = f"{self.name}/{gradient}", f"{self.group}_backward_{gradient}"
+        return layer
+
     def arrays(self):
-        """(input, kernel); no kernel for upsample2d. The same in every process."""
+        """(input, kernel, gradient of the output), the same in every process. upsample2d has no kernel, and only the layer of a
+        gradient has a gradient of the output."""
         random = np.random.default_rng(self.key)
         x = random.random(self.input_shape, np.float32) * 2 - 1
         if self.operation == "upsample2d":
-            return x, None
+            return x, None, None
         if self.weights == "sobel":
             kernel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
         elif self.weights == "gaussian":
@@ -56,66 +70,91 @@ class Layer:
             kernel = np.outer(line, line) / line.sum() ** 2
         else:
             kernel = random.random(self.kernel_shape, np.float32) * 2 - 1
-        return x, np.ascontiguousarray(kernel, np.float32).reshape(self.kernel_shape)
+        gradient = random.random(self.output_shape, np.float32) * 2 - 1 if self.gradient else None
+        return x, np.ascontiguousarray(kernel, np.float32).reshape(self.kernel_shape), gradient
 
 
 def suite():
     path = pathlib.Path(__file__).resolve().parent.parent / "suite.json"
-    return [Layer(entry) for entry in json.loads(path.read_text())]
+    layers = [Layer(entry) for entry in json.loads(path.read_text())]
+    trained = [layer for layer in layers if layer.group in ("conv2d", "conv2d_transpose")]
+    return layers + [layer.gradient_of(gradient) for gradient in ("input", "kernel") for layer in trained]
 
 
 class Oracle:
-    """A sample of output elements in double precision: corners, and places at random."""
+    """A sample of the result's elements in double precision: corners, and places at random."""
 
-    def __init__(self, layer, x, kernel, count=200):
+    def __init__(self, layer, x, kernel, gradient=None, count=200):
         random = np.random.default_rng(3)
-        places = [random.integers(0, size, count) for size in layer.output_shape]
-        for axis, size in enumerate(layer.output_shape):
+        places = [random.integers(0, size, count) for size in layer.result_shape]
+        for axis, size in enumerate(layer.result_shape):
             places[axis][:16] = [(number >> axis & 1) * (size - 1) for number in range(16)]
-        self.layer, self.places, self.x, self.kernel = layer, places, x, kernel
+        self.layer, self.places, self.kernel = layer, places, kernel
         self.value, self.magnitude = np.zeros(count), np.zeros(count)
-        getattr(self, "_" + layer.operation)()
-        del self.x, self.kernel
+        direct = layer.operation == "conv2d"
+        if layer.operation == "upsample2d":
+            self._resize(x)
+        elif layer.gradient == "kernel":
+            self._pairs(*((gradient, x) if direct else (x, gradient)))
+        elif direct == (layer.gradient is None):
+            self._gather(x if layer.gradient is None else gradient)
+        else:
+            self._scatter(x if layer.gradient is None else gradient)
+        del self.kernel
 
-    def _add(self, weights, channels, rows, columns, inside=None):
-        """Adds weights (count, channels) times the input elements there, where inside."""
-        image = self.places[0]
+    def _add(self, weights, source, channels, rows, columns, inside=None):
+        """Adds weights (count, channels) times the source's elements there, where inside."""
         if inside is not None:
             weights = weights * inside[:, None]
             rows, columns = np.where(inside, rows, 0), np.where(inside, columns, 0)
-        products = weights * self.x[image[:, None], channels, rows[:, None], columns[:, None]].astype(np.float64)
+        products = weights * source[self.places[0][:, None], channels, rows[:, None], columns[:, None]].astype(np.float64)
         self.value += products.sum(1)
         self.magnitude += abs(products).sum(1)
 
-    def _conv2d(self):
+    def _gather(self, source):
+        """A window of the source times the kernel, whose outer channel is the result's."""
         layer, (_, channel, y, x) = self.layer, self.places
-        per_group = layer.channels // layer.groups
-        channels = (channel // (layer.out_channels // layer.groups) * per_group)[:, None] + np.arange(per_group)
+        outer, inner = layer.kernel_shape[:2]
+        channels = (channel // (outer // layer.groups) * inner)[:, None] + np.arange(inner)
         for a in range(layer.kernel):
             for b in range(layer.kernel):
                 row = y * layer.stride + a * layer.dilation - layer.padding
                 column = x * layer.stride + b * layer.dilation - layer.padding
-                inside = (row >= 0) & (row < layer.height) & (column >= 0) & (column < layer.width)
-                self._add(self.kernel[channel, :, a, b].astype(np.float64), channels, row, column, inside)
+                inside = (row >= 0) & (row < source.shape[2]) & (column >= 0) & (column < source.shape[3])
+                self._add(self.kernel[channel, :, a, b].astype(np.float64), source, channels, row, column, inside)
 
-    def _conv2d_transpose(self):
+    def _scatter(self, source):
+        """Every source element whose strokes of the kernel reach the place; the inner channel is the result's."""
         layer, (_, channel, y, x) = self.layer, self.places
-        per_group, out_per_group = layer.channels // layer.groups, layer.out_channels // layer.groups
-        channels = (channel // out_per_group * per_group)[:, None] + np.arange(per_group)
+        outer, inner = layer.kernel_shape[:2]
+        channels = (channel // inner * (outer // layer.groups))[:, None] + np.arange(outer // layer.groups)
         for a in range(layer.kernel):
             for b in range(layer.kernel):
                 row, row_rest = np.divmod(y + layer.padding - a * layer.dilation, layer.stride)
                 column, column_rest = np.divmod(x + layer.padding - b * layer.dilation, layer.stride)
                 inside = (row_rest == 0) & (column_rest == 0)
-                inside &= (row >= 0) & (row < layer.height) & (column >= 0) & (column < layer.width)
-                weights = self.kernel[channels, (channel % out_per_group)[:, None], a, b]
-                self._add(weights.astype(np.float64), channels, row, column, inside)
+                inside &= (row >= 0) & (row < source.shape[2]) & (column >= 0) & (column < source.shape[3])
+                weights = self.kernel[channels, (channel % inner)[:, None], a, b]
+                self._add(weights.astype(np.float64), source, channels, row, column, inside)
 
-    def _upsample2d(self):
+    def _pairs(self, strided, dense):
+        """All pairs of elements that a kernel element joins: the window moves over `dense` in strides."""
+        layer = self.layer
+        outer, inner = layer.kernel_shape[:2]
+        rows, columns = np.arange(strided.shape[2]), np.arange(strided.shape[3])
+        for number, (o, i, a, b) in enumerate(zip(*self.places)):
+            row = rows * layer.stride + a * layer.dilation - layer.padding
+            column = columns * layer.stride + b * layer.dilation - layer.padding
+            down, right = (row >= 0) & (row < dense.shape[2]), (column >= 0) & (column < dense.shape[3])
+            one = strided[:, o][:, down][:, :, right].astype(np.float64)
+            other = dense[:, o // (outer // layer.groups) * inner + i][:, row[down]][:, :, column[right]].astype(np.float64)
+            self.value[number], self.magnitude[number] = (one * other).sum(), abs(one * other).sum()
+
+    def _resize(self, source):
         layer, (_, channel, y, x) = self.layer, self.places
         for row, v in self._taps(y, layer.height, layer.out_height):
             for column, u in self._taps(x, layer.width, layer.out_width):
-                self._add((v * u)[:, None], channel[:, None], row, column)
+                self._add((v * u)[:, None], source, channel[:, None], row, column)
 
     def _taps(self, t, length, out_length):
         """The input lines that line t of the output is made of, and their weights; half-pixel places in float32."""

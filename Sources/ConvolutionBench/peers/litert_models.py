@@ -15,7 +15,7 @@ folder = pathlib.Path(sys.argv[1])
 for layer in suite():
     path = folder / f"{layer.name}-{layer.key:08x}.tflite"
     padding = same_padding(layer)
-    if path.exists() or padding is None or layer.interpolation == "bicubic":
+    if layer.gradient or path.exists() or padding is None or layer.interpolation == "bicubic":
         continue
     try:
         kernel = layer.arrays()[1]

@@ -12,6 +12,7 @@
 /* The fields in the order of NATIVE_FIELDS in adapters.py. */
 typedef struct native_layer {
     int64_t operation;   /* 0: conv2d, 1: conv2d_transpose, 2: upsample2d */
+    int64_t pass;        /* 0: the operation, 1: its gradient with respect to the input, 2: to the kernel */
     int64_t batch, input_channels, input_height, input_width, output_channels, output_height, output_width;
     int64_t kernel, stride, dilation, groups;
     int64_t padding, trailing_padding; /* top and left; bottom and right */
@@ -21,12 +22,13 @@ typedef struct native_layer {
     int64_t algorithm;     /* ours alone: conv2d_params.algorithm */
 } native_layer;
 
-/* The layer with its kernel (OIHW, or IOHW for conv2d_transpose) packed, or NULL. What ours.c gets as input and output is in the
- * layout, what onednn.c gets is NCHW; both stay valid. */
-void *native_prepare(const native_layer *layer, const float *input, const float *kernel, float *output);
+/* The layer made ready, its kernel packed, or NULL. The result is the output, or the gradient that stands in the place of input
+ * or kernel; then `output` is the output's gradient. What ours.c gets is in the layout, what onednn.c gets is NCHW with kernels
+ * in OIHW (IOHW for conv2d_transpose). All three arrays stay valid. */
+void *native_prepare(const native_layer *layer, float *input, float *kernel, float *output);
 /* 0: done. */
 int native_run(void *prepared);
-/* After a run: brings the result to `output`, if it is not there yet. */
+/* After a run: brings the result to its array, if it is not there yet. */
 int native_result(void *prepared);
 void native_destroy(void *prepared);
 /* A word about the implementation. */

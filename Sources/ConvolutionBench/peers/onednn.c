@@ -4,15 +4,17 @@
 #include <dnnl.h>
 #include <string.h>
 
+/* The three arrays of a layer. Two are read; the pass says which one is the result. */
+enum { INPUT, KERNEL, OUTPUT, ROLES };
+
 struct prepared {
-    dnnl_primitive_desc_t description;
+    dnnl_primitive_desc_t forward, description;
     dnnl_primitive_t primitive;
-    dnnl_memory_t plain_input, plain_kernel, plain_output; /* the caller's arrays */
-    dnnl_memory_t input, kernel, output;                   /* in the primitive's layouts */
-    dnnl_exec_arg_t arguments[3];
-    int count;
-    int64_t elements;
-    float *result;
+    dnnl_memory_t plain[ROLES], memory[ROLES]; /* laid out as the caller's arrays, and as the primitive wants it */
+    dnnl_exec_arg_t arguments[ROLES];
+    int count, result;
+    int64_t elements[ROLES];
+    float *arrays[ROLES];
 };
 
 /* One engine and one stream for the process. */
@@ -55,68 +57,94 @@ static int describe(dnnl_memory_desc_t *description, int rank, const int64_t *si
     return dnnl_memory_desc_create_with_tag(description, rank, dimensions, dnnl_f32, tag) != dnnl_success;
 }
 
-static int create(struct prepared *self, const native_layer *l, const float *input, const float *kernel) {
+static int create_description(
+    struct prepared *self, const native_layer *l, const_dnnl_memory_desc_t x, const_dnnl_memory_desc_t w,
+    const_dnnl_memory_desc_t y) {
+    dnnl_dims_t stride = { l->stride, l->stride }, dilation = { l->dilation - 1, l->dilation - 1 };
+    dnnl_dims_t before = { l->padding, l->padding }, after = { l->trailing_padding, l->trailing_padding };
+    dnnl_prop_kind_t kind = l->pass ? dnnl_forward_training : dnnl_forward_inference;
+    dnnl_primitive_desc_t *forward = l->pass ? &self->forward : &self->description, *d = &self->description;
+    dnnl_alg_kind_t algorithm = l->operation == 1 ? dnnl_deconvolution_direct : dnnl_convolution_auto;
+    if (l->operation == 2) {
+        algorithm = l->interpolation ? dnnl_resampling_linear : dnnl_resampling_nearest;
+        return dnnl_resampling_forward_primitive_desc_create(d, engine, kind, algorithm, NULL, x, y, NULL) != dnnl_success;
+    }
+    if (l->operation == 1) {
+        if (dnnl_deconvolution_forward_primitive_desc_create(
+                forward, engine, kind, algorithm, x, w, NULL, y, stride, dilation, before, after, NULL)) return 1;
+        if (l->pass == 1)
+            return dnnl_deconvolution_backward_data_primitive_desc_create(
+                d, engine, algorithm, x, w, y, stride, dilation, before, after, self->forward, NULL) != dnnl_success;
+        return l->pass == 2 && dnnl_deconvolution_backward_weights_primitive_desc_create(
+            d, engine, algorithm, x, w, NULL, y, stride, dilation, before, after, self->forward, NULL) != dnnl_success;
+    }
+    if (dnnl_convolution_forward_primitive_desc_create(
+            forward, engine, kind, algorithm, x, w, NULL, y, stride, dilation, before, after, NULL)) return 1;
+    if (l->pass == 1)
+        return dnnl_convolution_backward_data_primitive_desc_create(
+            d, engine, algorithm, x, w, y, stride, dilation, before, after, self->forward, NULL) != dnnl_success;
+    return l->pass == 2 && dnnl_convolution_backward_weights_primitive_desc_create(
+        d, engine, algorithm, x, w, NULL, y, stride, dilation, before, after, self->forward, NULL) != dnnl_success;
+}
+
+static int create(struct prepared *self, const native_layer *l) {
+    static const dnnl_query_t queries[3][ROLES] = {
+        { dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_dst_md },
+        { dnnl_query_diff_src_md, dnnl_query_weights_md, dnnl_query_diff_dst_md },
+        { dnnl_query_src_md, dnnl_query_diff_weights_md, dnnl_query_diff_dst_md },
+    };
+    static const int names[3][ROLES] = {
+        { DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST },
+        { DNNL_ARG_DIFF_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_DST },
+        { DNNL_ARG_SRC, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_DST },
+    };
+    static const int results[3] = { OUTPUT, INPUT, KERNEL };
     dnnl_format_tag_t tag = l->layout == 0 ? dnnl_nhwc : l->layout == 1 ? dnnl_nchw : dnnl_format_tag_any;
     int64_t inputs = l->input_channels / l->groups, outputs = l->output_channels / l->groups, k = l->kernel;
     int64_t source[] = { l->batch, l->input_channels, l->input_height, l->input_width };
     int64_t destination[] = { l->batch, l->output_channels, l->output_height, l->output_width };
     int64_t dense[] = { l->output_channels, l->input_channels, k, k }, grouped[] = { l->groups, outputs, inputs, k, k };
-    dnnl_dims_t strides = { l->stride, l->stride }, dilations = { l->dilation - 1, l->dilation - 1 };
-    dnnl_dims_t before = { l->padding, l->padding }, after = { l->trailing_padding, l->trailing_padding };
-    dnnl_memory_desc_t x = NULL, w = NULL, y = NULL, plain_x = NULL, plain_w = NULL, plain_y = NULL;
-    int rank = l->groups > 1 ? 5 : 4, transposed = l->operation == 1, upsampling = l->operation == 2;
+    dnnl_memory_desc_t plain[ROLES] = { NULL, NULL, NULL }, wanted[ROLES] = { NULL, NULL, NULL };
+    int rank = l->groups > 1 ? 5 : 4, upsampling = l->operation == 2, failed;
     const int64_t *sizes = l->groups > 1 ? grouped : dense;
-    dnnl_format_tag_t torch = transposed ? (rank == 5 ? dnnl_giohw : dnnl_iohw) : (rank == 5 ? dnnl_goihw : dnnl_oihw);
-    int failed;
+    dnnl_format_tag_t torch = l->operation == 1 ? (rank == 5 ? dnnl_giohw : dnnl_iohw) : (rank == 5 ? dnnl_goihw : dnnl_oihw);
 
     if (!engine &&
         (dnnl_engine_create(&engine, dnnl_cpu, 0) || dnnl_stream_create(&stream, engine, dnnl_stream_in_order))) return 1;
     /* A lone resampling has no layout that it likes best, and there is no bicubic. */
     if (upsampling && (l->layout == 2 || l->interpolation > 1)) return 1;
-    failed = describe(&plain_x, 4, source, dnnl_nchw) || describe(&plain_y, 4, destination, dnnl_nchw) ||
-             describe(&x, 4, source, tag) || describe(&y, 4, destination, tag);
-    if (!failed && upsampling) {
-        failed = dnnl_resampling_forward_primitive_desc_create(
-            &self->description, engine, dnnl_forward_inference,
-            l->interpolation ? dnnl_resampling_linear : dnnl_resampling_nearest, NULL, x, y, NULL) != dnnl_success;
-    } else if (!failed) {
-        failed = describe(&w, rank, sizes, dnnl_format_tag_any) || describe(&plain_w, rank, sizes, torch);
-        if (!failed && transposed)
-            failed = dnnl_deconvolution_forward_primitive_desc_create(
-                &self->description, engine, dnnl_forward_inference, dnnl_deconvolution_direct, x, w, NULL, y, strides, dilations,
-                before, after, NULL) != dnnl_success;
-        else if (!failed)
-            failed = dnnl_convolution_forward_primitive_desc_create(
-                &self->description, engine, dnnl_forward_inference, dnnl_convolution_auto, x, w, NULL, y, strides, dilations,
-                before, after, NULL) != dnnl_success;
+    self->result = results[l->pass];
+    self->elements[INPUT] = source[0] * source[1] * source[2] * source[3];
+    self->elements[KERNEL] = l->groups * outputs * inputs * k * k;
+    self->elements[OUTPUT] = destination[0] * destination[1] * destination[2] * destination[3];
+    failed = describe(&plain[INPUT], 4, source, dnnl_nchw) || describe(&wanted[INPUT], 4, source, tag) ||
+             describe(&plain[OUTPUT], 4, destination, dnnl_nchw) || describe(&wanted[OUTPUT], 4, destination, tag) ||
+             (!upsampling && (describe(&plain[KERNEL], rank, sizes, torch) ||
+                              describe(&wanted[KERNEL], rank, sizes, dnnl_format_tag_any))) ||
+             create_description(self, l, wanted[INPUT], wanted[KERNEL], wanted[OUTPUT]) ||
+             dnnl_primitive_create(&self->primitive, self->description) != dnnl_success;
+    for (int role = 0; role < ROLES && !failed; role++) {
+        if (upsampling && role == KERNEL) continue;
+        failed = allocate(&self->plain[role], plain[role]) ||
+                 allocate(&self->memory[role], dnnl_primitive_desc_query_md(self->description, queries[l->pass][role], 0)) ||
+                 (role != self->result && (transfer(self->plain[role], self->arrays[role], self->elements[role], 1) ||
+                                           reorder(self->plain[role], self->memory[role])));
+        self->arguments[self->count++] = (dnnl_exec_arg_t){ names[l->pass][role], self->memory[role] };
     }
-    failed = failed || dnnl_primitive_create(&self->primitive, self->description) != dnnl_success ||
-             allocate(&self->plain_input, plain_x) || allocate(&self->plain_output, plain_y) ||
-             allocate(&self->input, dnnl_primitive_desc_query_md(self->description, dnnl_query_src_md, 0)) ||
-             allocate(&self->output, dnnl_primitive_desc_query_md(self->description, dnnl_query_dst_md, 0)) ||
-             transfer(self->plain_input, (float *)input, source[0] * source[1] * source[2] * source[3], 1) ||
-             reorder(self->plain_input, self->input);
-    if (!failed && !upsampling) {
-        failed = allocate(&self->plain_kernel, plain_w) ||
-                 allocate(&self->kernel, dnnl_primitive_desc_query_md(self->description, dnnl_query_weights_md, 0)) ||
-                 transfer(self->plain_kernel, (float *)kernel, l->groups * outputs * inputs * k * k, 1) ||
-                 reorder(self->plain_kernel, self->kernel);
-        self->arguments[self->count++] = (dnnl_exec_arg_t){ DNNL_ARG_WEIGHTS, self->kernel };
+    for (int role = 0; role < ROLES; role++) {
+        if (plain[role]) dnnl_memory_desc_destroy(plain[role]);
+        if (wanted[role]) dnnl_memory_desc_destroy(wanted[role]);
     }
-    self->arguments[self->count++] = (dnnl_exec_arg_t){ DNNL_ARG_SRC, self->input };
-    self->arguments[self->count++] = (dnnl_exec_arg_t){ DNNL_ARG_DST, self->output };
-    self->elements = destination[0] * destination[1] * destination[2] * destination[3];
-    dnnl_memory_desc_t all[] = { x, w, y, plain_x, plain_w, plain_y };
-    for (int i = 0; i < 6; i++)
-        if (all[i]) dnnl_memory_desc_destroy(all[i]);
     return failed;
 }
 
-void *native_prepare(const native_layer *layer, const float *input, const float *kernel, float *output) {
+void *native_prepare(const native_layer *layer, float *input, float *kernel, float *output) {
     struct prepared *self = calloc(1, sizeof *self);
     if (!self) return NULL;
-    self->result = output;
-    if (!create(self, layer, input, kernel)) return self;
+    self->arrays[INPUT] = input;
+    self->arrays[KERNEL] = kernel;
+    self->arrays[OUTPUT] = output;
+    if (!create(self, layer)) return self;
     native_destroy(self);
     return NULL;
 }
@@ -128,16 +156,20 @@ int native_run(void *prepared) {
 
 int native_result(void *prepared) {
     struct prepared *self = prepared;
-    return reorder(self->output, self->plain_output) || transfer(self->plain_output, self->result, self->elements, 0);
+    int role = self->result;
+    return reorder(self->memory[role], self->plain[role]) ||
+           transfer(self->plain[role], self->arrays[role], self->elements[role], 0);
 }
 
 void native_destroy(void *prepared) {
     struct prepared *self = prepared;
-    dnnl_memory_t all[] = { self->plain_input, self->plain_kernel, self->plain_output, self->input, self->kernel, self->output };
-    for (int i = 0; i < 6; i++)
-        if (all[i]) dnnl_memory_destroy(all[i]);
+    for (int role = 0; role < ROLES; role++) {
+        if (self->plain[role]) dnnl_memory_destroy(self->plain[role]);
+        if (self->memory[role]) dnnl_memory_destroy(self->memory[role]);
+    }
     if (self->primitive) dnnl_primitive_destroy(self->primitive);
     if (self->description) dnnl_primitive_desc_destroy(self->description);
+    if (self->forward) dnnl_primitive_desc_destroy(self->forward);
     free(self);
 }
 

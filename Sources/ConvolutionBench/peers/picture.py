@@ -1,11 +1,11 @@
-"""The ratios as a picture: one bar a layer and number of threads, to the right of the line at 1.0 where ours is faster."""
+"""The ratios as a picture: a bar for each layer and number of threads, to the right of the line at 1.0 where ours is faster."""
 import html
 import math
 
 ROW, BAR, LEFT, WIDTH, RIGHT = 26, 10, 210, 420, 190
 LOW, HIGH = 0.25, 16.0
 COLOURS = {1: "#7fb2e5", 2: "#1f5f9f"}
-SLOWER = "#d9822b"
+SLOWER, ALGORITHM = "#d9822b", "#0a7f3f"
 
 
 def place(ratio):
@@ -38,6 +38,8 @@ def draw(document):
         parts += [box(x, 50, 10, 10, colours[count]), text(x + 15, 59, f"{count} thread{'s' if count > 1 else ''}")]
         x += 90
     parts += [box(x, 50, 10, 10, SLOWER), text(x + 15, 59, "slower than the best peer")]
+    if any("algorithm_ratio" in row for row in rows):
+        parts += [line(x + 170, 50, 60, ALGORITHM, 3), text(x + 178, 59, "ours by Winograd, if the caller permits it")]
     top = y
     for group in dict.fromkeys(row["group"] for row in rows):
         means = []
@@ -57,13 +59,17 @@ def draw(document):
                 ratio, above = row["ratio"], y + (ROW - BAR * len(bars)) / 2 + BAR * number
                 start, end = sorted((place(1), place(ratio)))
                 parts.append(box(start, above, max(end - start, 1), BAR - 1, colours[row["threads"]] if ratio >= 1 else SLOWER))
+                if "algorithm_ratio" in row:
+                    end = max(end, place(row["algorithm_ratio"]))
+                    parts.append(line(place(row["algorithm_ratio"]), above, above + BAR - 1, ALGORITHM, 3))
                 parts.append(text(end + 4, above + BAR - 2, f"{ratio:.2f} {row['best_peer']}", 9, colour="#555"))
             y += ROW
         y += 6
     grid = [line(place(ratio), top, y, "#ddd") for ratio in (0.25, 0.5, 2, 4, 8, 16)] + [line(place(1), top, y, "#000", 1.5)]
     grid += [text(place(ratio), top - 5, f"{ratio:g}", 10, "middle", colour="#555") for ratio in (0.25, 0.5, 1, 2, 4, 8, 16)]
     title = "How many times faster than the best peer"
-    peers = ", ".join(f"{name} {version}" for name, version in document["versions"].items() if name != "ours")
+    versions = {name: version.partition("+")[0].partition("-")[0] for name, version in document["versions"].items()}
+    peers = ", ".join(f"{name} {version}" for name, version in versions.items() if name != "ours")
     head = [text(10, 22, title, 16, weight="bold"), text(10, 40, f"{document['machine']}, {document['date']}, float32", 11)]
     foot = [text(10, y + 16 + 13 * number, part, 10, colour="#555") for number, part in enumerate(wrap("Peers: " + peers, 130))]
     height, width = y + 24 + 13 * len(foot), LEFT + WIDTH + RIGHT

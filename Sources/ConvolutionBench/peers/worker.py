@@ -19,11 +19,13 @@ from layers import Oracle, suite
 def examine(adapter, layer, strict, budget, limit, prepared):
     """Every variant: prepared, checked, timed; `limit` bounds the time of slow ones. strict: by our header's bound, except for
     algorithms that a caller must permit."""
-    x, kernel = layer.arrays()
-    oracle, figures = Oracle(layer, x, kernel), {}
+    if layer.gradient and not getattr(adapter, "gradients", False):
+        return {}
+    arrays, figures = layer.arrays(), {}
+    oracle = Oracle(layer, *arrays)
     for variant in adapter.variants(layer):
         try:
-            operation = adapter.prepare(layer, variant, x, kernel)
+            operation = adapter.prepare(layer, variant, *arrays)
             operation.run()
             error = oracle.error(operation.result(), strict and "-" not in variant)
             figures[variant] = {"error": error, "note": operation.note}
