@@ -65,7 +65,7 @@ struct Report {
             Least time per call; rate of the faster plan; % of the most multiply-adds seen so far, and of copying as many bytes.
             error: the largest seen, as a share of what the header permits.
             """)
-        print("      layer                             thr  error |  NHWC plan      plain |  NCHW plan      plain | "
+        print("        layer                             thr  error |  NHWC plan      plain |  NCHW plan      plain | "
             + "       rate    %fma  %copy | plan MiB   work")
     }
 
@@ -92,7 +92,7 @@ struct Report {
             func size(_ bytes: Int?) -> String { bytes.map { String(format: "%7.2f", Double($0) / 0x1p20) } ?? "      -" }
             let rate = layer.group == "upsample2d"
                 ? String(format: "%6.1f GB/s   ", row.byteRate / 1e9) : String(format: "%6.1f GFLOP/s", row.operationRate / 1e9)
-            print((index == 0 ? "\(count)/\(total)" : "").padding(toLength: 6, withPad: " ", startingAt: 0)
+            print((index == 0 ? "\(count)/\(total)" : "").padding(toLength: 8, withPad: " ", startingAt: 0)
                 + layer.name.padding(toLength: 33, withPad: " ", startingAt: 0)
                 + String(format: " %3d  %5.2f | ", row.threads, row.error) + time("nhwc_plan") + " " + time("nhwc_plain") + " | "
                 + time("nchw_plan") + " " + time("nchw_plain") + " | " + rate
@@ -105,7 +105,7 @@ struct Report {
     mutating func add(unsupported layer: Layer, _ sentence: String) {
         count += 1
         document.unsupported[layer.name] = sentence
-        print("\(count)/\(total)".padding(toLength: 6, withPad: " ", startingAt: 0) + layer.name + ": not timed: " + sentence)
+        print("\(count)/\(total)".padding(toLength: 8, withPad: " ", startingAt: 0) + layer.name + ": not timed: " + sentence)
         fflush(nil)
     }
 
