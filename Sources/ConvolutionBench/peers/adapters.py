@@ -19,10 +19,13 @@ class Prepared:
 
     def time(self, budget, limit):
         """The least time of a call within the budget; a call that takes longer than the limit is not repeated."""
-        run, clock = self.run, time.perf_counter
-        start = clock()
-        run()
-        least = clock() - start
+        run, clock, least = self.run, time.perf_counter, float("inf")
+        for attempt in range(2):  # something may come between
+            start = clock()
+            run()
+            least = min(least, clock() - start)
+            if least <= limit:
+                break
         if least > limit:
             return least
         start, calls, after = clock(), 0, 0.0
@@ -144,8 +147,8 @@ class Ours(Native):
             self.algorithms = {"winograd": value.value}
 
     def variants(self, layer):
-        winograd = layer.operation == "conv2d" and not layer.gradient and layer.kernel == 3
-        winograd = winograd and layer.stride == layer.dilation == layer.groups == 1
+        winograd = layer.kernel == 3 and layer.stride == layer.dilation == 1 and not layer.gradient
+        winograd = winograd and min(layer.channels, layer.out_channels) >= 16 * layer.groups
         return ["nhwc", "nchw"] + [f"{layout}-{a}" for a in self.algorithms for layout in ("nhwc", "nchw") if winograd]
 
 

@@ -19,7 +19,7 @@ typedef struct native_layer {
     int64_t interpolation; /* 0: nearest, 1: bilinear, 2: bicubic */
     int64_t layout;        /* 0: NHWC, 1: NCHW, 2: what the library likes best */
     int64_t threads;
-    int64_t algorithm;     /* ours alone: conv2d_params.algorithm */
+    int64_t algorithm;     /* ours alone: the field of that name */
 } native_layer;
 
 /* The layer made ready, its kernel packed, or NULL. The result is the output, or the gradient that stands in the place of input
@@ -47,6 +47,12 @@ double native_time(void *prepared, double budget, double limit) {
     int64_t calls = 0, batch = 1;
     if (native_run(prepared)) return -1;
     least = native_seconds() - start;
+    if (least > limit) { /* or something came between */
+        start = native_seconds();
+        if (native_run(prepared)) return -1;
+        now = native_seconds();
+        if (now - start < least) least = now - start;
+    }
     if (least > limit) return least;
     /* Reading the clock takes time too. */
     if (least < 20e-6) batch = (int64_t)(20e-6 / (least > 1e-7 ? least : 1e-7));

@@ -20,13 +20,13 @@ struct prepared {
     .dilation_width = (l)->dilation, .groups = (l)->groups, .padding = CONVOLUTION_PADDING_EXPLICIT,                      \
     .pad_top = (l)->padding, .pad_left = (l)->padding, .pad_bottom = (l)->trailing_padding,                               \
     .pad_right = (l)->trailing_padding, .data_format = (int32_t)(l)->layout, .kernel_format = (int32_t)(l)->layout,       \
-    .threads = (int32_t)(l)->threads
+    .threads = (int32_t)(l)->threads, .algorithm = (int32_t)(l)->algorithm
 
 enum { DIRECT, TRANSPOSED, UPSAMPLE };
 enum { FORWARD, INPUT, KERNEL };
 
 static int create(struct prepared *self, const native_layer *l) {
-    self->direct = (conv2d_params){ .struct_size = sizeof self->direct, FIELDS(l), .algorithm = (int32_t)l->algorithm };
+    self->direct = (conv2d_params){ .struct_size = sizeof self->direct, FIELDS(l) };
     self->transposed = (conv2d_transpose_params){
         .struct_size = sizeof self->transposed, FIELDS(l), .rule = CONV2D_TRANSPOSE_RULE_WINDOW,
     };
