@@ -34,6 +34,9 @@ struct ResamplingMethod {
     /// The kernel is stretched where the image shrinks.
     var antialias: Bool
     var cubicCoefficient: Double
+    /// PyTorch: HALF_PIXEL places in one rounding, a fused multiply-add.
+    var fusesPlace: Bool
+    var shiftsAlignedCorners: Bool
     /// Area: the mean of the elements that an output element touches, PyTorch's adaptive pooling, rather than of what it covers.
     var poolsArea: Bool
     /// Area where an axis grows: OpenCV then interpolates on both.
@@ -49,7 +52,7 @@ struct ResamplingAxis {
     /// Not 0: the scale that the caller named, kept distinct from output / input.
     var scale: Double
 
-    var grows: Bool { output > input }
+    var grows: Bool { scale > 0 ? scale > 1 : output > input }
 }
 
 /// The taps of one output element: neighbours, some of them perhaps outside the input.
@@ -73,7 +76,9 @@ struct AxisTaps<Real: KernelScalar> {
         self.axis = axis
         self.method = method
         step = Self.step(axis, method)
-        stretch = method.antialias ? max(step, 1) : 1
+        // ONNX Runtime stretches by the scale, whatever the coordinates.
+        let shrinking = method.isONNX ? 1 / Self.scale(axis) : step
+        stretch = method.antialias && !(method.isTorch && axis.output == axis.input) ? max(shrinking, 1) : 1
     }
 
     private static func step(_ axis: ResamplingAxis, _ method: ResamplingMethod) -> Real {
@@ -81,8 +86,16 @@ struct AxisTaps<Real: KernelScalar> {
             return axis.output == 1 ? 0 : Real(axis.input - 1) / Real(axis.output - 1)
         }
         if axis.scale > 0 { return Real(1 / axis.scale) }
-        if method.usesInverseScale { return 1 / (Real(axis.output) / Real(axis.input)) }
-        return Real(axis.input) / Real(axis.output)
+        switch method.arithmetic {
+        case .tensorFlow where method.isLanczos || method.antialias, .openCV: return 1 / (Real(axis.output) / Real(axis.input))
+        case .jax where method.isNearest: return Real(axis.input) * (1 / Real(axis.output))
+        default: return Real(axis.input) / Real(axis.output)
+        }
+    }
+
+    /// Output elements per input element.
+    private static func scale(_ axis: ResamplingAxis) -> Real {
+        axis.scale > 0 ? Real(axis.scale) : Real(axis.output) / Real(axis.input)
     }
 
     /// The order of the operations is the framework's, and so are the roundings.
@@ -95,32 +108,34 @@ struct AxisTaps<Real: KernelScalar> {
         }
         switch method.coordinates {
         case .alignCorners:
-            return step * Real(t)
+            if method.isONNX, axis.output > 1 { return Real(t) * Real(axis.input - 1) / Real(axis.output - 1) }
+            // PyTorch stretches its kernel around places that do not align the corners.
+            return method.shiftsAlignedCorners ? step * (Real(t) + half) - half : step * Real(t)
         case .torchHalfPixel where axis.output == 1:
             return 0
         case .halfPixel, .torchHalfPixel:
             switch method.arithmetic {
             case .onnx:
-                return (Real(t) + half) / scaleAsGiven - half
-            case .openCV:
-                let step = axis.scale > 0 ? 1 / axis.scale : 1 / (Double(axis.output) / Double(axis.input))
-                return Real(Float((Double(t) + 0.5) * step - 0.5))
-            case .torch:
-                // A scale that leaves the size as it is copies, whatever its value.
-                if case .bilinear = method.interpolation, axis.output == axis.input, !method.antialias { return Real(t) }
-                if case .bicubic = method.interpolation, !method.antialias { return (-half).addingProduct(step, Real(t) + half) }
+                return (Real(t) + half) / Self.scale(axis) - half
+            // A scale that leaves the size as it is copies, whatever its value.
+            case .torch where copiesSameSize:
+                return Real(t)
+            case .torch where !method.fusesPlace, .tensorFlow, .openCV:
                 return step * (Real(t) + half) - half
-            case .tensorFlow, .jax:
-                return (Real(t) + half) * step - half
+            case .torch, .jax:
+                return (-half).addingProduct(step, Real(t) + half)
             }
         case .asymmetric:
-            if case .onnx = method.arithmetic { return Real(t) / scaleAsGiven }
-            return step * Real(t)
+            switch method.arithmetic {
+            case .onnx: return Real(t) / Self.scale(axis)
+            default: return step * Real(t)
+            }
         }
     }
 
-    private var scaleAsGiven: Real {
-        axis.scale > 0 ? Real(axis.scale) : Real(axis.output) / Real(axis.input)
+    /// PyTorch: an axis that keeps its length is left alone, whatever the scale.
+    private var copiesSameSize: Bool {
+        axis.output == axis.input && method.isTorch && (method.isBilinear || method.antialias)
     }
 
     /// Half the width of the kernel, in input elements.
@@ -146,14 +161,16 @@ struct AxisTaps<Real: KernelScalar> {
         case .area where !method.interpolatesArea:
             let (low, high) = covered(t)
             let first = min(Int(low), last)
-            return TapRange(first: first, count: max(min(Int(high.rounded(.up)), axis.input) - first, 1), center: 0)
+            return TapRange(first: first, count: max(Int(high.rounded(.up)) - first, 1), center: 0)
         case .area,
             .bilinear where !method.antialias:
             let center = min(max(place(t), 0), Real(last))
             let first = min(Int(center), last)
             return TapRange(first: first, count: min(2, axis.input - first), center: center)
         default:
-            let center = place(t)
+            var center = place(t)
+            // ONNX Runtime counts from the elements' edges here, which costs a rounding.
+            if method.isONNX, method.antialias { center = (center + 0.5) - 0.5 }
             var first: Int
             var end: Int
             if method.antialias {
@@ -205,8 +222,7 @@ struct AxisTaps<Real: KernelScalar> {
         case .area where method.poolsArea:
             return 1 / Real(range.count)
         case .area where !method.interpolatesArea:
-            let (low, high) = covered(t)
-            return max(min(high, element + 1) - max(low, element), 0)
+            return share(t, element)
         case .area,
             .bilinear where !method.antialias:
             let part = range.center - Real(range.first)
@@ -216,7 +232,9 @@ struct AxisTaps<Real: KernelScalar> {
         case .bicubic where !method.antialias:
             return cubicTap(range.first + k, range.center)
         case .bicubic:
-            return keys(distance)
+            let a = Real(method.cubicCoefficient)
+            if distance < 1 { return keys(distance) }
+            return distance < 2 ? (((distance - 5) * distance + 8) * distance - 4) * a : 0
         case .lanczos(let radius):
             return lanczos(distance, Real(radius))
         }
@@ -235,11 +253,14 @@ struct AxisTaps<Real: KernelScalar> {
         }
     }
 
+    /// x from 0 to 2.
     private func keys(_ x: Real) -> Real {
         let a = Real(method.cubicCoefficient)
-        if x <= 1 { return ((a + 2) * x - (a + 3)) * x * x + 1 }
-        if x < 2 { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a }
-        return 0
+        if method.fusesPlace {
+            if x <= 1 { return Real(1).addingProduct((-(a + 3)).addingProduct(a + 2, x) * x, x) }
+            return (-4 * a).addingProduct((8 * a).addingProduct((-5 * a).addingProduct(a, x), x), x)
+        }
+        return x <= 1 ? ((a + 2) * x - (a + 3)) * x * x + 1 : ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
     }
 
     private func lanczos(_ x: Real, _ radius: Real) -> Real {
@@ -254,20 +275,39 @@ struct AxisTaps<Real: KernelScalar> {
 
     /// Area: the part of the input that output element t covers.
     private func covered(_ t: Int) -> (low: Real, high: Real) {
-        (step * Real(t), min(step * Real(t + 1), Real(axis.input)))
+        let high = step * Real(t + 1)
+        if case .tensorFlow = method.arithmetic { return (step * Real(t), high) }
+        return (step * Real(t), min(high, Real(axis.input)))
+    }
+
+    /// How much of an input element that is.
+    private func share(_ t: Int, _ element: Real) -> Real {
+        let (low, high) = covered(t)
+        if case .tensorFlow = method.arithmetic {
+            // Its weights, which far from the origin do not quite add up to one.
+            if element < low { return (element + 1 > high ? step : element + 1 - low) / step }
+            return (element + 1 > high ? high - element : 1) / step
+        }
+        return max(min(high, element + 1) - max(low, element), 0)
     }
 
     private func nearest(_ t: Int) -> Int {
         if axis.repetition > 0 { return t / axis.repetition }
         let half: Real = 0.5
+        // ONNX Runtime takes places this near to the middle for the middle.
+        let slack: Real = method.isONNX ? 1e-6 : 0
         let place: Real
         switch (method.coordinates, method.rounding) {
         case (.asymmetric, .floor) where method.isTorch && axis.output == axis.input: return t
         case (.asymmetric, .floor) where method.isTorch && axis.output == 2 * axis.input: return t / 2
         // One rounding less than the place and then its nearest whole number, as the frameworks have it.
         case (.halfPixel, .preferCeil) where !method.isONNX: place = step * (Real(t) + half)
-        case (_, .preferFloor): place = (self.place(t) - half).rounded(.up)
-        case (_, .preferCeil): place = self.place(t) + half
+        case (_, .preferFloor):
+            let exact = self.place(t)
+            place = exact - exact.rounded(.down) <= half + slack ? exact.rounded(.down) : exact.rounded(.up)
+        case (_, .preferCeil):
+            let exact = self.place(t)
+            place = exact - exact.rounded(.down) < half - slack ? exact.rounded(.down) : exact.rounded(.up)
         case (_, .floor): place = self.place(t)
         case (_, .ceil): place = self.place(t).rounded(.up)
         }
@@ -279,22 +319,14 @@ extension ResamplingMethod {
     fileprivate var isTorch: Bool { if case .torch = arithmetic { true } else { false } }
     fileprivate var isONNX: Bool { if case .onnx = arithmetic { true } else { false } }
     fileprivate var isNearest: Bool { if case .nearest = interpolation { true } else { false } }
+    fileprivate var isBilinear: Bool { if case .bilinear = interpolation { true } else { false } }
     fileprivate var isLanczos: Bool { if case .lanczos = interpolation { true } else { false } }
     fileprivate var isArea: Bool { if case .area = interpolation { true } else { false } }
 
-    /// The step as 1 / (output / input), which may round otherwise than input / output.
-    fileprivate var usesInverseScale: Bool {
-        switch arithmetic {
-        case .torch, .onnx: false
-        case .tensorFlow: isLanczos || antialias
-        case .jax: !isNearest
-        case .openCV: true
-        }
-    }
-
     /// The taps' weights are divided by their sum.
     fileprivate var normalises: Bool {
-        renormalises || antialias || isLanczos || isArea && !poolsArea && !interpolatesArea
+        if case .tensorFlow = arithmetic, isArea { return false }
+        return renormalises || antialias || isLanczos || isArea && !poolsArea && !interpolatesArea
     }
 
     /// Copies elements: no weights.

@@ -524,6 +524,11 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
     var horizontal = try axis(
         input: width, factor: p.factor_width, factorName: "factor_width", output: p.output_width, outputName: "output_width",
         scale: p.scale_width, scaleName: "scale_width")
+    let isTorch = Int(p.preset) == UPSAMPLE2D_PRESET_TORCH || Int(p.preset) == UPSAMPLE2D_PRESET_TORCH_EXACT
+    if isTorch, case .bilinear = method.interpolation, !method.antialias, vertical.output <= 128 - min(horizontal.output, 128) {
+        // PyTorch has two kernels, and chooses by the output's height + width.
+        method.fusesPlace = true
+    }
     if case .openCV = method.arithmetic {
         // It copies an image whose size stays, and interpolates an area that grows along either axis.
         if vertical.output == height, horizontal.output == width {
@@ -654,7 +659,7 @@ private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> Resampl
         renormalises: hasKernel && (p.edge == 0 ? dropsOutside : Int(p.edge) == UPSAMPLE2D_EDGE_RENORMALISE),
         antialias: antialias && hasKernel,
         cubicCoefficient: p.cubic_coefficient != 0 ? p.cubic_coefficient : smooth ? -0.5 : -0.75,
-        poolsArea: isArea && isTorch, interpolatesArea: false)
+        fusesPlace: isBicubic && !antialias, shiftsAlignedCorners: antialias && isTorch, poolsArea: isArea && isTorch, interpolatesArea: false)
 }
 
 /// A checked upsample2d, and a checked conv2d of its result. The layer's input strides mean nothing.
