@@ -69,7 +69,7 @@ private let ringBytes = 384 << 10
 
 /// Outputs of this many bytes are written past the caches. That saves reading the lines first, and the level-3 cache for others; a
 /// smaller output may be found in that cache by what comes next.
-private let streamedBytes = 8 << 20
+private let streamedBytes = 24 << 20
 
 private func rounded(_ bytes: Int) -> Int { (bytes + 63) & ~63 }
 

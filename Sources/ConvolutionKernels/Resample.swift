@@ -40,13 +40,14 @@ func forEachColumnVector<I: InstructionSet>(_: I.Type, _ arguments: ResampleColu
     var v = 0
     if let weights = arguments.weights {
         let weights = UnsafeRawPointer(weights)
+        func weight(_ tap: Int) -> I.Vector { weights.loadUnaligned(fromByteOffset: tap &* I.bytes, as: I.Vector.self) }
         while v < arguments.vectors {
             var tap = v &* arguments.taps
             let end = tap &+ arguments.taps
-            var sum = I.product(weights.loadUnaligned(fromByteOffset: tap &* I.bytes, as: I.Vector.self), fetch(tap))
+            var sum = I.product(weight(tap), fetch(tap))
             tap &+= 1
             while tap < end {
-                sum = I.multiplyAdd(weights.loadUnaligned(fromByteOffset: tap &* I.bytes, as: I.Vector.self), fetch(tap), sum)
+                sum = I.multiplyAdd(weight(tap), fetch(tap), sum)
                 tap &+= 1
             }
             output.storeBytes(of: sum, toByteOffset: v &* I.bytes, as: I.Vector.self)
@@ -118,26 +119,70 @@ public func resampledPixels<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointe
     let end = arguments.columns &* arguments.taps
     while tap < end {
         var offset = 0
-        while true {
-            func fetch(_ tap: Int) -> I.Vector {
-                input.loadUnaligned(fromByteOffset: arguments.pixels[tap] &* pixelBytes &+ offset, as: I.Vector.self)
-            }
-            var value = fetch(tap)
-            if let weights = arguments.weights {
-                value = I.product(I.Vector(repeating: weights[tap]), value)
-                var k = 1
-                while k < arguments.taps {
-                    value = I.multiplyAdd(I.Vector(repeating: weights[tap &+ k]), fetch(tap &+ k), value)
-                    k &+= 1
-                }
-            }
-            output.storeBytes(of: value, toByteOffset: offset, as: I.Vector.self)
-            if offset == last { break }
-            offset = min(offset &+ I.bytes, last)
+        while offset &+ 3 &* I.bytes <= last {
+            weightedSums(
+                I.self, taps: arguments.taps, weights: arguments.weights.map { $0 + tap },
+                row: { input + (arguments.pixels[tap &+ $0] &* pixelBytes &+ offset) },
+                store: { (output + offset).storeBytes(of: $1, toByteOffset: $0, as: I.Vector.self) })
+            offset &+= 4 &* I.bytes
+        }
+        while offset < last &+ I.bytes {
+            let at = min(offset, last)
+            let sum = weightedSum(
+                I.self, taps: arguments.taps, weights: arguments.weights.map { $0 + tap },
+                row: { input + (arguments.pixels[tap &+ $0] &* pixelBytes &+ at) })
+            output.storeBytes(of: sum, toByteOffset: at, as: I.Vector.self)
+            offset &+= I.bytes
         }
         output += pixelBytes
         tap &+= arguments.taps
     }
+}
+
+/// The sum of a vector of each of some rows, each times its weight; without weights, the vector of row 0.
+@inlinable @inline(__always)
+func weightedSum<I: InstructionSet>(
+    _: I.Type, taps: Int, weights: UnsafePointer<I.Scalar>?, row: (Int) -> UnsafeRawPointer
+) -> I.Vector {
+    let first = row(0).loadUnaligned(as: I.Vector.self)
+    guard let weights else { return first }
+    var sum = I.product(I.Vector(repeating: weights[0]), first)
+    var k = 1
+    while k < taps {
+        sum = I.multiplyAdd(I.Vector(repeating: weights[k]), row(k).loadUnaligned(as: I.Vector.self), sum)
+        k &+= 1
+    }
+    return sum
+}
+
+/// The same for four vectors that follow each other, stored at their byte offsets.
+@inlinable @inline(__always)
+func weightedSums<I: InstructionSet>(
+    _: I.Type, taps: Int, weights: UnsafePointer<I.Scalar>?, row: (Int) -> UnsafeRawPointer, store: (Int, I.Vector) -> Void
+) {
+    func fetch(_ place: UnsafeRawPointer, _ number: Int) -> I.Vector {
+        place.loadUnaligned(fromByteOffset: number &* I.bytes, as: I.Vector.self)
+    }
+    let place = row(0)
+    var (a, b, c, d) = (fetch(place, 0), fetch(place, 1), fetch(place, 2), fetch(place, 3))
+    if let weights {
+        let weight = I.Vector(repeating: weights[0])
+        (a, b, c, d) = (I.product(weight, a), I.product(weight, b), I.product(weight, c), I.product(weight, d))
+        var k = 1
+        while k < taps {
+            let place = row(k)
+            let weight = I.Vector(repeating: weights[k])
+            a = I.multiplyAdd(weight, fetch(place, 0), a)
+            b = I.multiplyAdd(weight, fetch(place, 1), b)
+            c = I.multiplyAdd(weight, fetch(place, 2), c)
+            d = I.multiplyAdd(weight, fetch(place, 3), d)
+            k &+= 1
+        }
+    }
+    store(0, a)
+    store(I.bytes, b)
+    store(2 &* I.bytes, c)
+    store(3 &* I.bytes, d)
 }
 
 /// One output row out of some resampled rows.
@@ -172,29 +217,31 @@ public func blendedRows<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: BlendRowsArguments<I.Scalar>.self).pointee
     let output = UnsafeMutableRawPointer(arguments.output)
     func blend(_ offset: Int) -> I.Vector {
-        func fetch(_ k: Int) -> I.Vector {
-            UnsafeRawPointer(arguments.rows[k]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
-        }
-        guard let weights = arguments.weights else { return fetch(0) }
-        var sum = I.product(I.Vector(repeating: weights[0]), fetch(0))
-        var k = 1
-        while k < arguments.taps {
-            sum = I.multiplyAdd(I.Vector(repeating: weights[k]), fetch(k), sum)
-            k &+= 1
-        }
-        return sum
+        weightedSum(I.self, taps: arguments.taps, weights: arguments.weights) { UnsafeRawPointer(arguments.rows[$0]) + offset }
+    }
+    func blend(_ offset: Int, store: (Int, I.Vector) -> Void) {
+        weightedSums(
+            I.self, taps: arguments.taps, weights: arguments.weights, row: { UnsafeRawPointer(arguments.rows[$0]) + offset }, store: store)
     }
     // The first and the last vector need not be aligned, and may compute elements twice.
     let last = arguments.elements &* MemoryLayout<I.Scalar>.stride &- I.bytes
     output.storeBytes(of: blend(0), as: I.Vector.self)
     if arguments.streaming {
         var offset = I.bytes &- Int(bitPattern: output) & (I.bytes &- 1)
+        while offset &+ 3 &* I.bytes <= last {
+            blend(offset) { I.stream($1, to: output + offset + $0) }
+            offset &+= 4 &* I.bytes
+        }
         while offset <= last {
             I.stream(blend(offset), to: output + offset)
             offset &+= I.bytes
         }
     } else {
         var offset = I.bytes
+        while offset &+ 3 &* I.bytes <= last {
+            blend(offset) { (output + offset).storeBytes(of: $1, toByteOffset: $0, as: I.Vector.self) }
+            offset &+= 4 &* I.bytes
+        }
         while offset <= last {
             output.storeBytes(of: blend(offset), toByteOffset: offset, as: I.Vector.self)
             offset &+= I.bytes
