@@ -14,7 +14,7 @@ enum CoordinateRule {
     case halfPixel, alignCorners, asymmetric, torchHalfPixel
 }
 
-enum NearestRounding {
+enum RoundingRule {
     case preferFloor, preferCeil, floor, ceil
 }
 
@@ -27,7 +27,7 @@ enum ResamplingArithmetic {
 struct ResamplingMethod {
     var interpolation: InterpolationKind
     var coordinates: CoordinateRule
-    var rounding: NearestRounding
+    var rounding: RoundingRule
     var arithmetic: ResamplingArithmetic
     /// Taps outside the image are dropped, and the others' weights divided by their sum; else the border element stands for them.
     var renormalises: Bool
@@ -78,7 +78,7 @@ struct AxisTaps<Real: KernelScalar> {
         step = Self.step(axis, method)
         // ONNX Runtime stretches by the scale, whatever the coordinates.
         let shrinking = method.isONNX ? 1 / Self.scale(axis) : step
-        stretch = method.antialias && !(method.isTorch && axis.output == axis.input) ? max(shrinking, 1) : 1
+        stretch = method.antialias && !method.leavesAlone(axis) ? max(shrinking, 1) : 1
     }
 
     private static func step(_ axis: ResamplingAxis, _ method: ResamplingMethod) -> Real {
@@ -106,6 +106,7 @@ struct AxisTaps<Real: KernelScalar> {
             let part = Float(Real(t + 1) - (below + 1) / step)
             return below + Real(part <= 0 ? 0 : part - part.rounded(.down))
         }
+        if method.leavesAlone(axis) { return Real(t) }
         switch method.coordinates {
         case .alignCorners:
             if method.isONNX, axis.output > 1 { return Real(t) * Real(axis.input - 1) / Real(axis.output - 1) }
@@ -118,7 +119,7 @@ struct AxisTaps<Real: KernelScalar> {
             case .onnx:
                 return (Real(t) + half) / Self.scale(axis) - half
             // A scale that leaves the size as it is copies, whatever its value.
-            case .torch where copiesSameSize:
+            case .torch where method.isBilinear && axis.output == axis.input:
                 return Real(t)
             case .torch where !method.fusesPlace, .tensorFlow, .openCV:
                 return step * (Real(t) + half) - half
@@ -131,11 +132,6 @@ struct AxisTaps<Real: KernelScalar> {
             default: return step * Real(t)
             }
         }
-    }
-
-    /// PyTorch: an axis that keeps its length is left alone, whatever the scale.
-    private var copiesSameSize: Bool {
-        axis.output == axis.input && method.isTorch && (method.isBilinear || method.antialias)
     }
 
     /// Half the width of the kernel, in input elements.
@@ -322,6 +318,11 @@ extension ResamplingMethod {
     fileprivate var isBilinear: Bool { if case .bilinear = interpolation { true } else { false } }
     fileprivate var isLanczos: Bool { if case .lanczos = interpolation { true } else { false } }
     fileprivate var isArea: Bool { if case .area = interpolation { true } else { false } }
+
+    /// PyTorch and ONNX Runtime do not touch an axis that keeps its length, whatever the scale, when they antialias.
+    fileprivate func leavesAlone(_ axis: ResamplingAxis) -> Bool {
+        antialias && axis.output == axis.input && (isTorch || isONNX)
+    }
 
     /// The taps' weights are divided by their sum.
     fileprivate var normalises: Bool {

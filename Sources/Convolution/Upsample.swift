@@ -305,6 +305,16 @@ func resample<Scalar: KernelScalar>(
     for slot in 0..<taps { held[slot] = -1 }
     let inWholeVectors = output.column == channels && columns * channels >= plan.pointee.table.lanes
     let weights = plan.pointee.vertical.weights.assumingMemoryBound(to: Scalar.self)
+    if resampling.method.copies, plan.pointee.columns.kind == .pixels, inWholeVectors, channels >= plan.pointee.table.lanes {
+        // Whole pixels are copied to their place at once.
+        for row in outputRows {
+            resampleRow(
+                plan, input + plan.pointee.vertical.elements[row] * resampling.input.row, firstColumn: firstColumn, columns: columns,
+                copy: (scratch + layout.inputAt).assumingMemoryBound(to: Scalar.self),
+                to: corner + (row - outputRows.lowerBound) * output.row)
+        }
+        return
+    }
     for row in outputRows {
         for k in 0..<taps {
             // The rows of one output row are neighbours, at most as many as there are taps: no two different ones share a slot.

@@ -636,7 +636,7 @@ private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> Resampl
         let roundsDown = preset == 0 || preset == UPSAMPLE2D_PRESET_TORCH || preset == UPSAMPLE2D_PRESET_OPENCV
         coordinates = isNearest && roundsDown ? .asymmetric : .halfPixel
     }
-    let rounding: NearestRounding
+    let rounding: RoundingRule
     switch Int(p.rounding) {
     case UPSAMPLE2D_ROUNDING_PREFER_FLOOR: rounding = .preferFloor
     case UPSAMPLE2D_ROUNDING_PREFER_CEIL: rounding = .preferCeil

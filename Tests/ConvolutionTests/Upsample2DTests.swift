@@ -42,6 +42,25 @@ private func width(_ output: Int) -> UpsampledSize { .output(height: 1, width: o
         try check(line([1, 2, 4] as [Float], width(1), .init(interpolation: .bilinear, coordinates: .alignCorners)), [1])
     }
 
+    /// The numbers are those of Keras on TensorFlow, PyTorch and ONNX Runtime.
+    @Test func presetsAndTheirParts() throws {
+        func check(_ options: Upsample2DOptions, _ expected: [Double]) throws {
+            let output = try line([1, 2, 4] as [Double], .factor(height: 1, width: 2), options)
+            #expect(zip(output, expected).allSatisfy { abs($0 - $1) < 1e-6 }, "\(output)")
+        }
+        let keras = [0.9117648, 1.1459854, 1.6412214, 2.5114503, 3.642336, 4.1764708]
+        try check(.init(interpolation: .bicubic, preset: .keras), keras)
+        try check(.init(interpolation: .bicubic, preset: .kerasJAX), keras)
+        try check(.init(interpolation: .bicubic, edge: .renormalise, cubicCoefficient: -0.5), keras)
+        try check(.init(interpolation: .bicubic, preset: .torch), [0.8945312, 1.15625, 1.5625, 2.5585938, 3.5820312, 4.2109375])
+        #expect(try line([1, 2, 3, 4] as [Float], width(2), .init(preset: .onnx)) == [1, 3])
+        #expect(try line([1, 2, 3, 4] as [Float], width(2), .init(preset: .onnx, rounding: .preferCeil)) == [2, 4])
+        #expect(try line([1, 2, 4] as [Float], width(1), .init(interpolation: .bilinear, coordinates: .pytorchHalfPixel)) == [1])
+        #expect(try line([1, 2, 4] as [Double], width(2), .init(interpolation: .bilinear, antialias: true)) == [1.375, 3.25])
+        #expect(throws: ConvolutionError.self) { try line([1, 2] as [Float], width(2), .init(interpolation: .lanczos3, preset: .torch)) }
+        #expect(throws: ConvolutionError.self) { try line([1, 2] as [Float], width(2), .init(interpolation: .bicubic, cubicCoefficient: 0)) }
+    }
+
     /// Both axes by different factors, several channels and images, on every tier, in both formats and types.
     @Test(arguments: InstructionSetTiers.supported)
     func factorsPerAxis(_ isa: String) throws {

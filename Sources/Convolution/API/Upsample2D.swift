@@ -13,8 +13,17 @@ public enum UpsampledSize: Hashable, Sendable {
 /// What an `upsample2d` does besides its images and their size.
 public struct Upsample2DOptions: Sendable {
     public var interpolation: Interpolation
-    /// nil: `asymmetric` for nearest, `halfPixel` for bilinear.
+    /// Whose defaults the options that are nil have, and whose arithmetic; nil: PyTorch's, as far as it has the interpolation.
+    public var preset: UpsamplePreset?
     public var coordinates: Coordinates?
+    /// For nearest.
+    public var rounding: NearestRounding?
+    /// For bilinear, bicubic and lanczos.
+    public var edge: UpsampleEdge?
+    /// The a of bicubic's kernel, not 0. -0.75 or -0.5, by the preset.
+    public var cubicCoefficient: Double?
+    /// Every input element counts when the image shrinks. For bilinear, bicubic and lanczos.
+    public var antialias: Bool
     public var dataFormat: DataFormat
     /// 0: one per core; 1: only the caller's; at most 1024. The result does not depend on it.
     public var threads: Int
@@ -23,11 +32,17 @@ public struct Upsample2DOptions: Sendable {
     public var isa: String?
 
     public init(
-        interpolation: Interpolation = .nearest, coordinates: Coordinates? = nil, dataFormat: DataFormat = .channelsLast,
-        threads: Int = 0, isa: String? = nil
+        interpolation: Interpolation = .nearest, preset: UpsamplePreset? = nil, coordinates: Coordinates? = nil,
+        rounding: NearestRounding? = nil, edge: UpsampleEdge? = nil, cubicCoefficient: Double? = nil, antialias: Bool = false,
+        dataFormat: DataFormat = .channelsLast, threads: Int = 0, isa: String? = nil
     ) {
         self.interpolation = interpolation
+        self.preset = preset
         self.coordinates = coordinates
+        self.rounding = rounding
+        self.edge = edge
+        self.cubicCoefficient = cubicCoefficient
+        self.antialias = antialias
         self.dataFormat = dataFormat
         self.threads = threads
         self.isa = isa
@@ -39,7 +54,17 @@ public struct Upsample2DOptions: Sendable {
         var (p, channels) = try upsample2d_params.forImages(inputShape, of: Scalar.self, dataFormat: dataFormat, threads: threads)
         p.channels = Int64(channels)
         p.interpolation = Int32(interpolation.code)
+        p.preset = Int32(preset?.code ?? UPSAMPLE2D_PRESET_NONE)
         p.coordinates = Int32(coordinates?.code ?? UPSAMPLE2D_COORDINATES_DEFAULT)
+        p.rounding = Int32(rounding?.code ?? UPSAMPLE2D_ROUNDING_DEFAULT)
+        p.edge = Int32(edge?.code ?? UPSAMPLE2D_EDGE_DEFAULT)
+        if let cubicCoefficient {
+            if cubicCoefficient == 0 {
+                throw ConvolutionError(.factor, "cubic_coefficient is 0; it must be another number, or nil")
+            }
+            p.cubic_coefficient = cubicCoefficient
+        }
+        p.antialias = antialias ? 1 : 0
         switch size {
         case .factor(let height, let width):
             p.factor_height = try positive(height, "factor_height", .factor)
@@ -61,7 +86,7 @@ private func notZero(_ scale: Double, _ name: String) throws(ConvolutionError) -
     return scale
 }
 
-/// Enlarges (or shrinks) each image. Keras's UpSampling2D, PyTorch's Upsample and interpolate.
+/// Enlarges (or shrinks) each image. Keras's UpSampling2D, PyTorch's Upsample and interpolate, ONNX's Resize, OpenCV's resize.
 ///
 ///     let twice = try upsample2d(image, size: .factor(height: 2, width: 2), options: .init(interpolation: .bilinear))
 ///

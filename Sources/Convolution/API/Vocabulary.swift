@@ -180,18 +180,80 @@ public enum Interpolation: Hashable, Sendable, CaseIterable {
 
 /// Where in the input the output element t of an upsampling from i to o elements lies, r = i / o (or 1 / scale).
 public enum Coordinates: Hashable, Sendable, CaseIterable {
-    /// (t + 0.5) * r - 0.5. What `bilinear` does by default, and PyTorch's nearest-exact.
+    /// (t + 0.5) * r - 0.5. The default but for nearest; for nearest, PyTorch's nearest-exact.
     case halfPixel
     /// t * (i - 1) / (o - 1), 0 if o is 1.
     case alignCorners
-    /// t * r. What `nearest` does by default.
+    /// t * r. PyTorch's nearest.
     case asymmetric
+    /// As `halfPixel`, but 0 if o is 1.
+    case pytorchHalfPixel
 
     var code: Int {
         switch self {
         case .halfPixel: UPSAMPLE2D_COORDINATES_HALF_PIXEL
         case .alignCorners: UPSAMPLE2D_COORDINATES_ALIGN_CORNERS
         case .asymmetric: UPSAMPLE2D_COORDINATES_ASYMMETRIC
+        case .pytorchHalfPixel: UPSAMPLE2D_COORDINATES_PYTORCH_HALF_PIXEL
+        }
+    }
+}
+
+/// The framework whose defaults and whose arithmetic an upsampling has: the table in `include/convolution.h`.
+public enum UpsamplePreset: Hashable, Sendable, CaseIterable {
+    /// Keras on TensorFlow.
+    case keras
+    /// Keras on JAX.
+    case kerasJAX
+    /// PyTorch; nearest is its mode "nearest".
+    case torch
+    /// PyTorch; nearest is its mode "nearest-exact".
+    case torchExact
+    case onnx
+    case openCV
+
+    var code: Int {
+        switch self {
+        case .keras: UPSAMPLE2D_PRESET_KERAS
+        case .kerasJAX: UPSAMPLE2D_PRESET_KERAS_JAX
+        case .torch: UPSAMPLE2D_PRESET_TORCH
+        case .torchExact: UPSAMPLE2D_PRESET_TORCH_EXACT
+        case .onnx: UPSAMPLE2D_PRESET_ONNX
+        case .openCV: UPSAMPLE2D_PRESET_OPENCV
+        }
+    }
+}
+
+/// Which element nearest takes for a place between two.
+public enum NearestRounding: Hashable, Sendable, CaseIterable {
+    /// The nearest, the lower of two as near.
+    case preferFloor
+    /// The nearest, the upper of two as near.
+    case preferCeil
+    case floor
+    case ceil
+
+    var code: Int {
+        switch self {
+        case .preferFloor: UPSAMPLE2D_ROUNDING_PREFER_FLOOR
+        case .preferCeil: UPSAMPLE2D_ROUNDING_PREFER_CEIL
+        case .floor: UPSAMPLE2D_ROUNDING_FLOOR
+        case .ceil: UPSAMPLE2D_ROUNDING_CEIL
+        }
+    }
+}
+
+/// What an interpolation does about elements beyond the border.
+public enum UpsampleEdge: Hashable, Sendable, CaseIterable {
+    /// The border element stands for them.
+    case clamp
+    /// They are left out, and the other weights divided by their sum.
+    case renormalise
+
+    var code: Int {
+        switch self {
+        case .clamp: UPSAMPLE2D_EDGE_CLAMP
+        case .renormalise: UPSAMPLE2D_EDGE_RENORMALISE
         }
     }
 }
