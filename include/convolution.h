@@ -476,6 +476,14 @@ int32_t conv2d_transpose_matrix_csr(const conv2d_transpose_params *params, const
 int32_t conv2d_transpose_gram(const conv2d_transpose_params *params, const void *kernel, const void *input, void *result);
 int32_t conv2d_transpose_adjoint_test(const conv2d_transpose_params *params, const void *kernel, uint64_t seed, double *relative_error);
 
+/*
+ * The overlap of the layer, which shows where its output will be uneven: counts[y * output width + x] says how many pairs of an input
+ * element and a kernel element reach output pixel (y, x), for each pair of channels that the groups join; output_height times
+ * output_width elements, which `capacity` must hold. Inside, all are equal where the stride divides the kernel; else they alternate, as
+ * on a checkerboard: kernel 3, stride 2 gives 1, 2, 1, 2, ... along each axis, so 1, 2, 4 in the plane. upsample2d_conv2d is even.
+ */
+int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t *counts, int64_t capacity);
+
 /* --------------------------------------------------------------------------------------------------------- upsample2d */
 
 /*

@@ -309,6 +309,13 @@ public func conv2d_transpose_adjoint_test(
     status { () throws(Failure) in try adjointTest(validate(params), kernel, seed: seed, relative_error) }
 }
 
+@c @implementation
+public func conv2d_transpose_overlap(
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ counts: UnsafeMutablePointer<Int64>?, _ capacity: Int64
+) -> Int32 {
+    status { () throws(Failure) in try writeOverlap(validate(params), counts, capacity) }
+}
+
 // MARK: - upsample2d
 
 @c @implementation

@@ -103,13 +103,13 @@ struct MatrixSize {
     var nonzeros: Int
 }
 
-private func checkCapacity(_ capacity: Int64, _ needed: Int) throws(Failure) {
+func checkCapacity(_ capacity: Int64, _ needed: Int) throws(Failure) {
     if Int(capacity) < needed {
         throw Failure(CONVOLUTION_ERROR_CAPACITY, "capacity is \(Int(capacity)); it must be at least \(needed)")
     }
 }
 
-private func present<T>(_ pointer: T?, _ name: StaticString) throws(Failure) -> T {
+func present<T>(_ pointer: T?, _ name: StaticString) throws(Failure) -> T {
     guard let pointer else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "\(name) is NULL") }
     return pointer
 }

@@ -650,6 +650,32 @@ static void upsampled_table(void) {
     }
 }
 
+static void overlap_counts(void) {
+    const conv2d_transpose_params good = { TRANSPOSE };
+    const conv2d_transpose_params bad = { TRANSPOSE, .rule = 9 };
+    const conv2d_transpose_params large = { TRANSPOSE, .height = TWO_TO_THE(30), .width = TWO_TO_THE(30), .in_channels = 0 };
+    const conv2d_transpose_params empty = { TRANSPOSE, .height = 0, .rule = CONV2D_TRANSPOSE_RULE_TORCH, .stride_height = 3,
+                                            .allow_empty_output = 1 };
+    int64_t shape[4], *counts = (int64_t *)(void *)output.bytes;
+    CHECK(conv2d_transpose_output_shape(&good, shape) == CONVOLUTION_OK);
+    const int64_t pixels = shape[1] * shape[2];
+    EXPECT(NULL_POINTER, "params|NULL", conv2d_transpose_overlap(NULL, counts, 1000));
+    EXPECT(NULL_POINTER, "counts|NULL", conv2d_transpose_overlap(&good, NULL, 1000));
+    EXPECT(RULE, "rule|9", conv2d_transpose_overlap(&bad, counts, 1000));
+    EXPECT(CAPACITY, "capacity|0", conv2d_transpose_overlap(&good, counts, 0));
+    EXPECT(CAPACITY, "capacity|-3", conv2d_transpose_overlap(&good, counts, -3));
+    EXPECT(CAPACITY, "capacity", conv2d_transpose_overlap(&good, counts, pixels - 1));
+    EXPECT(OVERFLOW, "", conv2d_transpose_overlap(&large, counts, INT64_MAX));
+    EXPECT(NULL_POINTER, "counts|NULL", conv2d_transpose_overlap(&good, NULL, pixels));
+    prepare();
+    CHECK(conv2d_transpose_overlap(&good, counts, pixels) == CONVOLUTION_OK);
+    CHECK(untouched(output.bytes + pixels * 8, sizeof output - (size_t)pixels * 8));
+    int64_t sum = 0;
+    for (int64_t i = 0; i < pixels; i++) sum += counts[i];
+    CHECK(sum == good.height * good.width * good.kernel_height * good.kernel_width);
+    CHECK(conv2d_transpose_overlap(&empty, NULL, 0) == CONVOLUTION_OK);
+}
+
 static void upsampled_pointers(void) {
     const upsample2d_params u = { ENLARGE };
     const conv2d_params c = { CONV2D };                         /* input 60 floats, kernel 144, bias 6, output 90 */
@@ -1138,6 +1164,7 @@ int main(void) {
     upsample_table();
     upsampled_table();
     upsampled_pointers();
+    overlap_counts();
     null_pointers();
     overlaps();
     matrices();

@@ -33,6 +33,7 @@ static const function functions[] = {
     (function)conv2d_transpose_plan_create,
     (function)conv2d_transpose_plan_execute,
     (function)conv2d_transpose_plan_destroy,
+    (function)conv2d_transpose_overlap,
 
     (function)upsample2d_params_size,
     (function)upsample2d_output_shape,

@@ -169,6 +169,21 @@ def test_upsampling_by_2_is_a_transposed_convolution_with_ones(isa):
     np.testing.assert_array_equal(convolution.upsample2d(x, 2, isa=isa), np.concatenate(want, 3))
 
 
+@given(layer=transposed_layers(), rule=st.sampled_from(["keras", "window"]), crop=st.integers(-2, 3))
+def test_the_overlap_is_what_ones_give(isa, layer, rule, crop):
+    """One channel of ones under a kernel of ones counts the products of each output pixel."""
+    (_, height, width, _), (kh, kw, _, _), options = layer
+    options = {name: options[name] for name in ("strides", "dilation_rate", "padding")}
+    if rule == "window":
+        options.update(rule="window", padding=((crop, 0), (0, crop)), allow_empty_output=True)
+    counts = convolution.conv2d_transpose_overlap((3, height, width, 6), (kh, kw, 2, 6), groups=2, **options)
+    ones = convolution.conv2d_transpose(np.ones((1, height, width, 1)), np.ones((kh, kw, 1, 1)), isa=isa, **options)
+    np.testing.assert_array_equal(counts, ones[0, :, :, 0])
+    first = convolution.conv2d_transpose_overlap((3, 6, height, width), (kh, kw, 2, 6), groups=2, data_format="channels_first",
+                                                 **options)
+    np.testing.assert_array_equal(first, counts)
+
+
 # ----------------------------------------------------------------------------------------- upsampling and convolution in one
 
 

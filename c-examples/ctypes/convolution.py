@@ -41,8 +41,8 @@ __all__ = [
     "conv2d_adjoint_test", "conv2d_backward_bias", "conv2d_backward_input", "conv2d_backward_kernel", "conv2d_gram",
     "conv2d_matrix", "conv2d_output_shape", "conv2d_transpose", "conv2d_transpose_adjoint_test",
     "conv2d_transpose_backward_bias", "conv2d_transpose_backward_input", "conv2d_transpose_backward_kernel",
-    "conv2d_transpose_gram", "conv2d_transpose_matrix", "conv2d_transpose_output_shape", "isa", "isas", "upsample2d",
-    "upsample2d_adjoint_test", "upsample2d_backward", "upsample2d_conv2d", "upsample2d_conv2d_output_shape",
+    "conv2d_transpose_gram", "conv2d_transpose_matrix", "conv2d_transpose_output_shape", "conv2d_transpose_overlap", "isa", "isas",
+    "upsample2d", "upsample2d_adjoint_test", "upsample2d_backward", "upsample2d_conv2d", "upsample2d_conv2d_output_shape",
     "upsample2d_gram", "upsample2d_matrix", "upsample2d_output_shape", "version",
 ]
 
@@ -259,6 +259,7 @@ _UPSAMPLE2D = _Verb("upsample2d", [_Upsample2DParams], 0)
 _UPSAMPLE2D_OPERATOR = _Operator("upsample2d", _Upsample2DParams, 0)
 _upsample2d_backward = _checked_function("upsample2d_backward", POINTER(_Upsample2DParams), c_void_p, c_void_p)
 _UPSAMPLE2D_CONV2D = _Verb("upsample2d_conv2d", [_Upsample2DParams, _Conv2DParams], 2)
+_transpose_overlap = _checked_function("conv2d_transpose_overlap", POINTER(_Conv2DTransposeParams), c_void_p, c_int64)
 
 
 # ------------------------------------------------------------------------------------------------- options: words, numbers
@@ -870,6 +871,17 @@ def conv2d_transpose_backward_bias(output_gradient, input_shape, kernel_shape, *
 def conv2d_transpose_workspace_size(input_shape, kernel_shape, *, dtype=np.float32, **options):
     """conv2d_workspace_size of a conv2d_transpose."""
     return _workspace_size(_CONV2D_TRANSPOSE, _conv2d_transpose_params(input_shape, kernel_shape, **options), dtype)
+
+
+def conv2d_transpose_overlap(input_shape, kernel_shape, **options):
+    """How many pairs of an input element and a kernel element reach each output pixel, as an array (output height, output width) of
+    whole numbers: where they differ from neighbour to neighbour, outputs show a checkerboard. Options and errors are
+    conv2d_transpose's."""
+    params = _conv2d_transpose_params(input_shape, kernel_shape, **options)
+    shape = _shape(_CONV2D_TRANSPOSE, params)
+    counts = np.empty(shape[1:3] if params.data_format == _NHWC else shape[2:], np.int64)
+    _transpose_overlap(byref(params), _address(counts), counts.size)
+    return counts
 
 
 # ------------------------------------------------------------------------------------------------------------ upsample2d
