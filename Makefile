@@ -75,7 +75,7 @@ $(B)/libconvolution.so: $(OBJECTS) $(B)/exports.map
 # There is no Swift for arm64 Linux needed: Embedded Swift makes plain objects, and Debian's cross compiler links them.
 ARM64CC ?= aarch64-linux-gnu-gcc
 ARM64OBJECTS := $(addprefix $(B)/arm64/,ConvolutionKernels.o Convolution.o)
-EXAMPLES := $(basename $(notdir $(wildcard c-examples/0*.c)))
+EXAMPLES := $(basename $(notdir $(wildcard c-examples/[0-9]*.c)))
 ARM64EXAMPLES := $(addprefix $(B)/arm64/,$(filter-out %-picture %-libffi,$(EXAMPLES)))
 
 $(ARM64OBJECTS): TARGETFLAGS = -target aarch64-none-none-elf -Xcc -isystem -Xcc /usr/aarch64-linux-gnu/include

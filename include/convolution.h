@@ -477,10 +477,11 @@ int32_t conv2d_transpose_gram(const conv2d_transpose_params *params, const void 
 int32_t conv2d_transpose_adjoint_test(const conv2d_transpose_params *params, const void *kernel, uint64_t seed, double *relative_error);
 
 /*
- * The overlap of the layer, which shows where its output will be uneven: counts[y * output width + x] says how many pairs of an input
- * element and a kernel element reach output pixel (y, x), for each pair of channels that the groups join; output_height times
- * output_width elements, which `capacity` must hold. Inside, all are equal where the stride divides the kernel; else they alternate, as
- * on a checkerboard: kernel 3, stride 2 gives 1, 2, 1, 2, ... along each axis, so 1, 2, 4 in the plane. upsample2d_conv2d is even.
+ * The overlap of the layer, which shows where its output will be uneven: counts[y * output width + x] says how many pairs of an
+ * input element and a kernel element reach output pixel (y, x), for each pair of channels that the groups join; output_height
+ * times output_width elements, which `capacity` must hold. Inside, all are equal where the stride divides the kernel; else they
+ * alternate, as on a checkerboard: kernel 3, stride 2 gives 1, 2, 1, 2, ... along each axis, so 1, 2, 4 in the plane.
+ * upsample2d_conv2d is even.
  */
 int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t *counts, int64_t capacity);
 
@@ -627,30 +628,33 @@ int32_t upsample2d_adjoint_test(const upsample2d_params *params, uint64_t seed, 
 /* -------------------------------------------------------------------------------------------- upsample2d and conv2d in one */
 
 /*
- * conv2d of the image that upsample2d makes ("resize-convolution"), without that image: what an enlargement by conv2d_transpose is best
- * replaced with where its checkerboard shows.
+ * conv2d of the image that upsample2d makes ("resize-convolution"), without that image: what an enlargement by conv2d_transpose
+ * is best replaced with where its checkerboard shows.
  *
  *   upsampling    as for upsample2d, but output_strides must be 0
- *   convolution   as for conv2d, but input_strides must be 0. batch, height, width and in_channels are those of the upsampled image;
- *                 each may be 0, which here means: whatever the upsampling makes
+ *   convolution   as for conv2d, but input_strides must be 0. batch, height, width and in_channels are those of the upsampled
+ *                 image; each may be 0, which here means: whatever the upsampling makes
  *
  * dtype and data_format must agree, and so must threads and isa, unless one of the two is 0 or NULL and the other speaks for both.
- * kernel, bias and output are the convolution's, input is the upsampling's. Failures are those of the parts, with "upsampling: " or
- * "convolution: " before the sentence; what does not agree fails with the status of the convolution's field.
+ * kernel, bias and output are the convolution's, input is the upsampling's. Failures are those of the parts, with "upsampling: "
+ * or "convolution: " before the sentence; what does not agree fails with the status of the convolution's field.
  *
- * NEAREST by whole factors f up to 8, each with a dilation that f divides or that is less than f, and any padding_mode but REFLECT: an
- * output row y reads the rows floor((y*stride + a*dilation - pad) / f). Kernel rows a that meet in one input row need one product instead of
- * several. So each output phase is a convolution of the input by a smaller kernel, whose elements are sums of the caller's: 2 x 2 for 3 x 3
- * with f = 2. The sums are computed in double and rounded once; the result lies within the bound of conv2d after upsample2d, and whole
- * numbers are exact. Where these differ: an infinite input element times weights that cancel, or that the sum's overflow makes infinite.
- * Everything else: the bits of conv2d after upsample2d. The rows that some output rows need are upsampled on the way, into
- * memory for each thread that holds them and no more: half a megabyte, or what four output rows need.
+ * NEAREST by whole factors f up to 8, with dilations less than f or multiples of it, and any padding_mode but REFLECT: output
+ * row y reads the input rows floor((y*stride + a*dilation - pad) / f). Kernel rows a that meet in one input row need one
+ * product instead of several. So each output phase is a convolution of the input by a smaller kernel, whose elements are sums
+ * of the caller's: 2 x 2 for 3 x 3 with f = 2. The sums are computed in double and rounded once; the result lies within the
+ * bound that conv2d has, and whole numbers are exact. Only what is not finite may differ: infinite input elements times weights
+ * of both signs or 0, which in two steps make NaN where their sum makes an infinity, and sums of weights beyond the type's
+ * range.
+ * All else (also where nothing meets) has the bits of conv2d after upsample2d. The rows that some output rows need are
+ * upsampled on the way, into scratch memory for each thread that holds them and no more: half a megabyte, or what four output
+ * rows need.
  */
 typedef struct upsample2d_conv2d_plan upsample2d_conv2d_plan;
 
 int32_t upsample2d_conv2d_output_shape(const upsample2d_params *upsampling, const conv2d_params *convolution, int64_t *shape);
-int32_t upsample2d_conv2d(const upsample2d_params *upsampling, const conv2d_params *convolution, const void *input, const void *kernel,
-                          const void *bias, void *output);
+int32_t upsample2d_conv2d(const upsample2d_params *upsampling, const conv2d_params *convolution, const void *input,
+                          const void *kernel, const void *bias, void *output);
 int32_t upsample2d_conv2d_plan_create(const upsample2d_params *upsampling, const conv2d_params *convolution, const void *kernel,
                                       const void *bias, upsample2d_conv2d_plan **plan);
 int32_t upsample2d_conv2d_plan_execute(const upsample2d_conv2d_plan *plan, const void *input, void *output);

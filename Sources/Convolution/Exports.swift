@@ -417,7 +417,8 @@ public func upsample2d_adjoint_test(
 
 @c @implementation
 public func upsample2d_conv2d_output_shape(
-    _ upsampling: UnsafePointer<upsample2d_params>?, _ convolution: UnsafePointer<conv2d_params>?, _ shape: UnsafeMutablePointer<Int64>?
+    _ upsampling: UnsafePointer<upsample2d_params>?, _ convolution: UnsafePointer<conv2d_params>?,
+    _ shape: UnsafeMutablePointer<Int64>?
 ) -> Int32 {
     status { () throws(Failure) in try writeShape(validate(upsampling, convolution).layer, shape) }
 }
@@ -450,9 +451,13 @@ public func upsample2d_conv2d_plan_create(
 }
 
 @c @implementation
-public func upsample2d_conv2d_plan_execute(_ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) -> Int32 {
+public func upsample2d_conv2d_plan_execute(
+    _ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?
+) -> Int32 {
     status { () throws(Failure) in
-        guard let plan = UnsafePointer<UpsampledConvolutionPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL") }
+        guard let plan = UnsafePointer<UpsampledConvolutionPlan>(plan) else {
+            throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL")
+        }
         try checkArguments(plan.pointee.both, input: input, kernel: nil, bias: nil, output: output)
         try execute(plan, input: input, output: output)
     }

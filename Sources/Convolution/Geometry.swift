@@ -34,8 +34,8 @@ struct Axis {
     var output: Int
     /// conv2d: padding before the input. conv2d_transpose: what is cut off the start of the natural result.
     var start: Int
-    /// conv2d: the image that it reads has this many copies of each input element side by side. Padding, stride and dilation count its
-    /// elements.
+    /// conv2d: the image that it reads has this many copies of each input element side by side. Padding, stride and dilation
+    /// count its elements.
     var repetition = 1
 
     /// Output elements from one to the next that uses the same taps.
@@ -250,8 +250,8 @@ func borderIndex(_ index: Int, _ length: Int, _ mode: BorderMode) -> Int? {
 /// `q * inputStep + offsetStart + j * offsetStep`.
 ///
 /// A convolution is one such lattice. A transposed convolution with stride s is up to s of them, its output phases: no zeros are
-/// inserted, and every output element belongs to exactly one. So it is with a convolution of an image whose elements are repeated f times;
-/// there a tap may stand for several kernel elements, which all read the same input element.
+/// inserted, and every output element belongs to exactly one. So it is with a convolution of an image whose elements are
+/// repeated f times; there a tap may stand for several kernel elements, which all read the same input element.
 struct Lattice {
     var outputStart: Int
     var outputStep: Int
@@ -266,8 +266,8 @@ struct Lattice {
 
     /// The outputs number `first`, `first` + `axis.phases`, ... of a convolution; `axis.hasPhases` holds.
     static func convolution(_ axis: Axis, first: Int = 0) -> Lattice {
-        // Kernel element a of the first output reads element (place + a * dilation) / repetition, rounded down. Zeros and other borders
-        // stand the same way around the repeated image as around the input (but reflection, which does not repeat the last element).
+        // Kernel element a of the first output reads element (place + a * dilation) / repetition, rounded down. Zeros and other
+        // borders stand the same way around the repeated image as around the input (but reflection, which leaves out the last).
         let place = first * axis.stride - axis.start
         let repetition = axis.repetition
         var lattice = Lattice(

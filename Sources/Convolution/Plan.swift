@@ -433,7 +433,7 @@ extension ConvolutionPlan {
             // Whole tiles of two rows.
             if walks { block.bandRows += block.bandRows % 2 }
             if blocks > 1 {
-                // So few rows that what one phase has read and written is still in the cache for the next; but pixels for several groups.
+                // So few rows that what one phase has read and written is still in the cache for the next; but enough pixels.
                 let rowBytes = blocks * block.horizontal.count * layer.outChannels * (layer.isDouble ? 8 : 4)
                 block.bandRows = min(block.bandRows, max(ceilDivide(512, block.horizontal.count), phaseBytes / rowBytes))
             }
@@ -721,7 +721,8 @@ private func packWeights<Scalar: KernelScalar>(_ plan: ConvolutionPlan, _ block:
                         if plan.strategy == .lanes {
                             for lane in 0..<panel.channels {
                                 let channel = panel.firstChannel + lane
-                                target[lane] = tap.weight(source + channel / outputs * strides.group + channel % outputs * strides.output)
+                                target[lane] = tap.weight(
+                                    source + channel / outputs * strides.group + channel % outputs * strides.output)
                             }
                         } else {
                             source += panel.group * strides.group + (panel.firstChannel - panel.group * outputs) * strides.output
@@ -755,8 +756,8 @@ private struct Tap {
         columnStep = layer.flipKernel ? -strides.column : strides.column
     }
 
-    /// Their sum for one pair of channels, whose first element is `first`: in double, with what each addition loses added at the end, so
-    /// that it is rounded once for doubles too.
+    /// Their sum for one pair of channels, whose first element is `first`: in double, with what each addition loses added at the
+    /// end, so that it is rounded once for doubles too.
     @inline(__always)
     func weight<Scalar: KernelScalar>(_ first: UnsafePointer<Scalar>) -> Scalar {
         if rows == 1, columns == 1 { return first[0] }

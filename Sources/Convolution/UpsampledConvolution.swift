@@ -2,9 +2,9 @@ import CConvolution
 import CConvolutionShims
 import ConvolutionKernels
 
-// conv2d of an upsampled image that never exists as a whole. Exact repetition becomes part of the convolution's lattices, whose taps then
-// stand for sums of kernel elements. Any other upsampling goes band by band: the rows that a few output rows need, into scratch memory,
-// then the items of an ordinary plan whose input is that band.
+// conv2d of an upsampled image that never exists as a whole. Exact repetition becomes part of the convolution's lattices, whose
+// taps then stand for sums of kernel elements. Any other upsampling goes band by band: the rows that a few output rows need, into
+// scratch memory, then the items of an ordinary plan whose input is that band.
 
 struct UpsampledConvolutionPlan {
     var both: UpsampledLayer
@@ -15,8 +15,8 @@ struct UpsampledConvolutionPlan {
     var band: Band
 }
 
-/// Output rows that are computed together. Their input, with the lines outside the image that they read, is an image of its own, in which
-/// kernel elements are `dilation` rows apart: where their rows do not overlap, rows that nobody reads are left out.
+/// Output rows that are computed together. Their input, with the lines outside the image that they read, is an image of its own,
+/// in which kernel elements are `dilation` rows apart: where their rows do not overlap, rows that nobody reads are left out.
 struct Band {
     /// Output rows of all bands but the last, and bands of an image.
     var rows: Int
@@ -100,7 +100,7 @@ extension UpsampledLayer {
                 if rows == 1 {
                     throw Failure(
                         CONVOLUTION_ERROR_WORKSPACE,
-                        "workspace_limit is \(layer.means.workspaceLimit); the upsampled rows of one output row take \(band(1).bytes(self) + scratch) bytes, and the convolution needs some more (0: no limit)")
+                        "workspace_limit is \(layer.means.workspaceLimit); the rows of one output row take \(band(1).bytes(self) + scratch) bytes, and the convolution needs more (0: no limit)")
                 }
                 rows = max(1, rows / 2)
             }
@@ -119,7 +119,8 @@ extension Axis {
 }
 
 func checkArguments(
-    _ both: UpsampledLayer, input: UnsafeRawPointer?, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?, output: UnsafeRawPointer?
+    _ both: UpsampledLayer, input: UnsafeRawPointer?, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?,
+    output: UnsafeRawPointer?
 ) throws(Failure) {
     // Those of the convolution, had its input the sizes and strides of the upsampling's.
     var layer = both.layer
@@ -146,8 +147,10 @@ func createPlan(
         }
         let resampling = try createPlan(both.resampling)
         do throws(Failure) {
-            let (convolution, band) = try both.planBands(kernel: kernel, bias: bias, scratch: resampling.pointee.scratch.bytes)
-            plan.initialize(to: UpsampledConvolutionPlan(both: both, convolution: convolution, resampling: resampling, band: band))
+            let scratch = resampling.pointee.scratch.bytes
+            let (convolution, band) = try both.planBands(kernel: kernel, bias: bias, scratch: scratch)
+            plan.initialize(
+                to: UpsampledConvolutionPlan(both: both, convolution: convolution, resampling: resampling, band: band))
         } catch {
             destroy(resampling)
             throw error
@@ -167,7 +170,9 @@ func destroy(_ plan: UnsafeMutablePointer<UpsampledConvolutionPlan>) {
 
 extension UpsampledConvolutionPlan {
     /// For each thread: a convolution's workspace, a band's input, an upsampling's scratch memory.
-    fileprivate var workspaceBytes: Int { convolution.pointee.workspace.bytes + band.bytes(both) + (resampling?.pointee.scratch.bytes ?? 0) }
+    fileprivate var workspaceBytes: Int {
+        convolution.pointee.workspace.bytes + band.bytes(both) + (resampling?.pointee.scratch.bytes ?? 0)
+    }
 
     fileprivate var executionThreads: Int {
         let items = both.layer.batch * band.count
@@ -225,11 +230,13 @@ private func runBands<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: 
         let count = min(band.rows, layer.vertical.output - firstRow)
         fill(
             plan, execution.pointee.input.assumingMemoryBound(to: Scalar.self) + image * plan.pointee.both.resampling.input.batch,
-            firstRow: firstRow, count: count, to: rows, scratch: UnsafeMutableRawPointer(rows) + band.bytes(plan.pointee.both))
+            firstRow: firstRow, count: count, to: rows,
+            scratch: UnsafeMutableRawPointer(rows) + band.bytes(plan.pointee.both))
         // The last band may be lower than those that the plan is made for.
         block.vertical.count = count
         block.rowBands = ceilDivide(count, block.bandRows)
-        let target = execution.pointee.output.assumingMemoryBound(to: Scalar.self) + image * layer.output.batch + firstRow * layer.output.row
+        let target = execution.pointee.output.assumingMemoryBound(to: Scalar.self) + image * layer.output.batch
+            + firstRow * layer.output.row
         withUnsafePointer(to: block) { block in
             for part in 0..<(block.pointee.rowBands * block.pointee.columnBands * block.pointee.panelChunks) {
                 runItem(convolution, block, part, UnsafePointer(rows), target, workspace)

@@ -874,9 +874,9 @@ def conv2d_transpose_workspace_size(input_shape, kernel_shape, *, dtype=np.float
 
 
 def conv2d_transpose_overlap(input_shape, kernel_shape, **options):
-    """How many pairs of an input element and a kernel element reach each output pixel, as an array (output height, output width) of
-    whole numbers: where they differ from neighbour to neighbour, outputs show a checkerboard. Options and errors are
-    conv2d_transpose's."""
+    """How many pairs of an input element and a kernel element reach each output pixel, as an array (output height, output
+    width) of whole numbers: where they differ from neighbour to neighbour, outputs show a checkerboard. Options and errors
+    are conv2d_transpose's."""
     params = _conv2d_transpose_params(input_shape, kernel_shape, **options)
     shape = _shape(_CONV2D_TRANSPOSE, params)
     counts = np.empty(shape[1:3] if params.data_format == _NHWC else shape[2:], np.int64)

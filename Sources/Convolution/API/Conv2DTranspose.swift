@@ -151,6 +151,23 @@ public func conv2dTransposeWorkspaceSize<Scalar: TensorScalar>(
     try options.call(Scalar.self, inputShape: inputShape, kernelShape: kernelShape).workspaceSize(conv2d_transpose_workspace_size)
 }
 
+/// How many pairs of an input element and a kernel element reach each output pixel, by row and column: where neighbours differ,
+/// outputs show a checkerboard.
+///
+/// - Throws: what `conv2dTranspose` would.
+public func conv2dTransposeOverlap(
+    inputShape: [Int], kernelShape: [Int], options: Conv2DTransposeOptions = Conv2DTransposeOptions()
+) throws(ConvolutionError) -> [[Int]] {
+    let call = try options.call(Float.self, inputShape: inputShape, kernelShape: kernelShape)
+    let shape = try call.outputShape(conv2d_transpose_output_shape)
+    let (rows, columns) = (shape[options.dataFormat.axes.height], shape[options.dataFormat.axes.height + 1])
+    let (pixels, overflow) = rows.multipliedReportingOverflow(by: columns)
+    if overflow { throw ConvolutionError(.overflow, "an output of \(rows) rows times \(columns) columns is more than memory can hold") }
+    var counts = [Int64](repeating: 0, count: pixels)
+    try check(call { conv2d_transpose_overlap($0, &counts, Int64(pixels)) })
+    return (0..<rows).map { row in (0..<columns).map { Int(counts[row * columns + $0]) } }
+}
+
 /// A `conv2dTranspose` for a kernel that is used more than once: see `Conv2DPlan`.
 public final class Conv2DTransposePlan<Scalar: TensorScalar>: Sendable {
     /// The shape of the inputs it takes.
