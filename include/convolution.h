@@ -639,13 +639,13 @@ int32_t upsample2d_adjoint_test(const upsample2d_params *params, uint64_t seed, 
  * kernel, bias and output are the convolution's, input is the upsampling's. Failures are those of the parts, with "upsampling: "
  * or "convolution: " before the sentence; what does not agree fails with the status of the convolution's field.
  *
- * NEAREST by whole factors f up to 8, with dilations less than f or multiples of it, and any padding_mode but REFLECT: output
- * row y reads the input rows floor((y*stride + a*dilation - pad) / f). Kernel rows a that meet in one input row need one
- * product instead of several. So each output phase is a convolution of the input by a smaller kernel, whose elements are sums
- * of the caller's: 2 x 2 for 3 x 3 with f = 2. The sums are computed in double and rounded once; the result lies within the
- * bound that conv2d has, and whole numbers are exact. Only what is not finite may differ: infinite input elements times weights
- * of both signs or 0, which in two steps make NaN where their sum makes an infinity, and sums of weights beyond the type's
- * range.
+ * NEAREST by whole factors f up to 8, with dilations less than f or multiples of it, any padding_mode but REFLECT, and 64 or more
+ * products for each output element: output row y reads the input rows floor((y*stride + a*dilation - pad) / f). Kernel rows a
+ * that meet in one input row need one product instead of several. So each output phase is a convolution of the input by a
+ * smaller kernel, whose elements are sums of the caller's: 2 x 2 for 3 x 3 with f = 2. The sums are computed in double and
+ * rounded once; the result lies within the bound that conv2d has, and whole numbers are exact. Only what is not finite may
+ * differ: infinite input elements times weights of both signs or 0, which in two steps make NaN where their sum makes an
+ * infinity, and sums of weights beyond the type's range.
  * All else (also where nothing meets) has the bits of conv2d after upsample2d. The rows that some output rows need are
  * upsampled on the way, into scratch memory for each thread that holds them and no more: half a megabyte, or what four output
  * rows need.

@@ -31,6 +31,9 @@ struct Band {
 private let bandBytes = 1 << 19
 private let fewRows = 4
 
+/// Products of an output element from which on phases pay: fewer cost less than storing elements that lie apart.
+private let fewProducts = 64
+
 extension UpsampledLayer {
     /// The same convolution of the input itself, if its elements are repeated by whole factors and that saves products; else nil.
     fileprivate var repeated: Layer? {
@@ -42,6 +45,8 @@ extension UpsampledLayer {
         result.horizontal.repetition = horizontal
         guard result.vertical.hasPhases, result.horizontal.hasPhases else { return nil }
         guard result.vertical.sumsTaps || result.horizontal.sumsTaps else { return nil }
+        // Validation saw to it that a kernel fits in memory.
+        guard layer.vertical.kernel * layer.horizontal.kernel * layer.inChannelsPerGroup >= fewProducts else { return nil }
         result.vertical.input = resampling.vertical.input
         result.horizontal.input = resampling.horizontal.input
         result.input = resampling.input

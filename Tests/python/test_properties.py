@@ -192,7 +192,8 @@ def enlarged_layers(draw, exact):
     """A convolution of an upsampled image: (shape of x, shape of the HWIO kernel, upsampling, options of the convolution). `exact`: the
     upsampled image of whole numbers is one too."""
     groups = draw(st.sampled_from([1, 1, 2, 3]))
-    group_in, group_out = draw(st.sampled_from([(1, 1), (1, 2), (3, 1), (5, 8), (2, 17)]))
+    # From 64 products on there are phases.
+    group_in, group_out = draw(st.sampled_from([(1, 2), (3, 1), (8, 17), (20, 8), (33, 3)]))
     height, width, kh, kw, sh, sw = (draw(st.integers(1, most)) for most in (7, 7, 5, 5, 4, 4))
     factors = st.tuples(st.integers(1, 4), st.integers(1, 4))
     upsamplings = [st.fixed_dictionaries({"size": factors}), st.fixed_dictionaries({"scale": st.just(2.0)}),
@@ -234,10 +235,10 @@ def test_fused_is_composed_on_whole_numbers(isa, layer, seed, dtype):
 
 @pytest.mark.parametrize("factors", itertools.product(range(1, 5), range(1, 5)), ids=lambda pair: f"{pair[0]}x{pair[1]}")
 def test_fused_is_composed_for_every_factor(factors, isa, data_format):
-    """All kernels up to 4x4, strides and dilations along with them, few and many channels."""
+    """All kernels up to 4x4, strides and dilations along with them, few and many channels: phases and bands."""
     rng = np.random.default_rng(3)
     for kh, kw in itertools.product(range(1, 5), range(1, 5)):
-        (groups, ins, outs), sizes = [(1, 3, 20), (1, 16, 4), (2, 4, 6), (5, 5, 5)][(kh + kw) % 4], (2, 4, 3)
+        (groups, ins, outs), sizes = [(1, 65, 20), (1, 20, 4), (2, 40, 6), (5, 5, 5)][(kh + kw) % 4], (2, 4, 3)
         x = oracle.from_nhwc(whole_numbers(rng, (*sizes, ins), np.float32), data_format).copy()
         kernel = whole_numbers(rng, (kh, kw, ins // groups, outs), np.float32)
         for strides, dilation in [(1, 1), ((2, 1), (1, 3)), ((3, 4), (2, 1))]:
@@ -292,7 +293,7 @@ def test_fused_with_nan_and_infinity(poison, isa):
     """In the image, where the weights are of one sign; and in the kernel, where the zeros around the image meet it too."""
     rng = np.random.default_rng(5)
     for where in ("x", "kernel"):
-        x, kernel = 1 + abs(whole_numbers(rng, (1, 4, 3, 2), np.float32)), 1 + abs(whole_numbers(rng, (3, 3, 2, 5), np.float32))
+        x, kernel = 1 + abs(whole_numbers(rng, (1, 4, 3, 8), np.float32)), 1 + abs(whole_numbers(rng, (3, 3, 8, 5), np.float32))
         (x[0] if where == "x" else kernel[0])[2, 1, 1] = poison
         options = {"padding": "same", "isa": isa}
         got = convolution.upsample2d_conv2d(x, kernel, **options)
@@ -332,7 +333,7 @@ BIT_LAYERS = [
     ("upsample2d", (2, 9, 30, 3), None, {"output_size": (4, 47)}),
     ("upsample2d_conv2d", (2, 9, 10, 24), (3, 3, 24, 40), {"padding": "same", "activation": "relu"}),
     ("upsample2d_conv2d", (2, 7, 8, 130), (5, 4, 130, 20), {"upsampling": {"size": (2, 3)}, "padding": "same", "strides": (3, 1)}),
-    ("upsample2d_conv2d", (2, 16, 20, 1), (5, 5, 1, 1), {"upsampling": {"size": 4}, "padding": "full", "padding_mode": "circular"}),
+    ("upsample2d_conv2d", (2, 16, 20, 3), (5, 5, 3, 1), {"upsampling": {"size": 4}, "padding": "full", "padding_mode": "circular"}),
     ("upsample2d_conv2d", (2, 5, 6, 16), (3, 3, 1, 16), {"groups": 16, "padding": 1, "dilation_rate": (1, 4)}),
     ("upsample2d_conv2d", (2, 9, 11, 8), (3, 3, 8, 17), {"upsampling": {"interpolation": "bilinear"}, "padding": "same",
                                                          "padding_mode": "reflect"}),
