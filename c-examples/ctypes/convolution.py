@@ -41,9 +41,9 @@ __all__ = [
     "conv2d_adjoint_test", "conv2d_backward_bias", "conv2d_backward_input", "conv2d_backward_kernel", "conv2d_gram",
     "conv2d_matrix", "conv2d_output_shape", "conv2d_transpose", "conv2d_transpose_adjoint_test",
     "conv2d_transpose_backward_bias", "conv2d_transpose_backward_input", "conv2d_transpose_backward_kernel",
-    "conv2d_transpose_gram", "conv2d_transpose_matrix", "conv2d_transpose_output_shape", "conv2d_transpose_overlap", "isa", "isas",
-    "upsample2d", "upsample2d_adjoint_test", "upsample2d_backward", "upsample2d_conv2d", "upsample2d_conv2d_output_shape",
-    "upsample2d_gram", "upsample2d_matrix", "upsample2d_output_shape", "version",
+    "conv2d_transpose_gram", "conv2d_transpose_matrix", "conv2d_transpose_output_shape", "conv2d_transpose_overlap", "isa",
+    "isas", "upsample2d", "upsample2d_adjoint_test", "upsample2d_backward", "upsample2d_conv2d",
+    "upsample2d_conv2d_output_shape", "upsample2d_gram", "upsample2d_matrix", "upsample2d_output_shape", "version",
 ]
 
 
