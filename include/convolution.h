@@ -37,7 +37,8 @@
  *
  * NUMBERS IN A STRUCT beyond 2^48 (sizes, strides, dilations, pads) give OVERFLOW, and so do products of sizes that memory cannot hold.
  *
- * ALL SIZES ARE int64_t, all options int32_t; there are no bit-fields and no callbacks, so any foreign-function interface will do.
+ * ALL SIZES ARE int64_t, all options int32_t; there are no bit-fields and one callback, which may stay NULL (conv2d_solve_params), so
+ * any foreign-function interface will do.
  * What is a macro or a constant here is a function too (convolution_constant, conv2d_params_size, ...).
  */
 #ifndef CONVOLUTION_H
@@ -100,7 +101,11 @@ enum {
     CONVOLUTION_ERROR_OUT_OF_MEMORY,   /* malloc said no                                                                    */
     CONVOLUTION_ERROR_UNSUPPORTED,     /* legal, but not built into this version                                            */
     CONVOLUTION_ERROR_ALGORITHM,       /* algorithm                                                                         */
-    CONVOLUTION_ERROR_WORKSPACE        /* workspace_limit is negative, or less than any way of computing the layer needs    */
+    CONVOLUTION_ERROR_WORKSPACE,       /* workspace_limit is negative, or less than any way of computing the layer needs    */
+    CONVOLUTION_ERROR_LAMBDA,          /* lambda is negative or not a number                                                */
+    CONVOLUTION_ERROR_TOLERANCE,       /* tolerance is negative or not a number                                             */
+    CONVOLUTION_ERROR_ITERATIONS,      /* max_iterations is negative                                                        */
+    CONVOLUTION_ERROR_MASK             /* mask has another size than the output, or a byte of it is neither 0 nor 1         */
 };
 
 /* The name of a status code, such as "CONVOLUTION_ERROR_STRIDE"; for an unknown code "CONVOLUTION_ERROR_UNKNOWN". Never NULL. */
@@ -366,6 +371,94 @@ int32_t conv2d_gram(const conv2d_params *params, const void *kernel, const void 
 /* *relative_error = |<C x, y> - <x, C' y>| / (|C x| |y|) for packed x and y of numbers from -1 to 1 made from the seed, C * x by conv2d
  * and C' * y by conv2d_backward_input: some 1e-16 for double, 1e-8 for float. 0 where there is nothing to compare. */
 int32_t conv2d_adjoint_test(const conv2d_params *params, const void *kernel, uint64_t seed, double *relative_error);
+
+/* -------------------------------------------------------------------------------------- conv2d as an equation to solve */
+
+/*
+ * The way back: input from output. Of each image by itself, with y = output, x = input and conv2d(x) = A x + b, b being bias and
+ * constant padding,
+ *
+ *     minimise |A x + b - y|^2 + lambda^2 |x|^2         (lambda^2, so that lambda compares with the singular values of A)
+ *
+ * by conjugate gradients on the normal equations (CGLS), in double whatever the dtype. Without lambda, start and nonnegative the result is, of
+ * all images that come nearest to y, the smallest. That is the image which y was made from only if A has full column rank:
+ * conv2d_rank_report says so before. What noise in y does to x grows with the iterations and shrinks with lambda: a small lambda or a
+ * small max_iterations is part of the answer wherever y is not exact.
+ *
+ * params are those of the conv2d that made y: height and width are the size of the image that is sought, input_strides say how it is to
+ * be written. activation must be NONE and accumulate 0; workspace_limit and algorithm play no part. (Behind a RELU, mask the elements of y that are 0.)
+ */
+enum {
+    CONV2D_SOLVE_CONVERGED = 0,       /* normal_residual has fallen to tolerance times what it was at x = 0                 */
+    CONV2D_SOLVE_STAGNATED = 1,       /* it will not: rounding errors, or data that are not finite, stand against it        */
+    CONV2D_SOLVE_ITERATION_LIMIT = 2, /* max_iterations are done                                                            */
+    CONV2D_SOLVE_STOPPED = 3          /* progress said stop                                                                 */
+};
+
+/* What the callback is shown after each iteration. The pointer is valid during the call. */
+typedef struct conv2d_solve_progress {
+    size_t struct_size;
+    int64_t image;                    /* index in the batch; the images are solved one after another                        */
+    int64_t iteration;                /* 1 or more                                                                          */
+    double residual_norm;             /* as in conv2d_solve_result, of this image                                           */
+    double normal_residual;
+    const double *input;              /* x: one packed image in the order of data_format                                    */
+} conv2d_solve_progress;
+
+/* Fields, all of which may stay 0: */
+typedef struct conv2d_solve_params {
+    size_t struct_size;               /* sizeof(conv2d_solve_params)                                                        */
+    double lambda;                    /* damping, 0 or more                                                                 */
+    double tolerance;                 /* see CONVERGED; 0 means 1e-12                                                       */
+    int64_t max_iterations;           /* for each image; 0 means 1000                                                       */
+    const void *start;                /* where to begin, laid out as input, or NULL: zeros. May be input itself             */
+    const uint8_t *mask;              /* one byte for each element of the packed output, in the order of data_format: 1 if  */
+                                      /* it is an equation, 0 if it is unknown (it may then be NaN). NULL: all are known    */
+    int64_t mask_size;                /* elements of mask, which must be all of the output's; 0 without a mask              */
+    int32_t (*progress)(void *context, const conv2d_solve_progress *state); /* or NULL. 0: go on; any other number: stop    */
+    void *context;                    /* for progress                                                                       */
+    int32_t nonnegative;              /* 1: minimise over images without negative elements                                  */
+    int32_t reserved;                 /* 0                                                                                  */
+} conv2d_solve_params;
+
+/* Of a batch: the norms over all images, the largest of the images' iterations and outcomes. */
+typedef struct conv2d_solve_result {
+    size_t struct_size;               /* sizeof(conv2d_solve_result), set by the caller                                     */
+    int64_t iterations;
+    double residual_norm;             /* |A x + b - y| over what is known                                                   */
+    double normal_residual;           /* |A'(A x + b - y) + lambda^2 x|; nonnegative: without what only the bound holds up  */
+    int32_t outcome;                  /* CONV2D_SOLVE_*                                                                     */
+    int32_t reserved;
+} conv2d_solve_result;
+
+size_t conv2d_solve_params_size(void);
+size_t conv2d_solve_result_size(void);
+
+/* All outcomes are CONVOLUTION_OK, and input is then the last x: no x before it was nearer to the minimum. solve NULL: all defaults.
+ * result may be NULL. input is written when all is done and may share memory with any argument. The same bits on one tier for any
+ * number of threads, batch size, data format and element strides. With nonnegative, conjugate gradients on the elements above 0,
+ * which gradient projection chooses. */
+int32_t conv2d_solve(const conv2d_params *params, const conv2d_solve_params *solve, const void *kernel, const void *bias,
+                     const void *output, void *input, conv2d_solve_result *result);
+
+/* What can come back, of one image: equations and unknowns are the rows and columns of conv2d_matrix. */
+typedef struct conv2d_rank {
+    size_t struct_size;               /* sizeof(conv2d_rank), set by the caller                                             */
+    int64_t equations, unknowns;
+    int64_t rank_bound;               /* no kernel of these sizes gives a higher rank                                       */
+    int64_t rank;                     /* singular values above max(equations, unknowns) * 2^-52 times the largest           */
+    double largest_singular_value;
+    double smallest_singular_value;   /* of those that rank counts                                                          */
+    double condition;                 /* largest / smallest, 0 if rank is 0                                                 */
+    int32_t exact;                    /* 1: rank and the fields after it are computed; 0: they are 0                        */
+    int32_t reserved;
+} conv2d_rank;
+
+size_t conv2d_rank_size(void);
+
+/* rank and singular values are computed if there is a kernel, it is finite, and equations * unknowns * min(equations, unknowns) is at
+ * most 2^26 (400 x 400; about a second). kernel NULL: sizes alone. Fails where conv2d_matrix would. */
+int32_t conv2d_rank_report(const conv2d_params *params, const void *kernel, conv2d_rank *report);
 
 /* --------------------------------------------------------------------------------------------------- conv2d_transpose */
 

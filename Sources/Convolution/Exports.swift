@@ -176,6 +176,61 @@ public func conv2d_adjoint_test(
     status { () throws(Failure) in try adjointTest(validate(params), kernel, seed: seed, relative_error) }
 }
 
+// MARK: - conv2d_solve
+
+@c @implementation
+public func conv2d_solve_params_size() -> Int {
+    MemoryLayout<conv2d_solve_params>.size
+}
+
+@c @implementation
+public func conv2d_solve_result_size() -> Int {
+    MemoryLayout<conv2d_solve_result>.size
+}
+
+@c @implementation
+public func conv2d_rank_size() -> Int {
+    MemoryLayout<conv2d_rank>.size
+}
+
+@c @implementation
+public func conv2d_solve(
+    _ params: UnsafePointer<conv2d_params>?, _ solve: UnsafePointer<conv2d_solve_params>?, _ kernel: UnsafeRawPointer?,
+    _ bias: UnsafeRawPointer?, _ output: UnsafeRawPointer?, _ input: UnsafeMutableRawPointer?,
+    _ result: UnsafeMutablePointer<conv2d_solve_result>?
+) -> Int32 {
+    status { () throws(Failure) in
+        let layer = try validate(params)
+        let options = try validate(solve, of: layer)
+        if let result { try checkResult(result, "conv2d_solve_result") }
+        let report = try solution(layer, options, kernel: kernel, bias: bias, output: output, input: input)
+        result?.pointee.iterations = Int64(report.iterations)
+        result?.pointee.residual_norm = report.residualSquare.squareRoot()
+        result?.pointee.normal_residual = report.normalSquare.squareRoot()
+        result?.pointee.outcome = Int32(report.outcome)
+    }
+}
+
+@c @implementation
+public func conv2d_rank_report(
+    _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ report: UnsafeMutablePointer<conv2d_rank>?
+) -> Int32 {
+    status { () throws(Failure) in
+        let layer = try validate(params)
+        guard let report else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "report is NULL; it must point to a conv2d_rank") }
+        try checkResult(report, "conv2d_rank")
+        let rank = try rank(layer, kernel)
+        report.pointee.equations = Int64(rank.equations)
+        report.pointee.unknowns = Int64(rank.unknowns)
+        report.pointee.rank_bound = Int64(rank.bound)
+        report.pointee.rank = Int64(rank.values?.count ?? 0)
+        report.pointee.largest_singular_value = rank.values?.largest ?? 0
+        report.pointee.smallest_singular_value = rank.values?.smallest ?? 0
+        report.pointee.condition = rank.values.map { $0.count > 0 ? $0.largest / $0.smallest : 0 } ?? 0
+        report.pointee.exact = rank.values == nil ? 0 : 1
+    }
+}
+
 // MARK: - conv2d_transpose
 
 @c @implementation

@@ -265,6 +265,7 @@ private func refusal(
             (.dilation, "DILATION"), (.groups, "GROUPS"), (.padding, "PADDING"), (.outputPadding, "OUTPUT_PADDING"),
             (.outputSize, "OUTPUT_SIZE"), (.emptyOutput, "EMPTY_OUTPUT"), (.factor, "FACTOR"), (.activation, "ACTIVATION"),
             (.overflow, "OVERFLOW"), (.outOfMemory, "OUT_OF_MEMORY"), (.unsupported, "UNSUPPORTED"), (.workspace, "WORKSPACE"),
+            (.lambda, "LAMBDA"), (.tolerance, "TOLERANCE"), (.iterations, "ITERATIONS"), (.mask, "MASK"),
         ]
         for (status, name) in statuses { #expect("\(status)" == "CONVOLUTION_ERROR_" + name) }
     }

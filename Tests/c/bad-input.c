@@ -920,6 +920,97 @@ static void workspaces(void) {
     CHECK(c_plan == NULL && t_plan == NULL && plan == 1 && execution == 2 && least == 3);
 }
 
+static int32_t stop_at_once(void *context, const conv2d_solve_progress *state) {
+    *(int64_t *)context += state->iteration;
+    return -7;
+}
+
+static void solving(void) {
+    const conv2d_params good = { CONV2D };                      /* 90 equations, 120 unknowns */
+    const conv2d_params relu = { CONV2D, .activation = CONVOLUTION_ACTIVATION_RELU };
+    const conv2d_params adding = { CONV2D, .accumulate = 1 };
+    const conv2d_params bad_stride = { CONV2D, .stride_height = -1 };
+    const conv2d_params shared = { CONV2D, .input_strides = { 0, 4, 4, 1 } };
+    const conv2d_params constant = { CONV2D, .padding = CONVOLUTION_PADDING_SAME, .padding_value = 2.5,
+                                     .padding_mode = CONVOLUTION_PADDING_MODE_CONSTANT };
+    const conv2d_params huge = { CONV2D, .height = TWO_TO_THE(20), .width = TWO_TO_THE(20) };
+    static unsigned char mask[90];
+    memset(mask, 1, sizeof mask);
+    struct { conv2d_solve_result known; int64_t more[2]; } result = { { .struct_size = sizeof(conv2d_solve_result) }, { -5, -6 } };
+    conv2d_rank rank = { .struct_size = sizeof rank, .equations = -1 };
+    void *x = output.bytes;
+    static float y[90], weights[144];
+    for (int i = 0; i < 90; i++) y[i] = (float)(i * 7 % 19 - 9);
+    for (int i = 0; i < 144; i++) weights[i] = (float)(i * 5 % 23 - 11);
+
+#define SOLVE(...) conv2d_solve(&good, &(conv2d_solve_params){ .struct_size = sizeof(conv2d_solve_params), __VA_ARGS__ }, weights, bias, \
+                                y, x, &result.known)
+    EXPECT(NULL_POINTER, "params|NULL", conv2d_solve(NULL, NULL, weights, bias, y, x, NULL));
+    EXPECT(NULL_POINTER, "kernel|NULL", conv2d_solve(&good, NULL, NULL, bias, y, x, NULL));
+    EXPECT(NULL_POINTER, "output|NULL", conv2d_solve(&good, NULL, weights, bias, NULL, x, NULL));
+    EXPECT(NULL_POINTER, "input|NULL", conv2d_solve(&good, NULL, weights, bias, y, NULL, NULL));
+    EXPECT(STRUCT_SIZE, "struct_size|0|conv2d_solve_params", SOLVE(.struct_size = 0));
+    EXPECT(STRUCT_SIZE, "struct_size|conv2d_solve_params", SOLVE(.struct_size = sizeof(conv2d_solve_params) - 8));
+    EXPECT(STRUCT_SIZE, "struct_size", SOLVE(.struct_size = SIZE_MAX));
+    EXPECT(LAMBDA, "lambda|-0.5", SOLVE(.lambda = -0.5));
+    EXPECT(LAMBDA, "lambda|nan", SOLVE(.lambda = NAN));
+    EXPECT(LAMBDA, "lambda|inf", SOLVE(.lambda = INFINITY));
+    EXPECT(TOLERANCE, "tolerance|-1e-12", SOLVE(.tolerance = -1e-12));
+    EXPECT(TOLERANCE, "tolerance|nan", SOLVE(.tolerance = NAN));
+    EXPECT(TOLERANCE, "tolerance|inf", SOLVE(.tolerance = INFINITY));
+    EXPECT(ITERATIONS, "max_iterations|-1", SOLVE(.max_iterations = -1));
+    EXPECT(ITERATIONS, "max_iterations|-9223372036854775808", SOLVE(.max_iterations = INT64_MIN));
+    EXPECT(FLAG, "nonnegative|2", SOLVE(.nonnegative = 2));
+    EXPECT(FLAG, "reserved|1", SOLVE(.reserved = 1));
+    EXPECT(MASK, "mask_size|0|90", SOLVE(.mask = mask));
+    EXPECT(MASK, "mask_size|89|90", SOLVE(.mask = mask, .mask_size = 89));
+    EXPECT(MASK, "mask_size|91|90", SOLVE(.mask = mask, .mask_size = 91));
+    EXPECT(MASK, "mask_size|-90|90", SOLVE(.mask = mask, .mask_size = -90));
+    EXPECT(MASK, "mask|NULL|mask_size|90", SOLVE(.mask_size = 90));
+    mask[89] = 2;
+    EXPECT(MASK, "mask|2|89", SOLVE(.mask = mask, .mask_size = 90));
+    mask[89] = 1;
+    EXPECT(ACTIVATION, "activation|NONE|mask", conv2d_solve(&relu, NULL, weights, bias, y, x, NULL));
+    EXPECT(FLAG, "accumulate|1", conv2d_solve(&adding, NULL, weights, bias, y, x, NULL));
+    EXPECT(STRIDE, "stride_height|-1", conv2d_solve(&bad_stride, NULL, weights, bias, y, x, NULL));
+    EXPECT(ELEMENT_STRIDES, "input_strides", conv2d_solve(&shared, NULL, weights, bias, y, x, NULL));
+    EXPECT(OUT_OF_MEMORY, "memory", conv2d_solve(&huge, NULL, weights, bias, y, x, NULL));
+    result.known.struct_size = sizeof result.known - 1;
+    EXPECT(STRUCT_SIZE, "struct_size|conv2d_solve_result", SOLVE(.lambda = 1));
+    result.known.struct_size = 0;
+    EXPECT(STRUCT_SIZE, "struct_size|0|conv2d_solve_result", SOLVE(.lambda = 1));
+    CHECK(result.known.iterations == 0 && result.known.residual_norm == 0 && result.known.outcome == 0);
+
+    /* The caller's struct may be a later one, of which the library knows the beginning. */
+    result.known.struct_size = sizeof result;
+    prepare();
+    CHECK(SOLVE(.lambda = 1, .mask = mask, .mask_size = 90) == CONVOLUTION_OK);
+    CHECK(result.known.outcome == CONV2D_SOLVE_CONVERGED && result.known.iterations > 0 && result.known.residual_norm > 0);
+    CHECK(result.known.struct_size == sizeof result && result.more[0] == -5 && result.more[1] == -6);
+    CHECK(untouched(output.bytes + 120 * sizeof(float), sizeof output.bytes - 120 * sizeof(float)));
+    int64_t called = 0;
+    CHECK(SOLVE(.progress = stop_at_once, .context = &called) == CONVOLUTION_OK);
+    CHECK(called == 1 && result.known.outcome == CONV2D_SOLVE_STOPPED && result.known.iterations == 1);
+    CHECK(SOLVE(.max_iterations = 2) == CONVOLUTION_OK && result.known.outcome == CONV2D_SOLVE_ITERATION_LIMIT);
+    /* start may be input itself: going on from there is not going back. */
+    double before = result.known.residual_norm;
+    CHECK(SOLVE(.max_iterations = 1, .start = x) == CONVOLUTION_OK && result.known.residual_norm < before);
+    CHECK(conv2d_solve(&good, NULL, weights, NULL, y, x, NULL) == CONVOLUTION_OK);
+
+    EXPECT(NULL_POINTER, "params|NULL", conv2d_rank_report(NULL, weights, &rank));
+    EXPECT(NULL_POINTER, "report|NULL", conv2d_rank_report(&good, weights, NULL));
+    EXPECT(STRIDE, "stride_height|-1", conv2d_rank_report(&bad_stride, weights, &rank));
+    EXPECT(UNSUPPORTED, "padding_value|2.5", conv2d_rank_report(&constant, weights, &rank));
+    rank.struct_size--;
+    EXPECT(STRUCT_SIZE, "struct_size|conv2d_rank", conv2d_rank_report(&good, weights, &rank));
+    CHECK(rank.equations == -1);
+    rank.struct_size++;
+    CHECK(conv2d_rank_report(&good, NULL, &rank) == CONVOLUTION_OK && rank.exact == 0 && rank.rank == 0 && rank.rank_bound == 90);
+    CHECK(conv2d_rank_report(&good, weights, &rank) == CONVOLUTION_OK && rank.exact == 1 && rank.rank > 0);
+    CHECK(rank.equations == 90 && rank.unknowns == 120 && rank.condition >= 1);
+#undef SOLVE
+}
+
 static void constants_and_names(void) {
     int32_t value = 12345;
     EXPECT(NULL_POINTER, "name|NULL", convolution_constant(NULL, &value));
@@ -1168,6 +1259,7 @@ int main(void) {
     null_pointers();
     overlaps();
     matrices();
+    solving();
     workspaces();
     constants_and_names();
     tiers();

@@ -26,6 +26,11 @@ static const function functions[] = {
     (function)conv2d_matrix_size,
     (function)conv2d_matrix,
     (function)conv2d_matrix_csr,
+    (function)conv2d_solve_params_size,
+    (function)conv2d_solve_result_size,
+    (function)conv2d_solve,
+    (function)conv2d_rank_size,
+    (function)conv2d_rank_report,
 
     (function)conv2d_transpose_params_size,
     (function)conv2d_transpose_output_shape,
@@ -57,6 +62,9 @@ int main(void) {
     *(conv2d_params_size() == sizeof(conv2d_params) ? &passed : &failed) += 1;
     *(conv2d_transpose_params_size() == sizeof(conv2d_transpose_params) ? &passed : &failed) += 1;
     *(upsample2d_params_size() == sizeof(upsample2d_params) ? &passed : &failed) += 1;
+    *(conv2d_solve_params_size() == sizeof(conv2d_solve_params) ? &passed : &failed) += 1;
+    *(conv2d_solve_result_size() == sizeof(conv2d_solve_result) ? &passed : &failed) += 1;
+    *(conv2d_rank_size() == sizeof(conv2d_rank) ? &passed : &failed) += 1;
     *(convolution_version() == CONVOLUTION_VERSION ? &passed : &failed) += 1;
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;

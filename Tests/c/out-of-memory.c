@@ -90,6 +90,12 @@ static const conv2d_params wide = { .struct_size = sizeof wide, LAYER, .in_chann
 static const conv2d_params grouped = { .struct_size = sizeof grouped, LAYER, .in_channels = 12, .out_channels = 24, .groups = 3,
                                        .data_format = CONVOLUTION_NCHW, .kernel_format = CONVOLUTION_KERNEL_TORCH,
                                        .dtype = CONVOLUTION_FLOAT64, .activation = CONVOLUTION_ACTIVATION_TANH };
+static const conv2d_params grouped_linear = { .struct_size = sizeof grouped_linear, LAYER, .in_channels = 12, .out_channels = 24,
+                                              .groups = 3, .data_format = CONVOLUTION_NCHW };
+static const conv2d_params reflecting = { .struct_size = sizeof reflecting, .batch = 2, .height = 9, .width = 8, .in_channels = 2,
+                                          .out_channels = 1, .kernel_height = 3, .kernel_width = 3, .dtype = CONVOLUTION_FLOAT64,
+                                          .padding = CONVOLUTION_PADDING_SAME,
+                                          .padding_mode = CONVOLUTION_PADDING_MODE_REFLECT };
 static const conv2d_params depthwise = { .struct_size = sizeof depthwise, LAYER, .in_channels = 17, .depth_multiplier = 2,
                                          .padding = CONVOLUTION_PADDING_SAME, .padding_mode = CONVOLUTION_PADDING_MODE_REFLECT };
 static const conv2d_transpose_params transposed = { .struct_size = sizeof transposed, LAYER, .in_channels = 19, .out_channels = 9,
@@ -109,7 +115,7 @@ static const upsample2d_params repeated = { .struct_size = sizeof repeated, .bat
 static const conv2d_params after = { .struct_size = sizeof after, .out_channels = 8, .kernel_height = 3, .kernel_width = 3 };
 
 enum kind { CONV, CONV_PLAN, CONV_EXECUTE, TRANSPOSE, TRANSPOSE_PLAN, TRANSPOSE_EXECUTE, UPSAMPLE, UPSAMPLE_PLAN, UPSAMPLE_EXECUTE,
-            BOTH, BOTH_PLAN, BOTH_EXECUTE, MATRIX, MATRIX_CSR };
+            BOTH, BOTH_PLAN, BOTH_EXECUTE, MATRIX, MATRIX_CSR, SOLVE, RANK };
 static const struct scenario {
     const char *name;
     enum kind kind;
@@ -141,6 +147,9 @@ static const struct scenario {
     { "upsample2d_conv2d_plan_execute, bands", BOTH_EXECUTE, &bilinear },
     { "conv2d_matrix", MATRIX, &tiny },
     { "conv2d_matrix_csr", MATRIX_CSR, &tiny },
+    { "conv2d_solve", SOLVE, &grouped_linear },
+    { "conv2d_solve, reflect", SOLVE, &reflecting },
+    { "conv2d_rank_report", RANK, &tiny },
 };
 
 static conv2d_plan *conv_plan;
@@ -183,6 +192,17 @@ static int32_t act(const struct scenario *s) {
     case BOTH: c = after_of(s->params); return upsample2d_conv2d(s->params, &c, input, kernel, bias, output);
     case BOTH_PLAN: c = after_of(s->params); return upsample2d_conv2d_plan_create(s->params, &c, kernel, bias, &both_plan);
     case BOTH_EXECUTE: return upsample2d_conv2d_plan_execute(both_plan, input, output);
+    case SOLVE: {
+        conv2d_solve_params few = { .struct_size = sizeof few, .max_iterations = 3, .lambda = 0.5, .nonnegative = 1 };
+        return conv2d_solve(s->params, &few, kernel, bias, input, output, NULL);
+    }
+    case RANK: {
+        conv2d_rank report = { .struct_size = sizeof report };
+        int32_t status = conv2d_rank_report(s->params, kernel, &report);
+        if (status == CONVOLUTION_OK) memcpy(output, &report, sizeof report);
+        else if (report.equations || report.exact) output[0] = 0;
+        return status;
+    }
     case MATRIX: return conv2d_matrix(s->params, kernel, output, 18 * 25);
     case MATRIX_CSR: return conv2d_matrix_csr(s->params, kernel, indices, indices + 1000, indices + 2000, 18 * 9);
     }

@@ -50,7 +50,8 @@ def header_code():
 
 
 def header_functions():
-    return set(re.findall(r"\b([a-z]\w*)\s*\(", header_code()))
+    # "int32_t (*progress)(...)" is a pointer.
+    return set(re.findall(r"\b([a-z]\w*)\s*\((?!\*)", header_code()))
 
 
 def header_constants():

@@ -33,10 +33,12 @@ import operator
 import os
 from ctypes import POINTER, byref, c_char_p, c_double, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 __all__ = [
+    "Rank", "Solution", "conv2d_rank", "conv2d_solve",
     "Conv2DPlan", "Conv2DTransposePlan", "Upsample2DConv2DPlan", "Upsample2DPlan", "constant", "conv2d",
     "conv2d_adjoint_test", "conv2d_backward_bias", "conv2d_backward_input", "conv2d_backward_kernel", "conv2d_gram",
     "conv2d_matrix", "conv2d_output_shape", "conv2d_transpose", "conv2d_transpose_adjoint_test",
@@ -154,6 +156,38 @@ class _Conv2DParams(_Params):
     ]
 
 
+class _SolveProgress(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t), *_fields(c_int64, "image iteration"), *_fields(c_double, "residual_norm normal_residual"),
+        ("input", POINTER(c_double)),
+    ]
+
+
+_PROGRESS = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(_SolveProgress))
+
+
+class _SolveParams(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t), ("lambda", c_double), ("tolerance", c_double), ("max_iterations", c_int64), ("start", c_void_p),
+        ("mask", c_void_p), ("mask_size", c_int64), ("progress", _PROGRESS), ("context", c_void_p),
+        *_fields(c_int32, "nonnegative reserved"),
+    ]
+
+
+class _SolveResult(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t), ("iterations", c_int64), *_fields(c_double, "residual_norm normal_residual"),
+        *_fields(c_int32, "outcome reserved"),
+    ]
+
+
+class _Rank(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t), *_fields(c_int64, "equations unknowns rank_bound rank"),
+        *_fields(c_double, "largest_singular_value smallest_singular_value condition"), *_fields(c_int32, "exact reserved"),
+    ]
+
+
 class _Conv2DTransposeParams(_Params):
     _fields_ = [
         ("struct_size", c_size_t),
@@ -242,17 +276,20 @@ class _LayerVerb(_Verb):
         self.backward_bias = _checked_function(name + "_backward_bias", params, c_void_p, c_void_p)
 
 
-def _check_size(name, params_type):
-    size = _function(name + "_params_size", c_size_t)()
-    if size < ctypes.sizeof(params_type):
+def _check_size(name, struct):
+    size = _function(name + "_size", c_size_t)()
+    if size < ctypes.sizeof(struct):
         # A newer library, whose struct has grown, still takes this one's size; an older one would not.
-        raise ImportError(f"{_library._name} is older than this file: its {name}_params has {size} bytes, "
-                          f"here it has {ctypes.sizeof(params_type)}")
+        raise ImportError(f"{_library._name} is older than this file: its {name} has {size} bytes, "
+                          f"here it has {ctypes.sizeof(struct)}")
 
 
-_check_size("conv2d", _Conv2DParams)
-_check_size("conv2d_transpose", _Conv2DTransposeParams)
-_check_size("upsample2d", _Upsample2DParams)
+_check_size("conv2d_params", _Conv2DParams)
+_check_size("conv2d_transpose_params", _Conv2DTransposeParams)
+_check_size("upsample2d_params", _Upsample2DParams)
+_check_size("conv2d_solve_params", _SolveParams)
+_check_size("conv2d_solve_result", _SolveResult)
+_check_size("conv2d_rank", _Rank)
 _CONV2D = _LayerVerb("conv2d", _Conv2DParams)
 _CONV2D_TRANSPOSE = _LayerVerb("conv2d_transpose", _Conv2DTransposeParams)
 _UPSAMPLE2D = _Verb("upsample2d", [_Upsample2DParams], 0)
@@ -260,6 +297,9 @@ _UPSAMPLE2D_OPERATOR = _Operator("upsample2d", _Upsample2DParams, 0)
 _upsample2d_backward = _checked_function("upsample2d_backward", POINTER(_Upsample2DParams), c_void_p, c_void_p)
 _UPSAMPLE2D_CONV2D = _Verb("upsample2d_conv2d", [_Upsample2DParams, _Conv2DParams], 2)
 _transpose_overlap = _checked_function("conv2d_transpose_overlap", POINTER(_Conv2DTransposeParams), c_void_p, c_int64)
+_solve = _checked_function(
+    "conv2d_solve", POINTER(_Conv2DParams), POINTER(_SolveParams), *[c_void_p] * 4, POINTER(_SolveResult))
+_rank_report = _checked_function("conv2d_rank_report", POINTER(_Conv2DParams), c_void_p, POINTER(_Rank))
 
 
 # ------------------------------------------------------------------------------------------------- options: words, numbers
@@ -288,6 +328,7 @@ _COORDINATES = _words("UPSAMPLE2D_COORDINATES_", "default half_pixel align_corne
 _PRESETS = _words("UPSAMPLE2D_PRESET_", "none keras keras_jax torch torch_exact onnx opencv")
 _ROUNDINGS = _words("UPSAMPLE2D_ROUNDING_", "default prefer_floor prefer_ceil floor ceil")
 _EDGES = _words("UPSAMPLE2D_EDGE_", "default clamp renormalise")
+_OUTCOMES = {number: word for word, number in _words("CONV2D_SOLVE_", "converged stagnated iteration_limit stopped").items()}
 
 
 def _word(name, value, choices):
@@ -705,6 +746,11 @@ def conv2d_workspace_size(input_shape, kernel_shape, *, dtype=np.float32, **opti
     return _workspace_size(_CONV2D, _conv2d_params(input_shape, kernel_shape, **options), dtype)
 
 
+def _image_shape(batch, input_size, data_format):
+    height, width = (_integer("input_size", size) for size in _both("input_size", input_size))
+    return [batch, height, width, None] if _word("data_format", data_format, _DATA_FORMATS) == _NHWC else [batch, None, height, width]
+
+
 def conv2d_matrix(kernel, input_size, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1, groups=1,
                   kernel_format=None, padding_mode="zeros", padding_value=0.0, flip_kernel=False, depth_multiplier=None,
                   allow_empty_output=False, sparse=False):
@@ -721,10 +767,8 @@ def conv2d_matrix(kernel, input_size, *, strides=1, padding="valid", data_format
     NotImplementedError."""
     kernel = np.asarray(kernel)
     dtype = _dtype(kernel)
-    height, width = (_integer("input_size", size) for size in _both("input_size", input_size))
-    shape = [1, height, width, None] if _word("data_format", data_format, _DATA_FORMATS) == _NHWC else [1, None, height, width]
     params = _conv2d_params(
-        shape, kernel.shape, strides=strides, padding=padding, data_format=data_format, dilation_rate=dilation_rate,
+        _image_shape(1, input_size, data_format), kernel.shape, strides=strides, padding=padding, data_format=data_format, dilation_rate=dilation_rate,
         groups=groups, kernel_format=kernel_format, padding_mode=padding_mode, padding_value=padding_value,
         flip_kernel=flip_kernel, depth_multiplier=depth_multiplier, allow_empty_output=allow_empty_output)
     return _matrix(_CONV2D.operator, params, (kernel,), dtype, sparse)
@@ -740,6 +784,112 @@ def conv2d_adjoint_test(kernel, input_shape, *, seed=0, **options):
     """|<C x, y> - <x, C.T y>| / (|C x| |y|) for a pair x, y made from the seed: the error of conv2d_backward_input."""
     kernel = np.asarray(kernel)
     return _adjoint_test(_CONV2D.operator, _conv2d_params(input_shape, kernel.shape, **options), (kernel,), _dtype(kernel), seed)
+
+
+class Solution(NamedTuple):
+    """What conv2d_solve returns. Of a batch: the norms over all images, the largest of their iterations, the last of their outcomes
+    in the order converged, stagnated, iteration_limit, stopped."""
+    x: np.ndarray
+    iterations: int
+    residual_norm: float
+    normal_residual: float
+    outcome: str
+
+
+def conv2d_solve(y, kernel, input_size, bias=None, *, damping=0.0, tolerance=None, max_iterations=None, start=None, mask=None,
+                 nonnegative=False, progress=None, **options):
+    """The way back: the images x that minimise |conv2d(x, kernel, bias) - y|^2 + damping^2 |x|^2, by conjugate gradients.
+
+    y               (batch, output height, output width, out_channels), or channels first: what conv2d made, or nearly
+    kernel, bias    as for conv2d; the kernel also says how many channels x has
+    input_size      (height, width) of x
+    returns         a Solution; its x is, of all that come nearest to y, the smallest
+
+    damping         keeps noise in y from growing in x; compare it with the singular values of conv2d_rank
+    tolerance       converged means that the gradient has fallen to this much of what it is at x = 0; None is 1e-12
+    max_iterations  for each image; None is 1000. Few iterations keep noise small, too
+    start           where to begin, shaped as x; None: zeros
+    mask            shaped as y, False where y is not known (it may be NaN there); None: all is known. Behind a ReLU: y > 0
+    nonnegative     True: x without negative elements (of several minima, any)
+    progress        called after each iteration with (image, iteration, residual_norm, normal_residual, x), where x is a copy of the
+                    one image it is about, in float64; a true result stops
+
+    The other options and the errors are conv2d's, but for activation, which must be None. All is computed in float64."""
+    y, kernel, bias = _arrays(y, kernel, bias)
+    start = None if start is None else np.asarray(start)
+    dtype = _dtype(y, kernel, bias, start)
+    if y.ndim != 4:
+        raise ValueError(f"y has shape {y.shape}; it must have four axes")
+    params = _conv2d_params(_image_shape(len(y), input_size, options.get("data_format", "channels_last")), kernel.shape, **options)
+    _check_bias(bias, params.out_channels)
+    params.dtype = _DTYPES[dtype]
+    if y.shape != (shape := _shape(_CONV2D, params)):
+        raise ValueError(f"y has shape {y.shape}; images of {params.height} x {params.width} become {shape}")
+    last = params.data_format == _NHWC
+    channels, size = params.in_channels, (params.height, params.width)
+    x = np.empty((params.batch, *size, channels) if last else (params.batch, channels, *size), dtype)
+    solve, result, failures = _SolveParams(ctypes.sizeof(_SolveParams)), _SolveResult(ctypes.sizeof(_SolveResult)), []
+    setattr(solve, "lambda", _real("damping", damping))
+    if tolerance is not None:
+        solve.tolerance = _given("tolerance", _real("tolerance", tolerance))
+    if max_iterations is not None:
+        solve.max_iterations = _given("max_iterations", _integer("max_iterations", max_iterations))
+    solve.nonnegative = bool(nonnegative)
+    if start is not None:
+        if start.shape != x.shape:
+            raise ValueError(f"start has shape {start.shape}; it must be {x.shape}")
+        start = _packed(start, dtype)
+        solve.start = _address(start)
+    if mask is not None:
+        mask = np.require(mask, np.bool_, "C")
+        if mask.shape != y.shape:
+            raise ValueError(f"mask has shape {mask.shape}; it must be {y.shape}")
+        solve.mask, solve.mask_size = _address(mask), mask.size
+
+    def report(_, state):
+        # An exception must not pass through C: it stops the call, and is raised behind it.
+        try:
+            state = state.contents
+            image = np.ctypeslib.as_array(state.input, x.shape[1:]).copy()
+            return bool(progress(state.image, state.iteration, state.residual_norm, state.normal_residual, image))
+        except BaseException as failure:
+            failures.append(failure)
+            return 1
+
+    if progress is not None:
+        solve.progress = _PROGRESS(report)
+    y = _image(y, dtype)
+    params.output_strides[:] = _element_strides(y)
+    kernel, bias = _packed(kernel, dtype), _packed(bias, dtype)
+    _solve(byref(params), byref(solve), *map(_address, (kernel, bias, y, x)), byref(result))
+    if failures:
+        raise failures[0]
+    return Solution(x, result.iterations, result.residual_norm, result.normal_residual, _OUTCOMES[result.outcome])
+
+
+class Rank(NamedTuple):
+    """What conv2d_rank returns: conv2d of one image as `equations` for `unknowns`. rank_bound holds for every kernel of that shape.
+    The rest is None where it was too much to compute, or the kernel is not finite."""
+    equations: int
+    unknowns: int
+    rank_bound: int
+    rank: int | None
+    largest_singular_value: float | None
+    smallest_singular_value: float | None
+    condition: float | None
+
+
+def conv2d_rank(kernel, input_size, **options):
+    """How much of an image of this size (height, width) conv2d keeps, with conv2d's options and errors: if rank is less than unknowns,
+    nothing can give all of it back, and if condition is large, noise grows by up to that much on the way back."""
+    kernel = np.asarray(kernel)
+    dtype = _dtype(kernel)
+    params = _conv2d_params(_image_shape(1, input_size, options.get("data_format", "channels_last")), kernel.shape, **options)
+    params.dtype = _DTYPES[dtype]
+    kernel, report = _packed(kernel, dtype), _Rank(ctypes.sizeof(_Rank))
+    _rank_report(byref(params), _address(kernel), byref(report))
+    values = (report.rank, report.largest_singular_value, report.smallest_singular_value, report.condition)
+    return Rank(report.equations, report.unknowns, report.rank_bound, *(values if report.exact else [None] * 4))
 
 
 # ------------------------------------------------------------------------------------------------------ conv2d_transpose

@@ -49,6 +49,11 @@ public struct ConvolutionError: Error, Hashable, Sendable, CustomStringConvertib
         public static let outOfMemory = Status(CONVOLUTION_ERROR_OUT_OF_MEMORY)
         /// Legal, but not built into this version.
         public static let unsupported = Status(CONVOLUTION_ERROR_UNSUPPORTED)
+        public static let lambda = Status(CONVOLUTION_ERROR_LAMBDA)
+        public static let tolerance = Status(CONVOLUTION_ERROR_TOLERANCE)
+        public static let iterations = Status(CONVOLUTION_ERROR_ITERATIONS)
+        /// A mask of another size than the output.
+        public static let mask = Status(CONVOLUTION_ERROR_MASK)
 
         /// `workspaceLimit` is negative or less than the layer needs.
         public static let workspace = Status(CONVOLUTION_ERROR_WORKSPACE)
