@@ -145,13 +145,14 @@ func runItem<Scalar: KernelScalar>(
     let rows = min(block.pointee.bandRows, plan.pointee.rows(block.pointee) - firstRow)
     let columns = min(block.pointee.bandColumns, horizontal.count - firstColumn)
 
+    var rectangle = Rectangle(images: 0..<0, rows: 0..<0, columns: 0..<0, channels: 0..<0)
     var available = (rows: 0..<layer.vertical.input, columns: 0..<layer.horizontal.input)
     var source = Source(
         base: input, imageStride: layer.input.batch, rowStride: layer.input.row, columnStride: layer.input.column, rowOrigin: 0,
         columnOrigin: 0, plane: 0, outside: UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self)), channelPitch: 1,
         blockPitch: block.pointee.channelBlock, channelOrigin: 0)
     if !plan.pointee.readsInputDirectly {
-        let rectangle = plan.pointee.rectangle(
+        rectangle = plan.pointee.rectangle(
             block.pointee, firstRow: firstRow, rows: rows, firstColumn: firstColumn, columns: columns, panels: panels, image: image)
         available = (rectangle.rows, rectangle.columns)
         let memory = (workspace + layout.rectangle).assumingMemoryBound(to: Scalar.self)
@@ -175,6 +176,12 @@ func runItem<Scalar: KernelScalar>(
         walk(
             plan, block, source, available: available, image: image, rows: firstRow..<firstRow + rows,
             columns: firstColumn..<firstColumn + columns, panels: panels, output, workspace)
+        return
+    }
+    if plan.pointee.stencils {
+        stencil(
+            plan, block, source, rectangle, image: image, rows: firstRow..<firstRow + rows, columns: firstColumn..<firstColumn + columns,
+            panels: panels, output, workspace)
         return
     }
     let tiles = (workspace + layout.tiles).assumingMemoryBound(to: Tile<Scalar>.self)
@@ -308,12 +315,13 @@ private func multiply<Scalar: KernelScalar>(
                 && (strategy != .columns || count == reach && tile.pointee.isFull(lanes: plan.pointee.table.lanes))
             let tileSums = sums + t * largestTileScalars
             tile.pointee.targets.span.withUnsafeBufferPointer { targets in
-                let arguments = TileArguments(
+                var arguments = TileArguments(
                     runs: UnsafePointer(tile.pointee.runs), channelOffset: tile.pointee.shift + blockOffset,
                     channelPitch: source.channelPitch, segments: taps, length: length, segmentsPerChunk: block.pointee.segmentsPerChunk,
                     panel: weights, tile: tileSums, continues: channel > 0, outputs: finishes ? targets.baseAddress : nil,
                     outputOffset: outputOffset, rows: strategy == .columns ? kernel.rows : count, outputPitch: channelStride, bias: bias,
                     low: bounds?.low ?? 0, high: bounds?.high ?? 0)
+                arguments.places = UnsafeRawPointer(plan.pointee.places)
                 withUnsafePointer(to: arguments) { kernel.accumulate($0) }
             }
             if isLast, !finishes { finish(plan, panel, tile, tileSums, outputOffset, bias, activation, columnStep: columnStep) }

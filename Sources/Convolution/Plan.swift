@@ -68,6 +68,16 @@ struct ConvolutionPlan {
     var isWide: Bool
     /// Strategy `lanes` with tiles of neighbouring pixels of one row, whose taps share the input.
     var walks: Bool
+    /// Strategy `columns` with tiles of four output rows, one channel each.
+    var stencils = false
+    /// Strategy `lanes` with whole groups in a vector, whose input is permuted instead of packed.
+    var permutes = false
+    /// `TileArguments.places` of all tiles.
+    var places: UnsafeMutableRawPointer?
+    /// Each channel's kernel is u times v: its packed weights are u, then v.
+    var separates = false
+    /// The output is large enough to be written past the caches.
+    var streams = false
     var panels: UnsafeMutablePointer<Panel>
     var panelCount: Int
     /// Packed output channels, padding included: the sum of all panels' widths.
@@ -110,9 +120,10 @@ struct ConvolutionPlan {
         return max(1, min(threads, layer.means.workspaceLimit / workspace.bytes))
     }
 
-    /// Elements of `outside`.
+    /// Elements of `outside`, and of `places`.
     func outsideElements() throws(Failure) -> Int {
-        strategy == .lanes ? try times(width, layer.inChannelsPerGroup, "a pixel") : layer.inChannels
+        let pixel = strategy == .lanes ? try times(width, layer.inChannelsPerGroup, "a pixel") : layer.inChannels
+        return pixel + (permutes ? layer.inChannelsPerGroup * table.lanes : 0)
     }
 
     /// Columns or pixels that one position of a tile stands for.
@@ -125,6 +136,8 @@ struct Panels {
     /// Rows so long that tiles of one row each waste little at their ends, and few enough channels for the kernels that want that.
     var isWide = false
     var walks = false
+    var stencils = false
+    var permutes = false
     var perGroup = 0
     var count = 0
     /// Vectors of output channels per group (channels) or in all (lanes).
@@ -144,14 +157,17 @@ struct Panels {
         case .lanes:
             vectors = ceilDivide(layer.outChannels, table.lanes)
             walks = canWalk(layer)
-            perGroup = ceilDivide(vectors, walks ? 1 : table.widestTile)
+            permutes = canPermute(layer, table)
+            perGroup = ceilDivide(vectors, walks || permutes ? 1 : table.widestTile)
             count = perGroup
             width = vectors * table.lanes
         case .columns:
             let most = table.columnTiles[4].rows
             let rest = outputs % most
             let columns = layer.horizontal.output / layer.columnPhases
-            isWide = outputs >= 1 && outputs <= 4 && columns >= 4 * table.wideTiles[outputs - 1].vectors * table.lanes
+            // Short rows fill the vectors of `accumulateColumns` better, whose tiles span rows.
+            stencils = canStencil(layer) && (maySeparate(layer) || columns >= 2 * table.lanes)
+            isWide = !stencils && outputs >= 1 && outputs <= 4 && columns >= 4 * table.wideTiles[outputs - 1].vectors * table.lanes
             perGroup = outputs / most + (rest == 0 ? 0 : rest <= 4 ? 1 : 2)
             count = perGroup * layer.groups
             width = layer.outChannels
@@ -173,7 +189,7 @@ struct Panels {
             return Panel(
                 group: group, firstChannel: group * outputs + first, channels: min(count * table.lanes, members - first),
                 offset: group * vectors * table.lanes + first, width: count * table.lanes,
-                kernel: strategy == .lanes ? table.laneTiles[count - 1] : table.tiles[count - 1])
+                kernel: permutes ? table.groupTile ?? table.laneTiles[0] : strategy == .lanes ? table.laneTiles[count - 1] : table.tiles[count - 1])
         case .columns:
             let group = index / perGroup
             let place = index % perGroup
@@ -197,6 +213,7 @@ struct Panels {
 private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     let outputs = layer.outChannelsPerGroup
     if outputs == 0 { return .channels }
+    if maySeparate(layer) { return .columns }
     let lanes = Double(table.lanes)
     let channelsFirst = layer.output.column == 1 && layer.output.channel != 1
     // Phases are narrower than the output, and interleave in it.
@@ -207,7 +224,7 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     let byColumns = fitsColumns(layer.horizontal)
         ? Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2 : 1.1) * (channelsFirst ? 1 : 1.5) : Double.infinity
     let byLanes = layer.groups > 1 && layer.inChannelsPerGroup <= 8
-        ? Double(ceilDivide(layer.outChannels, table.lanes)) * 2 * (channelsFirst ? 1.5 : 1) : Double.infinity
+        ? Double(ceilDivide(layer.outChannels, table.lanes)) * (canPermute(layer, table) ? 1 : channelsFirst ? 3 : 2) : Double.infinity
     if byLanes <= byChannels, byLanes <= byColumns { return .lanes }
     return byColumns < byChannels ? .columns : .channels
 }
@@ -221,8 +238,15 @@ private func canWalk(_ layer: Layer) -> Bool {
         && chunkTerms(layer.vertical.kernel * layer.horizontal.kernel) >= layer.horizontal.kernel
 }
 
-/// The strategy `columns`, and a walk over packed input, lay out the border and all residues of the stride. A kernel dilated far beyond the image, or a stride far beyond
-/// the kernel, would make that most of the work.
+/// Whether `accumulateGroups` computes this layer: vectors of whole groups, neighbours in memory, with an output channel for each input.
+private func canPermute(_ layer: Layer, _ table: KernelTable) -> Bool {
+    let inputs = layer.inChannelsPerGroup
+    return table.groupTile != nil && inputs > 1 && inputs == layer.outChannelsPerGroup && table.lanes % inputs == 0
+        && layer.input.channel == 1 && layer.outChannels % table.lanes == 0
+}
+
+/// The strategy `columns`, and a walk over packed input, lay out the border and all residues of the stride. A kernel dilated far beyond
+/// the image, or a stride far beyond the kernel, would make that most of the work.
 private func fitsColumns(_ axis: Axis) -> Bool {
     (axis.kernel - 1) * axis.dilation <= 2 * axis.input + 64 && axis.stride <= 16
 }
@@ -315,6 +339,9 @@ func inputRange(_ lattice: Lattice, first: Int, count: Int, input: Int, mode: Bo
 private let weightRows = 640
 private let addressBytes = 1 << 17
 
+/// Images of this many bytes, and more, are written past the caches by `accumulateStencil`, whose speed is that of the memory.
+private let filteredBytes = 8 << 20
+
 /// A kernel of more taps than this walks over packed input: the lines of an image's rows, a pixel's channels apart, fall into few sets of
 /// the cache.
 private let walkTaps = 49
@@ -362,7 +389,7 @@ extension ConvolutionPlan {
             var part = Rectangle(
                 images: images, rows: rowRange, columns: first..<(first + span), channels: low.group * inputs..<(high.group + 1) * inputs)
             // Vectors of the last columns read on to a whole vector, or a whole tile; those places hold zeros.
-            part.plane = ceilDivide(span, horizontal.inputStep) + table.lanes * (isWide ? low.kernel.vectors : 1)
+            part.plane = ceilDivide(span, horizontal.inputStep) + table.lanes * (stencils ? stencil(columns: columns).vectors : isWide ? low.kernel.vectors : 1)
             part.channelPitch = part.plane * horizontal.inputStep
             part.blockPitch = part.channelPitch * block.channelBlock
             part.rowPitch = part.channelPitch * part.channels.count
@@ -430,8 +457,8 @@ extension ConvolutionPlan {
         let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, max((spansImages ? 1 : layer.batch) * blocks * block.panelChunks, 1))
         if rows * block.horizontal.count >= wanted * 64 {
             block.bandRows = max(1, rows / wanted)
-            // Whole tiles of two rows.
-            if walks { block.bandRows += block.bandRows % 2 }
+            let tileRows = stencils ? stencilRows : walks ? 2 : 1
+            block.bandRows = ceilDivide(block.bandRows, tileRows) * tileRows
             if blocks > 1 {
                 // So few rows that what one phase has read and written is still in the cache for the next; but enough pixels.
                 let rowBytes = blocks * block.horizontal.count * layer.outChannels * (layer.isDouble ? 8 : 4)
@@ -450,7 +477,10 @@ extension ConvolutionPlan {
                 block, firstRow: 0, rows: block.bandRows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self),
                 image: 0)
             if first.elements * elementBytes <= rectangleLimit { return }
-            if block.bandRows > 8 {
+            if stencils, block.bandRows > 2 * stencilRows {
+                // In small steps: the rows around a band are packed and, of two passes, computed again for the next.
+                block.bandRows = (block.bandRows - 1) * 7 / 8 / stencilRows * stencilRows
+            } else if block.bandRows > 8 {
                 block.bandRows = (block.bandRows + 1) / 2
             } else if layer.groups > 1, block.panelChunks < panelCount {
                 block.panelChunks = min(panelCount, block.panelChunks * 2)
@@ -538,14 +568,15 @@ private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
         columns: hasOutput ? layer.horizontal.output : 0)
     for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
     var plan = ConvolutionPlan(
-        layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks, panels: memory.panels,
-        panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0,
+        layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks,
+        stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels, panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0,
         weights: memory.header, bias: memory.header,
         outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: true,
         mendsBorder: false, readsInputDirectly: false, workspace: WorkspaceLayout())
     switch plan.strategy {
     case .channels: plan.readsInputDirectly = layer.input.channel == 1 || layer.inChannels <= 1
     // Whole vectors of channels that are neighbours in memory, one input for each output.
+    case .lanes where plan.permutes: plan.readsInputDirectly = true
     case .lanes: plan.readsInputDirectly = layer.input.channel == 1 && inputs == 1 && outputs == 1 && layer.outChannels % table.lanes == 0
         && (!plan.walks || layer.vertical.kernel * layer.horizontal.kernel <= walkTaps)
     case .columns: plan.readsInputDirectly = false
@@ -595,6 +626,10 @@ private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
         for column in 0..<layer.horizontal.output where plan.coveredColumns[column] == 0 { plan.fullyCovered = false }
     }
     plan.workspace.finish(elementBytes: size)
+    if hasOutput {
+        let elements = Double(layer.batch * layer.outChannels) * Double(layer.vertical.output * layer.horizontal.output)
+        plan.streams = elements * Double(size) >= Double(filteredBytes)
+    }
 
     if overflow {
         shim_free(memory.header)
@@ -619,6 +654,7 @@ private func packedPlan<Scalar: KernelScalar>(
         plan.bias = UnsafeMutableRawPointer(packed + weightElements)
         plan.outside = UnsafeMutableRawPointer(packed + weightElements + plan.width)
         for i in 0..<outsideElements { packed[weightElements + plan.width + i] = Scalar(layer.paddingValue) }
+        if plan.permutes { fillPlaces(&plan, of: size) }
     } catch {
         shim_free(memory.header)
         throw error
@@ -640,6 +676,7 @@ private func packedPlan<Scalar: KernelScalar>(
             layer.means.permitsWinograd = false
             return try packedPlan(layer, kernel: kernel, bias: bias)
         }
+        if plan.blockCount > 0, maySeparate(layer) { separateWeights(&plan, plan.weights.assumingMemoryBound(to: Scalar.self)) }
     }
     let packedBias = plan.bias.assumingMemoryBound(to: Scalar.self)
     packedBias.update(repeating: 0, count: plan.width)
@@ -652,6 +689,19 @@ private func packedPlan<Scalar: KernelScalar>(
     let result = memory.header.bindMemory(to: ConvolutionPlan.self, capacity: 1)
     result.initialize(to: plan)
     return result
+}
+
+private func fillPlaces(_ plan: inout ConvolutionPlan, of size: Int) {
+    let inputs = plan.layer.inChannelsPerGroup
+    let places = plan.outside + plan.width * inputs * size
+    plan.places = places
+    for channel in 0..<inputs {
+        for lane in 0..<plan.table.lanes {
+            let place = places + (channel * plan.table.lanes + lane) * size
+            let source = lane - lane % inputs + channel
+            if size == 8 { place.storeBytes(of: Int64(source), as: Int64.self) } else { place.storeBytes(of: Int32(source), as: Int32.self) }
+        }
+    }
 }
 
 /// One allocation for the plan itself (at its start), its panels, blocks and coverage maps.
@@ -774,6 +824,24 @@ private struct Tap {
         }
         // Where an infinity takes part, what is lost is not a number.
         return Scalar(sum.isFinite ? sum + lost : sum)
+    }
+}
+
+/// Replaces each channel's packed kernel by its factors, if all have them. `separate` takes at most 16 rows and columns of 4 channels.
+private func separateWeights<Scalar: KernelScalar>(_ plan: inout ConvolutionPlan, _ weights: UnsafeMutablePointer<Scalar>) {
+    let (rows, columns) = (plan.layer.vertical.kernel, plan.layer.horizontal.kernel)
+    var factors = InlineArray<128, Scalar>(repeating: 0)
+    let panelCount = plan.panelCount
+    var span = factors.mutableSpan
+    plan.separates = span.withUnsafeMutableBufferPointer { factors in
+        guard let factors = factors.baseAddress else { return false }
+        for index in 0..<panelCount {
+            if !separate(weights + index * rows * columns, rows: rows, columns: columns, into: factors + index * (rows + columns)) { return false }
+        }
+        for index in 0..<panelCount {
+            (weights + index * rows * columns).update(from: factors + index * (rows + columns), count: rows + columns)
+        }
+        return true
     }
 }
 

@@ -81,6 +81,7 @@ public enum AVX2Float64: InstructionSet {
                 accumulateLanes(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX2Float32.self, rows: InlineArray<8, Bool>.self, $0) },
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
                 accumulateOuterProducts(AVX2Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
@@ -102,6 +103,10 @@ public enum AVX2Float64: InstructionSet {
             WalkKernel(columns: 4) {
                 accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
+        ],
+        stencils: [
+            StencilKernel(vectors: 1) { accumulateStencil(AVX2Float32.self, vectors: InlineArray<1, Bool>.self, $0) },
+            StencilKernel(vectors: 2) { accumulateStencil(AVX2Float32.self, vectors: InlineArray<2, Bool>.self, $0) },
         ],
         widestTile: 3,
         columnTiles: [
@@ -177,6 +182,7 @@ public enum AVX2Float64: InstructionSet {
                 accumulateLanes(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        groupTile: nil,
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
                 accumulateOuterProducts(AVX2Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
@@ -198,6 +204,10 @@ public enum AVX2Float64: InstructionSet {
             WalkKernel(columns: 4) {
                 accumulateWalk(AVX2Float64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
+        ],
+        stencils: [
+            StencilKernel(vectors: 1) { accumulateStencil(AVX2Float64.self, vectors: InlineArray<1, Bool>.self, $0) },
+            StencilKernel(vectors: 2) { accumulateStencil(AVX2Float64.self, vectors: InlineArray<2, Bool>.self, $0) },
         ],
         widestTile: 3,
         columnTiles: [

@@ -84,6 +84,7 @@ public enum AVX512Float64: PermutingInstructionSet {
                 accumulateLanes(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
+        groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX512Float32.self, rows: InlineArray<8, Bool>.self, $0) },
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
                 accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
@@ -105,6 +106,10 @@ public enum AVX512Float64: PermutingInstructionSet {
             WalkKernel(columns: 7) {
                 accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
+        ],
+        stencils: [
+            StencilKernel(vectors: 1) { accumulateStencil(AVX512Float32.self, vectors: InlineArray<1, Bool>.self, $0) },
+            StencilKernel(vectors: 4) { accumulateStencil(AVX512Float32.self, vectors: InlineArray<4, Bool>.self, $0) },
         ],
         widestTile: 4,
         columnTiles: [
@@ -180,6 +185,7 @@ public enum AVX512Float64: PermutingInstructionSet {
                 accumulateLanes(AVX512Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
+        groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX512Float64.self, rows: InlineArray<8, Bool>.self, $0) },
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
                 accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
@@ -201,6 +207,10 @@ public enum AVX512Float64: PermutingInstructionSet {
             WalkKernel(columns: 7) {
                 accumulateWalk(AVX512Float64.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
+        ],
+        stencils: [
+            StencilKernel(vectors: 1) { accumulateStencil(AVX512Float64.self, vectors: InlineArray<1, Bool>.self, $0) },
+            StencilKernel(vectors: 4) { accumulateStencil(AVX512Float64.self, vectors: InlineArray<4, Bool>.self, $0) },
         ],
         widestTile: 4,
         columnTiles: [

@@ -85,6 +85,7 @@ public enum BaselineFloat64: InstructionSet {
                 accumulateLanes(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        groupTile: nil,
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
                 accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
@@ -106,6 +107,10 @@ public enum BaselineFloat64: InstructionSet {
             WalkKernel(columns: 4) {
                 accumulateWalk(BaselineFloat32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
+        ],
+        stencils: [
+            StencilKernel(vectors: 1) { accumulateStencil(BaselineFloat32.self, vectors: InlineArray<1, Bool>.self, $0) },
+            StencilKernel(vectors: 2) { accumulateStencil(BaselineFloat32.self, vectors: InlineArray<2, Bool>.self, $0) },
         ],
         widestTile: 3,
         columnTiles: [
@@ -181,6 +186,7 @@ public enum BaselineFloat64: InstructionSet {
                 accumulateLanes(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        groupTile: nil,
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
                 accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
@@ -202,6 +208,10 @@ public enum BaselineFloat64: InstructionSet {
             WalkKernel(columns: 4) {
                 accumulateWalk(BaselineFloat64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
+        ],
+        stencils: [
+            StencilKernel(vectors: 1) { accumulateStencil(BaselineFloat64.self, vectors: InlineArray<1, Bool>.self, $0) },
+            StencilKernel(vectors: 2) { accumulateStencil(BaselineFloat64.self, vectors: InlineArray<2, Bool>.self, $0) },
         ],
         widestTile: 3,
         columnTiles: [

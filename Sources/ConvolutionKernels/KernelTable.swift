@@ -6,10 +6,14 @@ public struct KernelTable {
     /// the third. `tiles` broadcast the input, `laneTiles` do not.
     public var tiles: InlineArray<4, TileKernel>
     public var laneTiles: InlineArray<4, TileKernel>
+    /// `accumulateGroups` of one vector, where the tier has a permutation of any lanes.
+    public var groupTile: TileKernel?
     /// As `tiles`, for kernel gradients: of `OuterProductArguments`.
     public var outerTiles: InlineArray<4, TileKernel>
     /// Kernels for neighbouring pixels that read 1 and 2 input columns apart.
     public var walks: InlineArray<2, WalkKernel>
+    /// Kernels of one vector, and of the most that this tier has registers for.
+    public var stencils: InlineArray<2, StencilKernel>
     public var widestTile: Int
     /// Kernels of 1, 2, 3, 4 and the most output channels, over vectors of columns. The last may repeat the fourth.
     public var columnTiles: InlineArray<5, TileKernel>
@@ -28,7 +32,7 @@ public struct KernelTable {
     @inlinable @inline(__always)
     public init(
         lanes: Int, tiles: InlineArray<4, TileKernel>, laneTiles: InlineArray<4, TileKernel>,
-        outerTiles: InlineArray<4, TileKernel>, walks: InlineArray<2, WalkKernel>,
+        groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>, walks: InlineArray<2, WalkKernel>, stencils: InlineArray<2, StencilKernel>,
         widestTile: Int,
         columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>, finish: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         finishColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
@@ -42,8 +46,10 @@ public struct KernelTable {
         self.lanes = lanes
         self.tiles = tiles
         self.laneTiles = laneTiles
+        self.groupTile = groupTile
         self.outerTiles = outerTiles
         self.walks = walks
+        self.stencils = stencils
         self.widestTile = widestTile
         self.columnTiles = columnTiles
         self.wideTiles = wideTiles

@@ -31,6 +31,9 @@ public struct TileArguments<Scalar> {
     public var bias: UnsafePointer<Scalar>
     public var low: Scalar
     public var high: Scalar
+    /// `accumulateGroups`: `[channel][lane]` integers as wide as the scalars, the lane of a pixel's vector that holds the input channel of the
+    /// lane's group.
+    public var places: UnsafeRawPointer?
 
     @inlinable @inline(__always)
     public init(
@@ -268,6 +271,45 @@ public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
         continues = true
     }
     finishPixels(I.self, arguments, vectors: N)
+}
+
+/// `accumulateLanes` where groups have as many input as output channels, and a vector holds whole groups: a pixel's input vector is loaded
+/// once per tap and permuted for each channel, so nothing needs to be packed.
+/// tile[r][lane] += sum over segments s, channels c of runs[s][r][channelOffset + places[c][lane]] * panel[s][c][lane]
+@inlinable @inline(__always)
+public func accumulateGroups<I: PermutingInstructionSet, let R: Int>(_: I.Type, rows: InlineArray<R, Bool>.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
+    guard let places = arguments.places else { return }
+    var panel = UnsafeRawPointer(arguments.panel)
+    var runs = arguments.runs
+    var remaining = arguments.segments
+    var continues = arguments.continues
+    while remaining > 0 {
+        var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
+        remaining &-= chunk
+        var sums = InlineArray<R, InlineArray<1, I.Vector>>(repeating: InlineArray<1, I.Vector>(repeating: I.Vector(repeating: 0)))
+        while chunk > 0 {
+            chunk &-= 1
+            var inputs = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
+            for r in 0..<R {
+                inputs[unchecked: r] = UnsafeRawPointer(runs[r] + arguments.channelOffset).loadUnaligned(as: I.Vector.self)
+            }
+            var offset = 0
+            while offset < arguments.length &* I.bytes {
+                let weights = panel.loadUnaligned(as: I.Vector.self)
+                for r in 0..<R {
+                    let x = I.permute(inputs[unchecked: r], places + offset)
+                    sums[unchecked: r][unchecked: 0] = I.multiplyAdd(x, weights, sums[unchecked: r][unchecked: 0])
+                }
+                panel += I.bytes
+                offset &+= I.bytes
+            }
+            runs += R
+        }
+        fold(I.self, sums, into: arguments.tile, continues: continues)
+        continues = true
+    }
+    finishPixels(I.self, arguments, vectors: 1)
 }
 
 /// Vectors of neighbouring output columns, one weight broadcast over each; R counts output channels:

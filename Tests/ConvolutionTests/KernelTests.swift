@@ -167,9 +167,82 @@ private enum TileKind: CaseIterable {
             #expect((0..<4).allSatisfy { table.columnTiles[$0].rows == $0 + 1 } && table.columnTiles[4].rows >= 4)
             #expect((0..<4).allSatisfy { table.wideTiles[$0].rows == $0 + 1 })
             #expect((0..<2).allSatisfy { (1...largestTileSide).contains(table.walks[$0].columns) })
+            #expect(table.stencils[0].vectors == 1 && stencilRows == 4)
+            #expect(4 * table.stencils[1].vectors * table.lanes <= largestTileScalars && table.stencils[1].vectors <= largestTileSide)
             #expect((0..<2).allSatisfy { 2 * table.walks[$0].columns * table.lanes <= largestTileScalars })
         }
     }
+}
+
+@Suite struct GroupKernelTests {
+    private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        guard let kernel = table.groupTile else { return }
+        var numbers = SeededNumbers(seed: table.lanes)
+        func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
+        let (rows, lanes, channelOffset) = (kernel.rows, table.lanes, 2)
+        for group in [2, 4, 8] where lanes % group == 0 {
+            for (segments, perChunk, continues, finishes) in [(1, 1, false, true), (9, 4, false, true), (5, 5, true, false), (4, 3, true, true)] {
+                // A pixel's vector between elements that nobody may read.
+                let input = Field<Scalar>(segments * rows * (lanes + 4) + 4)
+                let runs = (0..<(segments * rows)).map { UnsafePointer(input.pointer($0 * (lanes + 4))) }
+                for run in 0..<(segments * rows) { for i in 0..<lanes { input.set(run * (lanes + 4) + channelOffset + i, draw()) } }
+                let panel = Field<Scalar>(segments * group * lanes)
+                for i in 0..<(segments * group * lanes) { panel.set(i, draw()) }
+                let tile = Field<Scalar>(rows * lanes + 1)
+                for i in 0..<(rows * lanes) { tile.set(i, draw()) }
+                let bias = Field<Scalar>(lanes)
+                for i in 0..<lanes { bias.set(i, draw()) }
+                let output = Field<Scalar>(rows * (lanes + 3))
+                for r in 0..<rows { for i in 0..<lanes { output.open(r * (lanes + 3) + i) } }
+                let places = UnsafeMutableRawPointer.allocate(byteCount: group * lanes * MemoryLayout<Scalar>.stride, alignment: 64)
+                defer { places.deallocate() }
+                defer { for field in [input, panel, tile, bias, output] { field.free() } }
+                for c in 0..<group {
+                    for lane in 0..<lanes {
+                        let place = places + (c * lanes + lane) * MemoryLayout<Scalar>.stride
+                        let source = lane / group * group + c
+                        if MemoryLayout<Scalar>.stride == 8 {
+                            place.storeBytes(of: Int64(source), as: Int64.self)
+                        } else {
+                            place.storeBytes(of: Int32(source), as: Int32.self)
+                        }
+                    }
+                }
+                var expected: [Scalar] = []
+                for r in 0..<rows {
+                    for lane in 0..<lanes {
+                        var sum = continues ? tile.elements[r * lanes + lane] : 0
+                        for s in 0..<segments {
+                            for c in 0..<group {
+                                sum += runs[s * rows + r][channelOffset + lane / group * group + c] * panel.elements[(s * group + c) * lanes + lane]
+                            }
+                        }
+                        expected.append(finishes ? min(max(sum + bias.elements[lane], -40), 50) : sum)
+                    }
+                }
+                let targets = (0..<rows).map { output.pointer($0 * (lanes + 3)) }
+                runs.withUnsafeBufferPointer { runs in
+                    targets.withUnsafeBufferPointer { targets in
+                        var arguments = TileArguments(
+                            runs: runs.baseAddress!, channelOffset: channelOffset, channelPitch: 1, segments: segments, length: group,
+                            segmentsPerChunk: perChunk, panel: panel.pointer(0), tile: tile.pointer(0), continues: continues,
+                            outputs: finishes ? targets.baseAddress : nil, outputOffset: 0, rows: rows, outputPitch: 1,
+                            bias: bias.pointer(0), low: -40, high: 50)
+                        arguments.places = UnsafeRawPointer(places)
+                        withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+                    }
+                }
+                let got = (0..<(rows * lanes)).map {
+                    finishes ? output.elements[$0 / lanes * (lanes + 3) + $0 % lanes] : tile.elements[$0]
+                }
+                #expect(got == expected, "groups of \(group), \(segments) segments")
+                #expect(output.surroundingsAreUntouched && tile.surroundingsAreUntouched)
+            }
+        }
+    }
+
+    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32, Float.self) }
+    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
 }
 
 @Suite struct WalkKernelTests {
@@ -260,6 +333,135 @@ private enum TileKind: CaseIterable {
 
     @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32, Float.self) }
     @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
+}
+
+@Suite struct StencilKernelTests {
+    private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        for index in 0..<2 {
+            for (kernelRows, kernelColumns, perChunk) in [(1, 1, 1), (1, 5, 3), (2, 3, 2), (3, 3, 3), (3, 2, 2), (7, 3, 2), (6, 1, 9)] {
+                for outputRows in [0, 1, 3, 4] {
+                    for (tiles, streaming) in [(1, false), (3, false), (2, true)] where outputRows > 0 || tiles == 1 {
+                        check(table, table.stencils[index], kernelRows, kernelColumns, perChunk, outputRows, tiles, streaming, Scalar.self)
+                    }
+                }
+            }
+        }
+    }
+
+    private func check<Scalar: KernelScalar>(
+        _ table: KernelTable, _ kernel: StencilKernel, _ kernelRows: Int, _ kernelColumns: Int, _ perChunk: Int, _ outputRows: Int,
+        _ tiles: Int, _ streaming: Bool, _: Scalar.Type
+    ) {
+        var numbers = SeededNumbers(seed: kernelRows * 100 + kernelColumns)
+        func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
+        let width = kernel.vectors * table.lanes
+        let column = 2
+        let columns = tiles * width
+        // Taps anywhere in the row, as where the output's steps deal the input into planes.
+        let offsets = (0..<kernelColumns).map { $0 % 2 * (columns + 9) + $0 / 2 }
+        let rowPitch = 2 * (columns + 9) + kernelColumns
+        let input = Field<Scalar>((kernelRows + 3) * rowPitch)
+        for row in 0..<(kernelRows + 3) {
+            for offset in offsets {
+                for x in 0..<columns { input.set(row * rowPitch + offset + column + x, draw()) }
+            }
+        }
+        let weights = Field<Scalar>(kernelRows * kernelColumns + 2)
+        for i in 0..<(kernelRows * kernelColumns) { weights.set(1 + i, draw()) }
+        let tile = Field<Scalar>(4 * width + 2)
+        for i in 0..<(4 * width) { tile.open(1 + i) }
+        // Streamed vectors are aligned.
+        let bytes = table.lanes * MemoryLayout<Scalar>.stride
+        let outputPitch = columns + 2 * table.lanes
+        let output = Field<Scalar>(4 * outputPitch + 2 * table.lanes)
+        let base = (bytes - (Int(bitPattern: output.pointer(column)) & (bytes - 1))) / MemoryLayout<Scalar>.stride
+        for p in 0..<outputRows { for x in 0..<columns { output.open(base + p * outputPitch + column + x) } }
+        defer { for field in [input, weights, tile, output] { field.free() } }
+
+        let (low, high, bias): (Scalar, Scalar, Scalar) = (-40, 50, 3)
+        let rows = (0..<(kernelRows + 3)).map { UnsafePointer(input.pointer($0 * rowPitch)) }
+        let targets = (0..<4).map { output.pointer(base + min($0, max(outputRows - 1, 0)) * outputPitch) }
+        rows.withUnsafeBufferPointer { rows in
+            targets.withUnsafeBufferPointer { targets in
+                offsets.withUnsafeBufferPointer { offsets in
+                    let arguments = StencilArguments(
+                        rows: rows.baseAddress!, offsets: offsets.baseAddress!, kernelRows: kernelRows, kernelColumns: kernelColumns,
+                        rowsPerChunk: perChunk, weights: weights.pointer(1), column: column, tiles: tiles, tile: tile.pointer(1),
+                        outputs: outputRows > 0 ? targets.baseAddress : nil, outputRows: outputRows, streaming: streaming, bias: bias,
+                        low: low, high: high)
+                    withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+                }
+            }
+        }
+        var right = true
+        for p in 0..<(outputRows == 0 ? 4 : outputRows) {
+            for x in 0..<columns {
+                var sum: Scalar = 0
+                for a in 0..<kernelRows {
+                    for b in 0..<kernelColumns { sum += rows[a + p][offsets[b] + column + x] * weights.elements[1 + a * kernelColumns + b] }
+                }
+                let got = outputRows == 0 ? tile.elements[1 + p * width + x] : output.elements[base + p * outputPitch + column + x]
+                if got != (outputRows == 0 ? sum : min(max(sum + bias, low), high)) { right = false }
+            }
+        }
+        let label = "\(kernelRows)x\(kernelColumns), \(kernel.vectors) vectors, \(tiles) tiles, \(outputRows) rows stored"
+        #expect(right, "\(label)")
+        #expect(tile.surroundingsAreUntouched && output.surroundingsAreUntouched, "\(label)")
+    }
+
+    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32, Float.self) }
+    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
+}
+
+@Suite struct SeparationTests {
+    private func separated<Scalar: KernelScalar>(_ kernel: [[Scalar]]) -> (u: [Scalar], v: [Scalar])? {
+        let (rows, columns) = (kernel.count, kernel[0].count)
+        var factors = [Scalar](repeating: .nan, count: rows + columns)
+        let flat = kernel.flatMap { $0 }
+        guard separate(flat, rows: rows, columns: columns, into: &factors) else { return nil }
+        return (Array(factors[..<rows]), Array(factors[rows...]))
+    }
+
+    private func outer<Scalar: KernelScalar>(_ u: [Scalar], _ v: [Scalar]) -> [[Scalar]] { u.map { a in v.map { a * $0 } } }
+
+    @Test func wholeNumbersSeparateExactly() throws {
+        let kernel: [[Float]] = outer([2, 4, -6, 3, 0], [-3, 2, 0, 2, 7, 1])
+        let factors = try #require(separated(kernel))
+        #expect(outer(factors.u, factors.v) == kernel)
+        // No sum of the first pass is larger than its inputs.
+        #expect(factors.v.reduce(0) { $0 + abs($1) } <= 1)
+    }
+
+    /// Four thirds of a row have no exact factor; and what is no product has none.
+    @Test func wholeNumbersThatWouldRoundDoNot() {
+        #expect(separated([[3, 6], [4, 8]] as [[Float]]) == nil)
+        #expect(separated([[1, 2], [2, 5]] as [[Float]]) == nil)
+    }
+
+    @Test func roundedProductsSeparateNearly() throws {
+        let g: [Float] = [0.0276, 0.0663, 0.1238, 0.1802, 0.2042, 0.1802, 0.1238, 0.0663, 0.0276]
+        let kernel: [[Float]] = outer(g, g)
+        let factors = try #require(separated(kernel))
+        for i in 0..<9 {
+            for j in 0..<9 {
+                let w = Double(kernel[i][j])
+                let product = Double(factors.u[i]) * Double(factors.v[j])
+                #expect(abs(product - w) <= 0x1p-22 * w)
+            }
+        }
+        var spoilt = kernel
+        spoilt[2][7] *= 1 + 0x1p-19
+        #expect(separated(spoilt) == nil)
+    }
+
+    /// A zero times infinity is NaN: where the product has none, the factors may have none.
+    @Test func zerosAndWhatIsNotFinite() {
+        #expect(separated([[0, 0], [0, 0]] as [[Float]]) == nil)
+        #expect(separated([[1, .infinity], [2, .infinity]] as [[Float]]) == nil)
+        #expect(separated([[1, .nan], [2, 2]] as [[Double]]) == nil)
+        #expect(separated([[1, 0], [1, 1]] as [[Double]]) == nil)
+        #expect(separated([[0, 0.1], [0, 0.3]] as [[Double]])?.v[0] == 0)
+    }
 }
 
 @Suite struct EpilogueTests {

@@ -315,8 +315,13 @@ BIT_LAYERS = [
     ("conv2d", (2, 14, 15, 48), (3, 3, 1, 48), {"groups": 48, "padding": "same", "activation": "relu6"}),
     ("conv2d", (2, 15, 17, 32), (3, 5, 1, 32), {"groups": 32, "padding": "same", "strides": 2, "dilation_rate": (2, 1)}),
     ("conv2d", (2, 13, 16, 20), (11, 9, 1, 20), {"groups": 20, "padding": "same"}),
+    ("conv2d", (2, 2, 130, 2), (1, 120, 1, 2), {"groups": 2, "padding": "same"}),
+    ("conv2d", (2, 9, 80, 2), (3, 3, 1, 2), {"groups": 2, "strides": 2, "dilation_rate": (2, 1), "activation": "sigmoid"}),
     ("conv2d", (2, 12, 14, 16), (5, 3, 1, 32), {"groups": 16, "strides": (2, 1), "padding": "same_lower"}),
     ("conv2d", (2, 10, 9, 24), (3, 3, 4, 30), {"groups": 6, "padding": 1}),
+    ("conv2d", (2, 10, 9, 32), (3, 3, 4, 32), {"groups": 8, "padding": 1, "activation": "relu"}),
+    ("conv2d", (2, 9, 11, 48), (3, 2, 2, 48), {"groups": 24, "strides": 2, "padding": "same", "padding_mode": "reflect"}),
+    ("conv2d_transpose", (2, 5, 6, 64), (3, 3, 8, 64), {"groups": 8, "strides": 2, "padding": "same"}),
     ("conv2d", (2, 9, 12, 8), (3, 3, 8, 10), {"dilation_rate": (2, 3), "padding": "same", "padding_mode": "circular"}),
     ("conv2d", (2, 6, 7, 130), (3, 3, 130, 20), {"padding": "full", "activation": "tanh"}),
     ("conv2d", (2, 4, 1, 5), (3, 1, 5, 3), {"padding": "causal", "activation": "sigmoid"}),
@@ -514,7 +519,8 @@ def assert_residual_is_added(op, rng, x, kernel, options, dtype):
                      np.where(total < 0, total * dtype(0.25), total).astype(dtype))
 
 
-@given(layer=layers(modes=("zeros", "reflect"), channels=20), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]),
+@given(layer=st.one_of(layers(modes=MODES, channels=20), layers(modes=MODES, depthwise=True)), seed=SEEDS,
+       dtype=st.sampled_from([np.float32, np.float64]),
        data_format=st.sampled_from(["channels_last", "channels_first"]))
 def test_the_residual_of_a_convolution(isa, layer, seed, dtype, data_format):
     shape, kernel_shape, options = layer
@@ -588,6 +594,92 @@ def test_the_bound(isa, layer, seed, dtype):
     (shape, kernel_shape, options), rng = layer, np.random.default_rng(seed)
     x, kernel, bias = reals(rng, shape, dtype), reals(rng, kernel_shape, dtype), reals(rng, kernel_shape[3:], dtype)
     oracle.assert_within(convolution.conv2d(x, kernel, bias, isa=isa, **options), oracle.conv2d(x, kernel, bias, **options))
+
+
+@st.composite
+def image_filters(draw, whole):
+    """A filter that is a column times a row for each channel, as conv2d: (shape of x, kernel, options)."""
+    rng = np.random.default_rng(draw(SEEDS))
+    channels, kh, kw = draw(st.integers(1, 5)), draw(st.integers(4, 17)), draw(st.integers(4, 17))
+    height, width = draw(st.integers(1, 30)), draw(st.sampled_from([1, 7, 16, 33, 70, 130]))
+    u, v = [rng.integers(-3, 4, (n, channels)) if whole else rng.random((n, channels)) for n in (kh, kw)]
+    if draw(st.booleans()):
+        v[draw(st.integers(0, kw - 1))] = 0
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    kernel = (u[:, None] * v).astype(dtype)[:, :, None]
+    if draw(st.integers(0, 3)) == 0:
+        kernel[0, 0] += 1  # and one that is not
+    mode = draw(st.sampled_from(MODES + ("constant",)))
+    most = {"reflect": (height - 1, width - 1), "symmetric": (height, width), "circular": (height, width)}.get(mode, (20, 20))
+    pads = [[min((k - 1) // 2, limit), min(k - 1 - (k - 1) // 2, limit)] for k, limit in zip((kh, kw), most)]
+    pads = [(before, after + max(0, k - n - before - after)) for (before, after), k, n in zip(pads, (kh, kw), (height, width))]
+    if mode in ("reflect", "symmetric", "circular") and any(max(pad) > limit for pad, limit in zip(pads, most)):
+        mode = "replicate"
+    options = {"padding": tuple(pads), "groups": channels, "padding_mode": mode}
+    if mode == "constant":
+        options["padding_value"] = 3.0
+    return (2, height, width, channels), kernel, options
+
+
+@given(layer=image_filters(whole=True), seed=SEEDS)
+def test_image_filters_of_whole_numbers_are_exact(isa, layer, seed):
+    (shape, kernel, options), rng = layer, np.random.default_rng(seed)
+    x = whole_numbers(rng, shape, kernel.dtype)
+    got = convolution.conv2d(x, kernel, isa=isa, **options)
+    np.testing.assert_array_equal(got, conv2d_by_shifts(x, kernel, options)[0])
+
+
+@given(layer=image_filters(whole=False), seed=SEEDS, sign=st.booleans())
+def test_bits_and_the_bound_of_image_filters(isa, layer, seed, sign):
+    """Two passes where the kernel permits, but always the same ones."""
+    (shape, kernel, options), rng = layer, np.random.default_rng(seed)
+    x = (reals(rng, shape) if sign else rng.random(shape)).astype(kernel.dtype)
+    bias = reals(rng, kernel.shape[3:], kernel.dtype)
+    want = convolution.conv2d(x, kernel, bias, isa=isa, threads=1, **options)
+    oracle.assert_within(want, conv2d_by_shifts(x, kernel, options, bias))
+    first = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    other = convolution.conv2d(first, kernel, bias, isa=isa, threads=2, data_format="channels_first", **options)
+    assert_same_bits(other.transpose(0, 2, 3, 1), want)
+    assert_same_bits(convolution.conv2d(x[1:2], kernel, bias, isa=isa, **options), want[1:2])
+    assert_same_bits(convolution.Conv2DPlan(x.shape, kernel, bias, isa=isa, **options)(x), want)
+    assert_same_bits(convolution.conv2d(strided(x, "mirrored"), kernel, bias, isa=isa, **options), want)
+    # An infinity reaches the outputs whose window holds it, and NaN comes of it where the weight is 0 alone.
+    place = tuple(int(rng.integers(length)) for length in shape)
+    x[place] = np.inf
+    with np.errstate(invalid="ignore"):
+        poisoned = conv2d_by_shifts(x, kernel, options, bias)[0]
+    got = convolution.conv2d(x, kernel, bias, isa=isa, **options)
+    finite = np.isfinite(poisoned)
+    np.testing.assert_array_equal(got[~finite], poisoned[~finite])
+    assert_same_bits(got[finite], want[finite])
+
+
+def conv2d_by_shifts(x, kernel, options, bias=None):
+    """oracle.conv2d of a depthwise layer of stride 1, a shifted image at a time: (want, tolerance)."""
+    mode = {"zeros": "constant", "replicate": "edge", "circular": "wrap"}.get(options["padding_mode"], options["padding_mode"])
+    values = {"constant_values": options.get("padding_value", 0.0)} if mode == "constant" else {}
+    padded = np.pad(oracle.widened(x), ((0, 0), *options["padding"], (0, 0)), mode, **values)
+    kh, kw = kernel.shape[:2]
+    height, width = padded.shape[1] - kh + 1, padded.shape[2] - kw + 1
+    total = magnitude = 0
+    for a, b in itertools.product(range(kh), range(kw)):
+        product = padded[:, a:a + height, b:b + width] * oracle.widened(kernel[a, b, 0])
+        total, magnitude = total + product, magnitude + abs(product)
+    return oracle.finish(total, magnitude, bias, x.dtype, "channels_last", None, None, None, None)
+
+
+def test_large_images_are_written_past_the_caches_alike(isa):
+    """The rows of a large output, aligned or not, are those of a small one."""
+    rng = np.random.default_rng(5)
+    x = reals(rng, (1, 1100, 2000, 1))
+    for kernel in (reals(rng, (3, 3, 1, 1)), np.outer(*rng.random((2, 5))).astype(np.float32)[:, :, None, None]):
+        reach = kernel.shape[0] // 2
+        want = convolution.conv2d(x[:, :40], kernel, isa=isa, padding="same")[:, :40 - reach]
+        for offset in (0, 1, 4):
+            out = np.full(offset + x.size, 7, np.float32)[offset:].reshape(x.shape)
+            convolution.conv2d(x, kernel, isa=isa, padding="same", out=out)
+            assert_same_bits(out[:, :40 - reach], want)
+            assert_same_bits(out[:, 40 - reach:], convolution.conv2d(x[:, 40 - 2 * reach:], kernel, isa=isa, padding="same")[:, reach:])
 
 
 @given(layer=layers(modes=MODES, depthwise=True), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]),
