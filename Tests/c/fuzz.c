@@ -233,8 +233,13 @@ static void random_upsample(upsample2d_params *p) {
     case 1: p->output_height = below(20), p->output_width = below(20); break;
     default: p->scale_height = (double)below(40) / 8, p->scale_width = (double)below(40) / 8;
     }
-    p->dtype = (int32_t)below(2), p->data_format = (int32_t)below(2), p->interpolation = (int32_t)below(2);
-    p->coordinates = (int32_t)below(4), p->threads = (int32_t)below(4);
+    p->dtype = (int32_t)below(2), p->data_format = (int32_t)below(2), p->interpolation = (int32_t)below(6);
+    p->coordinates = (int32_t)below(5), p->threads = (int32_t)below(4);
+    if (one_in(2)) p->preset = (int32_t)below(7);
+    if (one_in(4)) p->rounding = (int32_t)below(5);
+    if (one_in(4)) p->edge = (int32_t)below(3);
+    if (one_in(4)) p->antialias = 1;
+    if (one_in(8)) p->cubic_coefficient = (double)below(9) / 4 - 1;
     if (one_in(8)) p->input_strides[below(4)] = below(400) - 200;
     if (one_in(8)) p->output_strides[below(4)] = below(400) - 200;
 }

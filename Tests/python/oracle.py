@@ -317,8 +317,52 @@ def axis_taps(i, factor, output, scale, interpolation, coordinates, real):
     return taps
 
 
+def axis_matrix(i, o, interpolation, coefficient, antialias):
+    """weights[t, j] of one axis, half-pixel coordinates, in exact arithmetic: the kernel at every element of an endless row whose
+    border repeats (cubic) or that ends with the image (Lanczos, antialias)."""
+    step = i / o
+    weights = np.zeros((o, i))
+    for t in range(o):
+        if interpolation == "area":
+            weights[t] = [max(min((t + 1) * step, j + 1) - max(t * step, j), 0) for j in range(i)]
+            weights[t] /= weights[t].sum()
+            continue
+        stretch = max(step, 1) if antialias else 1
+        centre = (t + 0.5) * step - 0.5
+        reach = int(5 * stretch) + 2
+        for j in range(math.floor(centre) - reach, math.floor(centre) + reach + 1):
+            d = abs(j - centre) / stretch
+            if interpolation == "bilinear":
+                weight = max(1 - d, 0)
+            elif interpolation == "bicubic":
+                weight = ((coefficient + 2) * d**3 - (coefficient + 3) * d**2 + 1 if d <= 1 else
+                          coefficient * (d**3 - 5 * d**2 + 8 * d - 4) if d < 2 else 0)
+            else:
+                radius = int(interpolation[-1])
+                weight = np.sinc(d) * np.sinc(d / radius) if d < radius else 0
+            repeats = interpolation == "bicubic" and not antialias
+            if 0 <= j < i or repeats:
+                weights[t, min(max(j, 0), i - 1)] += weight
+        weights[t] /= weights[t].sum()
+    return weights
+
+
+def resized(x, output_size, interpolation, cubic_coefficient, antialias, data_format):
+    """The kernels that have more than two taps. Places rounded as the data shift each weight a little."""
+    image = widened(to_nhwc(x, data_format))
+    sizes = list(zip(image.shape[1:3], pair(output_size)))
+    rows, columns = (axis_matrix(i, o, interpolation, cubic_coefficient, antialias) for i, o in sizes)
+    value = np.einsum("yi,nijc,xj->nyxc", rows, image, columns)
+    magnitude = np.einsum("yi,nijc,xj->nyxc", abs(rows), abs(image), abs(columns))
+    unit = UNIT_ROUNDOFF[x.dtype.name]
+    shift = 16 * unit * (max(image.shape[1:3]) + 4) * abs(image).max(initial=0)
+    return from_nhwc(value, data_format), from_nhwc(16 * unit * magnitude + shift + 1e-15, data_format)
+
+
 def upsample2d(x, size=None, *, output_size=None, scale=None, interpolation="nearest", coordinates=None,
-               data_format="channels_last"):
+               cubic_coefficient=-0.75, antialias=False, data_format="channels_last"):
+    if interpolation not in ("nearest", "bilinear") or antialias:
+        return resized(x, output_size, interpolation, cubic_coefficient, antialias, data_format)
     image = widened(to_nhwc(x, data_format))
     n, height, width, channels = image.shape
     factor, wanted, scales = pair(size), pair(output_size), pair(scale)

@@ -336,6 +336,9 @@ BIT_LAYERS = [
     ("upsample2d", (2, 5, 6, 19), None, {"size": (2, 3), "interpolation": "bilinear"}),
     ("upsample2d", (2, 7, 33, 1), None, {"output_size": (12, 50), "interpolation": "bilinear", "coordinates": "align_corners"}),
     ("upsample2d", (2, 9, 30, 3), None, {"output_size": (4, 47)}),
+    ("upsample2d", (2, 9, 30, 3), None, {"output_size": (20, 47), "interpolation": "bicubic"}),
+    ("upsample2d", (2, 30, 21, 19), None, {"output_size": (11, 50), "interpolation": "lanczos3", "antialias": True}),
+    ("upsample2d", (2, 12, 33, 2), None, {"output_size": (5, 40), "interpolation": "area"}),
     ("upsample2d_conv2d", (2, 9, 10, 24), (3, 3, 24, 40), {"padding": "same", "activation": "relu"}),
     ("upsample2d_conv2d", (2, 7, 8, 130), (5, 4, 130, 20), {"upsampling": {"size": (2, 3)}, "padding": "same", "strides": (3, 1)}),
     ("upsample2d_conv2d", (2, 16, 20, 3), (5, 5, 3, 1), {"upsampling": {"size": 4}, "padding": "full", "padding_mode": "circular"}),
@@ -576,6 +579,58 @@ def test_nan_and_infinity_reach_the_outputs_whose_window_holds_them(op, shape, k
             got = getattr(convolution, op)(poisoned, kernel, isa=isa, **options)
             np.testing.assert_array_equal(got[reached], poison)
             assert_same_bits(got[~reached], before[~reached])
+
+
+RESIZES = [{"interpolation": interpolation, "preset": preset, "antialias": antialias}
+           for interpolation in ("bilinear", "bicubic", "lanczos3", "lanczos5", "area")
+           for preset in (None, "keras", "keras_jax", "torch", "torch_exact", "onnx", "opencv")
+           for antialias in (False, True)
+           if not (antialias and (interpolation == "area" or preset == "opencv"))
+           and not (interpolation == "area" and preset in ("keras_jax", "onnx"))
+           and not (interpolation.startswith("lanczos") and preset in ("torch", "torch_exact", "onnx", "opencv"))]
+
+
+@pytest.mark.parametrize("options", RESIZES, ids=lambda options: "-".join(str(value) for value in options.values()))
+def test_resizing_keeps_a_constant_image(options, isa):
+    """The weights of every element add up to one."""
+    for channels, size in ((1, (13, 5)), (3, (2, 31)), (40, (9, 17))):
+        got = convolution.upsample2d(np.full((1, 6, 9, channels), 3, np.float32), output_size=size, isa=isa, **options)
+        np.testing.assert_allclose(got, 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [o for o in RESIZES if o["interpolation"] in ("bilinear", "bicubic")],
+                         ids=lambda options: "-".join(str(value) for value in options.values()))
+def test_resizing_keeps_a_ramp_inside(options, isa):
+    """Linear kernels, and cubic ones of coefficient -0.5, reproduce a ramp where nothing of them lies outside; TensorFlow's table of
+    places to 1/2048 of a step."""
+    if options["interpolation"] == "bicubic":
+        options = {**options, "cubic_coefficient": -0.5}
+    i, o = 24, 61
+    ramp = np.arange(i, dtype=np.float32).reshape(1, 1, i, 1)
+    got = convolution.upsample2d(np.repeat(ramp, 2, 3), output_size=(1, o), isa=isa, **options)[0, 0, :, 1]
+    want = (np.arange(o) + 0.5) * i / o - 0.5
+    inside = (want >= 2) & (want <= i - 3)
+    tolerance = 2.0**-11 + 1e-5 if options["preset"] == "keras" and options["interpolation"] == "bicubic" else 2e-5
+    np.testing.assert_allclose(got[inside], want[inside], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 7, 16, 33])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos5", "area"])
+def test_resizing_is_separable(interpolation, channels, isa):
+    """Both axes at once, or one after the other; in images whose channels fill no vector, a vector, or more."""
+    x = reals(np.random.default_rng(31), (1, 14, 19, channels))
+    for size in ((29, 40), (6, 8), (14, 55), (3, 19)):
+        both = convolution.upsample2d(x, output_size=size, interpolation=interpolation, isa=isa)
+        first = convolution.upsample2d(x, output_size=(14, size[1]), interpolation=interpolation, isa=isa)
+        second = convolution.upsample2d(first, output_size=(size[0], size[1]), interpolation=interpolation, isa=isa)
+        np.testing.assert_allclose(both, second, rtol=0, atol=2e-5)
+        # Through strided views, where rows are copied first and pixels afterwards: the same bits.
+        wide = np.zeros((1, 14, 38, channels + 2), np.float32)
+        wide[:, :, ::2, :channels] = x
+        out = np.full((1, size[0], size[1], channels + 1), 7, np.float32)
+        convolution.upsample2d(wide[:, :, ::2, :channels], output_size=size, interpolation=interpolation, isa=isa, out=out[..., :channels])
+        assert_same_bits(np.ascontiguousarray(out[..., :channels]), both)
+        assert (out[..., channels:] == 7).all()
 
 
 def test_nan_reaches_the_neighbours_of_upsampling_only(isa):

@@ -206,6 +206,21 @@ def test_upsample2d(isa):
             oracle.assert_within(got, oracle.upsample2d(turned, **options), f"upsample2d of {turned.shape}, {options}")
 
 
+@pytest.mark.parametrize("interpolation, antialias", [("bicubic", False), ("lanczos3", False), ("lanczos5", False), ("area", False),
+                                                      ("bilinear", True), ("bicubic", True), ("lanczos3", True), ("lanczos5", True)])
+def test_kernels_of_many_taps(interpolation, antialias, isa):
+    rng = np.random.default_rng(16)
+    for number in range(60 if isa == FULL_TIER else 15):
+        shape = (2, int(rng.integers(1, 12)), int(rng.integers(1, 40)), int(rng.choice([1, 2, 3, 5, 8, 17, 40])))
+        x = rng.standard_normal(shape).astype((np.float32, np.float64)[number % 2])
+        options = {"output_size": (int(rng.integers(1, 20)), int(rng.integers(1, 60))), "interpolation": interpolation,
+                   "antialias": antialias}
+        if interpolation == "bicubic":
+            options["cubic_coefficient"] = (-0.75, -0.5, -1.25)[number % 3]
+        got = convolution.upsample2d(x, **options, isa=isa, threads=1)
+        oracle.assert_within(got, oracle.upsample2d(x, **options), f"upsample2d of {shape}, {options}")
+
+
 @pytest.mark.parametrize("coordinates", ["asymmetric", "half_pixel", "align_corners"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_nearest_indices(coordinates, dtype, isa):
