@@ -223,6 +223,7 @@ TEST_PROGRAMS = {
     "guard-pages": (["400"], ["40"]),
     "out-of-memory": ([], []),
     "extremes": ([], []),
+    "gradients": (["300"], ["8"]),
     "concurrent": ([], ["4", "0"]),
 }
 EXAMPLES = sorted(path.stem for path in (ROOT / "c-examples").glob("0[1-79]-*.c"))

@@ -266,7 +266,7 @@ def swift_library(request):
 
 
 @pytest.mark.parametrize("name, arguments", [
-    ("bad-input", []), ("extremes", []), ("fuzz", ["20000"]), ("guard-pages", ["6"]), ("concurrent", ["1", "2"])])
+    ("bad-input", []), ("extremes", []), ("fuzz", ["20000"]), ("guard-pages", ["6"]), ("gradients", ["6"]), ("concurrent", ["1", "2"])])
 def test_swift_build_keeps_the_contract(name, arguments, swift_library, tmp_path):
     program = compile_c(ROOT / f"Tests/c/{name}.c", tmp_path / name, swift_library)
     assert_all_passed(run(program, *arguments).stdout, at_least=20)

@@ -3,6 +3,9 @@ equal bits however a call is made.
 
 The layers are drawn by hypothesis, the same ones on every run.
 """
+import json
+import pathlib
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -222,3 +225,144 @@ def test_gram_product(isa, layer, seed):
     matrix = convolution.conv2d_matrix(kernel, shape[1:3], **options)
     got = convolution.conv2d_gram(x, kernel, isa=isa, **options)
     np.testing.assert_array_equal(got.reshape(3, -1), x.reshape(3, -1) @ (matrix.T @ matrix))
+
+
+# --------------------------------------------------------------------------------------- central differences, PyTorch
+
+
+def assert_is_gradient(function, point, gradient, rng):
+    """function's slope at point in a random direction is gradient's, to 1e-8 of its length."""
+    direction = rng.standard_normal(point.shape)
+    direction /= np.linalg.norm(direction) or 1
+    step = 1e-5
+    slope = (function(point + step * direction) - function(point - step * direction)) / (2 * step)
+    assert abs(slope - np.vdot(gradient, direction)) <= 1e-8 * max(np.linalg.norm(gradient), 1)
+
+
+@given(layer=any_layers(), seed=SEEDS)
+def test_gradients_against_central_differences(isa, layer, seed):
+    """Of sum(sin(layer(x))), whose output gradient is cos(layer(x))."""
+    verb, shape, kernel_shape, options = layer
+    rng = np.random.default_rng(seed)
+    run = forward(verb)
+    x, kernel = rng.standard_normal(shape), 0.1 * rng.standard_normal(kernel_shape)
+    bias = rng.standard_normal(run(x, kernel, **options).shape[3])
+    gradient = np.cos(run(x, kernel, bias, **options))
+    total = lambda y: float(np.sin(y).sum(dtype=np.longdouble))  # noqa: E731
+    assert_is_gradient(lambda p: total(run(p, kernel, bias, **options)), x,
+                       backward(verb, "input")(gradient, kernel, shape, isa=isa, **options), rng)
+    assert_is_gradient(lambda p: total(run(x, p, bias, **options)), kernel,
+                       backward(verb, "kernel")(x, gradient, kernel_shape, isa=isa, **options), rng)
+    assert_is_gradient(lambda p: total(run(x, kernel, p, **options)), bias,
+                       backward(verb, "bias")(gradient, shape, kernel_shape, isa=isa, **options), rng)
+
+
+with np.load(pathlib.Path(__file__).parent / "fixtures" / "gradients.npz") as archive:
+    ARRAYS = {name: archive[name] for name in archive.files}
+CASES = {case["name"]: case for case in json.loads(ARRAYS.pop("index").tobytes())["cases"]}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", CASES)
+def test_pytorch(isa, data_format, name, dtype):
+    """PyTorch's own gradients (see generate_gradients.py): those of convolutions are whole numbers, and exact."""
+    case = CASES[name]
+    verb, options = case["op"], {**case["options"], "data_format": data_format, "isa": isa}
+    # The recorded arrays are channels first.
+    image = (lambda array: array) if data_format == "channels_first" else (lambda array: oracle.to_nhwc(array, "NCHW"))
+    x, gradient = (image(ARRAYS[f"{name}/{key}"].astype(dtype)) for key in ("x", "gradient"))
+    want = image(ARRAYS[f"{name}/x_gradient"])
+    if verb == "upsample2d":
+        unit = oracle.UNIT_ROUNDOFF[np.dtype(dtype).name]
+        # Weights of float32 and of float64 differ by their own rounding.
+        np.testing.assert_allclose(
+            convolution.upsample2d_backward(gradient, x.shape, **options), want, rtol=0, atol=64 * unit * abs(want).max() + 32 * unit * 9)
+        return
+    kernel = ARRAYS[f"{name}/kernel"].astype(dtype)
+    options["kernel_format"] = "torch"
+    np.testing.assert_array_equal(backward(verb, "input")(gradient, kernel, x.shape, **options), want)
+    np.testing.assert_array_equal(backward(verb, "kernel")(x, gradient, kernel.shape, **options), ARRAYS[f"{name}/kernel_gradient"])
+    np.testing.assert_array_equal(
+        backward(verb, "bias")(gradient, x.shape, kernel.shape, **options), ARRAYS[f"{name}/gradient"].sum((0, 2, 3)))
+
+
+@pytest.mark.parametrize("shape, kernel_shape, options", [
+    ((3, 17, 400, 3), (3, 3, 3, 5), {"padding": 1}),  # pieces of rows, several blocks
+    ((40, 9, 9, 40), (3, 3, 40, 50), {"padding": 1, "strides": 2}),  # several images to a band
+    ((2, 30, 31, 20), (3, 5, 1, 20), {"padding": "same", "groups": 20}),  # depthwise
+    ((2, 30, 31, 16), (3, 3, 4, 16), {"padding": "same", "groups": 4, "padding_mode": "reflect"}),
+    ((1, 60, 90, 1), (5, 5, 1, 1), {"padding": 2}),
+    ((2, 40, 50, 2), (4, 4, 2, 3), {"strides": 3, "dilation_rate": 2}),
+    ((1, 24, 24, 130), (1, 1, 130, 5), {"strides": 2}),
+    ((1, 24, 24, 5), (1, 1, 5, 130), {}),
+])
+def test_larger_kernel_gradients(isa, data_format, shape, kernel_shape, options):
+    rng = np.random.default_rng(0)
+    x = oracle.from_nhwc(reals(rng, shape), data_format)
+    options = {**options, "data_format": data_format}
+    gradient = reals(rng, convolution.conv2d_output_shape(x.shape, kernel_shape, **options))
+    got = convolution.conv2d_backward_kernel(x, gradient, kernel_shape, isa=isa, **options)
+    oracle.assert_within(got, oracle.conv2d_backward_kernel(x, gradient, kernel_shape[:2], **options))
+    assert_same_bits(convolution.conv2d_backward_kernel(x, gradient, kernel_shape, isa=isa, threads=1, **options), got)
+
+
+# --------------------------------------------------------------------------------------------------------- edge cases
+
+
+def test_empty_batches_and_outputs():
+    kernel = np.ones((2, 2, 3, 4), np.float32)
+    assert convolution.conv2d_backward_input(np.ones((0, 4, 4, 4), np.float32), kernel, (0, 5, 5, 3)).shape == (0, 5, 5, 3)
+    zeros = convolution.conv2d_backward_kernel(np.ones((0, 5, 5, 3), np.float32), np.ones((0, 4, 4, 4), np.float32), kernel.shape)
+    assert (zeros == 0).all() and zeros.shape == kernel.shape
+    assert (convolution.conv2d_backward_bias(np.ones((0, 4, 4, 4), np.float32), (0, 5, 5, 3), kernel.shape) == 0).all()
+    empty = {"allow_empty_output": True}
+    assert (convolution.conv2d_backward_input(np.ones((1, 0, 0, 4), np.float32), kernel, (1, 1, 1, 3), **empty) == 0).all()
+    held = np.full(kernel.shape, 3, np.float32)
+    convolution.conv2d_backward_kernel(
+        np.ones((1, 1, 1, 3), np.float32), np.ones((1, 0, 0, 4), np.float32), kernel.shape, out=held, accumulate=True, **empty)
+    assert (held == 3).all()
+
+
+def test_activation_and_bias_play_no_part():
+    rng = np.random.default_rng(0)
+    kernel, gradient = reals(rng, (3, 3, 2, 4)), reals(rng, (1, 4, 4, 4))
+    assert_same_bits(convolution.conv2d_backward_input(gradient, kernel, (1, 6, 6, 2), activation="tanh"),
+                     convolution.conv2d_backward_input(gradient, kernel, (1, 6, 6, 2)))
+
+
+def test_constant_padding():
+    """The kernel's gradient counts the constant as input; the operator functions need linearity."""
+    options = {"padding": 1, "padding_mode": "constant", "padding_value": 2.0}
+    got = convolution.conv2d_backward_kernel(np.ones((1, 1, 1, 1)), np.ones((1, 1, 1, 1)), (3, 3, 1, 1), **options)
+    np.testing.assert_array_equal(got[:, :, 0, 0], [[2, 2, 2], [2, 1, 2], [2, 2, 2]])
+    for function, arguments in ((convolution.conv2d_adjoint_test, (np.ones((3, 3, 1, 1)), (1, 1, 1, 1))),
+                                (convolution.conv2d_gram, (np.ones((1, 1, 1, 1)), np.ones((3, 3, 1, 1))))):
+        with pytest.raises(NotImplementedError):
+            function(*arguments, **options)
+
+
+def test_not_finite_gradients_reach_their_window_alone():
+    kernel = np.ones((3, 3, 1, 1))
+    for value in (np.inf, np.nan):
+        gradient = np.zeros((1, 9, 9, 1))
+        gradient[0, 4, 4, 0] = value
+        back = convolution.conv2d_backward_input(gradient, kernel, (1, 9, 9, 1), padding="same")
+        assert (np.isfinite(back[0, :, :, 0]) == ((abs(np.arange(9) - 4) > 1)[:, None] | (abs(np.arange(9) - 4) > 1))).all()
+        x = np.ones((1, 9, 9, 1))
+        assert not np.isfinite(convolution.conv2d_backward_kernel(x, gradient, kernel.shape, padding="same")).any()
+        assert np.isinf(convolution.conv2d_backward_bias(np.full((1, 9, 9, 1), np.inf), (1, 9, 9, 1), kernel.shape, padding="same")).all()
+
+
+@pytest.mark.parametrize("function, arguments, options, status", [
+    ("conv2d_backward_input", (np.ones((1, 4, 4, 4)), np.ones((2, 2, 3, 4)), (1, 5, 5, 3)), {"strides": -1}, "STRIDE"),
+    ("conv2d_backward_kernel", (np.ones((1, 5, 5, 3)), np.ones((1, 4, 4, 4)), (2, 2, 3, 4)), {"padding": "same_lowest"}, None),
+    ("conv2d_backward_kernel", (np.ones((1, 5, 5, 3)), np.ones((1, 4, 4, 3)), (2, 2, 3, 4)), {}, None),
+    ("conv2d_backward_input", (np.ones((1, 4, 5, 4)), np.ones((2, 2, 3, 4)), (1, 5, 5, 3)), {}, None),
+    ("conv2d_backward_bias", (np.ones((1, 4, 4, 4)), (1, 5, 5, 3), (2, 2, 3, 4)), {"accumulate": True}, None),
+    ("upsample2d_backward", (np.ones((1, 4, 4, 4)), (1, 3, 2, 4)), {}, None),
+])
+def test_bad_input(function, arguments, options, status):
+    with pytest.raises(ValueError) as raised:
+        getattr(convolution, function)(*arguments, **options)
+    if status:
+        assert raised.value.status == convolution.constant("CONVOLUTION_ERROR_" + status)
