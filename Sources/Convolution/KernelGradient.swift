@@ -171,6 +171,9 @@ private struct KernelGradientPlan {
             if elements <= itemSums, items >= wanted { break }
             if panelsPerItem > 1 {
                 panelsPerItem = ceilDivide(panelsPerItem, 2)
+            } else if leftUnitsPerItem > 4, layer.torchKernel {
+                // There the taps are neighbours, and are best written together.
+                leftUnitsPerItem = ceilDivide(leftUnitsPerItem, 2)
             } else if tapRowsPerItem > 1 {
                 tapRowsPerItem = ceilDivide(tapRowsPerItem, 2)
             } else if leftUnitsPerItem > 1 {
@@ -664,38 +667,100 @@ private struct ItemRun<Scalar: KernelScalar> {
 
     /// Stores the sums, or adds them to what is there.
     func write(to result: UnsafeMutablePointer<Scalar>) {
+        switch plan.strategy {
+        case .lanes: writeLanes(to: result)
+        case .outer(let pointsInVectors):
+            if layer.torchKernel, !plan.mergesTaps {
+                writeTapsTogether(to: result, pointsInVectors: pointsInVectors)
+            } else {
+                writeRows(to: result, pointsInVectors: pointsInVectors)
+            }
+        }
+    }
+
+    private func writeLanes(to result: UnsafeMutablePointer<Scalar>) {
+        let strides = layer.kernelStrides
+        let outputs = layer.outChannelsPerGroup
+        forEachTile { tile in
+            let width = min(tile.width, plan.rights &- tile.firstLane)
+            for r in 0..<min(tile.kernel.rows, lefts.upperBound &- tile.left) {
+                let values = sums + (tile.offset &+ r &* tile.width)
+                let (row, column, input) = tap(tile.left &+ r)
+                let index = layer.kernelIndex(row: row, column: column, input: input, output: 0, group: 0)
+                for lane in 0..<width {
+                    let output = tile.firstLane &+ lane
+                    let place = index + output / outputs * strides.group + output % outputs * strides.output
+                    store(values[lane], result + place)
+                }
+            }
+        }
+    }
+
+    /// Row after row of each tile.
+    private func writeRows(to result: UnsafeMutablePointer<Scalar>, pointsInVectors: Bool) {
         let strides = layer.kernelStrides
         let inputs = layer.inChannelsPerGroup
-        let outputs = layer.outChannelsPerGroup
         // Kernel columns may run backwards.
         let columnStride = layer.flipKernel ? -strides.column : strides.column
+        let laneStride = pointsInVectors ? strides.output : strides.input
+        let accumulates = layer.means.accumulates
         forEachTile { tile in
             let width = min(tile.width, plan.rights &- tile.firstLane)
             for r in 0..<min(tile.kernel.rows, lefts.upperBound &- tile.left) {
                 let values = sums + (tile.offset &+ r &* tile.width)
                 let left = tile.left &+ r
-                switch plan.strategy {
-                case .lanes:
-                    let (row, column, input) = tap(left)
-                    let index = layer.kernelIndex(row: row, column: column, input: input, output: 0, group: 0)
-                    for lane in 0..<width {
-                        let output = tile.firstLane &+ lane
-                        let place = index + output / outputs * strides.group + output % outputs * strides.output
-                        store(values[lane], result + place)
-                    }
-                case .outer(true):
-                    let (column, input) = plan.mergesTaps ? (left / inputs, left % inputs) : (tile.tapColumn, left)
-                    let index = layer.kernelIndex(row: tile.tapRow, column: column, input: input, output: tile.firstLane, group: group)
-                    for lane in 0..<width { store(values[lane], result + (index + lane * strides.output)) }
-                case .outer(false):
-                    let index = layer.kernelIndex(row: tile.tapRow, column: tile.tapColumn, input: 0, output: left, group: group)
+                if !pointsInVectors, plan.mergesTaps {
+                    let index = layer.kernelIndex(row: tile.tapRow, column: 0, input: 0, output: left, group: group)
                     for lane in 0..<width {
                         let run = tile.firstLane &+ lane
-                        let place = plan.mergesTaps ? run / inputs * columnStride + run % inputs * strides.input : run * strides.input
-                        store(values[lane], result + (index + place))
+                        store(values[lane], result + (index + run / inputs * columnStride + run % inputs * strides.input))
+                    }
+                    continue
+                }
+                let (column, input) = pointsInVectors && plan.mergesTaps ? (left / inputs, left % inputs) : (tile.tapColumn, left)
+                let place = result + layer.kernelIndex(
+                    row: tile.tapRow, column: column, input: pointsInVectors ? input : tile.firstLane,
+                    output: pointsInVectors ? tile.firstLane : left, group: group)
+                if laneStride == 1, !accumulates {
+                    UnsafeMutableRawPointer(place).copyMemory(from: values, byteCount: width &* MemoryLayout<Scalar>.stride)
+                } else {
+                    for lane in 0..<width { store(values[lane], place + lane &* laneStride) }
+                }
+            }
+        }
+    }
+
+    /// Where the taps of a pair of channels are neighbours in the kernel array: all of them, pair after pair.
+    private func writeTapsTogether(to result: UnsafeMutablePointer<Scalar>, pointsInVectors: Bool) {
+        let strides = layer.kernelStrides
+        let rowStride = layer.flipKernel ? -strides.row : strides.row
+        let columnStride = layer.flipKernel ? -strides.column : strides.column
+        let (laneStride, leftStride) = pointsInVectors ? (strides.output, strides.input) : (strides.input, strides.output)
+        let corner = result + layer.kernelIndex(row: tapRows.lowerBound, column: 0, input: 0, output: 0, group: group)
+        var panelSums = UnsafePointer(sums)
+        for index in panels {
+            let panel = plan.panel(index)
+            let rows = panel.kernel.rows
+            let tiles = ceilDivide(lefts.count, rows)
+            let tapPitch = tiles &* rows &* panel.width
+            let width = min(panel.width, plan.rights &- panel.first)
+            for tile in 0..<tiles {
+                let firstLeft = lefts.lowerBound &+ tile &* rows
+                // Lanes whose sums share a cache line, then the tile's lefts.
+                for lane in 0..<width {
+                    for r in 0..<min(rows, lefts.upperBound &- firstLeft) {
+                        let target = corner + ((panel.first &+ lane) &* laneStride &+ (firstLeft &+ r) &* leftStride)
+                        var source = panelSums + ((tile &* rows &+ r) &* panel.width &+ lane)
+                        for row in 0..<tapRows.count {
+                            for column in 0..<plan.tapColumns {
+                                store(source.pointee, target + (row &* rowStride &+ column &* columnStride))
+                                source += tapPitch
+                            }
+                        }
                     }
                 }
             }
+            panelSums += tapPitch &* tapRows.count &* plan.tapColumns
         }
     }
 
