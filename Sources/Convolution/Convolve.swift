@@ -100,9 +100,95 @@ struct Tile<Scalar> {
     /// It reads at the same distances as every other such tile: its positions lie in one row, meet no border and, unless the tile is wide
     /// and thus goes by the first alone, all exist.
     var isPlain = false
+    /// A row of taps is one segment.
+    var mergesTaps = false
     /// Where the taps' addresses are, and what to add to them.
     var runs: UnsafeMutablePointer<UnsafePointer<Scalar>>
     var shift = 0
+    /// Strategy `channels`: see `TileArguments.order`.
+    var order: UnsafeMutablePointer<Int32>
+    var chunks = 0
+}
+
+/// The positions of an item in the order in which tiles take them: row by row; or first once around the border and then the inside, so
+/// that the pixels of a tile at the border have the same taps outside the input.
+private struct Route {
+    /// Output rows, of all images or of one, and columns.
+    var rows: Range<Int>
+    var columns: Range<Int>
+    /// Rows of one image; the rows and the columns that are not border.
+    var height: Int
+    var innerRows: Range<Int>
+    var innerColumns: Range<Int>
+    /// The next position. Parts are corners and sides in turn around the border, then the inside.
+    var part = -1
+    var row = 0
+    var imageRow = 0
+    var column = 0
+    var columnEnd = 0
+
+    init(rows: Range<Int>, columns: Range<Int>, height: Int, innerRows: Range<Int>, innerColumns: Range<Int>) {
+        self.rows = rows
+        self.columns = columns
+        self.height = height
+        self.innerRows = innerRows
+        self.innerColumns = innerColumns
+        nextPart()
+    }
+
+    var isDone: Bool { part == 9 }
+
+    /// 0 before the inside, 1 in it, 2 after it: of the rows and of the columns.
+    private var sides: (row: Int, column: Int) {
+        switch part {
+        case 0: return (0, 0)
+        case 1: return (0, 1)
+        case 2: return (0, 2)
+        case 3: return (1, 2)
+        case 4: return (2, 2)
+        case 5: return (2, 1)
+        case 6: return (2, 0)
+        case 7: return (1, 0)
+        default: return (1, 1)
+        }
+    }
+
+    private var partColumns: (first: Int, end: Int) {
+        switch sides.column {
+        case 0: return (columns.lowerBound, min(columns.upperBound, innerColumns.lowerBound))
+        case 1: return (max(columns.lowerBound, innerColumns.lowerBound), min(columns.upperBound, innerColumns.upperBound))
+        default: return (max(columns.lowerBound, innerColumns.upperBound), columns.upperBound)
+        }
+    }
+
+    private mutating func nextPart() {
+        while part < 9 {
+            part += 1
+            if part == 9 { return }
+            (column, columnEnd) = partColumns
+            row = rows.lowerBound - 1
+            if column < columnEnd, nextRow() { return }
+        }
+    }
+
+    /// The part's next row, if it has one.
+    private mutating func nextRow() -> Bool {
+        while row + 1 < rows.upperBound {
+            row += 1
+            imageRow = row % height
+            if (imageRow < innerRows.lowerBound ? 0 : imageRow < innerRows.upperBound ? 1 : 2) == sides.row { return true }
+        }
+        return false
+    }
+
+    /// Past `unit` columns. True at the end of a row.
+    mutating func advance(_ unit: Int) -> Bool {
+        column += unit
+        if column < columnEnd { return false }
+        column = partColumns.first
+        if !nextRow() { nextPart() }
+        return true
+    }
 }
 
 /// The input as the item's tiles read it: the caller's array, or a packed rectangle of it.
@@ -187,54 +273,56 @@ func runItem<Scalar: KernelScalar>(
     let tiles = (workspace + layout.tiles).assumingMemoryBound(to: Tile<Scalar>.self)
     let runs = (workspace + layout.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
     let sums = (workspace + layout.sums).assumingMemoryBound(to: Scalar.self)
+    let orders = (workspace + layout.orders).assumingMemoryBound(to: Int32.self)
     let runsPerTile = block.pointee.taps * largestTileSide
-    var empty = Tile<Scalar>(targets: InlineArray(repeating: output), runs: runs)
+    let ordersPerTile = block.pointee.orderLength
+    var empty = Tile<Scalar>(targets: InlineArray(repeating: output), runs: runs, order: orders)
 
     let unit = plan.pointee.positionColumns
-    let rowEnd = firstRow + rows
     let columnEnd = firstColumn + columns
     // Where this overflows there is one column, and no use of it.
     let columnUnit = strategy == .columns ? 1 : horizontal.inputStep &* source.columnStride
     var step = largestTileSide
     for index in panels { step = min(step, plan.pointee.panels[index].reach(strategy)) }
 
-    // Tiles run through the band row by row; one may span rows unless it is wide. They are worked on in groups: a group's inputs stay in
-    // the nearest cache while panel after panel passes over them, and a panel's weights while tile after tile does.
+    // A tile may span rows unless it is wide. Tiles are worked on in groups: a group's inputs stay in the nearest cache while panel after
+    // panel passes over them, and a panel's weights while tile after tile does.
     let isWide = plan.pointee.isWide
-    var row = firstRow
-    var column = firstColumn
-    while row < rowEnd {
+    let roundsBorder = block.pointee.roundsBorder && plan.pointee.skipsOutside
+    var route = Route(
+        rows: firstRow..<firstRow + rows, columns: firstColumn..<columnEnd, height: vertical.count,
+        innerRows: roundsBorder ? insideRange(vertical, layer.vertical.input) : 0..<vertical.count,
+        innerColumns: roundsBorder ? insideRange(horizontal, layer.horizontal.input) : 0..<horizontal.count)
+    while !route.isDone {
         var tileCount = 0
-        while tileCount < block.pointee.tilesPerGroup, row < rowEnd {
+        while tileCount < block.pointee.tilesPerGroup, !route.isDone {
             empty.count = 0
-            let rowImage = plan.pointee.spansImages ? row / vertical.count : image
-            let rowIndex = plan.pointee.spansImages ? row - rowImage * vertical.count : row
-            var place = (image: rowImage, row: rowIndex)
-            while empty.count < step, row < rowEnd {
+            while empty.count < step, !route.isDone {
                 let r = empty.count
+                let place = (image: plan.pointee.spansImages ? route.row / vertical.count : image, row: route.imageRow, column: route.column)
                 empty.images[r] = place.image
                 empty.rows[r] = place.row
-                empty.columns[r] = column
-                empty.widths[r] = min(unit, columnEnd - column)
+                empty.columns[r] = place.column
+                empty.widths[r] = min(unit, columnEnd - place.column)
                 empty.targets[r] = output + place.image * layer.output.batch
                     + (vertical.outputStart + place.row * vertical.outputStep) * layer.output.row
-                    + (horizontal.outputStart + column * horizontal.outputStep) * layer.output.column
+                    + (horizontal.outputStart + place.column * horizontal.outputStep) * layer.output.column
                 empty.count += 1
-                column += unit
-                if column >= columnEnd {
-                    column = firstColumn
-                    row += 1
-                    place.row += 1
-                    if place.row == vertical.count { place = (place.image + 1, 0) }
-                    if isWide { break }
-                }
+                if route.advance(unit), isWide { break }
             }
             let last = empty.count - 1
             // Positions beyond the last repeat it.
             for r in empty.count..<largestTileSide { empty.targets[r] = empty.targets[last] }
             empty.isPlain = (empty.count == step || isWide) && empty.rows[0] == empty.rows[last] && empty.images[0] == empty.images[last]
+                && empty.columns[last] - empty.columns[0] == last * unit
                 && meetsNoBorder(vertical, empty.rows[0], empty.rows[0], layer.vertical.input)
                 && (strategy == .columns || meetsNoBorder(horizontal, empty.columns[0], empty.columns[last], layer.horizontal.input))
+            empty.mergesTaps = block.pointee.mergesTaps
+            if empty.mergesTaps, !empty.isPlain {
+                for r in 0..<empty.count where !meetsNoBorder(horizontal, empty.columns[r], empty.columns[r], layer.horizontal.input) {
+                    empty.mergesTaps = false
+                }
+            }
             tiles[tileCount] = empty
             tileCount += 1
         }
@@ -251,12 +339,14 @@ func runItem<Scalar: KernelScalar>(
                     let isPlain = tile.pointee.isPlain && reach == step
                     if isPlain, plain >= 0 {
                         tile.pointee.runs = tiles[plain].runs
+                        (tile.pointee.order, tile.pointee.chunks) = (tiles[plain].order, tiles[plain].chunks)
                         tile.pointee.shift = (tile.pointee.images[0] - tiles[plain].images[0]) * source.imageStride
                             + (tile.pointee.rows[0] - tiles[plain].rows[0]) * vertical.inputStep * source.rowStride
                             + (tile.pointee.columns[0] - tiles[plain].columns[0]) * columnUnit
                         continue
                     }
                     tile.pointee.runs = runs + t * runsPerTile
+                    tile.pointee.order = orders + t * ordersPerTile
                     tile.pointee.shift = 0
                     layOut(
                         plan, block, source, tile, reach: reach,
@@ -303,11 +393,16 @@ private func multiply<Scalar: KernelScalar>(
         && (strategy == .columns ? columnStep == 1 : channelStride == 1 && panel.pointee.channels == width)
 
     let outputOffset = panel.pointee.firstChannel * channelStride
+    let mergedTaps = block.pointee.horizontal.taps
     var channel = 0
     var blockOffset = firstInput
     while channel < inputs {
         let length = min(block.pointee.channelBlock, inputs - channel)
         let isLast = channel + length == inputs
+        // While this part of the weights is multiplied, the tiles fetch the next one, each a share of it.
+        let next = weights + taps * length * width
+        let isLastOfAll = isLast && panel == plan.pointee.panels + plan.pointee.panelCount - 1
+        let aheadStep = isLastOfAll ? 0 : (width * MemoryLayout<Scalar>.stride + tileCount - 1) / tileCount
         for t in 0..<tileCount {
             let tile = tiles + t
             let count = tile.pointee.count
@@ -317,16 +412,19 @@ private func multiply<Scalar: KernelScalar>(
             tile.pointee.targets.span.withUnsafeBufferPointer { targets in
                 var arguments = TileArguments(
                     runs: UnsafePointer(tile.pointee.runs), channelOffset: tile.pointee.shift + blockOffset,
-                    channelPitch: source.channelPitch, segments: taps, length: length, segmentsPerChunk: block.pointee.segmentsPerChunk,
-                    panel: weights, tile: tileSums, continues: channel > 0, outputs: finishes ? targets.baseAddress : nil,
-                    outputOffset: outputOffset, rows: strategy == .columns ? kernel.rows : count, outputPitch: channelStride, bias: bias,
-                    low: bounds?.low ?? 0, high: bounds?.high ?? 0)
+                    channelPitch: source.channelPitch, order: UnsafePointer(tile.pointee.order), chunks: tile.pointee.chunks,
+                    segments: taps, length: tile.pointee.mergesTaps ? length * mergedTaps : length,
+                    segmentsPerChunk: block.pointee.segmentsPerChunk, panel: weights,
+                    ahead: UnsafeRawPointer(isLastOfAll ? weights : next) + t * taps * length * aheadStep, aheadStep: aheadStep, tile: tileSums,
+                    continues: channel > 0, outputs: finishes ? targets.baseAddress : nil, outputOffset: outputOffset,
+                    rows: strategy == .columns ? kernel.rows : count, outputPitch: channelStride, bias: bias, low: bounds?.low ?? 0,
+                    high: bounds?.high ?? 0)
                 arguments.places = UnsafeRawPointer(plan.pointee.places)
                 withUnsafePointer(to: arguments) { kernel.accumulate($0) }
             }
             if isLast, !finishes { finish(plan, panel, tile, tileSums, outputOffset, bias, activation, columnStep: columnStep) }
         }
-        weights += taps * length * width
+        weights = next
         channel += length
         blockOffset += source.blockPitch
     }
@@ -371,6 +469,14 @@ extension Tile {
     }
 }
 
+/// The outputs whose taps all read inside the input; if there are none, all.
+private func insideRange(_ lattice: Lattice, _ input: Int) -> Range<Int> {
+    let reach = (lattice.taps - 1) * lattice.offsetStep
+    let first = max(0, ceilDivide(-(lattice.offsetStart + min(reach, 0)), lattice.inputStep))
+    let end = min(lattice.count, ceilDivide(input - lattice.offsetStart - max(reach, 0), lattice.inputStep))
+    return first < end ? first..<end : 0..<lattice.count
+}
+
 /// Whether all taps of outputs `first` to `last` read inside the input.
 @inline(__always)
 private func meetsNoBorder(_ lattice: Lattice, _ first: Int, _ last: Int, _ input: Int) -> Bool {
@@ -382,7 +488,7 @@ private func meetsNoBorder(_ lattice: Lattice, _ first: Int, _ last: Int, _ inpu
 /// runs[tap][r] = where position r of the tile finds that tap's channels. Positions beyond the tile's count, up to `reach`, repeat the
 /// last: they are computed and not stored.
 private func layOut<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ tile: UnsafePointer<Tile<Scalar>>,
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ tile: UnsafeMutablePointer<Tile<Scalar>>,
     reach: Int, rowOffsets: UnsafeMutablePointer<Int>, columnOffsets: UnsafeMutablePointer<Int>
 ) {
     let mode = plan.pointee.layer.paddingMode
@@ -410,6 +516,10 @@ private func layOut<Scalar: KernelScalar>(
             }
         }
     }
+    if plan.pointee.strategy == .channels {
+        layOutPixels(plan, block, source, tile, reach: reach, rowOffsets: rowOffsets, columnOffsets: columnOffsets)
+        return
+    }
     var run = tile.pointee.runs
     for v in 0..<vertical.taps {
         for h in 0..<horizontal.taps {
@@ -425,6 +535,56 @@ private func layOut<Scalar: KernelScalar>(
             run += reach
         }
     }
+}
+
+/// The strategy `channels`: the runs of the taps, or of merged rows of them, that are not outside for all of the tile, and their order.
+private func layOutPixels<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>,
+    _ tile: UnsafeMutablePointer<Tile<Scalar>>, reach: Int, rowOffsets: UnsafePointer<Int>, columnOffsets: UnsafePointer<Int>
+) {
+    let merged = tile.pointee.mergesTaps ? block.pointee.horizontal.taps : 1
+    let columns = block.pointee.horizontal.taps / merged
+    let perChunk = block.pointee.segmentsPerChunk / merged
+    let segments = block.pointee.vertical.taps * columns
+    let skips = plan.pointee.skipsOutside
+    var run = tile.pointee.runs
+    var order = tile.pointee.order
+    var chunks = 0
+    var count = 0
+    var inChunk = 0
+    var segment = 0
+    for v in 0..<block.pointee.vertical.taps {
+        for h in 0..<columns {
+            var isInside = false
+            for r in 0..<reach {
+                let rowOffset = rowOffsets[v * reach + r]
+                let columnOffset = columnOffsets[h * reach + r]
+                if rowOffset == outsideOffset || columnOffset == outsideOffset {
+                    run[r] = source.outside
+                } else {
+                    run[r] = source.base + rowOffset + columnOffset
+                    isInside = true
+                }
+            }
+            if isInside || !skips {
+                count += 1
+                order[count] = Int32(truncatingIfNeeded: segment)
+                run += reach
+            }
+            segment += 1
+            inChunk += 1
+            // A chunk of nothing but zeros is left out as well; but some chunk must be there to be finished.
+            if inChunk == perChunk || segment == segments {
+                if count > 0 || segment == segments && chunks == 0 {
+                    order[0] = Int32(truncatingIfNeeded: count)
+                    order += 1 + count
+                    chunks += 1
+                }
+                (count, inChunk) = (0, 0)
+            }
+        }
+    }
+    tile.pointee.chunks = chunks
 }
 
 /// Copies the rectangle's part of the input into `target`, arranged as the plan's kernels read it.
@@ -452,7 +612,8 @@ private func pack<Scalar: KernelScalar>(
             }
             channel += length
             place += rectangle.blockPitch
-            (place - block.pointee.channelBlock).update(repeating: outside, count: block.pointee.channelBlock)
+            let pixels = block.pointee.outsidePixels * block.pointee.channelBlock
+            (place - pixels).update(repeating: outside, count: pixels)
         }
     case .lanes where plan.pointee.walks:
         packBordered(rectangle, layer, corner: input + rectangle.images.lowerBound * layer.input.batch, target)

@@ -31,8 +31,18 @@ struct Block {
     var segmentsPerChunk: Int
     /// Tiles that are worked on together.
     var tilesPerGroup: Int
+    /// Strategy `channels`: a row of taps reads neighbouring channels of neighbouring pixels, and may be one segment.
+    var mergesTaps = false
+    /// Strategy `channels`: tiles take the pixels at the border apart from the others, since many of their taps lie outside.
+    var roundsBorder = false
 
     var taps: Int { vertical.taps * horizontal.taps }
+
+    /// Elements of a tile's `TileArguments.order`: each tap, and for each chunk their number.
+    var orderLength: Int { taps + ceilDivide(taps, segmentsPerChunk) }
+
+    /// Pixels that a segment outside the input reads.
+    var outsidePixels: Int { mergesTaps ? horizontal.taps : 1 }
 
     /// The panels of panel chunk `index`.
     @inline(__always)
@@ -91,7 +101,7 @@ struct ConvolutionPlan {
     var weights: UnsafeMutableRawPointer
     /// `[width]`, zeros where there is no bias.
     var bias: UnsafeMutableRawPointer
-    /// One pixel's channels outside the input, arranged as the kernels read them.
+    /// Pixels outside the input, arranged as the kernels read them: one, or for merged taps as many as a row has.
     var outside: UnsafeMutableRawPointer
     /// `[output row]` and `[output column]`: 1 if some block covers it. Others hold the activated bias alone.
     var coveredRows: UnsafeMutablePointer<UInt8>
@@ -100,6 +110,9 @@ struct ConvolutionPlan {
     /// A transposed convolution adds real products only. Multiplying the zeros outside costs nothing and changes nothing, unless the kernel
     /// has an infinity or NaN to multiply them with: then the elements at the border are computed once more, without them.
     var mendsBorder: Bool
+    /// Strategy `channels`: taps outside the input have nothing but zeros to add, since all weights are finite, and are left out where a
+    /// whole tile has them outside.
+    var skipsOutside: Bool
     /// The caller's input lies as the kernels read it; else a rectangle of it is packed first.
     var readsInputDirectly: Bool
     var workspace: WorkspaceLayout
@@ -122,8 +135,12 @@ struct ConvolutionPlan {
 
     /// Elements of `outside`, and of `places`.
     func outsideElements() throws(Failure) -> Int {
-        let pixel = strategy == .lanes ? try times(width, layer.inChannelsPerGroup, "a pixel") : layer.inChannels
-        return pixel + (permutes ? layer.inChannelsPerGroup * table.lanes : 0)
+        if strategy == .lanes {
+            return try times(width, layer.inChannelsPerGroup, "a pixel") + (permutes ? layer.inChannelsPerGroup * table.lanes : 0)
+        }
+        var pixels = 1
+        for i in 0..<blockCount { pixels = max(pixels, blocks[i].outsidePixels) }
+        return try times(pixels, layer.inChannels, "the pixels of a row of taps")
     }
 
     /// Columns or pixels that one position of a tile stands for.
@@ -255,6 +272,7 @@ private func fitsColumns(_ axis: Axis) -> Bool {
 struct WorkspaceLayout {
     var tiles = 0
     var runs = 0
+    var orders = 0
     var rowOffsets = 0
     var columnOffsets = 0
     var sums = 0
@@ -304,6 +322,24 @@ func chunkTerms(_ terms: Int) -> Int {
     }
     return best
 }
+
+/// The part of a block's taps, over all its outputs, that lies outside the input.
+private func outsidePart(_ block: Block, _ layer: Layer) -> Double {
+    func inside(_ lattice: Lattice, _ input: Int) -> Double {
+        var taps = 0.0
+        for tap in 0..<lattice.taps {
+            // Outputs q with 0 <= q * inputStep + offset < input.
+            let offset = lattice.offsetStart + tap * lattice.offsetStep
+            let first = max(0, ceilDivide(-offset, lattice.inputStep))
+            taps += Double(max(0, min(lattice.count, ceilDivide(input - offset, lattice.inputStep)) - first))
+        }
+        return taps / (Double(lattice.taps) * Double(lattice.count))
+    }
+    return 1 - inside(block.vertical, layer.vertical.input) * inside(block.horizontal, layer.horizontal.input)
+}
+
+/// Less is not worth tiles that jump.
+private let worthwhilePart = 0.03
 
 /// Input indices that `count` outputs from `first` on read, as a range inside the input; empty if none.
 func inputRange(_ lattice: Lattice, first: Int, count: Int, input: Int, mode: BorderMode) -> Range<Int> {
@@ -424,8 +460,8 @@ extension ConvolutionPlan {
         var part = Rectangle(
             images: images, rows: rowRange, columns: columnRange, channels: low.group * inputs..<(high.group + 1) * inputs)
         part.rowPitch = columnRange.count * block.channelBlock
-        // One more pixel, at the end of each block, stands for all that are outside.
-        part.blockPitch = images.count * rowRange.count * part.rowPitch + block.channelBlock
+        // The end of each block stands for all pixels that are outside.
+        part.blockPitch = images.count * rowRange.count * part.rowPitch + block.outsidePixels * block.channelBlock
         part.elements = part.blockPitch * (high.group - low.group + 1) * ceilDivide(inputs, block.channelBlock)
         return part
     }
@@ -572,7 +608,7 @@ private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
         stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels, panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0,
         weights: memory.header, bias: memory.header,
         outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: true,
-        mendsBorder: false, readsInputDirectly: false, workspace: WorkspaceLayout())
+        mendsBorder: false, skipsOutside: false, readsInputDirectly: false, workspace: WorkspaceLayout())
     switch plan.strategy {
     case .channels: plan.readsInputDirectly = layer.input.channel == 1 || layer.inChannels <= 1
     // Whole vectors of channels that are neighbours in memory, one input for each output.
@@ -596,12 +632,17 @@ private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
                 let mostChannels = max(32, min(chunk, weightRows / (vertical.taps * horizontal.taps)))
                 let channelBlock = ceilDivide(inputs, ceilDivide(inputs, mostChannels))
                 var segmentsPerChunk = max(1, chunk / channelBlock)
-                // With one input channel whole kernel rows: `accumulateWalk` takes a row's taps together.
-                if inputs == 1, segmentsPerChunk > horizontal.taps { segmentsPerChunk -= segmentsPerChunk % horizontal.taps }
+                // Whole kernel rows, where a chunk holds one: their taps may be taken together.
+                if segmentsPerChunk > horizontal.taps { segmentsPerChunk -= segmentsPerChunk % horizontal.taps }
                 var block = Block(
                     vertical: vertical, horizontal: horizontal, weights: weightElements, bandRows: 0, bandColumns: 0, rowBands: 0,
                     columnBands: 0, panelChunks: 0, items: 0, channelBlock: channelBlock, segmentsPerChunk: segmentsPerChunk,
                     tilesPerGroup: 0)
+                if plan.strategy == .channels {
+                    block.mergesTaps = horizontal.taps > 1 && horizontal.offsetStep == 1 && channelBlock == layer.inChannels
+                        && segmentsPerChunk % horizontal.taps == 0 && (!plan.readsInputDirectly || layer.input.column == channelBlock)
+                    block.roundsBorder = outsidePart(block, layer) > worthwhilePart
+                }
                 // More tiles where the weights come in several passes; but their addresses are to stay in the cache as well.
                 block.tilesPerGroup = max(1, min(channelBlock < inputs ? 64 : 16, addressBytes / (block.taps * largestTileSide * 8)) >> economy)
                 plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads, rectangleLimit: rectangleLimit >> economy)
@@ -677,13 +718,23 @@ private func packedPlan<Scalar: KernelScalar>(
             return try packedPlan(layer, kernel: kernel, bias: bias)
         }
         if plan.blockCount > 0, maySeparate(layer) { separateWeights(&plan, plan.weights.assumingMemoryBound(to: Scalar.self)) }
+        if plan.strategy == .channels, layer.paddingMode == .constant, layer.paddingValue == 0 {
+            // Of the packed weights: each may be a sum of the kernel's.
+            plan.skipsOutside = true
+            let packed = plan.weights.assumingMemoryBound(to: Scalar.self)
+            for i in 0..<weightElements where !packed[i].isFinite {
+                plan.skipsOutside = false
+                break
+            }
+        }
     }
     let packedBias = plan.bias.assumingMemoryBound(to: Scalar.self)
     packedBias.update(repeating: 0, count: plan.width)
     for index in 0..<plan.panelCount {
         let panel = plan.panels[index]
         guard let bias else { break }
-        for channel in 0..<panel.channels { packedBias[panel.offset + channel] = bias[panel.firstChannel + channel] }
+        // No negative zero: a sum of nothing but zeros may have either sign, and becomes a positive zero by the bias.
+        for channel in 0..<panel.channels { packedBias[panel.offset + channel] = bias[panel.firstChannel + channel] + 0 }
     }
 
     let result = memory.header.bindMemory(to: ConvolutionPlan.self, capacity: 1)
@@ -733,6 +784,7 @@ extension WorkspaceLayout {
         let pointer = MemoryLayout<UnsafeRawPointer>.stride
         tiles = max(tiles, aligned(block.tilesPerGroup * MemoryLayout<Tile<Double>>.stride))
         runs = max(runs, aligned(max(block.tilesPerGroup * block.taps * largestTileSide, walkRuns) * pointer))
+        orders = max(orders, aligned(block.tilesPerGroup * block.orderLength * MemoryLayout<Int32>.stride))
         rowOffsets = max(rowOffsets, aligned(block.vertical.taps * largestTileSide * pointer))
         columnOffsets = max(columnOffsets, aligned(block.horizontal.taps * largestTileSide * pointer))
         sums = max(sums, aligned(block.tilesPerGroup * largestTileScalars * elementBytes))
@@ -743,7 +795,8 @@ extension WorkspaceLayout {
         let sizes = self
         tiles = 0
         runs = tiles + sizes.tiles
-        rowOffsets = runs + sizes.runs
+        orders = runs + sizes.runs
+        rowOffsets = orders + sizes.orders
         columnOffsets = rowOffsets + sizes.rowOffsets
         sums = columnOffsets + sizes.columnOffsets
         // One tile at least: elements that no tap reaches are finished in it too.

@@ -32,6 +32,8 @@ struct Winograd {
     var spare = 0
     var addresses = 0
     var chains = 0
+    /// For each chain, that it is a chunk of one segment, and which: `TileArguments.order`.
+    var order = 0
 
     var imageTiles: Int { tileRows * tileColumns }
 }
@@ -111,6 +113,7 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     part.spare = place(widest * size)
     part.addresses = place(winogradPoints * pointer)
     part.chains = place(ceilDivide(inputs, part.chunk) * largestTileSide * pointer)
+    part.order = place(ceilDivide(inputs, part.chunk) * 2 * MemoryLayout<Int32>.stride)
 
     // As many negative zeros as there are biases follow the weights.
     let weightElements = try plus(
@@ -122,7 +125,7 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
         panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0,
         work: Double(tiles * winogradPoints) * Double(inputs) * Double(layer.outChannels), weights: memory.header, bias: memory.header,
         outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: true,
-        mendsBorder: false, readsInputDirectly: part.readsInputDirectly, workspace: WorkspaceLayout())
+        mendsBorder: false, skipsOutside: false, readsInputDirectly: part.readsInputDirectly, workspace: WorkspaceLayout())
     plan.winograd = part
     plan.workspace.bytes = bytes
     return Draft(plan: plan, memory: memory, weightElements: weightElements)
@@ -325,8 +328,12 @@ private func multiplyPoints<Scalar: KernelScalar>(
     let sums = (memory + part.sums).assumingMemoryBound(to: Scalar.self)
     let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self))
     let whole = inputs / part.chunk
+    let order = (memory + part.order).assumingMemoryBound(to: Int32.self)
     for chain in 0..<ceilDivide(inputs, part.chunk) {
         for r in 0..<kernel.rows { chains[chain * kernel.rows + r] = transformed + r * part.channelPitch + chain * part.chunk }
+        // Each chain is one chunk.
+        order[chain * 2] = 1
+        order[chain * 2 + 1] = Int32(truncatingIfNeeded: chain)
     }
     var weights = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + panel.pointee.offset * winogradPoints * inputs
     for point in 0..<winogradPoints {
@@ -334,12 +341,12 @@ private func multiplyPoints<Scalar: KernelScalar>(
         while tile < count {
             var arguments = TileArguments(
                 runs: UnsafePointer(chains), channelOffset: point * part.pointPitch + tile * part.channelPitch, channelPitch: 1,
-                segments: whole, length: part.chunk, segmentsPerChunk: 1, panel: weights, tile: sums + point * part.sumPitch + tile * width,
+                order: UnsafePointer(order), chunks: whole, segments: whole, length: part.chunk, segmentsPerChunk: 1, panel: weights, tile: sums + point * part.sumPitch + tile * width,
                 continues: false, outputs: nil, outputOffset: 0, rows: 0, outputPitch: 0, bias: bias, low: 0, high: 0)
             withUnsafePointer(to: arguments) { kernel.accumulate($0) }
             if inputs > whole * part.chunk {
                 arguments.runs = UnsafePointer(chains + whole * kernel.rows)
-                arguments.segments = 1
+                arguments.chunks = 1
                 arguments.length = inputs - whole * part.chunk
                 arguments.panel = weights + whole * part.chunk * width
                 arguments.continues = true

@@ -1,19 +1,29 @@
+import CConvolutionShims
+
 /// The work of one register tile, for each of the kernels below. Two of them hold R pixels times N vectors of output channels,
 /// two R output channels times N vectors of columns.
 ///
 /// The sum of one output element runs over `segments` (one per kernel tap) of `length` input channels each.
 public struct TileArguments<Scalar> {
-    /// `[segment][pixel or vector of pixels]`: where its input starts, before `channelOffset`.
+    /// `[segment][pixel or vector of pixels]`: where its input starts, before `channelOffset`. For `accumulateTile`, only of the segments
+    /// in `order`.
     public var runs: UnsafePointer<UnsafePointer<Scalar>>
     public var channelOffset: Int
     /// Elements from one input channel to the next. `accumulateTile` expects 1.
     public var channelPitch: Int
+    /// `accumulateTile`: for each of `chunks` the number of its segments and each one's place in the panel. A segment that is left out
+    /// has nothing but zeros to add. The other kernels have all `segments`, `segmentsPerChunk` at a time.
+    public var order: UnsafePointer<Int32>?
+    public var chunks: Int
     public var segments: Int
     public var length: Int
-    /// After this many segments the registers are added to `tile` and start anew: see "Order of the sum" in this module's README.
+    /// After each chunk the registers are added to `tile` and start anew: see "Order of the sum" in this module's README.
     public var segmentsPerChunk: Int
     /// Packed weights `[segment][channel][output channel]`.
     public var panel: UnsafePointer<Scalar>
+    /// `accumulateTile`: weights to fetch into the cache for a later call, `aheadStep` bytes per channel of a segment.
+    public var ahead: UnsafeRawPointer
+    public var aheadStep: Int
     /// `[R][N vectors]`: the sums so far, between calls and chunks.
     public var tile: UnsafeMutablePointer<Scalar>
     /// False in the first call of a tile, which then ignores what `tile` holds.
@@ -37,18 +47,23 @@ public struct TileArguments<Scalar> {
 
     @inlinable @inline(__always)
     public init(
-        runs: UnsafePointer<UnsafePointer<Scalar>>, channelOffset: Int, channelPitch: Int, segments: Int, length: Int,
-        segmentsPerChunk: Int, panel: UnsafePointer<Scalar>, tile: UnsafeMutablePointer<Scalar>, continues: Bool,
+        runs: UnsafePointer<UnsafePointer<Scalar>>, channelOffset: Int, channelPitch: Int, order: UnsafePointer<Int32>? = nil,
+        chunks: Int = 0, segments: Int, length: Int, segmentsPerChunk: Int, panel: UnsafePointer<Scalar>,
+        ahead: UnsafeRawPointer? = nil, aheadStep: Int = 0, tile: UnsafeMutablePointer<Scalar>, continues: Bool,
         outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?, outputOffset: Int, rows: Int, outputPitch: Int,
         bias: UnsafePointer<Scalar>, low: Scalar, high: Scalar
     ) {
         self.runs = runs
         self.channelOffset = channelOffset
         self.channelPitch = channelPitch
+        self.order = order
+        self.chunks = chunks
         self.segments = segments
         self.length = length
         self.segmentsPerChunk = segmentsPerChunk
         self.panel = panel
+        self.ahead = ahead ?? UnsafeRawPointer(panel)
+        self.aheadStep = aheadStep
         self.tile = tile
         self.continues = continues
         self.outputs = outputs
@@ -184,27 +199,34 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
 }
 
 /// Vectors of output channels, one input value broadcast over each:
-/// tile[r][n] += sum over segments s, channels c of runs[s][r][channelOffset + c] * panel[s][c][n]
+/// tile[r][n] += sum over segments s in order, channels c of runs[s][r][channelOffset + c] * panel[s][c][n]
 @inlinable @inline(__always)
 public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
-    var panel = UnsafeRawPointer(arguments.panel)
+    let segmentBytes = arguments.length &* N &* I.bytes
     var runs = arguments.runs
-    var remaining = arguments.segments
+    guard var order = arguments.order else { return }
+    var remaining = arguments.chunks
     var continues = arguments.continues
+    var ahead = arguments.ahead
     while remaining > 0 {
-        var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
-        remaining &-= chunk
+        remaining &-= 1
+        var chunk = order[0]
+        order += 1
         var sums = InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
         while chunk > 0 {
             chunk &-= 1
+            var panel = UnsafeRawPointer(arguments.panel) + Int(order[0]) &* segmentBytes
+            order += 1
             var starts = InlineArray<R, UnsafePointer<I.Scalar>>(repeating: runs[0])
             for r in 0..<R { starts[unchecked: r] = runs[r] + arguments.channelOffset }
             runs += R
             var c = 0
             while c < arguments.length {
+                shim_prefetch(ahead)
+                ahead += arguments.aheadStep
                 var weights = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
                 for n in 0..<N {
                     weights[unchecked: n] = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)

@@ -96,7 +96,14 @@ private enum TileKind: CaseIterable {
                 for i in 0..<inputsPerChannel { input.set(run * spacing + 1 + channelOffset + c * pitch + i, draw()) }
             }
         }
-        for i in 0..<(segments * length * weightsPerChannel) { panel.set(1 + i, draw()) }
+        // Pixels may leave out segments, whose weights then count for nothing. Runs are those of the others.
+        let included = (0..<segments).filter { kind != .channels || segments < 3 || $0 % 3 != 1 }
+        for s in included {
+            for i in (s * length * weightsPerChannel)..<((s + 1) * length * weightsPerChannel) { panel.set(1 + i, draw()) }
+        }
+        var order: [Int32] = []
+        let chunks = stride(from: 0, to: segments, by: perChunk).map { first in included.filter { (first..<first + perChunk).contains($0) } }
+        for chunk in chunks { order += [Int32(chunk.count)] + chunk.map { Int32($0) } }
         for i in 0..<(kernel.rows * rowWidth) { tile.set(1 + i, draw()) }
         let bias = Field<Scalar>(weightsPerChannel + 2)
         for i in 0..<weightsPerChannel { bias.set(1 + i, draw()) }
@@ -110,9 +117,9 @@ private enum TileKind: CaseIterable {
         for row in 0..<kernel.rows {
             for lane in 0..<rowWidth {
                 var sum = continues ? tile.elements[1 + row * rowWidth + lane] : 0
-                for s in 0..<segments {
+                for (place, s) in included.enumerated() {
                     for c in 0..<length {
-                        let x = runs[s * positions + position(row, lane)][channelOffset + c * pitch + inputPlace(lane)]
+                        let x = runs[place * positions + position(row, lane)][channelOffset + c * pitch + inputPlace(lane)]
                         let w = panel.elements[1 + (s * length + c) * weightsPerChannel + weightPlace(row, lane)]
                         sum += x * w
                     }
@@ -133,12 +140,15 @@ private enum TileKind: CaseIterable {
         let targets = (0..<positions).map { output.pointer(kind.holdsColumns ? $0 * lanes : $0 * outputPitch) }
         runs.withUnsafeBufferPointer { runs in
             targets.withUnsafeBufferPointer { targets in
-                let arguments = TileArguments(
-                    runs: runs.baseAddress!, channelOffset: channelOffset, channelPitch: pitch, segments: segments,
-                    length: length, segmentsPerChunk: perChunk, panel: panel.pointer(1), tile: tile.pointer(1), continues: continues,
-                    outputs: finishes ? targets.baseAddress : nil, outputOffset: outputOffset, rows: stored,
-                    outputPitch: outputPitch, bias: bias.pointer(1), low: low, high: high)
-                withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+                order.withUnsafeBufferPointer { order in
+                    let arguments = TileArguments(
+                        runs: runs.baseAddress!, channelOffset: channelOffset, channelPitch: pitch, order: order.baseAddress!,
+                        chunks: chunks.count, segments: segments, length: length, segmentsPerChunk: perChunk, panel: panel.pointer(1),
+                        ahead: panel.pointer(0), aheadStep: 64, tile: tile.pointer(1), continues: continues,
+                        outputs: finishes ? targets.baseAddress : nil, outputOffset: outputOffset, rows: stored,
+                        outputPitch: outputPitch, bias: bias.pointer(1), low: low, high: high)
+                    withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+                }
             }
         }
         let got = (0..<stored).flatMap { row in output.elements[(1 + row * outputPitch)..<(1 + row * outputPitch + rowWidth)] }

@@ -8,6 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Into the level-2 cache, if the address is one; no fault if not. */
+static inline __attribute__((always_inline)) void shim_prefetch(const void *address) { __builtin_prefetch(address, 0, 2); }
+
 #define SHIM_VECTOR(name, scalar, integer, lanes)                                                                                  \
     typedef scalar shim_##name __attribute__((ext_vector_type(lanes)));                                                            \
     typedef integer shim_mask_##name __attribute__((ext_vector_type(lanes)));                                                      \
