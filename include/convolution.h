@@ -631,6 +631,9 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  * PREFER_CEIL, ASYMMETRIC with FLOOR). With preset 0 and TORCH, ASYMMETRIC nearest to the same and to twice the size is exact too, and
  * HALF_PIXEL bilinear to the same size copies, whatever the scale: all as in PyTorch.
  * A weight of 0 is multiplied like any number: beside an infinite element it gives NaN.
+ * Known to differ from the framework, by the rounding of places (1e-5 of an element at small sizes, 1e-4 near a thousand):
+ * KERAS_JAX where JAX's compiler does not fuse the multiply-add; OPENCV for images of one or two rows or columns; TORCH bilinear
+ * of channels_last tensors with an output of more than 128 rows and columns together.
  */
 enum {
     UPSAMPLE2D_NEAREST = 0,
