@@ -131,7 +131,7 @@ demo: setup-demo
 	    case $$example in *-picture) set -- c-examples/images/astronaut.png $(B)/pictures ;; *) set -- ;; esac; \
 	    CONVOLUTION_REPORT=$(B)/report.tsv CONVOLUTION_LIBRARY=$(B)/libconvolution.so $$example "$$@" || exit 1; \
 	done
-	@for example in c-examples/ctypes/0*.py; do \
+	@for example in c-examples/ctypes/[0-9]*.py; do \
 	    echo "== $$example"; CONVOLUTION_REPORT=$(B)/report.tsv $(B)/venv/bin/python $$example || exit 1; \
 	done
 	@echo '== every replicated result'
