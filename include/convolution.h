@@ -380,13 +380,14 @@ int32_t conv2d_adjoint_test(const conv2d_params *params, const void *kernel, uin
  *
  *     minimise |A x + b - y|^2 + lambda^2 |x|^2         (lambda^2, so that lambda compares with the singular values of A)
  *
- * by conjugate gradients on the normal equations (CGLS), in double whatever the dtype. Without lambda, start and nonnegative the result is, of
- * all images that come nearest to y, the smallest. That is the image which y was made from only if A has full column rank:
- * conv2d_rank_report says so before. What noise in y does to x grows with the iterations and shrinks with lambda: a small lambda or a
- * small max_iterations is part of the answer wherever y is not exact.
+ * by conjugate gradients on the normal equations (CGLS), in double whatever the dtype. Without lambda, start and nonnegative the
+ * result is, of all images that come nearest to y, the smallest. That is the image which y was made from only if A has full
+ * column rank: conv2d_rank_report says so before. What noise in y does to x grows with the iterations and shrinks with lambda: a
+ * small lambda or a small max_iterations is part of the answer wherever y is not exact.
  *
- * params are those of the conv2d that made y: height and width are the size of the image that is sought, input_strides say how it is to
- * be written. activation must be NONE and accumulate 0; workspace_limit and algorithm play no part. (Behind a RELU, mask the elements of y that are 0.)
+ * params are those of the conv2d that made y: height and width are the size of the image that is sought, input_strides say how it
+ * is to be written. activation must be NONE and accumulate 0; workspace_limit and algorithm play no part. (Behind a RELU, mask
+ * the elements of y that are 0.)
  */
 enum {
     CONV2D_SOLVE_CONVERGED = 0,       /* normal_residual has fallen to tolerance times what it was at x = 0                 */
@@ -434,10 +435,10 @@ typedef struct conv2d_solve_result {
 size_t conv2d_solve_params_size(void);
 size_t conv2d_solve_result_size(void);
 
-/* All outcomes are CONVOLUTION_OK, and input is then the last x: no x before it was nearer to the minimum. solve NULL: all defaults.
- * result may be NULL. input is written when all is done and may share memory with any argument. The same bits on one tier for any
- * number of threads, batch size, data format and element strides. With nonnegative, conjugate gradients on the elements above 0,
- * which gradient projection chooses. */
+/* All outcomes are CONVOLUTION_OK, and input is then the last x: none before it was nearer to the minimum. solve NULL: all
+ * defaults. result may be NULL. input is written when all is done and may share memory with any argument. The same bits on one
+ * tier for any number of threads, batch size, data format and element strides. With nonnegative, conjugate gradients on the
+ * elements above 0, which gradient projection chooses. */
 int32_t conv2d_solve(const conv2d_params *params, const conv2d_solve_params *solve, const void *kernel, const void *bias,
                      const void *output, void *input, conv2d_solve_result *result);
 
@@ -456,8 +457,8 @@ typedef struct conv2d_rank {
 
 size_t conv2d_rank_size(void);
 
-/* rank and singular values are computed if there is a kernel, it is finite, and equations * unknowns * min(equations, unknowns) is at
- * most 2^26 (400 x 400; about a second). kernel NULL: sizes alone. Fails where conv2d_matrix would. */
+/* rank and singular values are computed if there is a kernel, it is finite, and equations * unknowns * min(equations, unknowns)
+ * is at most 2^26 (400 x 400; about a second). kernel NULL: sizes alone. Fails where conv2d_matrix would. */
 int32_t conv2d_rank_report(const conv2d_params *params, const void *kernel, conv2d_rank *report);
 
 /* --------------------------------------------------------------------------------------------------- conv2d_transpose */

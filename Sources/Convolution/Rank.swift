@@ -2,8 +2,8 @@ import CConvolution
 import CConvolutionShims
 import ConvolutionKernels
 
-// conv2d_rank_report: how much of an image its convolution keeps. Singular values come from one-sided Jacobi rotations, which are short
-// and find small ones to full accuracy.
+// conv2d_rank_report: how much of an image its convolution keeps. Singular values come from one-sided Jacobi rotations, which are
+// short and find small ones to full accuracy.
 
 struct RankReport {
     var equations: Int
@@ -36,8 +36,9 @@ func rank(_ layer: Layer, _ kernel: UnsafeRawPointer?) throws(Failure) -> RankRe
     return report
 }
 
-/// An upper bound from sizes alone. Group by group: a pixel of the output has at most as many independent channels as a window has
-/// elements, a pixel of the input at most as many as a stroke of the kernel writes to; pixels that no window meets count nothing.
+/// An upper bound from sizes alone. Group by group: a pixel of the output has at most as many independent channels as a window
+/// has elements, a pixel of the input at most as many as a stroke of the kernel writes to; pixels that no window meets count
+/// nothing.
 private func rankBound(_ layer: Layer, _ size: MatrixSize) throws(Failure) -> Int {
     if size.nonzeros == 0 { return 0 }
     let taps = try times(layer.vertical.kernel, layer.horizontal.kernel, "kernel size")
@@ -95,7 +96,8 @@ private func singularValues(_ layer: Layer, _ kernel: UnsafeRawPointer, _ size: 
     return result
 }
 
-/// Rotates the vectors pair by pair until all are orthogonal; their lengths are then the singular values. False if they do not get there.
+/// Rotates the vectors pair by pair until all are orthogonal; their lengths are then the singular values. False if they do not
+/// get there.
 private func orthogonalise(_ vectors: UnsafeMutablePointer<Double>, count: Int, length: Int) -> Bool {
     let tolerance = max(4, Double(length).squareRoot()) * Double.ulpOfOne
     for _ in 0..<60 {

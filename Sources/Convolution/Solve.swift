@@ -4,10 +4,10 @@ import ConvolutionKernels
 
 // conv2d_solve: minimise |A x + b - y|^2 + lambda^2 |x|^2 for each image of a batch, in double.
 //
-// One method for both problems. Over all x it is CGLS: conjugate gradients on the normal equations, which meet A and its adjoint as
-// functions only and never form a matrix. Over x >= 0 the same steps run on the elements above 0 until one would fall below; then a
-// step of gradient projection picks the elements anew, and elements that rest at 0 are let go when they hold up most of the gradient
-// (Dostal's modified proportioning, with a step length that is searched instead of known).
+// One method for both problems. Over all x it is CGLS: conjugate gradients on the normal equations, which meet A and its adjoint
+// as functions only and never form a matrix. Over x >= 0 the same steps run on the elements above 0 until one would fall below;
+// then a step of gradient projection picks the elements anew, and elements that rest at 0 are let go when they hold up most of
+// the gradient (Dostal's modified proportioning, with a step length that is searched instead of known).
 
 /// A checked conv2d_solve_params.
 struct SolveOptions {
@@ -77,7 +77,8 @@ private func solution<Scalar: KernelScalar>(
     for image in 0..<layer.batch {
         problem.x = solutions + image * unknowns
         if let output = output?.assumingMemoryBound(to: Scalar.self) {
-            gather(output + image * layer.output.batch, layer.output, rows.output, columns.output, layer.outChannels, problem.target)
+            gather(
+                output + image * layer.output.batch, layer.output, rows.output, columns.output, layer.outChannels, problem.target)
         }
         if let start = options.start?.assumingMemoryBound(to: Scalar.self) {
             gather(start + image * layer.input.batch, layer.input, rows.input, columns.input, layer.inChannels, problem.x)
@@ -98,7 +99,9 @@ private func solution<Scalar: KernelScalar>(
 
 // MARK: - Arrays of the caller
 
-private func widen<Scalar: KernelScalar>(_ array: UnsafeRawPointer?, _: Scalar.Type, _ count: Int, _ target: UnsafeMutablePointer<Double>) {
+private func widen<Scalar: KernelScalar>(
+    _ array: UnsafeRawPointer?, _: Scalar.Type, _ count: Int, _ target: UnsafeMutablePointer<Double>
+) {
     guard let array = array?.assumingMemoryBound(to: Scalar.self) else {
         target.update(repeating: 0, count: count)
         return
@@ -108,7 +111,8 @@ private func widen<Scalar: KernelScalar>(_ array: UnsafeRawPointer?, _: Scalar.T
 
 /// From wherever an image's elements lie to packed ones, channels last.
 private func gather<Scalar: KernelScalar>(
-    _ image: UnsafePointer<Scalar>, _ strides: Strides, _ rows: Int, _ columns: Int, _ channels: Int, _ target: UnsafeMutablePointer<Double>
+    _ image: UnsafePointer<Scalar>, _ strides: Strides, _ rows: Int, _ columns: Int, _ channels: Int,
+    _ target: UnsafeMutablePointer<Double>
 ) {
     var place = target
     for row in 0..<rows {
@@ -121,7 +125,8 @@ private func gather<Scalar: KernelScalar>(
 }
 
 private func scatter<Scalar: KernelScalar>(
-    _ source: UnsafePointer<Double>, _ rows: Int, _ columns: Int, _ channels: Int, _ strides: Strides, _ image: UnsafeMutablePointer<Scalar>
+    _ source: UnsafePointer<Double>, _ rows: Int, _ columns: Int, _ channels: Int, _ strides: Strides,
+    _ image: UnsafeMutablePointer<Scalar>
 ) {
     var place = source
     for row in 0..<rows {
@@ -141,8 +146,8 @@ private func packed(_ rows: Int, _ columns: Int, _ channels: Int, channelsFirst:
 
 // MARK: - Vectors
 
-/// Adds the terms in one order whatever the threads: in eight lanes, which are added up every few thousand terms, so that long sums lose
-/// no digits.
+/// Adds the terms in one order whatever the threads: in eight lanes, which are added up every few thousand terms, so that long
+/// sums lose no digits.
 @inline(__always)
 func sum(_ count: Int, _ term: (Int) -> Double) -> Double {
     var total = 0.0
@@ -172,8 +177,8 @@ private func add(_ factor: Double, _ x: UnsafePointer<Double>, to y: UnsafeMutab
 
 // MARK: - One image
 
-/// The problem of one image after another: the layer as an operator A on packed images of doubles, channels last whatever the caller's
-/// format, since the order of the elements is the order in which sums are taken.
+/// The problem of one image after another: the layer as an operator A on packed images of doubles, channels last whatever the
+/// caller's format, since the order of the elements is the order in which sums are taken.
 private struct LeastSquares {
     let layer: Layer
     let options: SolveOptions
@@ -206,8 +211,8 @@ private struct LeastSquares {
     var leavingSquare = 0.0
 
     init(
-        _ caller: Layer, _ options: SolveOptions, unknowns: Int, equations: Int, kernel: UnsafePointer<Double>, bias: UnsafePointer<Double>,
-        x: UnsafeMutablePointer<Double>
+        _ caller: Layer, _ options: SolveOptions, unknowns: Int, equations: Int, kernel: UnsafePointer<Double>,
+        bias: UnsafePointer<Double>, x: UnsafeMutablePointer<Double>
     ) throws(Failure) {
         let (vertical, horizontal) = (caller.vertical, caller.horizontal)
         var affine = caller
@@ -306,8 +311,8 @@ private struct LeastSquares {
 
     private var normalSquare: Double { freeSquare + leavingSquare }
 
-    /// Steps until the residual that is carried along says that x has converged, or that rounding errors are all that is left of the
-    /// descent, or until no step is to be taken any more.
+    /// Steps until the residual that is carried along says that x has converged, or that rounding errors are all that is left of
+    /// the descent, or until no step is to be taken any more.
     private mutating func iterate(_ image: Int, until goal: Double, _ report: inout SolveReport) throws(Failure) {
         setDirection(adding: 0)
         while report.iterations < options.iterations {
@@ -344,8 +349,8 @@ private struct LeastSquares {
                 report.outcome = CONV2D_SOLVE_STOPPED
                 return
             }
-            let rounding = 4 * Double.ulpOfOne
-                * (steepness.squareRoot() * residualNorm + (options.damping > 0 ? options.damping * dot(x, x, unknowns).squareRoot() : 0))
+            let pull = options.damping > 0 ? options.damping * dot(x, x, unknowns).squareRoot() : 0
+            let rounding = 4 * Double.ulpOfOne * (steepness.squareRoot() * residualNorm + pull)
             // Written so that NaN ends it too.
             if !(normal > goal && normal > rounding) { return }
         }

@@ -736,7 +736,8 @@ private func checkNone(_ strides: (Int64, Int64, Int64, Int64), _ name: StaticSt
 func validate(_ pointer: UnsafePointer<conv2d_solve_params>?, of layer: Layer) throws(Failure) -> SolveOptions {
     if case .none = layer.activation {} else {
         throw Failure(
-            CONVOLUTION_ERROR_ACTIVATION, "activation must be NONE (0) to be solved for; behind a RELU, mask the elements that are 0")
+            CONVOLUTION_ERROR_ACTIVATION,
+            "activation must be NONE (0) to be solved for; behind a RELU, mask the elements that are 0")
     }
     if layer.means.accumulates { throw Failure(CONVOLUTION_ERROR_FLAG, "accumulate is 1; to be solved for it must be 0") }
     var p = conv2d_solve_params()
@@ -749,18 +750,21 @@ func validate(_ pointer: UnsafePointer<conv2d_solve_params>?, of layer: Layer) t
         throw Failure(CONVOLUTION_ERROR_LAMBDA, "lambda is \(p.lambda); it must be finite and at least 0")
     }
     if !p.tolerance.isFinite || p.tolerance < 0 {
-        throw Failure(CONVOLUTION_ERROR_TOLERANCE, "tolerance is \(p.tolerance); it must be finite and at least 0 (0 means 1e-12)")
+        throw Failure(
+            CONVOLUTION_ERROR_TOLERANCE, "tolerance is \(p.tolerance); it must be finite and at least 0 (0 means 1e-12)")
     }
     if p.max_iterations < 0 {
         throw Failure(
             CONVOLUTION_ERROR_ITERATIONS, "max_iterations is \(Int(p.max_iterations)); it must be at least 1 (0 means 1000)")
     }
     let elements = try times(
-        times(layer.batch, layer.vertical.output, "output"), times(layer.horizontal.output, layer.outChannels, "output"), "output")
+        times(layer.batch, layer.vertical.output, "output"), times(layer.horizontal.output, layer.outChannels, "output"),
+        "output")
     if let mask = p.mask {
         if Int(p.mask_size) != elements {
             throw Failure(
-                CONVOLUTION_ERROR_MASK, "mask_size is \(Int(p.mask_size)); it must be \(elements), the number of elements of the output")
+                CONVOLUTION_ERROR_MASK,
+                "mask_size is \(Int(p.mask_size)); it must be \(elements), the number of elements of the output")
         }
         for i in 0..<elements where mask[i] > 1 {
             throw Failure(CONVOLUTION_ERROR_MASK, "mask has \(Int(mask[i])) at \(i); each byte must be 0 or 1")
@@ -779,7 +783,8 @@ func checkResult<T>(_ pointer: UnsafeMutablePointer<T>, _ name: StaticString) th
     let given = UnsafeRawPointer(pointer).loadUnaligned(as: UInt.self)
     guard given >= UInt(MemoryLayout<T>.size), given <= 4096 else {
         throw Failure(
-            CONVOLUTION_ERROR_STRUCT_SIZE, "struct_size is \(given); it must be sizeof(\(name)), \(MemoryLayout<T>.size) in this version")
+            CONVOLUTION_ERROR_STRUCT_SIZE,
+            "struct_size is \(given); it must be sizeof(\(name)), \(MemoryLayout<T>.size) in this version")
     }
 }
 

@@ -1,5 +1,5 @@
-"""The way back: conv2d_solve against NumPy's lstsq and SciPy's nnls on the matrix that the oracle's loops make, conv2d_rank against
-NumPy's singular values, and what both promise beside their numbers."""
+"""The way back: conv2d_solve against NumPy's lstsq and SciPy's nnls on the matrix that the oracle's loops make, conv2d_rank
+against NumPy's singular values, and what both promise beside their numbers."""
 import itertools
 
 import numpy as np
@@ -145,7 +145,8 @@ def test_nonnegative(seed, damping, masked):
     assert np.linalg.matrix_rank(rows) == rows.shape[1]  # so that there is one minimum only
     expected = scipy.optimize.nnls(rows, right)[0]
     options = {key: value for key, value in layer.items() if key != "kernel_shape"}
-    solution = conv2d_solve(y, kernel, (5, 6), bias, damping=damping, mask=known, nonnegative=True, max_iterations=5000, **options)
+    solution = conv2d_solve(
+        y, kernel, (5, 6), bias, damping=damping, mask=known, nonnegative=True, max_iterations=5000, **options)
     assert solution.outcome == "converged"
     assert solution.x.min() == 0
     assert 10 < (expected == 0).sum() < 50
@@ -286,7 +287,8 @@ def test_equal_bits(isa, nonnegative):
     alone = conv2d_solve(y[1:], kernel, (96, 80), bias, mask=mask[1:], **options)
     assert bits(alone.x) == bits(first.x[1:])
     torch = conv2d_solve(
-        y.transpose(0, 3, 1, 2), kernel.transpose(3, 2, 0, 1), (96, 80), bias, data_format="NCHW", mask=mask.transpose(0, 3, 1, 2), **options)
+        y.transpose(0, 3, 1, 2), kernel.transpose(3, 2, 0, 1), (96, 80), bias, data_format="NCHW",
+        mask=mask.transpose(0, 3, 1, 2), **options)
     assert bits(np.ascontiguousarray(torch.x.transpose(0, 2, 3, 1))) == bits(first.x)
     assert torch[1:] == first[1:]
     wide = np.full((2, 192, 80, 8), np.nan)
@@ -342,7 +344,7 @@ def test_rank_and_condition_are_numpys(name, data_format):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_rank_bound_is_reached_by_random_kernels(mode):
-    """Where it says more than min(equations, unknowns) does: pixels that no window meets, and more filters than a window has weights."""
+    """Where it says more than min(equations, unknowns): pixels that no window meets, more filters than a window has weights."""
     for size, shape, options, bound in [
             ((7, 7), (1, 1, 3, 5), dict(strides=3), 3 * 3 * 3), ((6, 5), (2, 2, 1, 9), dict(strides=2), 3 * 2 * 4),
             ((6, 6), (1, 1, 2, 6), dict(groups=2), 72), ((5, 5), (1, 1, 4, 2), dict(), 50),
@@ -371,7 +373,8 @@ def test_rank_of_special_kernels():
 
 def test_rank_of_what_is_large_is_only_bounded():
     rank = conv2d_rank(np.ones((3, 3, 3, 64)), (512, 512), strides=2)
-    assert rank == (255 * 255 * 64, 512 * 512 * 3, 255 * 255 * 27 if 255 * 255 * 27 < 511 * 511 * 3 else 511 * 511 * 3, *[None] * 4)
+    # 511 lines are met; a pixel of the output has 27 independent channels at most, which is more.
+    assert rank == (255 * 255 * 64, 512 * 512 * 3, 511 * 511 * 3, *[None] * 4)
     assert conv2d_rank(np.ones((1, 1, 1, 1)), (20, 20)).rank == 400  # 400^3 is just below 2^26
     assert conv2d_rank(np.ones((1, 1, 1, 1)), (20, 21)).rank is None
 
@@ -447,8 +450,9 @@ def test_refusals_of_the_python_side():
         conv2d_solve(y, kernel, (5, 6), bias, max_iterations=0)
     with pytest.raises(ValueError, match="y has shape"):
         conv2d_solve(y[0], kernel, (5, 6), bias)
-    for options, text in [(dict(damping=-1), "lambda is -1"), (dict(damping=np.nan), "lambda is"), (dict(tolerance=-1e-3), "tolerance"),
-                          (dict(max_iterations=-3), "max_iterations is -3"), (dict(activation="relu"), "activation")]:
+    for options, text in [(dict(damping=-1), "lambda is -1"), (dict(damping=np.nan), "lambda is"),
+                          (dict(tolerance=-1e-3), "tolerance"), (dict(max_iterations=-3), "max_iterations is -3"),
+                          (dict(activation="relu"), "activation")]:
         with pytest.raises(ValueError, match=text) as refusal:
             conv2d_solve(y, kernel, (5, 6), bias, **options)
         assert refusal.value.status > 0

@@ -168,8 +168,8 @@ _PROGRESS = ctypes.CFUNCTYPE(c_int32, c_void_p, POINTER(_SolveProgress))
 
 class _SolveParams(ctypes.Structure):
     _fields_ = [
-        ("struct_size", c_size_t), ("lambda", c_double), ("tolerance", c_double), ("max_iterations", c_int64), ("start", c_void_p),
-        ("mask", c_void_p), ("mask_size", c_int64), ("progress", _PROGRESS), ("context", c_void_p),
+        ("struct_size", c_size_t), ("lambda", c_double), ("tolerance", c_double), ("max_iterations", c_int64),
+        ("start", c_void_p), ("mask", c_void_p), ("mask_size", c_int64), ("progress", _PROGRESS), ("context", c_void_p),
         *_fields(c_int32, "nonnegative reserved"),
     ]
 
@@ -748,7 +748,8 @@ def conv2d_workspace_size(input_shape, kernel_shape, *, dtype=np.float32, **opti
 
 def _image_shape(batch, input_size, data_format):
     height, width = (_integer("input_size", size) for size in _both("input_size", input_size))
-    return [batch, height, width, None] if _word("data_format", data_format, _DATA_FORMATS) == _NHWC else [batch, None, height, width]
+    last = _word("data_format", data_format, _DATA_FORMATS) == _NHWC
+    return [batch, height, width, None] if last else [batch, None, height, width]
 
 
 def conv2d_matrix(kernel, input_size, *, strides=1, padding="valid", data_format="channels_last", dilation_rate=1, groups=1,
@@ -768,8 +769,9 @@ def conv2d_matrix(kernel, input_size, *, strides=1, padding="valid", data_format
     kernel = np.asarray(kernel)
     dtype = _dtype(kernel)
     params = _conv2d_params(
-        _image_shape(1, input_size, data_format), kernel.shape, strides=strides, padding=padding, data_format=data_format, dilation_rate=dilation_rate,
-        groups=groups, kernel_format=kernel_format, padding_mode=padding_mode, padding_value=padding_value,
+        _image_shape(1, input_size, data_format), kernel.shape, strides=strides, padding=padding, data_format=data_format,
+        dilation_rate=dilation_rate, groups=groups, kernel_format=kernel_format, padding_mode=padding_mode,
+        padding_value=padding_value,
         flip_kernel=flip_kernel, depth_multiplier=depth_multiplier, allow_empty_output=allow_empty_output)
     return _matrix(_CONV2D.operator, params, (kernel,), dtype, sparse)
 
@@ -787,8 +789,8 @@ def conv2d_adjoint_test(kernel, input_shape, *, seed=0, **options):
 
 
 class Solution(NamedTuple):
-    """What conv2d_solve returns. Of a batch: the norms over all images, the largest of their iterations, the last of their outcomes
-    in the order converged, stagnated, iteration_limit, stopped."""
+    """What conv2d_solve returns. Of a batch: the norms over all images, the largest of their iterations, the last of their
+    outcomes in the order converged, stagnated, iteration_limit, stopped."""
     x: np.ndarray
     iterations: int
     residual_norm: float
@@ -811,8 +813,8 @@ def conv2d_solve(y, kernel, input_size, bias=None, *, damping=0.0, tolerance=Non
     start           where to begin, shaped as x; None: zeros
     mask            shaped as y, False where y is not known (it may be NaN there); None: all is known. Behind a ReLU: y > 0
     nonnegative     True: x without negative elements (of several minima, any)
-    progress        called after each iteration with (image, iteration, residual_norm, normal_residual, x), where x is a copy of the
-                    one image it is about, in float64; a true result stops
+    progress        called after each iteration with (image, iteration, residual_norm, normal_residual, x), where x is a copy
+                    of the one image it is about, in float64; a true result stops
 
     The other options and the errors are conv2d's, but for activation, which must be None. All is computed in float64."""
     y, kernel, bias = _arrays(y, kernel, bias)
@@ -820,7 +822,8 @@ def conv2d_solve(y, kernel, input_size, bias=None, *, damping=0.0, tolerance=Non
     dtype = _dtype(y, kernel, bias, start)
     if y.ndim != 4:
         raise ValueError(f"y has shape {y.shape}; it must have four axes")
-    params = _conv2d_params(_image_shape(len(y), input_size, options.get("data_format", "channels_last")), kernel.shape, **options)
+    shape = _image_shape(len(y), input_size, options.get("data_format", "channels_last"))
+    params = _conv2d_params(shape, kernel.shape, **options)
     _check_bias(bias, params.out_channels)
     params.dtype = _DTYPES[dtype]
     if y.shape != (shape := _shape(_CONV2D, params)):
@@ -868,8 +871,8 @@ def conv2d_solve(y, kernel, input_size, bias=None, *, damping=0.0, tolerance=Non
 
 
 class Rank(NamedTuple):
-    """What conv2d_rank returns: conv2d of one image as `equations` for `unknowns`. rank_bound holds for every kernel of that shape.
-    The rest is None where it was too much to compute, or the kernel is not finite."""
+    """What conv2d_rank returns: conv2d of one image as `equations` for `unknowns`. rank_bound holds for every kernel of that
+    shape. The rest is None where it was too much to compute, or the kernel is not finite."""
     equations: int
     unknowns: int
     rank_bound: int
@@ -880,8 +883,8 @@ class Rank(NamedTuple):
 
 
 def conv2d_rank(kernel, input_size, **options):
-    """How much of an image of this size (height, width) conv2d keeps, with conv2d's options and errors: if rank is less than unknowns,
-    nothing can give all of it back, and if condition is large, noise grows by up to that much on the way back."""
+    """How much of an image of this size (height, width) conv2d keeps, with conv2d's options and errors: if rank is less than
+    unknowns, nothing can give all of it back, and if condition is large, noise grows by up to that much on the way back."""
     kernel = np.asarray(kernel)
     dtype = _dtype(kernel)
     params = _conv2d_params(_image_shape(1, input_size, options.get("data_format", "channels_last")), kernel.shape, **options)

@@ -2,8 +2,8 @@ import CConvolution
 
 /// What a `conv2dSolve` does besides its tensors.
 public struct Conv2DSolveOptions<Scalar: TensorScalar> {
-    /// Keeps noise in the output from growing in the image: lambda of the formula at `conv2dSolve`, to be compared with the singular
-    /// values that `conv2dRank` tells. 0 or more.
+    /// Keeps noise in the output from growing in the image: lambda of the formula at `conv2dSolve`, to be compared with the
+    /// singular values that `conv2dRank` tells. 0 or more.
     public var damping: Double
     /// Converged means that the gradient has fallen to this much of what it is at an image of zeros.
     public var tolerance: Double
@@ -139,7 +139,8 @@ private struct Reporter {
 }
 
 private func report(_ context: UnsafeMutableRawPointer?, _ state: UnsafePointer<conv2d_solve_progress>?) -> Int32 {
-    guard let reporter = context?.assumingMemoryBound(to: Reporter.self).pointee, let state = state?.pointee, let tell = reporter.tell
+    guard let reporter = context?.assumingMemoryBound(to: Reporter.self).pointee, let state = state?.pointee,
+        let tell = reporter.tell
     else { return 0 }
     let goesOn = tell(
         Conv2DSolveProgress(
