@@ -692,6 +692,82 @@ static int upsampled_case(uint64_t salt) {
     return 1;
 }
 
+/* ---------------------------------------------------------------------------------------------------------- conv2d_solve */
+
+/* Few steps for strided arrays against the pages, and for packed ones on the heap: the same bits, and only those. */
+static int solve_case(uint64_t salt) {
+    static unsigned char *mask_block;
+    static double packed_y[2 * 9 * 9 * 4], packed_x[2 * 8 * 8 * 3];
+    if (!mask_block) mask_block = guarded_block();
+    conv2d_params p = { .struct_size = sizeof p, .batch = between(0, 2), .height = between(3, 8), .width = between(3, 8),
+                        .in_channels = between(1, 3), .out_channels = between(1, 4), .kernel_height = between(1, 3),
+                        .kernel_width = between(1, 3), .stride_height = between(1, 2), .padding = CONVOLUTION_PADDING_SAME,
+                        .padding_mode = one_in(2) ? 0 : (int32_t)between(2, 5), .dtype = (int32_t)below(2),
+                        .data_format = (int32_t)below(2) };
+    int64_t shape[4], index = 0, outputs = 1, inputs = p.batch * p.height * p.width * p.in_channels;
+    if (conv2d_output_shape(&p, shape) != CONVOLUTION_OK) return 0;
+    for (int i = 0; i < 4; i++) outputs *= shape[i];
+    const int nchw = p.data_format == CONVOLUTION_NCHW;
+    const int64_t rows = shape[nchw ? 2 : 1], columns = shape[nchw ? 3 : 2];
+    const size_t element = p.dtype == CONVOLUTION_FLOAT64 ? 8 : 4;
+    const int with_mask = one_in(2), with_start = one_in(2);
+    conv2d_solve_params solve = { .struct_size = sizeof solve, .max_iterations = 3, .nonnegative = one_in(2), .lambda = 0.5 };
+    snprintf(now, sizeof now, "conv2d_solve %d x %d x %d x %d, case %d", (int)p.batch, (int)p.height, (int)p.width, (int)p.in_channels,
+             (int)salt);
+
+    for (int at_end = 0; at_end < 2; at_end++) {
+        struct view y, x;
+        make_view(&y, blocks[0], p.data_format, element, p.batch, rows, columns, p.out_channels, random_layout(), at_end);
+        make_view(&x, blocks[3], p.data_format, element, p.batch, p.height, p.width, p.in_channels, random_layout(), at_end);
+        fill_input(&y, salt);
+        const int64_t weights = p.kernel_height * p.kernel_width * p.in_channels * p.out_channels;
+        void *kernel = fill_packed(blocks[1], at_end, salt + 1, weights, element, 3);
+        void *bias = fill_packed(blocks[2], at_end, salt + 2, p.out_channels, element, 9);
+        guarded_protect(mask_block, PROT_READ | PROT_WRITE);
+        unsigned char *mask = mask_block + (at_end ? GUARDED_BYTES - (size_t)outputs : 0);
+        for (int64_t i = 0; i < outputs; i++) mask[i] = whole(salt + 3, i, 4) > -3;
+        guarded_protect(mask_block, PROT_READ);
+        solve.mask = with_mask ? mask : NULL;
+        solve.mask_size = with_mask ? outputs : 0;
+
+        /* On the heap, packed: axis 1 to 3 of the format are y, x, c or c, y, x. */
+        index = 0;
+        for (int64_t n = 0; n < shape[0]; n++)
+            for (int64_t i = 0; i < shape[1]; i++)
+                for (int64_t j = 0; j < shape[2]; j++)
+                    for (int64_t k = 0; k < shape[3]; k++, index++)
+                        memcpy((char *)packed_y + index * (int64_t)element, nchw ? at(&y, n, j, k, i) : at(&y, n, i, j, k), element);
+        memset(packed_x, 0, sizeof packed_x);
+        solve.start = with_start ? packed_x : NULL;
+        char text[300];
+        const char *problem = NULL;
+        if (conv2d_solve(&p, &solve, kernel, bias, packed_y, packed_x, NULL) != CONVOLUTION_OK) problem = convolution_error_message();
+        for (index = 0; index < inputs; index++) expected[index] = 0;
+        index = 0;
+        for (int64_t n = 0; n < p.batch; n++)
+            for (int64_t i = 0; i < p.height; i++)
+                for (int64_t j = 0; j < p.width; j++)
+                    for (int64_t c = 0; c < p.in_channels; c++, index++) {
+                        int64_t place = nchw ? ((n * p.in_channels + c) * p.height + i) * p.width + j : index;
+                        expected[index] = get((unsigned char *)packed_x + place * (int64_t)element, element);
+                    }
+
+        conv2d_params strided = p;
+        memcpy(strided.input_strides, x.strides, sizeof x.strides);
+        memcpy(strided.output_strides, y.strides, sizeof y.strides);
+        memset(x.place.first, MARK, x.place.bytes);
+        for (int64_t n = 0; n < p.batch; n++)
+            for (int64_t i = 0; i < p.height; i++)
+                for (int64_t j = 0; j < p.width; j++)
+                    for (int64_t c = 0; with_start && c < p.in_channels; c++) put(at(&x, n, i, j, c), element, 0);
+        solve.start = with_start ? x.place.origin : NULL;
+        if (!problem && conv2d_solve(&strided, &solve, kernel, bias, y.place.origin, x.place.origin, NULL) != CONVOLUTION_OK)
+            problem = convolution_error_message();
+        report(problem ? problem : compare(&x, expected, 0, text, sizeof text));
+    }
+    return 1;
+}
+
 int main(int argc, char **argv) {
     int shapes = argc > 1 ? atoi(argv[1]) : 300;
     random_state = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
@@ -709,6 +785,7 @@ int main(int argc, char **argv) {
         while (!transpose_case((uint64_t)i * 8 + 4)) {}
         while (!upsample_case((uint64_t)i * 8 + 7)) {}
         while (!upsampled_case((uint64_t)i * 8 + 10)) {}
+        while (!solve_case((uint64_t)i * 8 + 13)) {}
     }
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;
