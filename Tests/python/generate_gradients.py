@@ -56,8 +56,9 @@ convolution("zeros", (1, 1), (1, 1), 1, ((1, 1), (1, 1)), size=(12, 40), kernel=
 convolution("zeros", (1, 1), (1, 1), 1, ((2, 2), (2, 2)), size=(40, 300), kernel=(5, 5), channels=(1, 1))
 
 for stride, dilation, groups, padding, extra, channels in (
-        ((1, 1), (1, 1), 1, (0, 0), (0, 0), (4, 6)), ((2, 2), (1, 1), 1, (1, 1), (1, 1), (5, 3)), ((2, 3), (2, 1), 2, (1, 0), (1, 2), (4, 6)),
-        ((3, 1), (1, 2), 4, (2, 1), (0, 0), (8, 4)), ((2, 2), (1, 1), 6, (1, 1), (0, 0), (6, 6)), ((2, 2), (1, 1), 1, (1, 1), (0, 0), (40, 30))):
+        ((1, 1), (1, 1), 1, (0, 0), (0, 0), (4, 6)), ((2, 2), (1, 1), 1, (1, 1), (1, 1), (5, 3)),
+        ((2, 3), (2, 1), 2, (1, 0), (1, 2), (4, 6)), ((3, 1), (1, 2), 4, (2, 1), (0, 0), (8, 4)),
+        ((2, 2), (1, 1), 6, (1, 1), (0, 0), (6, 6)), ((2, 2), (1, 1), 1, (1, 1), (0, 0), (40, 30))):
     kernel = (4, 3) if stride != (3, 1) else (5, 2)
     x, w = whole(2, channels[0], 5, 6), whole(channels[0], channels[1] // groups, *kernel)
     y = F.conv_transpose2d(x, w, stride=stride, dilation=dilation, groups=groups, padding=padding, output_padding=extra)
