@@ -211,19 +211,19 @@ int32_t convolution_isa_supported(const char *name);
 /*
  * algorithm: what the caller permits. The default keeps the bound on rounding errors that stands above under NUMBERS.
  *
- * WINOGRAD permits Winograd's F(4x4, 3x3), with a quarter of the multiplications: it is used for 3x3 kernels of stride and dilation 1,
- * of conv2d and conv2d_transpose, that are finite, with 16 to 1024 (float; double: 512) input and at least 16 output channels per group
- * and at least 4 rows and columns of output; otherwise the call is that of the default. It computes 4x4 outputs together, from
- * 6x6 inputs (tiles start at output element [0][0]), so that
- *   - an error is relative to its whole tile, not to its own sum: at most (k + 25) * 751 * 2^-24 * the sum over input channels of the
- *     tile's largest |x| times the largest |w|, k = 64 + channels / 64 (and 2^-53 for double); measured, never more than 50 times
- *     2^-24 of that sum. For data that varies alike everywhere that means, in units of the element's own M (normal and uniform
- *     numbers, 16 to 1024 channels, zero padding): at most 25, root mean square 0.3 to 2; the default: 8, and 0.1 to 1.8.
- *     An element whose inputs are small beside its neighbours' can lose all its digits;
+ * WINOGRAD permits Winograd's F(4x4, 3x3), with a quarter of the multiplications. It is used by conv2d and conv2d_transpose for
+ * finite 3x3 kernels of stride and dilation 1 with 16 to 1024 (double: 512) input channels and at least 16 output channels per
+ * group, and at least 4 rows and columns of output; otherwise the call is that of the default. It computes 4x4 outputs together,
+ * from 6x6 inputs (tiles start at output element [0][0]), so that
+ *   - an error is relative to its whole tile, not to its own sum. With S the sum over input channels of the tile's largest |x|
+ *     times the largest |w|: at most (89 + channels / 64) * 751 * 2^-24 * S (double: 2^-53); measured, never more than 50 *
+ *     2^-24 * S. For data that varies alike everywhere that means, in units of the element's own M (normal and uniform numbers,
+ *     16 to 1024 channels, zero padding): at most 25, root mean square 0.3 to 2; by default: 8, and 0.1 to 1.8. An element whose
+ *     inputs are small beside its neighbours' can lose all its digits;
  *   - whole numbers do not give exact results;
- *   - NaN or infinity in the input reaches all outputs of the tiles that read it, as NaN or infinity, and none beyond. Finite numbers may
- *     do the same where sums come within a factor of 1000 of the largest number.
- * What is said of the bits under NUMBERS holds for it too.
+ *   - NaN or infinity in the input reaches all outputs of the tiles that read it, as NaN or infinity, and none beyond. Finite
+ *     numbers may do the same where sums come within a factor of 1000 of the largest number.
+ * What is said of the bits under NUMBERS holds for it too. upsample2d_conv2d always goes by the default.
  */
 enum {
     CONVOLUTION_ALGORITHM_DEFAULT = 0,

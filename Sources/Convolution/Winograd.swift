@@ -1,10 +1,11 @@
 import CConvolutionShims
 import ConvolutionKernels
 
-// Winograd's algorithm F(4x4, 3x3): a plan's weights transformed and packed, and items of work. The kernels and what they compute:
-// "Winograd" in `ConvolutionKernels/README.md`.
+// Winograd's algorithm F(4x4, 3x3): a plan's weights transformed and packed, and items of work. The kernels and what they
+// compute: "Winograd" in `ConvolutionKernels/README.md`.
 
-/// What a plan for Winograd's algorithm has instead of blocks. Packed weights: `[group][panel][point][input channel][output channel]`.
+/// What a plan for Winograd's algorithm has instead of blocks. Packed weights:
+/// `[group][panel][point][input channel][output channel]`.
 struct Winograd {
     /// Tiles of one image, anchored at its first output pixel.
     var tileRows: Int
@@ -77,10 +78,10 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     let channelPitch = ceilDivide(inputs, table.lanes) * table.lanes
     let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
     let most = max(1, (runBytes >> economy) / (winogradPoints * size * (channelPitch + widest) * tallest)) * tallest
-    let wanted = max(ceilDivide(tiles, most), threads == 1 ? 1 : min(4 * threads, tiles / (4 * tallest)))
+    let wanted = max(ceilDivide(tiles, most), threads == 1 ? 1 : min(4 * threads, tiles / (2 * tallest)))
     let run = min(ceilDivide(ceilDivide(tiles, wanted), tallest) * tallest, most)
     let runs = ceilDivide(tiles, run)
-    let panelChunks = threads == 1 ? 1 : min(panels.perGroup, ceilDivide(2 * threads, runs * layer.groups))
+    let panelChunks = threads == 1 ? 1 : min(panels.perGroup, ceilDivide(4 * threads, runs * layer.groups))
     // Kernels of fewer rows may compute more tiles than there are.
     var rows = run
     for index in 0..<panels.perGroup {
@@ -92,7 +93,8 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     var part = Winograd(
         tileRows: tileRows, tileColumns: tileColumns, run: run, panelChunks: panelChunks,
         items: runs * layer.groups * panelChunks,
-        chunk: ceilDivide(inputs, ceilDivide(inputs, longestChunk)), rowStart: -layer.vertical.start, columnStart: -layer.horizontal.start,
+        chunk: ceilDivide(inputs, ceilDivide(inputs, longestChunk)),
+        rowStart: -layer.vertical.start, columnStart: -layer.horizontal.start,
         readsInputDirectly: layer.input.channel == 1 && inputs % table.lanes == 0, channelPitch: channelPitch,
         pointPitch: pitch(channelPitch), sumPitch: pitch(widest))
     if layer.transposed {
@@ -108,7 +110,8 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     part.transformed = place(winogradPoints * part.pointPitch * size)
     part.sums = place(winogradPoints * part.sumPitch * size)
     // Also the finished tile on its way to the output.
-    part.patch = place(max(part.readsInputDirectly ? 0 : winogradPoints * channelPitch, winogradOutputs * winogradOutputs * widest) * size)
+    let finished = winogradOutputs * winogradOutputs * widest
+    part.patch = place(max(part.readsInputDirectly ? 0 : winogradPoints * channelPitch, finished) * size)
     part.scratch = place(winogradPoints * table.lanes * size)
     part.spare = place(widest * size)
     part.addresses = place(winogradPoints * pointer)
@@ -123,9 +126,10 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     var plan = ConvolutionPlan(
         layer: layer, table: table, strategy: .channels, isWide: false, walks: false, panels: memory.panels,
         panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0,
-        work: Double(tiles * winogradPoints) * Double(inputs) * Double(layer.outChannels), weights: memory.header, bias: memory.header,
-        outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: true,
-        mendsBorder: false, skipsOutside: false, readsInputDirectly: part.readsInputDirectly, workspace: WorkspaceLayout())
+        work: Double(tiles * winogradPoints) * Double(inputs) * Double(layer.outChannels), weights: memory.header,
+        bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns,
+        fullyCovered: true, mendsBorder: false, skipsOutside: false, readsInputDirectly: part.readsInputDirectly,
+        workspace: WorkspaceLayout())
     plan.winograd = part
     plan.workspace.bytes = bytes
     return Draft(plan: plan, memory: memory, weightElements: weightElements)
@@ -172,7 +176,8 @@ func packWinograd<Scalar: KernelScalar>(_ plan: ConvolutionPlan, _ kernel: Unsaf
         let pointStep = inputs * panel.width
         for input in 0..<inputs {
             let target = packed + panel.offset * winogradPoints * inputs + input * panel.width
-            let source = first + panel.group * strides.group + (panel.firstChannel - panel.group * layer.outChannelsPerGroup) * strides.output
+            let source = first + panel.group * strides.group
+                + (panel.firstChannel - panel.group * layer.outChannelsPerGroup) * strides.output
                 + input * strides.input
             for lane in 0..<panel.channels {
                 func weights(_ column: Int) -> WinogradLine<Double> {
@@ -229,8 +234,8 @@ private struct TilePlace {
     }
 }
 
-/// A run of tiles, one group, and some of its panels: their input transformed, then for each panel 36 matrix products, one per point,
-/// transformed back and stored.
+/// A run of tiles, one group, and some of its panels: their input transformed, then for each panel 36 matrix products, one per
+/// point, transformed back and stored.
 func runWinograd<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ item: Int, _ input: UnsafePointer<Scalar>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
@@ -252,8 +257,8 @@ func runWinograd<Scalar: KernelScalar>(
 }
 
 private func transformTiles<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ group: Int, _ firstTile: Int, _ count: Int, _ input: UnsafePointer<Scalar>,
-    _ memory: UnsafeMutableRawPointer
+    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ group: Int, _ firstTile: Int, _ count: Int,
+    _ input: UnsafePointer<Scalar>, _ memory: UnsafeMutableRawPointer
 ) {
     let layer = plan.pointee.layer
     let inputs = layer.inChannelsPerGroup
@@ -281,7 +286,10 @@ private func transformTiles<Scalar: KernelScalar>(
             }
         }
         if !part.readsInputDirectly {
-            copyPatch(pixels, channels: inputs, stride: layer.input.channel, outside: outside, pitch: part.channelPitch, to: patch)
+            packTile(
+                pixels, channels: inputs, channelStride: layer.input.channel, outside: outside, pitch: part.channelPitch,
+                to: patch)
+            for pixel in 0..<winogradPoints { pixels[pixel] = UnsafePointer(patch + pixel * part.channelPitch) }
         }
         let arguments = WinogradInputArguments(
             pixels: pixels, vectors: part.channelPitch / plan.pointee.table.lanes, scratch: scratch, target: target,
@@ -292,8 +300,8 @@ private func transformTiles<Scalar: KernelScalar>(
     }
 }
 
-/// The input index that stands at `index`, or -1 outside. A tile may reach beyond the last output's taps, and read there what no output
-/// depends on.
+/// The input index that stands at `index`, or -1 outside. A tile may reach beyond the last output's taps, and read there what no
+/// output depends on.
 @inline(__always)
 private func readIndex(_ index: Int, _ axis: Axis, _ mode: BorderMode) -> Int {
     if UInt(bitPattern: index) < UInt(bitPattern: axis.input) { return index }
@@ -302,23 +310,10 @@ private func readIndex(_ index: Int, _ axis: Axis, _ mode: BorderMode) -> Int {
     return place
 }
 
-/// Copies the tile's pixels to `[pixel][channel]` and points `pixels` there.
-private func copyPatch<Scalar: KernelScalar>(
-    _ pixels: UnsafeMutablePointer<UnsafePointer<Scalar>>, channels: Int, stride: Int, outside: UnsafePointer<Scalar>, pitch: Int,
-    to patch: UnsafeMutablePointer<Scalar>
-) {
-    for pixel in 0..<winogradPoints {
-        let source = pixels[pixel]
-        let target = patch + pixel * pitch
-        packLine(from: source, stride: source == outside ? 1 : stride, count: channels, to: target)
-        pixels[pixel] = UnsafePointer(target)
-    }
-}
-
 /// sums[point][tile][output channel] = transformed[point][tile] times the panel's weights at that point
 private func multiplyPoints<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ panel: UnsafePointer<Panel>, _ count: Int, _ memory: UnsafeMutableRawPointer,
-    _: Scalar.Type
+    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ panel: UnsafePointer<Panel>, _ count: Int,
+    _ memory: UnsafeMutableRawPointer, _: Scalar.Type
 ) {
     let inputs = plan.pointee.layer.inChannelsPerGroup
     let kernel = panel.pointee.kernel
@@ -335,14 +330,16 @@ private func multiplyPoints<Scalar: KernelScalar>(
         order[chain * 2] = 1
         order[chain * 2 + 1] = Int32(truncatingIfNeeded: chain)
     }
-    var weights = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + panel.pointee.offset * winogradPoints * inputs
+    var weights = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self))
+        + panel.pointee.offset * winogradPoints * inputs
     for point in 0..<winogradPoints {
         var tile = 0
         while tile < count {
             var arguments = TileArguments(
                 runs: UnsafePointer(chains), channelOffset: point * part.pointPitch + tile * part.channelPitch, channelPitch: 1,
-                order: UnsafePointer(order), chunks: whole, segments: whole, length: part.chunk, segmentsPerChunk: 1, panel: weights, tile: sums + point * part.sumPitch + tile * width,
-                continues: false, outputs: nil, outputOffset: 0, rows: 0, outputPitch: 0, bias: bias, low: 0, high: 0)
+                order: UnsafePointer(order), chunks: whole, segments: whole, length: part.chunk, segmentsPerChunk: 1, panel: weights,
+                tile: sums + point * part.sumPitch + tile * width, continues: false, outputs: nil, outputOffset: 0,
+                rows: 0, outputPitch: 0, bias: bias, low: 0, high: 0)
             withUnsafePointer(to: arguments) { kernel.accumulate($0) }
             if inputs > whole * part.chunk {
                 arguments.runs = UnsafePointer(chains + whole * kernel.rows)
@@ -367,7 +364,9 @@ private func finishTiles<Scalar: KernelScalar>(
     let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.pointee.offset
     let activation = layer.activation.converted(to: Scalar.self)
     let bounds = activation.bounds
-    let finishes = bounds != nil && layer.output.channel == 1 && panel.pointee.channels == width && !layer.means.accumulates
+    // Bounds are part of the transform, which stores whole vectors of neighbouring channels.
+    let isBounded = bounds != nil && !layer.means.accumulates
+    let isDirect = isBounded && layer.output.channel == 1 && panel.pointee.channels == width
     let values = (memory + part.patch).assumingMemoryBound(to: Scalar.self)
     let spare = (memory + part.spare).assumingMemoryBound(to: Scalar.self)
     let scratch = (memory + part.scratch).assumingMemoryBound(to: Scalar.self)
@@ -384,21 +383,25 @@ private func finishTiles<Scalar: KernelScalar>(
         for i in 0..<winogradOutputs {
             for j in 0..<winogradOutputs {
                 let pixel = i * winogradOutputs + j
-                places[pixel] = !finishes ? values + pixel * width
+                places[pixel] = !isDirect ? values + pixel * width
                     : i < rows && j < columns ? corner + i * layer.output.row + j * layer.output.column : spare
             }
         }
         let arguments = WinogradOutputArguments(
             sums: UnsafePointer(sums), pointPitch: part.sumPitch, vectors: panel.pointee.kernel.vectors, scratch: scratch,
-            outputs: UnsafePointer(places), bias: finishes ? bias : bias - plan.pointee.width,
-            low: finishes ? bounds?.low ?? 0 : -.infinity, high: finishes ? bounds?.high ?? 0 : .infinity)
+            outputs: UnsafePointer(places), bias: isBounded ? bias : bias - plan.pointee.width,
+            low: isBounded ? bounds?.low ?? 0 : -.infinity, high: isBounded ? bounds?.high ?? 0 : .infinity)
         withUnsafePointer(to: arguments) { plan.pointee.table.transformOutput($0) }
-        if !finishes {
+        if isBounded, !isDirect {
+            unpackTile(
+                values, pitch: width, channels: panel.pointee.channels, rows: rows, columns: columns, to: corner,
+                rowStride: layer.output.row, columnStride: layer.output.column, channelStride: layer.output.channel)
+        } else if !isBounded {
             for i in 0..<rows {
                 for j in 0..<columns { places[j] = corner + i * layer.output.row + j * layer.output.column }
                 let arguments = EpilogueArguments(
-                    tile: values + i * winogradOutputs * width, rows: columns, lanes: width, channels: panel.pointee.channels, bias: bias,
-                    outputs: UnsafePointer(places), channelStride: layer.output.channel, activation: activation,
+                    tile: values + i * winogradOutputs * width, rows: columns, lanes: width, channels: panel.pointee.channels,
+                    bias: bias, outputs: UnsafePointer(places), channelStride: layer.output.channel, activation: activation,
                     accumulates: layer.means.accumulates)
                 withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
             }

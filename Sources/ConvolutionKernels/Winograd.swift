@@ -2,8 +2,8 @@
 // channels where the sum itself takes 144. See "Winograd" in this module's README.
 //
 // A tile of inputs is a polynomial of degree 5 per axis, a kernel one of degree 2; they are multiplied at six points, among them
-// infinity. The points 0, 3/4, -3/4, 3/2, -3/2 keep the numbers of all three transforms near 1, where the usual 1 and 2 do not: the
-// error is half as large. All constants below are exact in binary.
+// infinity. The points 0, 3/4, -3/4, 3/2, -3/2 keep the numbers of all three transforms near 1, where the usual 1 and 2 do not:
+// the error is half as large. All constants below are exact in binary.
 
 /// Outputs and inputs of a tile along one axis, and the points in both.
 public let winogradOutputs = 4
@@ -121,13 +121,79 @@ func winogradOutputs<I: InstructionSet>(_: I.Type, _ m: WinogradLine<I.Vector>) 
 func winogradLine<I: InstructionSet>(_: I.Type, _ start: UnsafeRawPointer, step: Int) -> WinogradLine<I.Vector> {
     (
         start.loadUnaligned(as: I.Vector.self), start.loadUnaligned(fromByteOffset: step, as: I.Vector.self),
-        start.loadUnaligned(fromByteOffset: 2 &* step, as: I.Vector.self), start.loadUnaligned(fromByteOffset: 3 &* step, as: I.Vector.self),
-        start.loadUnaligned(fromByteOffset: 4 &* step, as: I.Vector.self), start.loadUnaligned(fromByteOffset: 5 &* step, as: I.Vector.self)
+        start.loadUnaligned(fromByteOffset: 2 &* step, as: I.Vector.self),
+        start.loadUnaligned(fromByteOffset: 3 &* step, as: I.Vector.self),
+        start.loadUnaligned(fromByteOffset: 4 &* step, as: I.Vector.self),
+        start.loadUnaligned(fromByteOffset: 5 &* step, as: I.Vector.self)
     )
 }
 
-/// target[point][channel] = the tile at that point: columns first, then rows. The scratch between the two passes holds what 32 registers
-/// cannot.
+/// A tile's pixels as `transformInput` reads them: target[pixel][channel]. `outside` has neighbouring channels
+/// whatever `channelStride`.
+@inlinable @inline(__always)
+public func packTile<Scalar: KernelScalar>(
+    _ pixels: UnsafePointer<UnsafePointer<Scalar>>, channels: Int, channelStride: Int, outside: UnsafePointer<Scalar>, pitch: Int,
+    to target: UnsafeMutablePointer<Scalar>
+) {
+    if channelStride == 1 {
+        var pixel = 0
+        while pixel < winogradPoints {
+            copyElements(pixels[pixel], count: channels, to: target + pixel &* pitch)
+            pixel &+= 1
+        }
+        return
+    }
+    var strides = InlineArray<36, Int>(repeating: channelStride)
+    for pixel in 0..<winogradPoints where pixels[pixel] == outside { strides[unchecked: pixel] = 1 }
+    // All of a channel's pixels, which lie in six lines, then the next channel's: planes may be a multiple of 4096 bytes apart,
+    // and their lines would take turns in a few sets of the cache.
+    var channel = 0
+    while channel < channels {
+        var pixel = 0
+        while pixel < winogradPoints {
+            copyElement(pixels[pixel] + channel &* strides[unchecked: pixel], to: target + (pixel &* pitch &+ channel))
+            pixel &+= 1
+        }
+        channel &+= 1
+    }
+}
+
+/// The first rows and columns of a finished tile, `[4][4]` pixels `pitch` apart, to where they belong.
+@inlinable @inline(__always)
+public func unpackTile<Scalar: KernelScalar>(
+    _ tile: UnsafePointer<Scalar>, pitch: Int, channels: Int, rows: Int, columns: Int, to target: UnsafeMutablePointer<Scalar>,
+    rowStride: Int, columnStride: Int, channelStride: Int
+) {
+    if channelStride == 1 {
+        for row in 0..<rows {
+            for column in 0..<columns {
+                copyElements(
+                    tile + (row &* winogradOutputs &+ column) &* pitch, count: channels,
+                    to: target + (row &* rowStride &+ column &* columnStride))
+            }
+        }
+        return
+    }
+    // Channel by channel, as in `packTile`.
+    var channel = 0
+    while channel < channels {
+        let plane = target + channel &* channelStride
+        var row = 0
+        while row < rows {
+            let source = tile + (row &* winogradOutputs &* pitch &+ channel)
+            var column = 0
+            while column < columns {
+                copyElement(source + column &* pitch, to: plane + (row &* rowStride &+ column &* columnStride))
+                column &+= 1
+            }
+            row &+= 1
+        }
+        channel &+= 1
+    }
+}
+
+/// target[point][channel] = the tile at that point: columns first, then rows. The scratch between the two passes holds what 32
+/// registers cannot.
 @inlinable @inline(__always)
 public func transformInput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: WinogradInputArguments<I.Scalar>.self).pointee
@@ -189,7 +255,8 @@ public func transformOutput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointe
         let bias = UnsafeRawPointer(arguments.bias).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
         var column = 0
         while column < 6 {
-            let line = winogradLine(I.self, UnsafeRawPointer(arguments.sums) + (offset &+ column &* pointBytes), step: 6 &* pointBytes)
+            let sums = UnsafeRawPointer(arguments.sums) + (offset &+ column &* pointBytes)
+            let line = winogradLine(I.self, sums, step: 6 &* pointBytes)
             let outputs = winogradOutputs(I.self, line)
             let place = scratch + column &* I.bytes
             place.storeBytes(of: outputs.0, as: I.Vector.self)
@@ -213,12 +280,14 @@ public func transformOutput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointe
 }
 
 @inlinable @inline(__always)
-func storeBounded<I: InstructionSet>(_: I.Type, _ x: I.Vector, _ low: I.Vector, _ high: I.Vector, to place: UnsafeMutableRawPointer) {
+func storeBounded<I: InstructionSet>(
+    _: I.Type, _ x: I.Vector, _ low: I.Vector, _ high: I.Vector, to place: UnsafeMutableRawPointer
+) {
     place.storeBytes(of: I.replacing(I.replacing(x, below: low, with: low), above: high, with: high), as: I.Vector.self)
 }
 
-/// Three weights of a line to its six points: their polynomial's value there, over the product of (p - q) over all other finite points q.
-/// In double, to be rounded once.
+/// Three weights of a line to its six points: their polynomial's value there, over the product of (p - q) over all other finite
+/// points q. In double, to be rounded once.
 @inlinable
 public func winogradWeights(_ g: (Double, Double, Double)) -> WinogradLine<Double> {
     let evenA = (g.0 + g.2 * 0.5625) / -1.8984375

@@ -1,7 +1,7 @@
 """algorithm="winograd": the errors that the header names, the same bits however a call is made, and where it is not used.
 
-The errors are measured in units of 2^-24 * (sum |x*w| + |bias|) of each element (2^-53 for double). What the algorithm promises is
-relative to the largest such sum, since a tile mixes its elements; the figures hold for data that varies alike everywhere.
+The errors are measured in units of 2^-24 * (sum |x*w| + |bias|) of each element (2^-53 for double). What the algorithm promises
+is relative to the largest such sum, since a tile mixes its elements; the figures hold for data that varies alike everywhere.
 """
 import numpy as np
 import pytest
@@ -45,7 +45,8 @@ class Layer:
         rng = np.random.default_rng(seed)
         outputs = kernel_shape[3] if op == "conv2d" else kernel_shape[2] * options.get("groups", 1)
         self.op, self.rng = op, rng
-        self.x, self.kernel, self.bias = normal(rng, shape, dtype), normal(rng, kernel_shape, dtype), normal(rng, (outputs,), dtype)
+        self.x, self.kernel = normal(rng, shape, dtype), normal(rng, kernel_shape, dtype)
+        self.bias = normal(rng, (outputs,), dtype)
         self.options = {**options, "isa": isa, "threads": 1, "algorithm": "winograd"}
 
     def run(self, x=None, **more):
@@ -120,7 +121,7 @@ def test_any_transposed_layer(isa, sizes, groups, inputs, outputs, padding, flip
 @pytest.mark.parametrize("data", [normal, uniform])
 @pytest.mark.parametrize("channels", [16, 64, 256, 1024])
 def test_the_errors_of_the_header(data, channels, isa):
-    """Per element and on average, on images padded with zeros, whose border elements are sums of fewer products than their tile's."""
+    """Per element and on average, on images padded with zeros: sums at the border have fewer products than their tile's."""
     rng = np.random.default_rng(channels)
     x, kernel, bias = data(rng, (1, 48, 47, channels)), data(rng, (3, 3, channels, 32)), data(rng, (32,))
     got = convolution.conv2d(x, kernel, bias, padding="same", isa=isa, algorithm="winograd")
@@ -208,7 +209,8 @@ def test_bits_do_not_depend_on_the_workspace(layer):
     assert 0 < size.least <= size.execution <= 2 << 20 and size.plan > layer.kernel.nbytes
     expected = layer.run()
     for limit in (size.least, (size.least + size.execution) // 2):
-        assert size.least <= SIZES[layer.op](layer.x.shape, layer.kernel.shape, **layer.options, workspace_limit=limit).execution <= limit
+        limited = SIZES[layer.op](layer.x.shape, layer.kernel.shape, **layer.options, workspace_limit=limit)
+        assert size.least <= limited.execution <= limit
         assert_same_bits(layer.run(workspace_limit=limit), expected)
         assert_same_bits(layer.run(workspace_limit=limit, threads=3), expected)
     with pytest.raises(ValueError, match=f"workspace_limit is {size.least - 1}; this layer needs at least {size.least} bytes"):
@@ -275,7 +277,8 @@ def test_where_it_is_used(isa):
 def test_where_it_is_not(op, shape, kernel_shape, options, poison, isa):
     """Other shapes, and kernels that are not finite, have the bits of the default."""
     if op == "conv2d_transpose":
-        kernel_shape = (*kernel_shape[:2], kernel_shape[3] // options.get("groups", 1), kernel_shape[2] * options.get("groups", 1))
+        groups = options.get("groups", 1)
+        kernel_shape = (*kernel_shape[:2], kernel_shape[3] // groups, kernel_shape[2] * groups)
     assert not unlike_default(op, shape, kernel_shape, options, isa, poison)
 
 

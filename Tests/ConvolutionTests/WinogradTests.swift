@@ -1,0 +1,170 @@
+import ConvolutionKernels
+import Testing
+
+@testable import Convolution
+
+// The transforms against the matrices that the points define, and the algorithm through the Swift face.
+
+private let points = [0, 0.75, -0.75, 1.5, -1.5]
+
+/// `[point][input]`: the coefficients of the product of (x - q) over the other finite points q; for infinity, over all of them.
+private let inputMatrix: [[Double]] = (0..<6).map { point in
+    var coefficients = [1.0]
+    for (index, q) in points.enumerated() where index != point {
+        var next = [Double](repeating: 0, count: coefficients.count + 1)
+        for (power, coefficient) in coefficients.enumerated() {
+            next[power] -= q * coefficient
+            next[power + 1] += coefficient
+        }
+        coefficients = next
+    }
+    return coefficients + [Double](repeating: 0, count: 6 - coefficients.count)
+}
+
+/// `[output][point]`: the point to the power of the output; infinity has the highest alone.
+private let outputMatrix: [[Double]] = (0..<4).map { power in
+    points.map { point in (0..<power).reduce(1) { product, _ in product * point } } + [power == 3 ? 1 : 0]
+}
+
+/// matrix * tile * transposed matrix
+private func transformed(_ tile: [[Double]], _ matrix: [[Double]]) -> [[Double]] {
+    matrix.map { left in
+        matrix.map { right in
+            var sum = 0.0
+            for (a, row) in tile.enumerated() { for (b, value) in row.enumerated() { sum += left[a] * right[b] * value } }
+            return sum
+        }
+    }
+}
+
+private let tiers = (0..<Tier.count).compactMap { Tier(rawValue: $0) }.filter { $0.isSupported }
+
+@Suite struct WinogradTests {
+    /// Small whole numbers: all products and sums are exact.
+    private func whole(_ rows: Int, _ numbers: inout SeededNumbers) -> [[Double]] {
+        (0..<rows).map { _ in (0..<rows).map { _ in Double(Int.random(in: -9...9, using: &numbers)) } }
+    }
+
+    private func checkInput<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        var numbers = SeededNumbers(seed: 1)
+        for vectors in 1...3 {
+            let channels = vectors * table.lanes
+            let pitch = channels + 5
+            let tiles = (0..<channels).map { _ in whole(6, &numbers) }
+            var input = [Scalar](repeating: .nan, count: 36 * channels)
+            for channel in 0..<channels {
+                for pixel in 0..<36 { input[pixel * channels + channel] = Scalar(tiles[channel][pixel / 6][pixel % 6]) }
+            }
+            var scratch = [Scalar](repeating: .nan, count: 36 * table.lanes)
+            var target = [Scalar](repeating: .nan, count: 36 * pitch)
+            input.withUnsafeBufferPointer { input in
+                scratch.withUnsafeMutableBufferPointer { scratch in
+                    target.withUnsafeMutableBufferPointer { target in
+                        let pixels = (0..<36).map { input.baseAddress! + $0 * channels }
+                        pixels.withUnsafeBufferPointer { pixels in
+                            let arguments = WinogradInputArguments(
+                                pixels: pixels.baseAddress!, vectors: vectors, scratch: scratch.baseAddress!,
+                                target: target.baseAddress!, pointPitch: pitch)
+                            withUnsafePointer(to: arguments) { table.transformInput($0) }
+                        }
+                    }
+                }
+            }
+            for channel in 0..<pitch {
+                let expected = channel < channels ? transformed(tiles[channel], inputMatrix) : []
+                for point in 0..<36 {
+                    let value = target[point * pitch + channel]
+                    #expect(channel < channels ? value == Scalar(expected[point / 6][point % 6]) : value.isNaN)
+                }
+            }
+        }
+    }
+
+    private func checkOutput<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        var numbers = SeededNumbers(seed: 2)
+        for vectors in 1...3 {
+            let channels = vectors * table.lanes
+            let pitch = channels + 3
+            let tiles = (0..<channels).map { _ in whole(6, &numbers) }
+            let bias = (0..<channels).map { _ in Scalar(Int.random(in: -9...9, using: &numbers)) }
+            var sums = [Scalar](repeating: .nan, count: 36 * pitch)
+            for channel in 0..<channels {
+                for point in 0..<36 { sums[point * pitch + channel] = Scalar(tiles[channel][point / 6][point % 6]) }
+            }
+            var scratch = [Scalar](repeating: .nan, count: 36 * table.lanes)
+            var output = [Scalar](repeating: .nan, count: 16 * pitch)
+            let (low, high): (Scalar, Scalar) = (-60, 50)
+            sums.withUnsafeBufferPointer { sums in
+                scratch.withUnsafeMutableBufferPointer { scratch in
+                    output.withUnsafeMutableBufferPointer { output in
+                        let places = (0..<16).map { output.baseAddress! + $0 * pitch }
+                        places.withUnsafeBufferPointer { places in
+                            bias.withUnsafeBufferPointer { bias in
+                                let arguments = WinogradOutputArguments(
+                                    sums: sums.baseAddress!, pointPitch: pitch, vectors: vectors, scratch: scratch.baseAddress!,
+                                    outputs: places.baseAddress!, bias: bias.baseAddress!, low: low, high: high)
+                                withUnsafePointer(to: arguments) { table.transformOutput($0) }
+                            }
+                        }
+                    }
+                }
+            }
+            for channel in 0..<pitch {
+                let expected = channel < channels ? transformed(tiles[channel], outputMatrix) : []
+                for pixel in 0..<16 {
+                    let value = output[pixel * pitch + channel]
+                    #expect(
+                        channel < channels
+                            ? value == min(max(Scalar(expected[pixel / 4][pixel % 4]) + bias[channel], low), high) : value.isNaN)
+                }
+            }
+        }
+    }
+
+    @Test(arguments: tiers) func input(_ tier: Tier) {
+        checkInput(tier.float32, Float.self)
+        checkInput(tier.float64, Double.self)
+    }
+
+    @Test(arguments: tiers) func output(_ tier: Tier) {
+        checkOutput(tier.float32, Float.self)
+        checkOutput(tier.float64, Double.self)
+    }
+
+    /// One line: points of the kernel times points of the inputs, transformed back, is the sum itself.
+    @Test func weights() {
+        var numbers = SeededNumbers(seed: 3)
+        for _ in 0..<20 {
+            let kernel = (0..<3).map { _ in Double.random(in: -1...1, using: &numbers) }
+            let line = (0..<6).map { _ in Double.random(in: -1...1, using: &numbers) }
+            let w = winogradWeights((kernel[0], kernel[1], kernel[2]))
+            let weights = [w.0, w.1, w.2, w.3, w.4, w.5]
+            for output in 0..<4 {
+                var sum = 0.0
+                for point in 0..<6 {
+                    let value = (0..<6).reduce(0) { $0 + inputMatrix[point][$1] * line[$1] }
+                    sum += outputMatrix[output][point] * weights[point] * value
+                }
+                let expected = (0..<3).reduce(0) { $0 + kernel[$1] * line[output + $1] }
+                #expect(abs(sum - expected) < 1e-13)
+            }
+        }
+    }
+
+    /// By the option's word: near the default's result, and not by the default's additions.
+    @Test func option() throws {
+        func thirds(_ shape: [Int], _ seed: Int) throws -> Tensor<Float> {
+            try Tensor(wholeNumbers(shape, seed: seed).elements.map { Float($0) / 3 }, shape: shape)
+        }
+        let input = try thirds([1, 9, 10, 24], 4)
+        func near(_ a: Tensor<Float>, _ b: Tensor<Float>) -> Bool {
+            a.shape == b.shape && a != b && zip(a.elements, b.elements).allSatisfy { abs($0 - $1) < 1e-2 }
+        }
+        let kernel = try thirds([3, 3, 24, 20], 5)
+        let standard = try conv2d(input, kernel: kernel, options: .init(padding: .same))
+        #expect(try near(conv2d(input, kernel: kernel, options: .init(padding: .same, algorithm: .winograd)), standard))
+        let turned = try thirds([3, 3, 20, 24], 6)
+        let transposed = try conv2dTranspose(input, kernel: turned)
+        #expect(try near(conv2dTranspose(input, kernel: turned, options: .init(algorithm: .winograd)), transposed))
+    }
+}
