@@ -145,6 +145,15 @@ func mapScalars<Scalar>(_ tile: UnsafeMutablePointer<Scalar>, _ count: Int, _ fu
     }
 }
 
+@inlinable @inline(__always)
+func copyPiece<Scalar, Piece: BitwiseCopyable>(
+    _ source: UnsafePointer<Scalar>, _ target: UnsafeMutablePointer<Scalar>, _ offset: inout Int, of _: Piece.Type
+) {
+    let piece = UnsafeRawPointer(source).loadUnaligned(fromByteOffset: offset, as: Piece.self)
+    UnsafeMutableRawPointer(target).storeBytes(of: piece, toByteOffset: offset, as: Piece.self)
+    offset &+= MemoryLayout<Piece>.size
+}
+
 /// target[i * stride] = source[i]
 @inlinable @inline(__always)
 func store<I: InstructionSet>(
@@ -158,12 +167,14 @@ func store<I: InstructionSet>(
             UnsafeMutableRawPointer(target).storeBytes(of: v, toByteOffset: i &* size, as: I.Vector.self)
             i &+= I.lanes
         }
-        if i < count, i > 0 {
-            // The last vector overlaps the one before.
-            let v = UnsafeRawPointer(source).loadUnaligned(fromByteOffset: (count &- I.lanes) &* size, as: I.Vector.self)
-            UnsafeMutableRawPointer(target).storeBytes(of: v, toByteOffset: (count &- I.lanes) &* size, as: I.Vector.self)
-            return
-        }
+        // Then pieces of 32 to 4 bytes, each within one vector: a vector across two that were just stored would wait for both.
+        let end = count &* size
+        var offset = i &* size
+        if end &- offset >= 32 { copyPiece(source, target, &offset, of: SIMD4<UInt64>.self) }
+        if end &- offset >= 16 { copyPiece(source, target, &offset, of: SIMD2<UInt64>.self) }
+        if end &- offset >= 8 { copyPiece(source, target, &offset, of: UInt64.self) }
+        if end &- offset >= 4 { copyPiece(source, target, &offset, of: UInt32.self) }
+        return
     }
     while i < count {
         copyElement(source + i, to: target + i &* stride)
