@@ -326,10 +326,13 @@ static enum outcome make_reference(const struct scenario *s, int mode, int64_t k
     return FINE;
 }
 
+/* How many of a call's requests are denied in turn: all, unless the argument says less (for emulators, where a child is slow to start). */
+static int64_t most_requests = 1000;
+
 static void all_attempts(const struct scenario *s) {
     if (in_child(make_reference, s, PLENTY, 0) != FINE) return;
     for (int mode = FROM_THEN_ON; mode <= ONCE; mode++)
-        for (int64_t k = 0; k < 1000; k++) {
+        for (int64_t k = 0; k < most_requests; k++) {
             enum outcome outcome = in_child(attempt, s, mode, k);
             if (outcome != FINE) break;
             in_child(leak, s, mode, k);
@@ -347,7 +350,8 @@ static void fill(void *array, size_t bytes, size_t factor) {
     for (size_t i = 0; i < bytes / sizeof *floats; i++) floats[i] = (float)(1 + (double)(i * factor % 4096) / 4096);
 }
 
-int main(void) {
+int main(int count, char **arguments) {
+    if (count > 1) most_requests = atoi(arguments[1]);
     *(void **)&real_pthread_create = dlsym(RTLD_NEXT, "pthread_create");
     output = mmap(NULL, 2 * OUTPUT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (output == MAP_FAILED || !real_pthread_create) return 1;

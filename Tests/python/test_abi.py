@@ -221,7 +221,7 @@ TEST_PROGRAMS = {
     "bad-input": ([], []),
     "fuzz": (["200000"], ["6000"]),
     "guard-pages": (["400"], ["40"]),
-    "out-of-memory": ([], []),
+    "out-of-memory": ([], ["1"]),
     "extremes": ([], []),
     "gradients": (["300"], ["8"]),
     "concurrent": ([], ["4", "0"]),
