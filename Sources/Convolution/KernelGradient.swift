@@ -42,8 +42,6 @@ private let bandPixels = 512
 /// Sums of an item, in elements: they stay in a level-2 cache too.
 private let itemSums = 1 << 18
 
-private func aligned(_ bytes: Int) -> Int { (bytes + 63) & ~63 }
-
 private struct KernelGradientPlan {
     /// The convolution whose input is the image.
     var layer: Layer

@@ -280,7 +280,8 @@ struct WorkspaceLayout {
     var bytes = 0
 }
 
-private func aligned(_ bytes: Int) -> Int { (bytes + 63) & ~63 }
+/// Up to whole cache lines.
+func aligned(_ bytes: Int) -> Int { (bytes + 63) & ~63 }
 
 /// No machine has less; asking for the exact size costs a tenth of a tiny convolution.
 private let surelyThere = 1 << 26

@@ -122,9 +122,11 @@ private func publish(_ job: UnsafeMutablePointer<Job>, _ pool: UnsafeMutablePoin
         var missing = wanted - pool.pointee.watching
         for _ in 0..<max(0, min(missing, pool.pointee.sleeping)) { shim_monitor_wake_one(&pool.pointee.monitor) }
         missing -= pool.pointee.sleeping
-        // Busy workers will come when they are free; so no more of them than one call asks for, or the machine has cores.
-        let most = max(wanted, Int(shim_processor_count()) - 1)
-        while missing > 0, pool.pointee.workerCount < most, startWorker(pool) { missing -= 1 }
+        if missing > 0 {
+            // Busy workers will come when they are free; so no more of them than one call asks for, or the machine has cores.
+            let most = max(wanted, Int(shim_processor_count()) - 1)
+            while missing > 0, pool.pointee.workerCount < most, startWorker(pool) { missing -= 1 }
+        }
     } else {
         job.pointee.nextNumber = job.pointee.threads
     }

@@ -71,8 +71,6 @@ private let ringBytes = 384 << 10
 /// smaller output may be found in that cache by what comes next.
 private let streamedBytes = 24 << 20
 
-private func rounded(_ bytes: Int) -> Int { (bytes + 63) & ~63 }
-
 func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointer<ResamplingPlan> {
     switch (resampling.isDouble, resampling.method.needsDouble(forDouble: resampling.isDouble)) {
     case (false, false): try createPlan(resampling, Float.self, Float.self)
@@ -108,7 +106,7 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
     let rowEntries = try times(rows, rowTaps, "the plan")
     let columnEntries = try times(columns, columnTaps, "the plan")
     let laneEntries = try times(vectors * lanes, columnTaps, "the plan")
-    let header = rounded(MemoryLayout<ResamplingPlan>.size)
+    let header = aligned(MemoryLayout<ResamplingPlan>.size)
     let entries = try plus(plus(rowEntries, columnEntries, "the plan"), times(laneEntries, 2, "the plan"), "the plan")
     let memory = try allocate(plus(times(entries, entryBytes, "the plan"), header + 256, "the plan"), of: 1, "the plan")
     var next = memory + header
@@ -119,7 +117,7 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
     }
     func tapTable(_ taps: Int, _ entries: Int) -> TapTable {
         let elements = take(entries * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: entries)
-        return TapTable(taps: taps, elements: elements, weights: take(rounded(entries * size)))
+        return TapTable(taps: taps, elements: elements, weights: take(aligned(entries * size)))
     }
     func fill(_ table: TapTable, _ taps: AxisTaps<Real>, _ length: Int) {
         let weights = table.weights.assumingMemoryBound(to: Scalar.self)
@@ -155,14 +153,14 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
     let rowBands = ceilDivide(rows, rowsPerBand)
 
     // A vector more than the elements, since kernels may write and read whole ones.
-    let pitch = rounded((columnsPerChunk * channels + lanes) * size)
+    let pitch = aligned((columnsPerChunk * channels + lanes) * size)
     var layout = ScratchLayout(pitch: pitch, heldAt: 0, rowsAt: 0, outputAt: 0, inputAt: 0, bytes: 0)
     layout.heldAt = try times(pitch, rowTaps, "the workspace")
     layout.rowsAt = layout.heldAt + rowTaps * MemoryLayout<Int>.stride
-    layout.outputAt = rounded(layout.rowsAt + rowTaps * MemoryLayout<Int>.stride)
+    layout.outputAt = aligned(layout.rowsAt + rowTaps * MemoryLayout<Int>.stride)
     layout.inputAt = layout.outputAt + pitch
     layout.bytes = try plus(
-        layout.inputAt, rounded(times(resampling.horizontal.input * channels + 2 * lanes, size, "the workspace")), "the workspace")
+        layout.inputAt, aligned(times(resampling.horizontal.input * channels + 2 * lanes, size, "the workspace")), "the workspace")
     let outputBytes = Double(resampling.batch * resampling.channels) * Double(rows * columns * size)
 
     let plan = memory.bindMemory(to: ResamplingPlan.self, capacity: 1)

@@ -77,7 +77,7 @@ func backwardUpsample(
         * Double(rows.output * plan.pointee.vertical.taps + rows.input * plan.pointee.horizontal.taps)
     let threads = threadsToUse(requested: resampling.threads, items: items, work: work)
     let rowTable = ContributionTable.bytes(rows, plan.pointee.vertical)
-    let tableBytes = (rowTable + ContributionTable.bytes(columns, plan.pointee.horizontal) + 63) & ~63
+    let tableBytes = aligned(rowTable + ContributionTable.bytes(columns, plan.pointee.horizontal))
     let scratch = try times(columns.output, plan.pointee.channels, "a row") * (resampling.isDouble ? 8 : 4) + 64
     let memory = try allocate(plus(times(threads, scratch, "the workspace"), tableBytes, "the workspace"), of: 1, "the workspace")
     func tables<Scalar: KernelScalar>(_: Scalar.Type) -> (ContributionTable, ContributionTable) {

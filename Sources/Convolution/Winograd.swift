@@ -103,7 +103,7 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     }
     var bytes = 0
     func place(_ length: Int) -> Int {
-        defer { bytes += (length + 63) & ~63 }
+        defer { bytes += aligned(length) }
         return bytes
     }
     let pointer = MemoryLayout<UnsafeRawPointer>.stride
