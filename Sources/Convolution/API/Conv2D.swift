@@ -129,10 +129,7 @@ public func conv2d<Scalar>(
     var call = try options.call(Scalar.self, inputShape: input.shape, kernelShape: kernel.shape)
     try call.parameters.checkBias(bias)
     let shape = try call.outputShape(conv2d_output_shape)
-    if let residual {
-        try residual.checkResidual(shape)
-        call.parameters.accumulate = 1
-    }
+    try call.parameters.take(residual, shape: shape)
     return try Tensor(shape: shape) { output in
         residual?.copyElements(to: output)
         return call { conv2d($0, input.elements, kernel.elements, bias, output) }

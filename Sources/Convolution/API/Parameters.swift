@@ -123,6 +123,15 @@ extension LayerParameters {
         }
     }
 
+    /// The output will hold `residual`, if there is one, before the call.
+    mutating func take<Scalar>(_ residual: Tensor<Scalar>?, shape: [Int]) throws(ConvolutionError) {
+        guard let residual else { return }
+        if residual.shape != shape {
+            throw ConvolutionError(.shape, "residual has shape \(residual.shape); it must be that of the result, \(shape)")
+        }
+        accumulate = 1
+    }
+
     func checkBias<Scalar>(_ bias: [Scalar]?) throws(ConvolutionError) {
         if let bias, bias.count != Int(out_channels) {
             throw ConvolutionError(
@@ -206,12 +215,6 @@ public struct WorkspaceSize: Hashable, Sendable {
 }
 
 extension Tensor {
-    func checkResidual(_ expected: [Int]) throws(ConvolutionError) {
-        if shape != expected {
-            throw ConvolutionError(.shape, "residual has shape \(shape); it must be that of the result, \(expected)")
-        }
-    }
-
     func copyElements(to memory: UnsafeMutableRawPointer?) {
         elements.withUnsafeBytes { bytes in
             guard let source = bytes.baseAddress else { return }

@@ -52,10 +52,7 @@ public func upsample2dConv2d<Scalar>(
         Scalar.self, inputShape: input.shape, size: size, upsampling: upsampling, kernelShape: kernel.shape, options: options)
     try call.convolution.parameters.checkBias(bias)
     let shape = try call.outputShape()
-    if let residual {
-        try residual.checkResidual(shape)
-        call.convolution.parameters.accumulate = 1
-    }
+    try call.convolution.parameters.take(residual, shape: shape)
     return try Tensor(shape: shape) { output in
         residual?.copyElements(to: output)
         return call { upsample2d_conv2d($0, $1, input.elements, kernel.elements, bias, output) }
