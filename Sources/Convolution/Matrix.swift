@@ -54,6 +54,8 @@ private struct UpsampleAxis<Scalar: KernelScalar>: MeetingAxis {
 }
 
 /// The meetings of output index `t`, ascending by index and tap, into `list` (room for one per tap); returns how many.
+/// One copy of it: each of the matrices would have its own twice.
+@inline(never)
 private func meetings(_ axis: some MeetingAxis, _ t: Int, _ list: UnsafeMutablePointer<Meeting>) -> Int {
     var count = 0
     for tap in 0..<axis.taps {
@@ -161,11 +163,13 @@ private struct LayerMatrix<Scalar: KernelScalar>: MatrixSource {
             let verticalCount = meetings(vertical, y, verticals)
             let horizontalCount = meetings(horizontal, x, horizontals)
 
-            func entries(_ channels: Range<Int>) {
+            // Columns ascend: channel by channel where the channels come first, else all channels of a pixel.
+            let together = layer.channelsFirst ? 1 : inputs
+            for first in stride(from: 0, to: inputs, by: max(together, 1)) {
                 forEachRun(verticals, verticalCount) { rowRun in
                     forEachRun(horizontals, horizontalCount) { columnRun in
                         let pixel = verticals[rowRun.lowerBound].index * layer.horizontal.input + horizontals[columnRun.lowerBound].index
-                        for input in channels {
+                        for input in first..<(first + together) {
                             var value: Scalar = 0
                             for a in rowRun {
                                 for b in columnRun {
@@ -180,11 +184,6 @@ private struct LayerMatrix<Scalar: KernelScalar>: MatrixSource {
                         }
                     }
                 }
-            }
-            if layer.channelsFirst {
-                for input in 0..<inputs { entries(input..<(input + 1)) }
-            } else {
-                entries(0..<inputs)
             }
         }
     }
