@@ -357,7 +357,8 @@ int32_t conv2d_backward_input(const conv2d_params *params, const void *output_gr
 int32_t conv2d_backward_kernel(const conv2d_params *params, const void *input, const void *output_gradient, void *kernel_gradient);
 int32_t conv2d_backward_bias(const conv2d_params *params, const void *output_gradient, void *bias_gradient);
 
-/* conv2d_backward_input in two steps, as for conv2d_plan. */
+/* conv2d_backward_input in two steps, as for conv2d_plan. (The other two have no such steps: both of their arrays are new with each
+ * call, and nothing could be kept.) */
 typedef struct conv2d_backward_input_plan conv2d_backward_input_plan;
 int32_t conv2d_backward_input_plan_create(const conv2d_params *params, const void *kernel, conv2d_backward_input_plan **plan);
 int32_t conv2d_backward_input_plan_execute(const conv2d_backward_input_plan *plan, const void *output_gradient,
@@ -697,7 +698,8 @@ typedef struct upsample2d_params {
                                            /* that size is accepted                                                         */
     int32_t rounding;                      /* UPSAMPLE2D_ROUNDING_*, for NEAREST                                            */
     int32_t edge;                          /* UPSAMPLE2D_EDGE_*, for BILINEAR, BICUBIC, LANCZOS                             */
-    int32_t reserved;                      /* 0                                                                             */
+    int32_t accumulate;                    /* 1: adds to what the output holds; upsample2d_backward and _gram to their      */
+                                           /* result                                                                        */
 } upsample2d_params;
 
 typedef struct upsample2d_plan upsample2d_plan;
@@ -714,6 +716,12 @@ void upsample2d_plan_destroy(upsample2d_plan *plan);
  * place (ELEMENT_STRIDES); rows are added up first, then columns, in ascending order. */
 int32_t upsample2d_backward(const upsample2d_params *params, const void *output_gradient, void *input_gradient);
 
+/* upsample2d_backward in two steps: the plan keeps which output elements each input element contributes to, and their weights. */
+typedef struct upsample2d_backward_plan upsample2d_backward_plan;
+int32_t upsample2d_backward_plan_create(const upsample2d_params *params, upsample2d_backward_plan **plan);
+int32_t upsample2d_backward_plan_execute(const upsample2d_backward_plan *plan, const void *output_gradient, void *input_gradient);
+void upsample2d_backward_plan_destroy(upsample2d_backward_plan *plan);
+
 /* The upsampling of one image as an operator, as for conv2d: an entry for each input element with a weight in an output element. */
 int32_t upsample2d_matrix_size(const upsample2d_params *params, int64_t *rows, int64_t *columns, int64_t *nonzeros);
 int32_t upsample2d_matrix(const upsample2d_params *params, void *matrix, int64_t capacity);
@@ -728,7 +736,7 @@ int32_t upsample2d_adjoint_test(const upsample2d_params *params, uint64_t seed, 
  * conv2d of the image that upsample2d makes ("resize-convolution"), without that image: what an enlargement by conv2d_transpose
  * is best replaced with where its checkerboard shows.
  *
- *   upsampling    as for upsample2d, but output_strides must be 0
+ *   upsampling    as for upsample2d, but output_strides and accumulate must be 0
  *   convolution   as for conv2d, but input_strides must be 0. batch, height, width and in_channels are those of the upsampled
  *                 image; each may be 0, which here means: whatever the upsampling makes
  *

@@ -427,8 +427,34 @@ public func upsample2d_backward(
     status { () throws(Failure) in
         let resampling = try validate(params)
         try checkUpsampleGradient(resampling, outputGradient: output_gradient, inputGradient: input_gradient)
-        try backwardUpsample(resampling, outputGradient: output_gradient, inputGradient: input_gradient)
+        let plan = try createGradientPlan(resampling)
+        defer { destroy(plan) }
+        try execute(plan, outputGradient: output_gradient, inputGradient: input_gradient)
     }
+}
+
+@c @implementation
+public func upsample2d_backward_plan_create(_ params: UnsafePointer<upsample2d_params>?, _ plan: UnsafeMutablePointer<OpaquePointer?>?) -> Int32 {
+    status { () throws(Failure) in
+        let plan = try cleared(plan)
+        plan.pointee = OpaquePointer(try createGradientPlan(validate(params)))
+    }
+}
+
+@c @implementation
+public func upsample2d_backward_plan_execute(
+    _ plan: OpaquePointer?, _ output_gradient: UnsafeRawPointer?, _ input_gradient: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in
+        guard let plan = UnsafePointer<UpsampleGradientPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL") }
+        try checkUpsampleGradient(plan.pointee.resampling, outputGradient: output_gradient, inputGradient: input_gradient)
+        try execute(plan, outputGradient: output_gradient, inputGradient: input_gradient)
+    }
+}
+
+@c @implementation
+public func upsample2d_backward_plan_destroy(_ plan: OpaquePointer?) {
+    if let plan = UnsafeMutablePointer<UpsampleGradientPlan>(plan) { destroy(plan) }
 }
 
 @c @implementation

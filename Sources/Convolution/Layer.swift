@@ -105,6 +105,8 @@ struct Resampling {
     var output: Strides
     var threads: Int
     var tier: Tier
+    /// The result is added to what its place holds.
+    var accumulates: Bool
 
     var hasOutput: Bool { batch > 0 && channels > 0 }
 }

@@ -66,7 +66,9 @@ extension Resampling: LinearOperator {
     }
 
     func applyAdjoint(_: UnsafeRawPointer?, _ y: UnsafeRawPointer, to x: UnsafeMutableRawPointer) throws(Failure) {
-        try backwardUpsample(self, outputGradient: y, inputGradient: x)
+        let plan = try createGradientPlan(self)
+        defer { destroy(plan) }
+        try execute(plan, outputGradient: y, inputGradient: x)
     }
 }
 
@@ -106,7 +108,9 @@ func gram(_ resampling: Resampling, _ x: UnsafeRawPointer?, _ result: UnsafeMuta
     guard let x, let result, resampling.hasOutput else { return }
     let memory = try allocate(resampling.outputCount, of: resampling.isDouble ? 8 : 4, "the output")
     defer { shim_free(memory) }
-    try resampling.apply(nil, x, to: memory)
+    var forward = resampling
+    forward.accumulates = false
+    try forward.apply(nil, x, to: memory)
     try resampling.applyAdjoint(nil, memory, to: result)
 }
 
@@ -123,6 +127,7 @@ func adjointTest(_ layer: Layer, _ kernel: UnsafeRawPointer?, seed: UInt64, _ er
 
 func adjointTest(_ resampling: Resampling, seed: UInt64, _ error: UnsafeMutablePointer<Double>?) throws(Failure) {
     var packedOne = resampling
+    packedOne.accumulates = false
     let (rows, columns) = (resampling.vertical, resampling.horizontal)
     packedOne.input = packed(rows.input, columns.input, resampling.channels, channelsFirst: resampling.channelsFirst)
     packedOne.output = packed(rows.output, columns.output, resampling.channels, channelsFirst: resampling.channelsFirst)

@@ -141,7 +141,7 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
     }
 
     // Chunks of whole vectors, so many columns that the ring stays in a cache.
-    let pixelBytes = channels * size
+    let pixelBytes = max(channels, 1) * size
     let chunkColumns = max(ringBytes / (rowTaps * pixelBytes) / lanes * lanes, lanes)
     let columnsPerChunk = min(chunkColumns, max(ceilDivide(columns, lanes), 1) * lanes)
     let chunks = ceilDivide(columns, columnsPerChunk)
@@ -301,7 +301,7 @@ func resample<Scalar: KernelScalar>(
     let held = (scratch + layout.heldAt).assumingMemoryBound(to: Int.self)
     let rows = (scratch + layout.rowsAt).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
     for slot in 0..<taps { held[slot] = -1 }
-    let inWholeVectors = output.column == channels && columns * channels >= plan.pointee.table.lanes
+    let inWholeVectors = output.column == channels && columns * channels >= plan.pointee.table.lanes && !resampling.accumulates
     let weights = plan.pointee.vertical.weights.assumingMemoryBound(to: Scalar.self)
     if resampling.method.copies, plan.pointee.columns.kind == .pixels, inWholeVectors, channels >= plan.pointee.table.lanes {
         // Whole pixels are copied to their place at once.
@@ -337,7 +337,9 @@ func resample<Scalar: KernelScalar>(
         if !inWholeVectors {
             for column in 0..<columns {
                 let pixel = UnsafeMutableRawPointer(target + column * output.column)
-                if channels == 1 {
+                if resampling.accumulates {
+                    for channel in 0..<channels { target[column * output.column + channel] += packed[column * channels + channel] }
+                } else if channels == 1 {
                     pixel.storeBytes(of: packed[column], as: Scalar.self)
                 } else {
                     pixel.copyMemory(from: packed + column * channels, byteCount: channels * MemoryLayout<Scalar>.stride)

@@ -36,15 +36,28 @@ private struct ContributionTable {
     }
 }
 
+/// The tables of an upsampling, turned round. Read-only after creation.
+struct UpsampleGradientPlan {
+    var resampling: Resampling
+    /// As in the plan of the upsampling.
+    var planes: Int
+    var channels: Int
+    fileprivate var rows: ContributionTable
+    fileprivate var columns: ContributionTable
+    /// Multiply-adds of one execution.
+    var work: Double
+    /// Of each thread.
+    var scratchBytes: Int
+
+    /// Input rows of all images and planes.
+    var items: Int { resampling.hasOutput ? resampling.batch * planes * resampling.vertical.input : 0 }
+}
+
 private struct UpsampleGradientExecution {
-    var plan: UnsafePointer<ResamplingPlan>
-    var rows: ContributionTable
-    var columns: ContributionTable
+    var plan: UnsafePointer<UpsampleGradientPlan>
     var gradient: UnsafeRawPointer
     var result: UnsafeMutableRawPointer
     var scratch: UnsafeMutableRawPointer
-    var scratchBytes: Int
-    var items: Int
     var nextItem: Int64
 }
 
@@ -59,37 +72,56 @@ func checkUpsampleGradient(
     let result = try extent(
         inputGradient, "input_gradient", resampling.input, batch: resampling.batch, rows: rows.input, columns: columns.input,
         channels: resampling.channels, elementBytes: bytes)
-    try checkDisjoint(
-        resampling.input, "input_strides", batch: resampling.batch, rows: rows.input, columns: columns.input,
-        channels: resampling.channels)
     try checkApart(result, of: "input_gradient", gradient, "output_gradient")
 }
 
-func backwardUpsample(
-    _ resampling: Resampling, outputGradient: UnsafeRawPointer?, inputGradient: UnsafeMutableRawPointer?
-) throws(Failure) {
-    guard let outputGradient, let inputGradient, resampling.hasOutput else { return }
-    let plan = try createPlan(resampling)
-    defer { destroy(plan) }
-    let (rows, columns) = (resampling.vertical, resampling.horizontal)
-    let items = resampling.batch * plan.pointee.planes * rows.input
-    let work = Double(resampling.batch * resampling.channels) * Double(columns.output)
-        * Double(rows.output * plan.pointee.vertical.taps + rows.input * plan.pointee.horizontal.taps)
-    let threads = threadsToUse(requested: resampling.threads, items: items, work: work)
-    let rowTable = ContributionTable.bytes(rows, plan.pointee.vertical)
-    let tableBytes = aligned(rowTable + ContributionTable.bytes(columns, plan.pointee.horizontal))
-    let scratch = try times(columns.output, plan.pointee.channels, "a row") * (resampling.isDouble ? 8 : 4) + 64
-    let memory = try allocate(plus(times(threads, scratch, "the workspace"), tableBytes, "the workspace"), of: 1, "the workspace")
-    func tables<Scalar: KernelScalar>(_: Scalar.Type) -> (ContributionTable, ContributionTable) {
-        (
-            ContributionTable(rows, plan.pointee.vertical, in: memory, Scalar.self),
-            ContributionTable(columns, plan.pointee.horizontal, in: memory + rowTable, Scalar.self)
-        )
+func createGradientPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointer<UpsampleGradientPlan> {
+    var (rows, columns) = (resampling.vertical, resampling.horizontal)
+    try checkDisjoint(
+        resampling.input, "input_strides", batch: resampling.batch, rows: rows.input, columns: columns.input,
+        channels: resampling.channels)
+    let upsampling = try createPlan(resampling)
+    defer { destroy(upsampling) }
+    let given = upsampling.pointee
+    if !resampling.hasOutput {
+        // Its tables are empty too.
+        (rows.input, rows.output, columns.input, columns.output) = (0, 0, 0, 0)
     }
-    let (forRows, forColumns) = resampling.isDouble ? tables(Double.self) : tables(Float.self)
+    let scratch = try times(columns.output, given.channels, "a row") * (resampling.isDouble ? 8 : 4) + 64
+    let header = aligned(MemoryLayout<UpsampleGradientPlan>.size)
+    let rowTable = ContributionTable.bytes(rows, given.vertical)
+    let memory = try allocate(
+        plus(header + rowTable, ContributionTable.bytes(columns, given.horizontal), "the plan"), of: 1, "the plan")
+    func table<Scalar: KernelScalar>(_ axis: ResamplingAxis, _ table: TapTable, at place: Int, _: Scalar.Type) -> ContributionTable {
+        ContributionTable(axis, table, in: memory + place, Scalar.self)
+    }
+    func table(_ axis: ResamplingAxis, _ given: TapTable, at place: Int) -> ContributionTable {
+        resampling.isDouble ? table(axis, given, at: place, Double.self) : table(axis, given, at: place, Float.self)
+    }
+    let plan = memory.bindMemory(to: UpsampleGradientPlan.self, capacity: 1)
+    plan.initialize(
+        to: UpsampleGradientPlan(
+            resampling: resampling, planes: given.planes, channels: given.channels, rows: table(rows, given.vertical, at: header),
+            columns: table(columns, given.horizontal, at: header + rowTable),
+            work: Double(resampling.batch * resampling.channels) * Double(columns.output)
+                * Double(rows.output * given.vertical.taps + rows.input * given.horizontal.taps),
+            scratchBytes: scratch))
+    return plan
+}
+
+func destroy(_ plan: UnsafeMutablePointer<UpsampleGradientPlan>) {
+    shim_free(plan)
+}
+
+func execute(
+    _ plan: UnsafePointer<UpsampleGradientPlan>, outputGradient: UnsafeRawPointer?, inputGradient: UnsafeMutableRawPointer?
+) throws(Failure) {
+    guard let outputGradient, let inputGradient, plan.pointee.items > 0 else { return }
+    let resampling = plan.pointee.resampling
+    let threads = threadsToUse(requested: resampling.threads, items: plan.pointee.items, work: plan.pointee.work)
+    let memory = try allocate(threads, of: plan.pointee.scratchBytes, "the workspace")
     var execution = UpsampleGradientExecution(
-        plan: plan, rows: forRows, columns: forColumns, gradient: outputGradient, result: inputGradient, scratch: memory + tableBytes,
-        scratchBytes: scratch, items: items, nextItem: 0)
+        plan: plan, gradient: outputGradient, result: inputGradient, scratch: memory, nextItem: 0)
     withUnsafeMutablePointer(to: &execution) { shared in
         runThreads(
             threads, resampling.isDouble ? { gatherRows($0, Double.self) } : { gatherRows($0, Float.self) },
@@ -104,22 +136,23 @@ private func gatherRows<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _
     let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
     let execution = context.shared.assumingMemoryBound(to: UpsampleGradientExecution.self)
     let shared = execution.pointee
-    let resampling = shared.plan.pointee.resampling
-    let (planes, channels) = (shared.plan.pointee.planes, shared.plan.pointee.channels)
+    let plan = shared.plan.pointee
+    let resampling = plan.resampling
+    let (planes, channels) = (plan.planes, plan.channels)
     let columns = resampling.horizontal.output
-    let sums = (shared.scratch + context.number * shared.scratchBytes).assumingMemoryBound(to: Scalar.self)
-    let rowWeights = shared.rows.weights.assumingMemoryBound(to: Scalar.self)
-    let columnWeights = shared.columns.weights.assumingMemoryBound(to: Scalar.self)
+    let sums = (shared.scratch + context.number * plan.scratchBytes).assumingMemoryBound(to: Scalar.self)
+    let rowWeights = plan.rows.weights.assumingMemoryBound(to: Scalar.self)
+    let columnWeights = plan.columns.weights.assumingMemoryBound(to: Scalar.self)
     while true {
         let item = Int(shim_atomic_next(&execution.pointee.nextItem))
-        if item >= shared.items { return }
+        if item >= plan.items { return }
         let row = item % resampling.vertical.input
         let plane = item / resampling.vertical.input % planes
         let image = item / resampling.vertical.input / planes
         let source = shared.gradient.assumingMemoryBound(to: Scalar.self) + image * resampling.output.batch + plane * resampling.output.channel
         sums.update(repeating: 0, count: columns * channels)
-        for entry in shared.rows.starts[row]..<shared.rows.starts[row + 1] {
-            let line = source + shared.rows.outputs[entry] * resampling.output.row
+        for entry in plan.rows.starts[row]..<plan.rows.starts[row + 1] {
+            let line = source + plan.rows.outputs[entry] * resampling.output.row
             let weight = rowWeights[entry]
             if resampling.output.column == channels {
                 for i in 0..<columns * channels { sums[i] += weight * line[i] }
@@ -134,11 +167,11 @@ private func gatherRows<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _
             + row * resampling.input.row
         for column in 0..<resampling.horizontal.input {
             let pixel = target + column * resampling.input.column
-            let entries = shared.columns.starts[column]..<shared.columns.starts[column + 1]
+            let entries = plan.columns.starts[column]..<plan.columns.starts[column + 1]
             for channel in 0..<channels {
                 var sum: Scalar = 0
-                for entry in entries { sum += columnWeights[entry] * sums[shared.columns.outputs[entry] * channels + channel] }
-                pixel[channel] = sum
+                for entry in entries { sum += columnWeights[entry] * sums[plan.columns.outputs[entry] * channels + channel] }
+                pixel[channel] = resampling.accumulates ? pixel[channel] + sum : sum
             }
         }
     }

@@ -468,7 +468,7 @@ private func read(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) 
 private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
     try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
     try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
-    if p.reserved != 0 { throw Failure(CONVOLUTION_ERROR_FLAG, "reserved is \(p.reserved); it must be 0") }
+    let accumulates = try flag(p.accumulate, "accumulate")
     let threads = try threadCount(p.threads)
     let tier = try Tier.chosen(p.isa)
     var method = try resamplingMethod(p)
@@ -550,7 +550,7 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
     try checkDisjoint(output, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: channels)
     return Resampling(
         isDouble: isDouble, channelsFirst: channelsFirst, batch: batch, channels: channels, vertical: vertical, horizontal: horizontal,
-        method: method, input: input, output: output, threads: threads, tier: tier)
+        method: method, input: input, output: output, threads: threads, tier: tier, accumulates: accumulates)
 }
 
 /// What the preset says, and what the other fields say instead.
@@ -684,6 +684,10 @@ func validate(
 
     let resampling = try about("upsampling") { () throws(Failure) in
         try checkNone(u.output_strides, "output_strides")
+        if u.accumulate != 0 {
+            throw Failure(
+                CONVOLUTION_ERROR_FLAG, "accumulate is \(u.accumulate); the upsampled image is nowhere in memory, so it must be 0")
+        }
         return try validate(u)
     }
     var layer = try about("convolution") { () throws(Failure) in

@@ -139,22 +139,58 @@ static int transpose_case(void) {
     GRADIENTS(conv2d_transpose, p);
 }
 
+static double element_of(const void *array, int64_t i, size_t element) {
+    return element == sizeof(float) ? (double)((const float *)array)[i] : ((const double *)array)[i];
+}
+
+/* Whether the sums are those of the type: `alone` plus `held`, rounded once. */
+static int is_sum(const void *sums, const void *alone, const void *held, int64_t count, size_t element) {
+    for (int64_t i = 0; i < count; i++) {
+        double sum = element_of(alone, i, element) + element_of(held, i, element);
+        if (element_of(sums, i, element) != (element == sizeof(float) ? (double)(float)sum : sum)) return 0;
+    }
+    return 1;
+}
+
 static int upsample_case(void) {
     upsample2d_params p = { .struct_size = sizeof p, .batch = between(1, 2), .height = between(1, 9), .width = between(1, 20),
                             .channels = between(1, 20), .output_height = between(1, 20), .output_width = between(1, 20),
-                            .dtype = CONVOLUTION_FLOAT64, .data_format = (int32_t)below(2), .interpolation = (int32_t)below(6) };
+                            .dtype = (int32_t)below(2), .data_format = (int32_t)below(2), .interpolation = (int32_t)below(6),
+                            .preset = (int32_t)below(7), .coordinates = (int32_t)below(5), .antialias = below(4) == 0,
+                            .rounding = (int32_t)(below(3) ? 0 : below(5)), .edge = (int32_t)(below(3) ? 0 : below(3)) };
     int64_t shape[4];
     if (upsample2d_output_shape(&p, shape) != CONVOLUTION_OK) return 0;
+    size_t element = p.dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float);
     int64_t in = p.batch * p.height * p.width * p.channels, out = product(shape);
     const int64_t sizes[ARRAYS] = { in, out, in, out, 0, 0, 0 };
     for (int at_end = 0; at_end < 2; at_end++) {
-        snprintf(now, sizeof now, "upsample2d %dx%dx%dx%d to %dx%d interpolation %d format %d", (int)p.batch, (int)p.height,
-                 (int)p.width, (int)p.channels, (int)p.output_height, (int)p.output_width, (int)p.interpolation, (int)p.data_format);
-        if (!lay_out(sizes, sizeof(double), at_end)) return 0;
+        snprintf(now, sizeof now, "upsample2d %dx%dx%dx%d to %dx%d interpolation %d preset %d coordinates %d antialias %d format %d dtype %d",
+                 (int)p.batch, (int)p.height, (int)p.width, (int)p.channels, (int)p.output_height, (int)p.output_width,
+                 (int)p.interpolation, (int)p.preset, (int)p.coordinates, (int)p.antialias, (int)p.data_format, (int)p.dtype);
+        if (!lay_out(sizes, element, at_end)) return 0;
         check("forward", upsample2d(&p, arrays[X], arrays[Y]) == CONVOLUTION_OK);
         check("backward", upsample2d_backward(&p, arrays[DY], arrays[DX]) == CONVOLUTION_OK);
-        double scalar = dot(Y, DY, sizeof(double)), size = sqrt(dot(Y, Y, sizeof(double)) * dot(DY, DY, sizeof(double)));
-        check("<y, g> = <x, dx>", fabs(scalar - dot(X, DX, sizeof(double))) <= 1e-12 * (size + 1));
+        double scalar = dot(Y, DY, element), size = sqrt(dot(Y, Y, element) * dot(DY, DY, element));
+        check("<y, g> = <x, dx>", fabs(scalar - dot(X, DX, element)) <= (element == sizeof(float) ? 1e-5 : 1e-12) * (size + 1));
+
+        static double alone[GUARDED_BYTES / sizeof(double)];
+        memcpy(alone, arrays[DX], (size_t)in * element);
+        upsample2d_backward_plan *plan = NULL;
+        check("plan", upsample2d_backward_plan_create(&p, &plan) == CONVOLUTION_OK);
+        memset(arrays[DX], 0xFF, (size_t)in * element);
+        check("executed", upsample2d_backward_plan_execute(plan, arrays[DY], arrays[DX]) == CONVOLUTION_OK);
+        check("same bits by plan", memcmp(alone, arrays[DX], (size_t)in * element) == 0);
+        upsample2d_backward_plan_destroy(plan);
+
+        upsample2d_params sum = p;
+        sum.accumulate = 1;
+        memcpy(arrays[DX], arrays[X], (size_t)in * element);
+        check("accumulated", upsample2d_backward(&sum, arrays[DY], arrays[DX]) == CONVOLUTION_OK);
+        check("its gradient added", is_sum(arrays[DX], alone, arrays[X], in, element));
+        memcpy(alone, arrays[Y], (size_t)out * element);
+        memcpy(arrays[Y], arrays[DY], (size_t)out * element);
+        check("forward, accumulated", upsample2d(&sum, arrays[X], arrays[Y]) == CONVOLUTION_OK);
+        check("its result added", is_sum(arrays[Y], alone, arrays[DY], out, element));
     }
     return 1;
 }
@@ -225,6 +261,17 @@ static void misuse(void) {
     EXPECT(NULL_POINTER, "input_gradient", upsample2d_backward(&u, data, NULL));
     EXPECT(OVERLAP, "input_gradient overlaps output_gradient", upsample2d_backward(&u, result + 1, result));
     EXPECT(OVERLAP, "result overlaps input", upsample2d_gram(&u, result, result));
+    upsample2d_backward_plan *plan = (upsample2d_backward_plan *)(void *)result;
+    EXPECT(NULL_POINTER, "plan", upsample2d_backward_plan_create(&u, NULL));
+    EXPECT(NULL_POINTER, "params", upsample2d_backward_plan_create(NULL, &plan));
+    check("no plan", plan == NULL);
+    EXPECT(NULL_POINTER, "plan", upsample2d_backward_plan_execute(NULL, data, result));
+    check("a plan", upsample2d_backward_plan_create(&u, &plan) == CONVOLUTION_OK);
+    EXPECT(NULL_POINTER, "output_gradient", upsample2d_backward_plan_execute(plan, NULL, result));
+    EXPECT(NULL_POINTER, "input_gradient", upsample2d_backward_plan_execute(plan, data, NULL));
+    EXPECT(OVERLAP, "input_gradient overlaps output_gradient", upsample2d_backward_plan_execute(plan, result, result));
+    upsample2d_backward_plan_destroy(plan);
+    upsample2d_backward_plan_destroy(NULL);
     EXPECT(NULL_POINTER, "relative_error", upsample2d_adjoint_test(&u, 1, NULL));
     EXPECT(CAPACITY, "capacity", upsample2d_matrix(&u, result, 10));
     EXPECT(CAPACITY, "capacity", conv2d_transpose_matrix(&t, data, result, 10));
@@ -240,6 +287,7 @@ static void misuse(void) {
     upsample2d_params repeated_rows = u;
     repeated_rows.input_strides[1] = 1;
     EXPECT(ELEMENT_STRIDES, "input_strides", upsample2d_backward(&repeated_rows, data, result));
+    EXPECT(ELEMENT_STRIDES, "input_strides", upsample2d_backward_plan_create(&repeated_rows, &plan));
 
     conv2d_params limited = c;
     limited.workspace_limit = 64;
@@ -268,6 +316,17 @@ static void misuse(void) {
     huge.batch = 1, huge.in_channels = 0;
     check("no channels", conv2d_adjoint_test(&huge, NULL, 1, result) == CONVOLUTION_OK);
     check("no kernel", conv2d_backward_kernel(&huge, NULL, data, NULL) == CONVOLUTION_OK);
+    upsample2d_params none = { .struct_size = sizeof none, .batch = 0, .height = (int64_t)1 << 22, .width = (int64_t)1 << 22,
+                               .channels = 1, .factor_height = 2, .factor_width = 2, .interpolation = UPSAMPLE2D_BILINEAR };
+    check("no images", upsample2d_backward(&none, NULL, NULL) == CONVOLUTION_OK);
+    none.batch = 1, none.channels = 0;
+    check("no planes", upsample2d_backward_plan_create(&none, &plan) == CONVOLUTION_OK);
+    check("nothing to do", upsample2d_backward_plan_execute(plan, NULL, NULL) == CONVOLUTION_OK);
+    upsample2d_backward_plan_destroy(plan);
+    upsample2d_plan *forward = NULL;
+    check("no planes, forward", upsample2d_plan_create(&none, &forward) == CONVOLUTION_OK);
+    check("nothing to do", upsample2d_plan_execute(forward, NULL, NULL) == CONVOLUTION_OK);
+    upsample2d_plan_destroy(forward);
 
     /* Taps so far apart that the places between them are beyond memory. */
     conv2d_params sparse = { .struct_size = sizeof sparse, .batch = 1, .height = 3, .width = 3, .in_channels = 1, .out_channels = 1,

@@ -50,7 +50,7 @@ FIELDS = {
                                    "output_width"] + STRIDES),
         *((name, "d") for name in ("scale_height", "scale_width", "cubic_coefficient")), ("isa", "Q"),
         *((name, "i") for name in ("dtype", "data_format", "interpolation", "coordinates", "antialias", "threads", "preset", "rounding",
-                                   "edge", "reserved"))],
+                                   "edge", "accumulate"))],
 }
 SMALL = {
     "conv2d": dict(batch=1, height=5, width=7, in_channels=2, out_channels=3, kernel_height=3, kernel_width=2),

@@ -205,6 +205,26 @@ def test_upsampling_gradient_has_the_same_bits_however_it_is_made(isa, upsamplin
     assert (place[:, :, ::2] == 0).all()
 
 
+@given(upsampling=upsamplings(), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))
+def test_upsampling_accumulates(isa, data_format, upsampling, seed, dtype):
+    """One addition to what there was, of the bits that a call without it gives; forward, backward and of both."""
+    shape, options = upsampling
+    options = {**options, "data_format": data_format, "isa": isa}
+    rng = np.random.default_rng(seed)
+    x = oracle.from_nhwc(reals(rng, (2, *shape[1:]), dtype), data_format).copy()
+    y = convolution.upsample2d(x, **options)
+    held = reals(rng, y.shape, dtype)
+    assert_same_bits(convolution.upsample2d(x, residual=held, **options), y + held)
+    place = np.zeros((*y.shape[:3], 2 * y.shape[3]), dtype)
+    place[..., ::2], place[..., 1::2] = held, 7
+    convolution.upsample2d(x, residual=place[..., ::2], out=place[..., ::2], **options)
+    assert_same_bits(place[..., ::2].copy(), y + held)
+    assert (place[..., 1::2] == 7).all()
+    gradient, held = reals(rng, y.shape, dtype), reals(rng, x.shape, dtype)
+    back = convolution.upsample2d_backward(gradient, x.shape, **options)
+    assert_same_bits(convolution.upsample2d_backward(gradient, x.shape, out=held.copy(), accumulate=True, **options), back + held)
+
+
 @given(layer=transposed_layers(), seed=SEEDS)
 def test_transposed_matrix(isa, data_format, layer, seed):
     shape, kernel_shape, options = layer

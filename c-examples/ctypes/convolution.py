@@ -212,7 +212,7 @@ class _Upsample2DParams(_Params):
         *_fields(c_int64 * 4, "input_strides output_strides"),
         *_fields(c_double, "scale_height scale_width cubic_coefficient"),
         ("isa", c_char_p),
-        *_fields(c_int32, "dtype data_format interpolation coordinates antialias threads preset rounding edge reserved"),
+        *_fields(c_int32, "dtype data_format interpolation coordinates antialias threads preset rounding edge accumulate"),
     ]
 
 
@@ -1066,7 +1066,7 @@ def _upsample2d_params(input_shape, size=2, *, output_size=None, scale=None, dat
 
 def upsample2d(x, size=2, *, output_size=None, scale=None, data_format="channels_last", interpolation="nearest",
                coordinates=None, preset=None, rounding=None, edge=None, cubic_coefficient=None, antialias=False, threads=0,
-               isa=None, out=None):
+               isa=None, residual=None, out=None):
     """Enlarges (or shrinks) each image: Keras UpSampling2D, torch.nn.Upsample, ONNX Resize, cv2.resize.
 
     x              (batch, height, width, channels), or (batch, channels, height, width) with channels_first
@@ -1081,6 +1081,7 @@ def upsample2d(x, size=2, *, output_size=None, scale=None, data_format="channels
     edge           "clamp" repeats the border, "renormalise" leaves what is outside out; None: by the preset
     cubic_coefficient  bicubic: the kernel's a, such as -0.5 or -0.75; None: by the preset
     antialias      True: every input element counts when the image shrinks (bilinear, bicubic, lanczos)
+    residual       an array of the result's shape, which is added to it; may be out
     returns        (batch, output height, output width, channels), or channels first as x; out if that is given
 
     data_format, threads, isa, out and the errors are conv2d's."""
@@ -1088,19 +1089,17 @@ def upsample2d(x, size=2, *, output_size=None, scale=None, data_format="channels
     params = _upsample2d_params(x.shape, size, output_size=output_size, scale=scale, data_format=data_format,
                                 interpolation=interpolation, coordinates=coordinates, preset=preset, rounding=rounding, edge=edge,
                                 cubic_coefficient=cubic_coefficient, antialias=antialias, threads=threads, isa=isa)
-    return _run(_UPSAMPLE2D, params, x, (), _dtype(x), out)
+    return _run(_UPSAMPLE2D, params, x, (), _dtype(x), out, residual)
 
 
-def upsample2d_backward(output_gradient, input_shape, size=2, *, out=None, **options):
-    """The adjoint of upsample2d applied to output_gradient, of the shape input_shape; with upsample2d's options."""
+def upsample2d_backward(output_gradient, input_shape, size=2, *, out=None, accumulate=False, **options):
+    """The adjoint of upsample2d applied to output_gradient, of the shape input_shape; with upsample2d's options but residual.
+    accumulate True: it is added to out."""
     gradient = np.asarray(output_gradient)
     params, dtype = _upsample2d_params(input_shape, size, **options), _dtype(gradient)
-    gradient, params.dtype = _image(gradient, dtype), _DTYPES[dtype]
-    wanted = _shape(_UPSAMPLE2D, params)
-    if gradient.shape != wanted:
-        raise ValueError(f"output_gradient has shape {gradient.shape}; it must be that of upsample2d's result, {wanted}")
-    out = _output(out, tuple(input_shape), dtype)
-    params.input_strides[:], params.output_strides[:] = _element_strides(out), _element_strides(gradient)
+    gradient = _image(gradient, dtype)
+    out = _gradient(params, gradient, _shape(_UPSAMPLE2D, params), tuple(input_shape), dtype, out, accumulate)
+    params.input_strides[:] = _element_strides(out)
     _upsample2d_backward(byref(params), _address(gradient), _address(out))
     return out
 
