@@ -765,6 +765,10 @@ int32_t upsample2d_conv2d_plan_create(const upsample2d_params *upsampling, const
 int32_t upsample2d_conv2d_plan_execute(const upsample2d_conv2d_plan *plan, const void *input, void *output);
 void upsample2d_conv2d_plan_destroy(upsample2d_conv2d_plan *plan);
 
+/* As conv2d_workspace_size; the convolution's workspace_limit holds for both together. */
+int32_t upsample2d_conv2d_workspace_size(const upsample2d_params *upsampling, const conv2d_params *convolution, int64_t *plan,
+                                         int64_t *execution, int64_t *least);
+
 #ifdef __cplusplus
 }
 #endif

@@ -91,7 +91,7 @@ public func conv2d_workspace_size(
     _ params: UnsafePointer<conv2d_params>?, _ plan: UnsafeMutablePointer<Int64>?, _ execution: UnsafeMutablePointer<Int64>?,
     _ least: UnsafeMutablePointer<Int64>?
 ) -> Int32 {
-    status { () throws(Failure) in try writeWorkspaceSize(validate(params), plan, execution, least) }
+    status { () throws(Failure) in try store(workspaceSize(validate(params)), plan, execution, least) }
 }
 
 @c @implementation
@@ -324,7 +324,7 @@ public func conv2d_transpose_workspace_size(
     _ params: UnsafePointer<conv2d_transpose_params>?, _ plan: UnsafeMutablePointer<Int64>?, _ execution: UnsafeMutablePointer<Int64>?,
     _ least: UnsafeMutablePointer<Int64>?
 ) -> Int32 {
-    status { () throws(Failure) in try writeWorkspaceSize(validate(params), plan, execution, least) }
+    status { () throws(Failure) in try store(workspaceSize(validate(params)), plan, execution, least) }
 }
 
 @c @implementation
@@ -549,6 +549,14 @@ public func upsample2d_conv2d_plan_destroy(_ plan: OpaquePointer?) {
     if let plan = UnsafeMutablePointer<UpsampledConvolutionPlan>(plan) { destroy(plan) }
 }
 
+@c @implementation
+public func upsample2d_conv2d_workspace_size(
+    _ upsampling: UnsafePointer<upsample2d_params>?, _ convolution: UnsafePointer<conv2d_params>?, _ plan: UnsafeMutablePointer<Int64>?,
+    _ execution: UnsafeMutablePointer<Int64>?, _ least: UnsafeMutablePointer<Int64>?
+) -> Int32 {
+    status { () throws(Failure) in try store(workspaceSize(validate(upsampling, convolution)), plan, execution, least) }
+}
+
 // MARK: - What the verbs share
 
 private func store(
@@ -560,10 +568,9 @@ private func store(
     nonzeros?.pointee = Int64(size.nonzeros)
 }
 
-private func writeWorkspaceSize(
-    _ layer: Layer, _ plan: UnsafeMutablePointer<Int64>?, _ execution: UnsafeMutablePointer<Int64>?, _ least: UnsafeMutablePointer<Int64>?
-) throws(Failure) {
-    let size = try workspaceSize(layer)
+private func store(
+    _ size: WorkspaceSize, _ plan: UnsafeMutablePointer<Int64>?, _ execution: UnsafeMutablePointer<Int64>?, _ least: UnsafeMutablePointer<Int64>?
+) {
     plan?.pointee = Int64(size.plan)
     execution?.pointee = Int64(size.execution)
     least?.pointee = Int64(size.least)

@@ -570,17 +570,32 @@ private func draftWithinLimit(_ layer: Layer) throws(Failure) -> Draft {
         CONVOLUTION_ERROR_WORKSPACE, "workspace_limit is \(layer.means.workspaceLimit); this layer needs at least \(bytes) bytes (0: no limit)")
 }
 
-/// What conv2d_workspace_size says.
-func workspaceSize(_ layer: Layer) throws(Failure) -> (plan: Int, execution: Int, least: Int) {
-    guard layer.hasOutput else { return (0, 0, 0) }
+/// The least workspace that a layer can be computed with.
+func leastWorkspace(_ layer: Layer) throws(Failure) -> Int {
     let frugal = try draft(layer, economy: mostEconomy)
-    let least = frugal.plan.workspace.bytes
     shim_free(frugal.memory.header)
+    return frugal.plan.workspace.bytes
+}
+
+/// What `..._workspace_size` says: bytes.
+struct WorkspaceSize {
+    var plan = 0
+    var execution = 0
+    var least = 0
+    /// Multiply-adds of one execution.
+    var work = 0.0
+}
+
+func workspaceSize(_ layer: Layer) throws(Failure) -> WorkspaceSize {
+    guard layer.hasOutput else { return WorkspaceSize() }
+    let least = try leastWorkspace(layer)
     let draft = try draftWithinLimit(layer)
     defer { shim_free(draft.memory.header) }
     let packed = try times(
         draft.weightElements + draft.plan.width + draft.plan.outsideElements(), layer.isDouble ? 8 : 4, "the packed kernel")
-    return (draft.memory.bytes + packed, draft.plan.executionThreads * draft.plan.workspace.bytes, least)
+    return WorkspaceSize(
+        plan: draft.memory.bytes + packed, execution: draft.plan.executionThreads * draft.plan.workspace.bytes, least: least,
+        work: draft.plan.work)
 }
 
 private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {

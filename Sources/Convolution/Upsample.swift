@@ -23,6 +23,8 @@ struct ResamplingPlan {
     var items: Int
     var scratch: ScratchLayout
     var streams: Bool
+    /// Of the plan and its tables.
+    var bytes: Int
 }
 
 /// `[output][taps]`: input rows or columns, and weights. In the plan's own memory.
@@ -108,7 +110,8 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
     let laneEntries = try times(vectors * lanes, columnTaps, "the plan")
     let header = aligned(MemoryLayout<ResamplingPlan>.size)
     let entries = try plus(plus(rowEntries, columnEntries, "the plan"), times(laneEntries, 2, "the plan"), "the plan")
-    let memory = try allocate(plus(times(entries, entryBytes, "the plan"), header + 256, "the plan"), of: 1, "the plan")
+    let bytes = try plus(times(entries, entryBytes, "the plan"), header + 256, "the plan")
+    let memory = try allocate(bytes, of: 1, "the plan")
     var next = memory + header
     func take(_ bytes: Int) -> UnsafeMutableRawPointer {
         let taken = next
@@ -168,7 +171,7 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
         to: ResamplingPlan(
             resampling: resampling, table: table, planes: planes, channels: channels, vertical: vertical, horizontal: horizontal,
             columns: columnTable, rowsPerBand: rowsPerBand, rowBands: rowBands, columnsPerChunk: columnsPerChunk, chunks: chunks,
-            items: others * rowBands, scratch: layout, streams: outputBytes >= Double(streamedBytes)))
+            items: others * rowBands, scratch: layout, streams: outputBytes >= Double(streamedBytes), bytes: bytes))
     return plan
 }
 

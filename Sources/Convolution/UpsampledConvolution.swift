@@ -92,24 +92,42 @@ extension UpsampledLayer {
         return part
     }
 
-    /// The plan for bands as high as the workspace's limit permits, and their height.
-    fileprivate func planBands(
-        kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?, scratch: Int
-    ) throws(Failure) -> (UnsafeMutablePointer<ConvolutionPlan>, Band) {
+    /// What `make` makes of the convolution of a band, for bands as high as the workspace's limit permits.
+    fileprivate func bands<Made>(
+        scratch: Int, _ make: (Layer) throws(Failure) -> Made
+    ) throws(Failure) -> (Made, Band) {
         var rows = bandRows()
         while true {
             do throws(Failure) {
-                return (try createPlan(part(band(rows), scratch: scratch), kernel: kernel, bias: bias), band(rows))
+                return (try make(part(band(rows), scratch: scratch)), band(rows))
             } catch {
                 if error.status != Int32(CONVOLUTION_ERROR_WORKSPACE) { throw error }
                 if rows == 1 {
                     throw Failure(
                         CONVOLUTION_ERROR_WORKSPACE,
-                        "workspace_limit is \(layer.means.workspaceLimit); the rows of one output row take \(band(1).bytes(self) + scratch) bytes, and the convolution needs more (0: no limit)")
+                        "workspace_limit is \(layer.means.workspaceLimit); this layer needs at least \(try leastWorkspaceOfBands(scratch)) bytes (0: no limit)")
                 }
                 rows = max(1, rows / 2)
             }
         }
+    }
+
+    /// Bands of one output row need the least.
+    fileprivate func leastWorkspaceOfBands(_ scratch: Int) throws(Failure) -> Int {
+        try leastWorkspace(part(band(1), scratch: scratch)) + band(1).bytes(self) + scratch
+    }
+
+    /// The convolution that is computed without bands, nil if there is none.
+    fileprivate var whole: Layer? {
+        // Without input channels or output nothing is read, whatever the layer says of it.
+        layer.hasOutput && layer.inChannels > 0 ? repeated : layer
+    }
+
+    /// Threads of one execution in bands, each of which needs `bytes`; `work` is that of one band's convolution.
+    fileprivate func threads(_ band: Band, work: Double, bytes: Int) -> Int {
+        let items = layer.batch * band.count
+        let threads = threadsToUse(requested: layer.threads, items: items, work: work * Double(items))
+        return max(1, min(threads, layer.means.workspaceLimit / bytes))
     }
 }
 
@@ -138,13 +156,10 @@ func checkArguments(
 func createPlan(
     _ both: UpsampledLayer, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?
 ) throws(Failure) -> UnsafeMutablePointer<UpsampledConvolutionPlan> {
-    let layer = both.layer
     let memory = try allocate(1, of: MemoryLayout<UpsampledConvolutionPlan>.stride, "the plan")
     let plan = memory.bindMemory(to: UpsampledConvolutionPlan.self, capacity: 1)
     do throws(Failure) {
-        // Without input channels or output nothing is read, whatever the layer says of it.
-        let whole = layer.hasOutput && layer.inChannels > 0 ? both.repeated : layer
-        if let whole {
+        if let whole = both.whole {
             plan.initialize(
                 to: UpsampledConvolutionPlan(
                     both: both, convolution: try createPlan(whole, kernel: kernel, bias: bias), resampling: nil, band: .none))
@@ -153,7 +168,9 @@ func createPlan(
         let resampling = try createPlan(both.resampling)
         do throws(Failure) {
             let scratch = resampling.pointee.scratch.bytes
-            let (convolution, band) = try both.planBands(kernel: kernel, bias: bias, scratch: scratch)
+            let (convolution, band) = try both.bands(scratch: scratch) { (part) throws(Failure) in
+                try createPlan(part, kernel: kernel, bias: bias)
+            }
             plan.initialize(
                 to: UpsampledConvolutionPlan(both: both, convolution: convolution, resampling: resampling, band: band))
         } catch {
@@ -179,11 +196,26 @@ extension UpsampledConvolutionPlan {
         convolution.pointee.workspace.bytes + band.bytes(both) + (resampling?.pointee.scratch.bytes ?? 0)
     }
 
-    fileprivate var executionThreads: Int {
-        let items = both.layer.batch * band.count
-        let threads = threadsToUse(requested: both.layer.threads, items: items, work: convolution.pointee.work * Double(items))
-        return max(1, min(threads, both.layer.means.workspaceLimit / workspaceBytes))
+    fileprivate var executionThreads: Int { both.threads(band, work: convolution.pointee.work, bytes: workspaceBytes) }
+}
+
+func workspaceSize(_ both: UpsampledLayer) throws(Failure) -> WorkspaceSize {
+    guard both.layer.hasOutput else { return WorkspaceSize() }
+    let planBytes = MemoryLayout<UpsampledConvolutionPlan>.stride
+    if let whole = both.whole {
+        var size = try workspaceSize(whole)
+        size.plan += planBytes
+        return size
     }
+    let resampling = try createPlan(both.resampling)
+    defer { destroy(resampling) }
+    let scratch = resampling.pointee.scratch.bytes
+    var (size, band) = try both.bands(scratch: scratch) { (part) throws(Failure) in try workspaceSize(part) }
+    let bytes = size.execution + band.bytes(both) + scratch
+    size.plan += planBytes + resampling.pointee.bytes
+    size.execution = both.threads(band, work: size.work, bytes: bytes) * bytes
+    size.least = try both.leastWorkspaceOfBands(scratch)
+    return size
 }
 
 private struct BandExecution {

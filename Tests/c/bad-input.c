@@ -919,6 +919,18 @@ static void workspaces(void) {
     EXPECT(NULL_POINTER, "params|NULL", conv2d_workspace_size(NULL, &plan, &execution, &least));
     EXPECT(NULL_POINTER, "params|NULL", conv2d_transpose_workspace_size(NULL, &plan, &execution, &least));
     EXPECT(STRIDE, "stride_width|-3", conv2d_workspace_size(&stride, &plan, &execution, &least));
+    const upsample2d_params u = { ENLARGE }, smooth = { ENLARGE, .interpolation = UPSAMPLE2D_BILINEAR };
+    const conv2d_params after = { CONVOLVE, .workspace_limit = 63 }, unlimited = { CONVOLVE };
+    upsample2d_conv2d_plan *b_plan = (upsample2d_conv2d_plan *)(void *)&not_a_plan;
+    for (int banded = 0; banded < 2; banded++) {
+        const upsample2d_params *first = banded ? &smooth : &u;
+        EXPECT(WORKSPACE, "workspace_limit|63|at least", upsample2d_conv2d(first, &after, input, kernel, bias, output.bytes));
+        EXPECT(WORKSPACE, "workspace_limit|63|at least", upsample2d_conv2d_plan_create(first, &after, kernel, bias, &b_plan));
+        EXPECT(WORKSPACE, "workspace_limit|63|at least", upsample2d_conv2d_workspace_size(first, &after, &plan, &execution, &least));
+        CHECK(b_plan == NULL && upsample2d_conv2d_workspace_size(first, &unlimited, NULL, NULL, NULL) == CONVOLUTION_OK);
+    }
+    EXPECT(NULL_POINTER, "upsampling|NULL", upsample2d_conv2d_workspace_size(NULL, &unlimited, &plan, &execution, &least));
+    EXPECT(NULL_POINTER, "convolution|NULL", upsample2d_conv2d_workspace_size(&u, NULL, &plan, &execution, &least));
     CHECK(c_plan == NULL && t_plan == NULL && plan == 1 && execution == 2 && least == 3);
 }
 

@@ -82,6 +82,7 @@ static const function functions[] = {
     (function)upsample2d_conv2d_plan_create,
     (function)upsample2d_conv2d_plan_execute,
     (function)upsample2d_conv2d_plan_destroy,
+    (function)upsample2d_conv2d_workspace_size,
 };
 
 int main(void) {

@@ -9,6 +9,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -31,7 +32,7 @@ void __libc_free(void *block);
 
 enum { PLENTY, FROM_THEN_ON, ONCE };
 static int shortage = PLENTY;
-static int64_t requests_before_shortage, denials, live_blocks, requested_bytes;
+static int64_t requests_before_shortage, denials, live_blocks, live_bytes, requested_bytes;
 static int threads_too;
 static int (*real_pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 
@@ -45,7 +46,10 @@ static int denied(void) {
 }
 
 static void *counted(void *block) {
-    if (block) __atomic_fetch_add(&live_blocks, 1, __ATOMIC_RELAXED);
+    if (block) {
+        __atomic_fetch_add(&live_blocks, 1, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&live_bytes, (int64_t)malloc_usable_size(block), __ATOMIC_RELAXED);
+    }
     return block;
 }
 
@@ -67,7 +71,10 @@ void *realloc(void *block, size_t size) {
     return denied() ? NULL : __libc_realloc(block, size);
 }
 void free(void *block) {
-    if (block) __atomic_fetch_sub(&live_blocks, 1, __ATOMIC_RELAXED);
+    if (block) {
+        __atomic_fetch_sub(&live_blocks, 1, __ATOMIC_RELAXED);
+        __atomic_fetch_sub(&live_bytes, (int64_t)malloc_usable_size(block), __ATOMIC_RELAXED);
+    }
     __libc_free(block);
 }
 
@@ -109,13 +116,20 @@ static const upsample2d_params bilinear = { .struct_size = sizeof bilinear, .bat
                                             .output_height = 43, .output_width = 57, .interpolation = UPSAMPLE2D_BILINEAR,
                                             .data_format = CONVOLUTION_NCHW };
 
+static const conv2d_transpose_params small_transposed = { .struct_size = sizeof small_transposed, .batch = 1, .height = 3, .width = 3,
+                                                          .in_channels = 1, .out_channels = 2, .kernel_height = 3, .kernel_width = 3 };
+static const upsample2d_params small_bilinear = { .struct_size = sizeof small_bilinear, .batch = 1, .height = 3, .width = 4, .channels = 2,
+                                                  .factor_height = 2, .factor_width = 2, .interpolation = UPSAMPLE2D_BILINEAR };
+
 /* upsample2d_conv2d in phases, and in bands. */
 static const upsample2d_params repeated = { .struct_size = sizeof repeated, .batch = 2, .height = 20, .width = 22, .channels = 9,
                                             .factor_height = 2, .factor_width = 3 };
 static const conv2d_params after = { .struct_size = sizeof after, .out_channels = 8, .kernel_height = 3, .kernel_width = 3 };
 
 enum kind { CONV, CONV_PLAN, CONV_EXECUTE, TRANSPOSE, TRANSPOSE_PLAN, TRANSPOSE_EXECUTE, UPSAMPLE, UPSAMPLE_PLAN, UPSAMPLE_EXECUTE,
-            BOTH, BOTH_PLAN, BOTH_EXECUTE, MATRIX, MATRIX_CSR, SOLVE, RANK };
+            BOTH, BOTH_PLAN, BOTH_EXECUTE, BACK_INPUT, BACK_INPUT_PLAN, BACK_KERNEL, BACK_BIAS, TRANSPOSE_BACK_INPUT,
+            TRANSPOSE_BACK_KERNEL, UPSAMPLE_BACK, UPSAMPLE_BACK_PLAN, GRAM, ADJOINT, OVERLAP, MATRIX, MATRIX_CSR, TRANSPOSE_MATRIX,
+            UPSAMPLE_MATRIX, SOLVE, RANK };
 static const struct scenario {
     const char *name;
     enum kind kind;
@@ -145,6 +159,22 @@ static const struct scenario {
     { "upsample2d_conv2d_plan_create, bands", BOTH_PLAN, &bilinear },
     { "upsample2d_conv2d_plan_execute, phases", BOTH_EXECUTE, &repeated },
     { "upsample2d_conv2d_plan_execute, bands", BOTH_EXECUTE, &bilinear },
+    { "conv2d_backward_input", BACK_INPUT, &wide },
+    { "conv2d_backward_input, padded", BACK_INPUT, &depthwise },
+    { "conv2d_backward_input_plan", BACK_INPUT_PLAN, &depthwise },
+    { "conv2d_backward_kernel", BACK_KERNEL, &wide },
+    { "conv2d_backward_kernel, grouped", BACK_KERNEL, &grouped },
+    { "conv2d_backward_kernel, depthwise", BACK_KERNEL, &depthwise },
+    { "conv2d_backward_bias", BACK_BIAS, &wide },
+    { "conv2d_transpose_backward_input", TRANSPOSE_BACK_INPUT, &transposed },
+    { "conv2d_transpose_backward_kernel", TRANSPOSE_BACK_KERNEL, &transposed },
+    { "upsample2d_backward", UPSAMPLE_BACK, &bilinear },
+    { "upsample2d_backward_plan", UPSAMPLE_BACK_PLAN, &nearest },
+    { "conv2d_gram", GRAM, &reflecting },
+    { "conv2d_adjoint_test", ADJOINT, &grouped_linear },
+    { "conv2d_transpose_overlap", OVERLAP, &transposed },
+    { "conv2d_transpose_matrix_csr", TRANSPOSE_MATRIX, &small_transposed },
+    { "upsample2d_matrix", UPSAMPLE_MATRIX, &small_bilinear },
     { "conv2d_matrix", MATRIX, &tiny },
     { "conv2d_matrix_csr", MATRIX_CSR, &tiny },
     { "conv2d_solve", SOLVE, &grouped_linear },
@@ -156,6 +186,8 @@ static conv2d_plan *conv_plan;
 static conv2d_transpose_plan *transpose_plan;
 static upsample2d_plan *upsample_plan;
 static upsample2d_conv2d_plan *both_plan;
+static conv2d_backward_input_plan *back_plan;
+static upsample2d_backward_plan *upsample_back_plan;
 
 static conv2d_params after_of(const upsample2d_params *upsampling) {
     conv2d_params p = after;
@@ -192,6 +224,19 @@ static int32_t act(const struct scenario *s) {
     case BOTH: c = after_of(s->params); return upsample2d_conv2d(s->params, &c, input, kernel, bias, output);
     case BOTH_PLAN: c = after_of(s->params); return upsample2d_conv2d_plan_create(s->params, &c, kernel, bias, &both_plan);
     case BOTH_EXECUTE: return upsample2d_conv2d_plan_execute(both_plan, input, output);
+    case BACK_INPUT: return conv2d_backward_input(s->params, input, kernel, output);
+    case BACK_INPUT_PLAN: return conv2d_backward_input_plan_create(s->params, kernel, &back_plan);
+    case BACK_KERNEL: return conv2d_backward_kernel(s->params, input, kernel, output);
+    case BACK_BIAS: return conv2d_backward_bias(s->params, input, output);
+    case TRANSPOSE_BACK_INPUT: return conv2d_transpose_backward_input(s->params, input, kernel, output);
+    case TRANSPOSE_BACK_KERNEL: return conv2d_transpose_backward_kernel(s->params, input, kernel, output);
+    case UPSAMPLE_BACK: return upsample2d_backward(s->params, input, output);
+    case UPSAMPLE_BACK_PLAN: return upsample2d_backward_plan_create(s->params, &upsample_back_plan);
+    case GRAM: return conv2d_gram(s->params, kernel, input, output);
+    case ADJOINT: return conv2d_adjoint_test(s->params, kernel, 7, (double *)(void *)output);
+    case OVERLAP: return conv2d_transpose_overlap(s->params, indices, 41 * 45);
+    case TRANSPOSE_MATRIX: return conv2d_transpose_matrix_csr(s->params, kernel, indices, indices + 1000, indices + 2000, 162);
+    case UPSAMPLE_MATRIX: return upsample2d_matrix(s->params, output, 96 * 24);
     case SOLVE: {
         conv2d_solve_params few = { .struct_size = sizeof few, .max_iterations = 3, .lambda = 0.5, .nonnegative = 1 };
         return conv2d_solve(s->params, &few, kernel, bias, input, output, NULL);
@@ -217,15 +262,20 @@ static int32_t settle(const struct scenario *s, int32_t status) {
         if (s->kind == TRANSPOSE_PLAN) later = conv2d_transpose_plan_execute(transpose_plan, input, output);
         if (s->kind == UPSAMPLE_PLAN) later = upsample2d_plan_execute(upsample_plan, input, output);
         if (s->kind == BOTH_PLAN) later = upsample2d_conv2d_plan_execute(both_plan, input, output);
+        if (s->kind == BACK_INPUT_PLAN) later = conv2d_backward_input_plan_execute(back_plan, input, output);
+        if (s->kind == UPSAMPLE_BACK_PLAN) later = upsample2d_backward_plan_execute(upsample_back_plan, input, output);
     } else {
-        int creates = s->kind == CONV_PLAN || s->kind == TRANSPOSE_PLAN || s->kind == UPSAMPLE_PLAN || s->kind == BOTH_PLAN;
-        if (creates && (conv_plan || transpose_plan || upsample_plan || both_plan)) later = -1;
+        int creates = s->kind == CONV_PLAN || s->kind == TRANSPOSE_PLAN || s->kind == UPSAMPLE_PLAN || s->kind == BOTH_PLAN ||
+                      s->kind == BACK_INPUT_PLAN || s->kind == UPSAMPLE_BACK_PLAN;
+        if (creates && (conv_plan || transpose_plan || upsample_plan || both_plan || back_plan || upsample_back_plan)) later = -1;
     }
     conv2d_plan_destroy(conv_plan);
     conv2d_transpose_plan_destroy(transpose_plan);
     upsample2d_plan_destroy(upsample_plan);
     upsample2d_conv2d_plan_destroy(both_plan);
-    conv_plan = NULL, transpose_plan = NULL, upsample_plan = NULL, both_plan = NULL;
+    conv2d_backward_input_plan_destroy(back_plan);
+    upsample2d_backward_plan_destroy(upsample_back_plan);
+    conv_plan = NULL, transpose_plan = NULL, upsample_plan = NULL, both_plan = NULL, back_plan = NULL, upsample_back_plan = NULL;
     return later;
 }
 
@@ -287,36 +337,36 @@ static enum outcome in_child(enum outcome (*body)(const struct scenario *, int, 
     return outcome;
 }
 
-/* conv2d_workspace_size tells what plan and execution ask for; and a limit of the least it names is kept. */
+/* ..._workspace_size tells what plan and execution ask for; and a limit of the least it names is kept. */
 static enum outcome account(const struct scenario *s, int mode, int64_t limited) {
-    conv2d_params c = *(const conv2d_params *)s->params;
+    conv2d_params c = s->kind == BOTH ? after_of(s->params) : s->kind == CONV ? *(const conv2d_params *)s->params : wide;
     conv2d_transpose_params t = s->kind == TRANSPOSE ? *(const conv2d_transpose_params *)s->params : transposed;
-    int64_t plan = 0, execution = 0, least = 0, before = requested_bytes;
+    int64_t plan = 0, execution = 0, least = 0;
     for (int round = 0; round <= limited; round++) {
         if (round == 1) c.workspace_limit = t.workspace_limit = least;
-        int32_t status = s->kind == CONV ? conv2d_workspace_size(&c, &plan, &execution, &least)
-                                         : conv2d_transpose_workspace_size(&t, &plan, &execution, &least);
+        int32_t status = s->kind == CONV   ? conv2d_workspace_size(&c, &plan, &execution, &least)
+                         : s->kind == BOTH ? upsample2d_conv2d_workspace_size(s->params, &c, &plan, &execution, &least)
+                                           : conv2d_transpose_workspace_size(&t, &plan, &execution, &least);
         if (status != CONVOLUTION_OK) return complain(s, mode, limited, convolution_error_message());
     }
     if (least < 1 || least > execution || (limited && execution != least)) return complain(s, mode, limited, "sizes that make no sense");
-    if (s->kind == CONV ? conv2d_plan_create(&c, kernel, bias, &conv_plan) : conv2d_transpose_plan_create(&t, kernel, bias, &transpose_plan))
-        return complain(s, mode, limited, convolution_error_message());
+    int64_t before = live_bytes;
+    int32_t status = s->kind == CONV   ? conv2d_plan_create(&c, kernel, bias, &conv_plan)
+                     : s->kind == BOTH ? upsample2d_conv2d_plan_create(s->params, &c, kernel, bias, &both_plan)
+                                       : conv2d_transpose_plan_create(&t, kernel, bias, &transpose_plan);
+    if (status != CONVOLUTION_OK) return complain(s, mode, limited, convolution_error_message());
+    /* Of up to five blocks, each rounded up. */
+    int64_t more = live_bytes - before - plan;
+    if (more < 0 || more > 5 * 64) return complain(s, mode, limited, "a plan of another size than was told");
     before = requested_bytes;
-    if (s->kind == CONV ? conv2d_plan_execute(conv_plan, input, output) : conv2d_transpose_plan_execute(transpose_plan, input, output))
-        return complain(s, mode, limited, convolution_error_message());
+    status = s->kind == CONV   ? conv2d_plan_execute(conv_plan, input, output)
+             : s->kind == BOTH ? upsample2d_conv2d_plan_execute(both_plan, input, output)
+                               : conv2d_transpose_plan_execute(transpose_plan, input, output);
+    if (status != CONVOLUTION_OK) return complain(s, mode, limited, convolution_error_message());
     /* Beside it a worker thread or two may be made. */
-    int64_t more = requested_bytes - before - execution;
+    more = requested_bytes - before - execution;
     if (more < 0 || more > 1024) return complain(s, mode, limited, "another size than was told");
-    if (memcmp(output, reference, OUTPUT_BYTES) != 0) return complain(s, mode, limited, "another result");
-    /* And the plan: some bytes of rounding up. */
-    conv2d_plan_destroy(conv_plan), conv2d_transpose_plan_destroy(transpose_plan);
-    conv_plan = NULL, transpose_plan = NULL;
-    c.workspace_limit = t.workspace_limit = 0;
-    before = requested_bytes;
-    if (s->kind == CONV ? conv2d_plan_create(&c, kernel, bias, &conv_plan) : conv2d_transpose_plan_create(&t, kernel, bias, &transpose_plan))
-        return complain(s, mode, limited, convolution_error_message());
-    more = requested_bytes - before - plan;
-    return more < 0 || more > 64 ? complain(s, mode, limited, "a plan of another size than was told") : FINE;
+    return memcmp(output, reference, OUTPUT_BYTES) == 0 ? FINE : complain(s, mode, limited, "another result");
 }
 
 static enum outcome make_reference(const struct scenario *s, int mode, int64_t k) {
@@ -338,7 +388,7 @@ static void all_attempts(const struct scenario *s) {
             in_child(leak, s, mode, k);
         }
     in_child(leak, s, PLENTY, 0);
-    if (s->kind == CONV || s->kind == TRANSPOSE) {
+    if (s->kind == CONV || s->kind == TRANSPOSE || s->kind == BOTH) {
         in_child(account, s, PLENTY, 0);
         in_child(account, s, PLENTY, 1);
     }

@@ -414,7 +414,8 @@ def test_bits_of_a_plan_are_those_of_the_plain_call(bit_layer):
                 assert_same_bits(got, plain)
 
 
-SIZES = {"conv2d": convolution.conv2d_workspace_size, "conv2d_transpose": convolution.conv2d_transpose_workspace_size}
+SIZES = {"conv2d": convolution.conv2d_workspace_size, "conv2d_transpose": convolution.conv2d_transpose_workspace_size,
+         "upsample2d_conv2d": convolution.upsample2d_conv2d_workspace_size}
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])

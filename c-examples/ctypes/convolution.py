@@ -263,13 +263,20 @@ class _Operator:
         self.adjoint_test = _checked_function(name + "_adjoint_test", params, *arrays, c_uint64, POINTER(c_double))
 
 
-class _LayerVerb(_Verb):
-    """A verb with a kernel and a bias, which has gradients."""
+class _KernelVerb(_Verb):
+    """A verb with a kernel and a bias."""
+
+    def __init__(self, name, params_types):
+        super().__init__(name, params_types, 2)
+        self.workspace_size = _checked_function(name + "_workspace_size", *map(POINTER, params_types), *[POINTER(c_int64)] * 3)
+
+
+class _LayerVerb(_KernelVerb):
+    """One that has gradients."""
 
     def __init__(self, name, params_type):
-        super().__init__(name, [params_type], 2)
+        super().__init__(name, [params_type])
         params = POINTER(params_type)
-        self.workspace_size = _checked_function(name + "_workspace_size", params, *[POINTER(c_int64)] * 3)
         self.backward_input = _checked_function(name + "_backward_input", params, c_void_p, c_void_p, c_void_p)
         self.operator = _Operator(name, params_type, 1)
         self.backward_kernel = _checked_function(name + "_backward_kernel", params, c_void_p, c_void_p, c_void_p)
@@ -295,7 +302,7 @@ _CONV2D_TRANSPOSE = _LayerVerb("conv2d_transpose", _Conv2DTransposeParams)
 _UPSAMPLE2D = _Verb("upsample2d", [_Upsample2DParams], 0)
 _UPSAMPLE2D_OPERATOR = _Operator("upsample2d", _Upsample2DParams, 0)
 _upsample2d_backward = _checked_function("upsample2d_backward", POINTER(_Upsample2DParams), c_void_p, c_void_p)
-_UPSAMPLE2D_CONV2D = _Verb("upsample2d_conv2d", [_Upsample2DParams, _Conv2DParams], 2)
+_UPSAMPLE2D_CONV2D = _KernelVerb("upsample2d_conv2d", [_Upsample2DParams, _Conv2DParams])
 _transpose_overlap = _checked_function("conv2d_transpose_overlap", POINTER(_Conv2DTransposeParams), c_void_p, c_int64)
 _solve = _checked_function(
     "conv2d_solve", POINTER(_Conv2DParams), POINTER(_SolveParams), *[c_void_p] * 4, POINTER(_SolveResult))
@@ -736,7 +743,7 @@ WorkspaceSize = collections.namedtuple("WorkspaceSize", "plan execution least")
 def _workspace_size(verb, params, dtype):
     params.dtype = _DTYPES[np.dtype(dtype)]
     sizes = [c_int64() for _ in WorkspaceSize._fields]
-    verb.workspace_size(byref(params), *map(byref, sizes))
+    verb.workspace_size(*params.pointers(), *map(byref, sizes))
     return WorkspaceSize(*(size.value for size in sizes))
 
 
@@ -1156,6 +1163,11 @@ def upsample2d_conv2d(x, kernel, bias=None, *, upsampling=None, residual=None, o
 def upsample2d_conv2d_output_shape(input_shape, kernel_shape, **options):
     """The shape of upsample2d_conv2d's result for an x and a kernel of these shapes, with its options and errors."""
     return _shape(_UPSAMPLE2D_CONV2D, _upsample2d_conv2d_params(input_shape, kernel_shape, **options))
+
+
+def upsample2d_conv2d_workspace_size(input_shape, kernel_shape, *, dtype=np.float32, **options):
+    """conv2d_workspace_size of an upsample2d_conv2d."""
+    return _workspace_size(_UPSAMPLE2D_CONV2D, _upsample2d_conv2d_params(input_shape, kernel_shape, **options), dtype)
 
 
 # ----------------------------------------------------------------------------------------------------------------- plans
