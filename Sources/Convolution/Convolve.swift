@@ -84,8 +84,9 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
     }
 }
 
-/// A place that stands for "outside the input" among offsets.
-let outsideOffset = Int.min
+/// A place that stands for "outside the input" among offsets. Offsets of elements are far smaller, so that the sum of a row's and a
+/// column's offset tells as well whether either is outside.
+let outsideOffset = Int.min / 2
 
 /// A register tile of an item: its positions (pixels, or vectors of columns) and where their results go.
 struct Tile<Scalar> {
@@ -123,6 +124,7 @@ private struct Route {
     /// The next position. Parts are corners and sides in turn around the border, then the inside.
     var part = -1
     var row = 0
+    var image = 0
     var imageRow = 0
     var column = 0
     var columnEnd = 0
@@ -175,7 +177,7 @@ private struct Route {
     private mutating func nextRow() -> Bool {
         while row + 1 < rows.upperBound {
             row += 1
-            imageRow = row % height
+            (image, imageRow) = row.quotientAndRemainder(dividingBy: height)
             if (imageRow < innerRows.lowerBound ? 0 : imageRow < innerRows.upperBound ? 1 : 2) == sides.row { return true }
         }
         return false
@@ -299,7 +301,7 @@ func runItem<Scalar: KernelScalar>(
             empty.count = 0
             while empty.count < step, !route.isDone {
                 let r = empty.count
-                let place = (image: plan.pointee.spansImages ? route.row / vertical.count : image, row: route.imageRow, column: route.column)
+                let place = (image: image + route.image, row: route.imageRow, column: route.column)
                 empty.images[r] = place.image
                 empty.rows[r] = place.row
                 empty.columns[r] = place.column
@@ -485,6 +487,29 @@ private func meetsNoBorder(_ lattice: Lattice, _ first: Int, _ last: Int, _ inpu
         && last * lattice.inputStep + lattice.offsetStart + max(reach, 0) < input
 }
 
+/// offsets[tap][r] = where the tap of output index `indices[r]` reads along the axis, for the first `count` indices; the last is repeated
+/// up to `reach`. For small layers this is a good part of the time: indices and offsets were checked with the layer.
+@inline(never)
+private func offsetsAlong(
+    _ lattice: Lattice, _ indices: UnsafeBufferPointer<Int>, _ count: Int, _ reach: Int, length: Int, _ mode: BorderMode, origin: Int,
+    stride: Int, into offsets: UnsafeMutablePointer<Int>
+) {
+    guard let indices = indices.baseAddress else { return }
+    for r in 0..<reach {
+        var index = indices[min(r, count &- 1)] &* lattice.inputStep &+ lattice.offsetStart
+        var place = offsets + r
+        for _ in 0..<lattice.taps {
+            if let inside = borderIndex(index, length, mode) {
+                place.pointee = (inside &- origin) &* stride
+            } else {
+                place.pointee = outsideOffset
+            }
+            index &+= lattice.offsetStep
+            place += reach
+        }
+    }
+}
+
 /// runs[tap][r] = where position r of the tile finds that tap's channels. Positions beyond the tile's count, up to `reach`, repeat the
 /// last: they are computed and not stored.
 private func layOut<Scalar: KernelScalar>(
@@ -496,24 +521,30 @@ private func layOut<Scalar: KernelScalar>(
     let horizontal = block.pointee.horizontal
     let rowsInInput = plan.pointee.layer.vertical.input
     let columnsInInput = plan.pointee.layer.horizontal.input
-    for r in 0..<reach {
-        let position = min(r, tile.pointee.count - 1)
-        let row = tile.pointee.rows[position] * vertical.inputStep + vertical.offsetStart
-        let imageOffset = tile.pointee.images[position] * source.imageStride
-        for tap in 0..<vertical.taps {
-            let index = borderIndex(row + tap * vertical.offsetStep, rowsInInput, mode)
-            rowOffsets[tap * reach + r] = index.map { ($0 - source.rowOrigin) * source.rowStride + imageOffset } ?? outsideOffset
+    let count = tile.pointee.count
+    tile.pointee.rows.span.withUnsafeBufferPointer {
+        offsetsAlong(
+            vertical, $0, count, reach, length: rowsInInput, mode, origin: source.rowOrigin, stride: source.rowStride, into: rowOffsets)
+    }
+    if plan.pointee.layer.batch > 1 {
+        for r in 0..<reach {
+            let image = tile.pointee.images[min(r, count - 1)] &* source.imageStride
+            for tap in 0..<vertical.taps where rowOffsets[tap &* reach &+ r] != outsideOffset { rowOffsets[tap &* reach &+ r] &+= image }
         }
-        let column = tile.pointee.columns[position] * horizontal.inputStep + horizontal.offsetStart
-        for tap in 0..<horizontal.taps {
-            let index = column + tap * horizontal.offsetStep
-            if source.plane > 0 {
-                let place = index - source.columnOrigin
+    }
+    if source.plane > 0 {
+        for r in 0..<reach {
+            let column = tile.pointee.columns[min(r, count - 1)] * horizontal.inputStep + horizontal.offsetStart
+            for tap in 0..<horizontal.taps {
+                let place = column + tap * horizontal.offsetStep - source.columnOrigin
                 columnOffsets[tap * reach + r] = place % horizontal.inputStep * source.plane + place / horizontal.inputStep
-            } else {
-                let index = borderIndex(index, columnsInInput, mode)
-                columnOffsets[tap * reach + r] = index.map { ($0 - source.columnOrigin) * source.columnStride } ?? outsideOffset
             }
+        }
+    } else {
+        tile.pointee.columns.span.withUnsafeBufferPointer {
+            offsetsAlong(
+                horizontal, $0, count, reach, length: columnsInInput, mode, origin: source.columnOrigin, stride: source.columnStride,
+                into: columnOffsets)
         }
     }
     if plan.pointee.strategy == .channels {
@@ -555,18 +586,16 @@ private func layOutPixels<Scalar: KernelScalar>(
     var segment = 0
     for v in 0..<block.pointee.vertical.taps {
         for h in 0..<columns {
-            var isInside = false
+            // Without branches: at the border none of them could be foreseen.
+            var largest = Int.min
+            let inRow = rowOffsets + v &* reach
+            let inColumn = columnOffsets + h &* reach
             for r in 0..<reach {
-                let rowOffset = rowOffsets[v * reach + r]
-                let columnOffset = columnOffsets[h * reach + r]
-                if rowOffset == outsideOffset || columnOffset == outsideOffset {
-                    run[r] = source.outside
-                } else {
-                    run[r] = source.base + rowOffset + columnOffset
-                    isInside = true
-                }
+                let offset = inRow[r] &+ inColumn[r]
+                largest = max(largest, offset)
+                run[r] = offset < outsideOffset / 2 ? source.outside : source.base + offset
             }
-            if isInside || !skips {
+            if largest >= outsideOffset / 2 || !skips {
                 count += 1
                 order[count] = Int32(truncatingIfNeeded: segment)
                 run += reach
