@@ -57,6 +57,13 @@ private struct KernelGradientPlan {
     var bandsPerBlock = 1
     /// More than one block.
     var isBlocked = false
+    /// One band holds all pixels: a tile's sums are complete after its only call, and are written then.
+    var hasOneBand = false
+    /// Channels last, and no partial vectors: the kernels read the caller's array, and nothing is packed.
+    var readsPoints = false
+    var readsImage = false
+    /// The lanes of a tile are neighbours in the result, which holds the sums of complete tiles from the start.
+    var addsInPlace = false
 
     /// Rows and lanes of all tiles of one group and tap; the strategy lanes has (tap, image channel) for rows, and no taps beside.
     var lefts = 0
@@ -89,6 +96,13 @@ private struct KernelGradientPlan {
     var bytes = 0
 
     var leftUnits: Int { ceilDivide(lefts, commonTileRows) }
+    var readsLefts: Bool {
+        switch strategy {
+        case .outer(true): readsImage
+        case .outer(false): readsPoints
+        case .lanes: false
+        }
+    }
     /// Zeros outside are left out, row by row and, where taps are not merged, column by column.
     var leavesOutZeros: Bool {
         if layer.paddingMode == .constant, layer.paddingValue == 0, case .outer = strategy { return true }
@@ -154,6 +168,16 @@ private struct KernelGradientPlan {
         }
         panelVectors = ceilDivide(rights, lanes)
         panelCount = ceilDivide(panelVectors, table.widestTile)
+        if case .outer(let pointsInVectors) = strategy {
+            hasOneBand = pixels == bandImages * bandRows * bandColumns && (!layer.torchKernel || mergesTaps)
+            let strides = layer.kernelStrides
+            addsInPlace = !isBlocked && !layer.means.accumulates && (!layer.torchKernel || mergesTaps)
+                && (pointsInVectors ? strides.output : mergesTaps ? 0 : strides.input) == 1
+                && (!mergesTaps || !layer.flipKernel && strides.column == inputs * strides.input)
+            let fitting = lefts >= largestTileSide && rights % lanes == 0
+            readsPoints = layer.output.channel == 1 && fitting
+            readsImage = layer.input.channel == 1 && fitting && leavesOutZeros && !mergesTaps
+        }
 
         // Items: sums that fit the cache, and some for each thread.
         let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
@@ -165,8 +189,8 @@ private struct KernelGradientPlan {
             leftChunks = ceilDivide(leftUnits, leftUnitsPerItem)
             let width = min(panelsPerItem * table.widestTile, panelVectors) * lanes
             let elements = try times(times(width, leftUnitsPerItem * commonTileRows, "the sums"), tapRowsPerItem * tapColumns, "the sums")
-            sums = elements
-            if elements <= itemSums, items >= wanted { break }
+            sums = hasOneBand ? largestTileScalars : elements
+            if sums <= itemSums, items >= wanted { break }
             if panelsPerItem > 1 {
                 panelsPerItem = ceilDivide(panelsPerItem, 2)
             } else if leftUnitsPerItem > 4, layer.torchKernel {
@@ -273,8 +297,9 @@ private func runItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: 
         let run = ItemRun(
             plan, item, image: execution.pointee.image.assumingMemoryBound(to: Scalar.self),
             points: execution.pointee.points.assumingMemoryBound(to: Scalar.self), workspace)
-        run.addUp()
-        run.write(to: execution.pointee.result.assumingMemoryBound(to: Scalar.self))
+        let result = execution.pointee.result.assumingMemoryBound(to: Scalar.self)
+        run.addUp(result)
+        run.write(to: result)
     }
 }
 
@@ -284,7 +309,9 @@ private struct GradientTile {
     var offset: Int
     var tapRow: Int
     var tapColumn: Int
+    /// The first of its rows, of which `skipped` belong to the tile before: the last tile that is not packed ends with the last channel.
     var left: Int
+    var skipped: Int
     var firstLane: Int
     var width: Int
     var kernel: TileKernel
@@ -344,35 +371,46 @@ private struct ItemRun<Scalar: KernelScalar> {
         sums = (workspace + plan.sumsAt).assumingMemoryBound(to: Scalar.self)
     }
 
-    /// Visits the item's tiles: for each panel and tap, those that share its addresses follow each other.
+    /// Visits the item's tiles: for each panel and tap; where each is written at once, for each tap some lefts of all panels.
     @inline(__always)
     func forEachTile(_ body: (GradientTile) -> Void) {
         var offset = 0
-        for index in panels {
-            let panel = plan.panel(index)
+        let stride = plan.hasOneBand ? commonTileRows : lefts.count
+        let parts = plan.hasOneBand ? 1 : panels.count
+        for part in 0..<parts {
             for tapRow in tapRows {
                 for tapColumn in 0..<plan.tapColumns {
-                    var left = lefts.lowerBound
-                    while left < lefts.upperBound {
-                        body(
-                            GradientTile(
-                                offset: offset, tapRow: tapRow, tapColumn: tapColumn, left: left, firstLane: panel.first, width: panel.width,
-                                kernel: panel.kernel))
-                        offset += panel.kernel.rows * panel.width
-                        left += panel.kernel.rows
+                    var first = lefts.lowerBound
+                    while first < lefts.upperBound {
+                        let end = min(first &+ stride, lefts.upperBound)
+                        for index in plan.hasOneBand ? panels : panels.lowerBound &+ part..<panels.lowerBound &+ part &+ 1 {
+                            let panel = plan.panel(index)
+                            var left = first
+                            while left < end {
+                                let skipped = plan.readsLefts ? max(0, left &+ panel.kernel.rows &- plan.lefts) : 0
+                                body(
+                                    GradientTile(
+                                        offset: offset, tapRow: tapRow, tapColumn: tapColumn, left: left &- skipped, skipped: skipped,
+                                        firstLane: panel.first, width: panel.width, kernel: panel.kernel))
+                                if !plan.hasOneBand { offset &+= panel.kernel.rows &* panel.width }
+                                left &+= panel.kernel.rows
+                            }
+                        }
+                        first = end
                     }
                 }
             }
         }
     }
 
-    /// Fills `sums` with the item's share of the gradient.
-    func addUp() {
+    /// Adds up the item's share of the gradient: in `sums`, except for tiles that are done already.
+    func addUp(_ result: UnsafeMutablePointer<Scalar>) {
         let count = plan.sums
         let totals = sums + count
         let rests = totals + count
-        sums.update(repeating: 0, count: count)
-        if plan.isBlocked { totals.update(repeating: 0, count: 2 * count) }
+        if case .lanes = plan.strategy { sums.update(repeating: 0, count: count) }
+        // No item may have all of them.
+        if plan.isBlocked { sums.update(repeating: 0, count: 3 * count) }
         var bands = 0
         var image = 0
         while image < layer.batch {
@@ -383,7 +421,7 @@ private struct ItemRun<Scalar: KernelScalar> {
                 var column = 0
                 while column < layer.horizontal.output {
                     let columns = column..<min(column + plan.bandColumns, layer.horizontal.output)
-                    addBand(PackedBand(images: images, rows: rows, columns: columns))
+                    addBand(PackedBand(images: images, rows: rows, columns: columns), isFirst: bands == 0, result)
                     bands += 1
                     if plan.isBlocked, bands == plan.bandsPerBlock {
                         addBlock(to: totals, rests, count)
@@ -410,7 +448,7 @@ private struct ItemRun<Scalar: KernelScalar> {
         }
     }
 
-    private func addBand(_ band: PackedBand) {
+    private func addBand(_ band: PackedBand, isFirst: Bool, _ result: UnsafeMutablePointer<Scalar>) {
         let across = PackedAxis(layer.horizontal, outputs: band.columns.count)
         let down = PackedAxis(layer.vertical, outputs: band.rows.count)
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
@@ -425,6 +463,7 @@ private struct ItemRun<Scalar: KernelScalar> {
         for column in 0..<band.columns.count { columnPlaces[column] = band.columns.lowerBound + column }
         let shape = (band.images, band.rows.count, band.columns.count)
         switch plan.strategy {
+        case .outer where plan.readsPoints: break
         case .outer(true), .lanes:
             forEachPanel { first, width in
                 pack(
@@ -451,7 +490,9 @@ private struct ItemRun<Scalar: KernelScalar> {
             multiplyLanes(band, down, across, firstLane, pixels: pixels, places: places)
             return
         }
-        if plan.mergesTaps {
+        if plan.readsImage {
+            // Nothing is packed.
+        } else if plan.mergesTaps {
             pack(image, layer.input, area, channels: group * inputs, count: inputs, pitch: inputs, outside: outside, to: packedImage)
         } else if case .outer(true) = plan.strategy {
             forEachLeftUnit { first, count in
@@ -466,7 +507,7 @@ private struct ItemRun<Scalar: KernelScalar> {
                     outside: outside, to: packedImage + (first - lanes.lowerBound) * places)
             }
         }
-        multiplyOuter(band, down, across, firstLane, pixels: pixels, places: places)
+        multiplyOuter(band, down, across, firstLane, pixels: pixels, places: places, isFirst: isFirst, result)
     }
 
     private func forEachPanel(_ body: (_ first: Int, _ width: Int) -> Void) {
@@ -573,27 +614,35 @@ private struct ItemRun<Scalar: KernelScalar> {
     }
 
     /// The products of a band, for tiles of lefts and lanes that are channels, or runs of (tap, channel).
-    private func multiplyOuter(_ band: PackedBand, _ down: PackedAxis, _ across: PackedAxis, _ firstLane: Int, pixels: Int, places: Int) {
-        let inputs = layer.inChannelsPerGroup
-        let pointsInVectors: Bool
-        if case .outer(true) = plan.strategy { pointsInVectors = true } else { pointsInVectors = false }
+    private func multiplyOuter(
+        _ band: PackedBand, _ down: PackedAxis, _ across: PackedAxis, _ firstLane: Int, pixels: Int, places: Int, isFirst: Bool,
+        _ result: UnsafeMutablePointer<Scalar>
+    ) {
+        let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
+        let pointsInVectors = pointsInVectors
         let leavesOut = plan.leavesOutZeros
-        var laidOut = (tapRow: -1, firstLane: -1)
+        var laidOut = (tapRow: -1, width: -1)
         var segments = 0
         forEachTile { tile in
-            let imagePitch = plan.mergesTaps ? inputs : pointsInVectors ? commonTileRows : tile.width
-            let pointPitch = pointsInVectors ? tile.width : commonTileRows
-            if laidOut.tapRow != tile.tapRow || laidOut.firstLane != tile.firstLane {
-                laidOut = (tile.tapRow, tile.firstLane)
+            let imagePitch = plan.readsImage
+                ? layer.input.column : plan.mergesTaps ? inputs : pointsInVectors ? commonTileRows : tile.width
+            let pointPitch = plan.readsPoints ? layer.output.column : pointsInVectors ? tile.width : commonTileRows
+            if laidOut.tapRow != tile.tapRow || laidOut.width != tile.width {
+                laidOut = (tile.tapRow, tile.width)
                 segments = 0
                 for image in 0..<band.images.count {
                     for row in 0..<band.rows.count {
                         let place = tile.tapRow &* down.tapPitch &+ row &* down.step
                         if leavesOut, rowPlaces[place] < 0 { continue }
-                        let imageRun = UnsafePointer(packedImage)
-                            + (image &* down.places &+ place) &* across.places &* imagePitch
-                        let pointRun = UnsafePointer(packedPoints)
-                            + (image &* band.rows.count &+ row) &* band.columns.count &* pointPitch
+                        let imageRun = plan.readsImage
+                            ? self.image + ((band.images.lowerBound &+ image) &* layer.input.batch &+ rowPlaces[place] &* layer.input.row
+                                &+ group &* inputs)
+                            : UnsafePointer(packedImage) + (image &* down.places &+ place) &* across.places &* imagePitch
+                        let pointRun = plan.readsPoints
+                            ? points + ((band.images.lowerBound &+ image) &* layer.output.batch
+                                &+ (band.rows.lowerBound &+ row) &* layer.output.row &+ band.columns.lowerBound &* layer.output.column
+                                &+ group &* outputs)
+                            : UnsafePointer(packedPoints) + (image &* band.rows.count &+ row) &* band.columns.count &* pointPitch
                         leftRuns[segments] = pointsInVectors ? imageRun : pointRun
                         rightRuns[segments] = pointsInVectors ? pointRun : imageRun
                         segments &+= 1
@@ -601,32 +650,46 @@ private struct ItemRun<Scalar: KernelScalar> {
                 }
             }
             // Columns whose place lies inside.
+            let tap = tile.tapColumn &* across.tapPitch
             var (start, end) = (0, band.columns.count)
             if leavesOut, !plan.mergesTaps {
-                let tap = tile.tapColumn &* across.tapPitch
                 while start < end, columnPlaces[tap &+ start &* across.step] < 0 { start &+= 1 }
                 while end > start, columnPlaces[tap &+ (end &- 1) &* across.step] < 0 { end &-= 1 }
             }
-            if start == end || segments == 0 { return }
-            let imageColumn = (tile.tapColumn &* across.tapPitch &+ start &* across.step) &* imagePitch
+            let isEmpty = start == end || segments == 0
+            let place = tap &+ start &* across.step
+            let imageColumn = (plan.readsImage && !isEmpty ? columnPlaces[place] : place) &* imagePitch
+            let imageStep = (plan.readsImage ? layer.horizontal.stride : across.step) &* imagePitch
+            let pointColumn = start &* pointPitch
             let leftStart = tile.left &- lefts.lowerBound
             let unit = leftStart / commonTileRows
             let leftOffset: Int
             let rightOffset: Int
-            if pointsInVectors {
-                leftOffset = imageColumn &+ (plan.mergesTaps
-                    ? tile.left : unit &* commonTileRows &* places &+ leftStart &- unit &* commonTileRows)
-                rightOffset = (tile.firstLane &- firstLane) &* pixels &+ start &* pointPitch
+            if plan.readsLefts || pointsInVectors && plan.mergesTaps {
+                leftOffset = tile.left
             } else {
-                leftOffset = unit &* commonTileRows &* pixels &+ leftStart &- unit &* commonTileRows &+ start &* pointPitch
-                rightOffset = imageColumn &+ (plan.mergesTaps ? tile.firstLane : (tile.firstLane &- firstLane) &* places)
+                leftOffset = unit &* commonTileRows &* (pointsInVectors ? places : pixels) &+ leftStart &- unit &* commonTileRows
             }
+            if pointsInVectors ? plan.readsPoints : plan.readsImage || plan.mergesTaps {
+                rightOffset = tile.firstLane
+            } else {
+                rightOffset = (tile.firstLane &- firstLane) &* (pointsInVectors ? pixels : places)
+            }
+            let inPlace = addsInPlace(tile)
             let arguments = OuterProductArguments(
-                lefts: UnsafePointer(leftRuns), rights: UnsafePointer(rightRuns), leftOffset: leftOffset, rightOffset: rightOffset,
-                leftPitch: pointsInVectors ? across.step &* imagePitch : pointPitch,
-                rightPitch: pointsInVectors ? pointPitch : across.step &* imagePitch, segments: segments, length: end &- start,
-                segmentsPerChunk: plan.segmentsPerChunk, tile: sums + tile.offset)
-            withUnsafePointer(to: arguments) { tile.kernel.accumulate($0) }
+                lefts: UnsafePointer(leftRuns), rights: UnsafePointer(rightRuns),
+                leftOffset: leftOffset &+ (pointsInVectors ? imageColumn : pointColumn),
+                rightOffset: rightOffset &+ (pointsInVectors ? pointColumn : imageColumn),
+                leftPitch: pointsInVectors ? imageStep : pointPitch, rightPitch: pointsInVectors ? pointPitch : imageStep,
+                segments: segments, length: end &- start, segmentsPerChunk: plan.segmentsPerChunk,
+                tile: inPlace ? result + index(tile, row: 0) : sums + tile.offset,
+                tilePitch: inPlace ? leftStride : tile.width, continues: !isFirst)
+            if !isEmpty {
+                withUnsafePointer(to: arguments) { tile.kernel.accumulate($0) }
+            } else if isFirst {
+                for r in 0..<tile.kernel.rows { (arguments.tile + r &* arguments.tilePitch).update(repeating: 0, count: tile.width) }
+            }
+            if plan.hasOneBand, !inPlace { writeRows(tile, to: result) }
         }
     }
 
@@ -663,15 +726,15 @@ private struct ItemRun<Scalar: KernelScalar> {
         return (left / inputs / columns, left / inputs % columns, left % inputs)
     }
 
-    /// Stores the sums, or adds them to what is there.
+    /// Stores the sums that are not in place yet, or adds them to what is there.
     func write(to result: UnsafeMutablePointer<Scalar>) {
         switch plan.strategy {
         case .lanes: writeLanes(to: result)
         case .outer(let pointsInVectors):
             if layer.torchKernel, !plan.mergesTaps {
                 writeTapsTogether(to: result, pointsInVectors: pointsInVectors)
-            } else {
-                writeRows(to: result, pointsInVectors: pointsInVectors)
+            } else if !plan.hasOneBand {
+                forEachTile { tile in if !addsInPlace(tile) { writeRows(tile, to: result) } }
             }
         }
     }
@@ -694,36 +757,53 @@ private struct ItemRun<Scalar: KernelScalar> {
         }
     }
 
-    /// Row after row of each tile.
-    private func writeRows(to result: UnsafeMutablePointer<Scalar>, pointsInVectors: Bool) {
+    /// Whether the result itself holds a tile's sums, which takes whole vectors and only rows of its own.
+    private func addsInPlace(_ tile: GradientTile) -> Bool {
+        plan.addsInPlace && tile.skipped == 0 && tile.left &+ tile.kernel.rows <= lefts.upperBound
+            && tile.firstLane &+ tile.width <= plan.rights
+    }
+
+    private var pointsInVectors: Bool {
+        if case .outer(false) = plan.strategy { return false }
+        return true
+    }
+
+    /// From left to left in the result: in runs of (tap, channel), where they are as far apart as channels.
+    private var leftStride: Int { pointsInVectors ? layer.kernelStrides.input : layer.kernelStrides.output }
+
+    /// Where the first lane of a tile's row stands in the result.
+    private func index(_ tile: GradientTile, row: Int) -> Int {
+        let inputs = layer.inChannelsPerGroup
+        let left = tile.left &+ row
+        if !pointsInVectors {
+            return layer.kernelIndex(
+                row: tile.tapRow, column: tile.tapColumn, input: plan.mergesTaps ? 0 : tile.firstLane, output: left, group: group)
+        }
+        let (column, input) = plan.mergesTaps ? (left / inputs, left % inputs) : (tile.tapColumn, left)
+        return layer.kernelIndex(row: tile.tapRow, column: column, input: input, output: tile.firstLane, group: group)
+    }
+
+    /// Row after row.
+    private func writeRows(_ tile: GradientTile, to result: UnsafeMutablePointer<Scalar>) {
         let strides = layer.kernelStrides
         let inputs = layer.inChannelsPerGroup
         // Kernel columns may run backwards.
         let columnStride = layer.flipKernel ? -strides.column : strides.column
         let laneStride = pointsInVectors ? strides.output : strides.input
         let accumulates = layer.means.accumulates
-        forEachTile { tile in
-            let width = min(tile.width, plan.rights &- tile.firstLane)
-            for r in 0..<min(tile.kernel.rows, lefts.upperBound &- tile.left) {
-                let values = sums + (tile.offset &+ r &* tile.width)
-                let left = tile.left &+ r
-                if !pointsInVectors, plan.mergesTaps {
-                    let index = layer.kernelIndex(row: tile.tapRow, column: 0, input: 0, output: left, group: group)
-                    for lane in 0..<width {
-                        let run = tile.firstLane &+ lane
-                        store(values[lane], result + (index + run / inputs * columnStride + run % inputs * strides.input))
-                    }
-                    continue
+        let width = min(tile.width, plan.rights &- tile.firstLane)
+        for r in tile.skipped..<min(tile.kernel.rows, lefts.upperBound &- tile.left) {
+            let values = sums + (tile.offset &+ r &* tile.width)
+            let place = result + index(tile, row: r)
+            if !pointsInVectors, plan.mergesTaps {
+                for lane in 0..<width {
+                    let run = tile.firstLane &+ lane
+                    store(values[lane], place + (run / inputs * columnStride + run % inputs * strides.input))
                 }
-                let (column, input) = pointsInVectors && plan.mergesTaps ? (left / inputs, left % inputs) : (tile.tapColumn, left)
-                let place = result + layer.kernelIndex(
-                    row: tile.tapRow, column: column, input: pointsInVectors ? input : tile.firstLane,
-                    output: pointsInVectors ? tile.firstLane : left, group: group)
-                if laneStride == 1, !accumulates {
-                    UnsafeMutableRawPointer(place).copyMemory(from: values, byteCount: width &* MemoryLayout<Scalar>.stride)
-                } else {
-                    for lane in 0..<width { store(values[lane], place + lane &* laneStride) }
-                }
+            } else if laneStride == 1, !accumulates {
+                UnsafeMutableRawPointer(place).copyMemory(from: values, byteCount: width &* MemoryLayout<Scalar>.stride)
+            } else {
+                for lane in 0..<width { store(values[lane], place + lane &* laneStride) }
             }
         }
     }
@@ -744,11 +824,13 @@ private struct ItemRun<Scalar: KernelScalar> {
             let width = min(panel.width, plan.rights &- panel.first)
             for tile in 0..<tiles {
                 let firstLeft = lefts.lowerBound &+ tile &* rows
+                // See `GradientTile.skipped`.
+                let skipped = plan.readsLefts ? max(0, firstLeft &+ rows &- plan.lefts) : 0
                 // Lanes whose sums share a cache line, then the tile's lefts.
                 for lane in 0..<width {
                     for r in 0..<min(rows, lefts.upperBound &- firstLeft) {
                         let target = corner + ((panel.first &+ lane) &* laneStride &+ (firstLeft &+ r) &* leftStride)
-                        var source = panelSums + ((tile &* rows &+ r) &* panel.width &+ lane)
+                        var source = panelSums + ((tile &* rows &+ r &+ skipped) &* panel.width &+ lane)
                         for row in 0..<tapRows.count {
                             for column in 0..<plan.tapColumns {
                                 store(source.pointee, target + (row &* rowStride &+ column &* columnStride))

@@ -13,13 +13,15 @@ public struct OuterProductArguments<Scalar> {
     public var length: Int
     /// After this many segments the registers are added to `tile` and start anew.
     public var segmentsPerChunk: Int
-    /// `[R][N vectors]`: the sums so far.
+    /// `[R][N vectors]`: the sums so far, if it continues; `tilePitch` elements from row to row.
     public var tile: UnsafeMutablePointer<Scalar>
+    public var tilePitch: Int
+    public var continues: Bool
 
     @inlinable @inline(__always)
     public init(
         lefts: UnsafePointer<UnsafePointer<Scalar>>, rights: UnsafePointer<UnsafePointer<Scalar>>, leftOffset: Int, rightOffset: Int,
-        leftPitch: Int, rightPitch: Int, segments: Int, length: Int, segmentsPerChunk: Int, tile: UnsafeMutablePointer<Scalar>
+        leftPitch: Int, rightPitch: Int, segments: Int, length: Int, segmentsPerChunk: Int, tile: UnsafeMutablePointer<Scalar>, tilePitch: Int, continues: Bool
     ) {
         self.lefts = lefts
         self.rights = rights
@@ -31,16 +33,22 @@ public struct OuterProductArguments<Scalar> {
         self.length = length
         self.segmentsPerChunk = segmentsPerChunk
         self.tile = tile
+        self.tilePitch = tilePitch
+        self.continues = continues
     }
 }
 
-/// tile[r][n] += sum over segments s, pixels p of lefts[s][leftOffset + p * leftPitch + r] * rights[s][rightOffset + p * rightPitch + n]
+/// tile[r][n] = sum over segments s, pixels p of lefts[s][leftOffset + p * leftPitch + r] * rights[s][rightOffset + p * rightPitch + n],
+/// or += if the tile continues.
 @inlinable @inline(__always)
 public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: OuterProductArguments<I.Scalar>.self).pointee
     let rightStep = arguments.rightPitch &* MemoryLayout<I.Scalar>.stride
+    let tile = UnsafeMutableRawPointer(arguments.tile)
+    let tileStep = arguments.tilePitch &* MemoryLayout<I.Scalar>.stride
+    var continues = arguments.continues
     var segment = 0
     while segment < arguments.segments {
         var end = segment &+ arguments.segmentsPerChunk
@@ -67,6 +75,22 @@ public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
             }
             segment &+= 1
         }
-        fold(I.self, sums, into: arguments.tile, continues: true)
+        // Two plain loops, as in `fold`.
+        if continues {
+            for r in 0..<R {
+                for n in 0..<N {
+                    let offset = r &* tileStep &+ n &* I.bytes
+                    let total = I.sum(tile.loadUnaligned(fromByteOffset: offset, as: I.Vector.self), sums[unchecked: r][unchecked: n])
+                    tile.storeBytes(of: total, toByteOffset: offset, as: I.Vector.self)
+                }
+            }
+        } else {
+            for r in 0..<R {
+                for n in 0..<N {
+                    tile.storeBytes(of: sums[unchecked: r][unchecked: n], toByteOffset: r &* tileStep &+ n &* I.bytes, as: I.Vector.self)
+                }
+            }
+        }
+        continues = true
     }
 }

@@ -318,6 +318,13 @@ def test_pytorch(isa, data_format, name, dtype):
     ((2, 40, 50, 2), (4, 4, 2, 3), {"strides": 3, "dilation_rate": 2}),
     ((1, 24, 24, 130), (1, 1, 130, 5), {"strides": 2}),
     ((1, 24, 24, 5), (1, 1, 5, 130), {}),
+    # Whole vectors of channels, which are read where they lie and added up in the result:
+    ((2, 9, 9, 20), (3, 3, 20, 32), {"padding": 1}),  # one band, a last tile that repeats channels
+    ((1, 40, 40, 20), (3, 2, 20, 32), {"padding": 1, "strides": 2, "flip_kernel": True}),  # several bands
+    ((3, 50, 50, 16), (3, 3, 16, 16), {"padding": 1}),  # several blocks
+    ((1, 30, 30, 32), (2, 2, 32, 20), {}),  # the image in the vectors
+    ((2, 2, 3, 24), (5, 5, 24, 48), {"padding": 6, "dilation_rate": 3}),  # taps that are outside for all pixels
+    ((1, 20, 20, 32), (3, 3, 16, 32), {"padding": 1, "groups": 2, "padding_mode": "reflect"}),
 ])
 def test_larger_kernel_gradients(isa, data_format, shape, kernel_shape, options):
     rng = np.random.default_rng(0)
@@ -327,6 +334,11 @@ def test_larger_kernel_gradients(isa, data_format, shape, kernel_shape, options)
     got = convolution.conv2d_backward_kernel(x, gradient, kernel_shape, isa=isa, **options)
     oracle.assert_within(got, oracle.conv2d_backward_kernel(x, gradient, kernel_shape[:2], **options))
     assert_same_bits(convolution.conv2d_backward_kernel(x, gradient, kernel_shape, isa=isa, threads=1, **options), got)
+    other = "NCHW" if data_format == "NHWC" else "NHWC"
+    x, gradient = (np.ascontiguousarray(oracle.from_nhwc(oracle.to_nhwc(a, data_format), other)) for a in (x, gradient))
+    torch = {**options, "data_format": other, "kernel_format": "torch"}
+    turned = convolution.conv2d_backward_kernel(x, gradient, [kernel_shape[i] for i in (3, 2, 0, 1)], isa=isa, **torch)
+    assert_same_bits(turned.transpose(2, 3, 1, 0), got)
 
 
 # --------------------------------------------------------------------------------------------------------- edge cases
