@@ -75,6 +75,12 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
                 execution.pointee.output.assumingMemoryBound(to: Scalar.self), workspace)
             continue
         }
+        if let part = plan.pointee.tapProducts {
+            runProducts(
+                plan, part, item, execution.pointee.input.assumingMemoryBound(to: Scalar.self),
+                execution.pointee.output.assumingMemoryBound(to: Scalar.self), workspace)
+            continue
+        }
         // Phases take turns: they read the same rows, and what they write interleaves.
         let block = plan.pointee.blocks + item % plan.pointee.blockCount
         let part = item / plan.pointee.blockCount

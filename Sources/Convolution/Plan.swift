@@ -118,6 +118,8 @@ struct ConvolutionPlan {
     var workspace: WorkspaceLayout
     /// Not nil: the plan has this instead of blocks.
     var winograd: Winograd? = nil
+    /// Not nil: the blocks are phases of this, and have no weights of their own.
+    var tapProducts: TapProducts? = nil
 
     /// Bands run on from image to image, so that small images share a pass over the weights.
     var spansImages: Bool { strategy == .channels || readsInputDirectly }
@@ -125,7 +127,7 @@ struct ConvolutionPlan {
     /// Output rows that a block's bands divide.
     func rows(_ block: Block) -> Int { block.vertical.count * (spansImages ? layer.batch : 1) }
 
-    var items: Int { winograd?.items ?? itemsPerBlock * blockCount }
+    var items: Int { winograd?.items ?? (tapProducts == nil ? itemsPerBlock * blockCount : itemsPerBlock) }
 
     /// Threads of one execution, each with a workspace of its own.
     var executionThreads: Int {
@@ -614,7 +616,8 @@ private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
         forEachLattice(layer.horizontal, transposed: layer.transposed) { _ in columnLattices += 1 }
     }
 
-    let panels = Panels(layer, table, chooseStrategy(layer, table))
+    let chain = layer.productChain()
+    let panels = Panels(layer, table, chain == nil ? chooseStrategy(layer, table) : .columns)
     let memory = try PlanMemory(
         panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"), rows: hasOutput ? layer.vertical.output : 0,
         columns: hasOutput ? layer.horizontal.output : 0)
@@ -683,6 +686,15 @@ private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
         for column in 0..<layer.horizontal.output where plan.coveredColumns[column] == 0 { plan.fullyCovered = false }
     }
     plan.workspace.finish(elementBytes: size)
+    if let chain, plan.blockCount > 0, !overflow {
+        do throws(Failure) {
+            try plan.divideProducts(chain: chain, threads: threads, economy: economy)
+            weightElements = try plan.tapProducts.map { part throws(Failure) in try plan.productWeights(part) } ?? 0
+        } catch {
+            shim_free(memory.header)
+            throw error
+        }
+    }
     if hasOutput {
         let elements = Double(layer.batch * layer.outChannels) * Double(layer.vertical.output * layer.horizontal.output)
         plan.streams = elements * Double(size) >= Double(filteredBytes)
@@ -718,13 +730,17 @@ private func packedPlan<Scalar: KernelScalar>(
     }
 
     if let kernel {
-        if layer.transposed, plan.blockCount > 0 {
+        if layer.transposed, plan.blockCount > 0, plan.tapProducts == nil {
             for i in 0..<layer.kernelElements where !kernel[i].isFinite {
                 plan.mendsBorder = true
                 break
             }
         }
-        for i in 0..<plan.blockCount { packWeights(plan, plan.blocks[i], kernel) }
+        if let part = plan.tapProducts {
+            packProductWeights(&plan, part, kernel)
+        } else {
+            for i in 0..<plan.blockCount { packWeights(plan, plan.blocks[i], kernel) }
+        }
         if plan.winograd != nil, !packWinograd(plan, kernel) {
             // An infinity or NaN would spread to all elements; the default algorithm keeps it where it belongs.
             shim_free(plan.weights)

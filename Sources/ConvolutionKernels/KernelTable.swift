@@ -8,7 +8,7 @@ public struct KernelTable {
     public var laneTiles: InlineArray<4, TileKernel>
     /// `accumulateGroups` of one vector, where the tier has a permutation of any lanes.
     public var groupTile: TileKernel?
-    /// As `tiles`, for kernel gradients: of `OuterProductArguments`.
+    /// As `tiles`: of `OuterProductArguments`.
     public var outerTiles: InlineArray<4, TileKernel>
     /// Kernels for neighbouring pixels that read 1 and 2 input columns apart.
     public var walks: InlineArray<2, WalkKernel>
@@ -21,6 +21,7 @@ public struct KernelTable {
     public var wideTiles: InlineArray<4, TileKernel>
     public var finish: @convention(c) (UnsafeRawPointer) -> Void
     public var finishColumns: @convention(c) (UnsafeRawPointer) -> Void
+    public var shiftedSums: @convention(c) (UnsafeRawPointer) -> Void
     public var transformInput: @convention(c) (UnsafeRawPointer) -> Void
     public var transformOutput: @convention(c) (UnsafeRawPointer) -> Void
     public var gatheredColumns: @convention(c) (UnsafeRawPointer) -> Void
@@ -36,6 +37,7 @@ public struct KernelTable {
         widestTile: Int,
         columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>, finish: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         finishColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        shiftedSums: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         transformInput: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         transformOutput: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         gatheredColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
@@ -55,6 +57,7 @@ public struct KernelTable {
         self.wideTiles = wideTiles
         self.finish = finish
         self.finishColumns = finishColumns
+        self.shiftedSums = shiftedSums
         self.transformInput = transformInput
         self.transformOutput = transformOutput
         self.gatheredColumns = gatheredColumns

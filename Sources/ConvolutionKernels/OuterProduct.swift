@@ -1,4 +1,5 @@
-/// The work of one register tile of a kernel gradient: R rows times N vectors of sums of products over pixels.
+/// The work of one register tile of a matrix product: R rows times N vectors of sums of products over pixels (kernel gradients) or input
+/// channels (`TapProducts`).
 public struct OuterProductArguments<Scalar> {
     /// `[segment]`: where the first pixel's elements stand, before the offsets: R to be broadcast, and N vectors.
     public var lefts: UnsafePointer<UnsafePointer<Scalar>>
@@ -21,7 +22,8 @@ public struct OuterProductArguments<Scalar> {
     @inlinable @inline(__always)
     public init(
         lefts: UnsafePointer<UnsafePointer<Scalar>>, rights: UnsafePointer<UnsafePointer<Scalar>>, leftOffset: Int, rightOffset: Int,
-        leftPitch: Int, rightPitch: Int, segments: Int, length: Int, segmentsPerChunk: Int, tile: UnsafeMutablePointer<Scalar>, tilePitch: Int, continues: Bool
+        leftPitch: Int, rightPitch: Int, segments: Int, length: Int, segmentsPerChunk: Int, tile: UnsafeMutablePointer<Scalar>, tilePitch: Int,
+        continues: Bool
     ) {
         self.lefts = lefts
         self.rights = rights
@@ -46,8 +48,6 @@ public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
 ) {
     let arguments = raw.assumingMemoryBound(to: OuterProductArguments<I.Scalar>.self).pointee
     let rightStep = arguments.rightPitch &* MemoryLayout<I.Scalar>.stride
-    let tile = UnsafeMutableRawPointer(arguments.tile)
-    let tileStep = arguments.tilePitch &* MemoryLayout<I.Scalar>.stride
     var continues = arguments.continues
     var segment = 0
     while segment < arguments.segments {
@@ -75,22 +75,7 @@ public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
             }
             segment &+= 1
         }
-        // Two plain loops, as in `fold`.
-        if continues {
-            for r in 0..<R {
-                for n in 0..<N {
-                    let offset = r &* tileStep &+ n &* I.bytes
-                    let total = I.sum(tile.loadUnaligned(fromByteOffset: offset, as: I.Vector.self), sums[unchecked: r][unchecked: n])
-                    tile.storeBytes(of: total, toByteOffset: offset, as: I.Vector.self)
-                }
-            }
-        } else {
-            for r in 0..<R {
-                for n in 0..<N {
-                    tile.storeBytes(of: sums[unchecked: r][unchecked: n], toByteOffset: r &* tileStep &+ n &* I.bytes, as: I.Vector.self)
-                }
-            }
-        }
+        fold(I.self, sums, into: arguments.tile, pitch: arguments.tilePitch, continues: continues)
         continues = true
     }
 }

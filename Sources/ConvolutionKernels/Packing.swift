@@ -76,3 +76,72 @@ public func packLine<Scalar: KernelScalar>(from source: UnsafePointer<Scalar>, s
         i &+= 1
     }
 }
+
+/// Short lines: no call.
+@inlinable @inline(__always)
+func copyLine<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, count: Int, to target: UnsafeMutablePointer<Scalar>) {
+    let bytes = count &* MemoryLayout<Scalar>.stride
+    if bytes > 512 {
+        copyElements(source, count: count, to: target)
+        return
+    }
+    var offset = 0
+    while offset &+ 32 <= bytes { copyPiece(source, target, &offset, of: SIMD4<UInt64>.self) }
+    if bytes &- offset >= 16 { copyPiece(source, target, &offset, of: SIMD2<UInt64>.self) }
+    if bytes &- offset >= 8 { copyPiece(source, target, &offset, of: UInt64.self) }
+    if bytes &- offset >= 4 { copyPiece(source, target, &offset, of: UInt32.self) }
+}
+
+/// Four pixels' four neighbouring channels, to four lines.
+@inlinable @inline(__always)
+func turnSquare(_ source: UnsafeRawPointer, pixelBytes: Int, to target: UnsafeMutableRawPointer, lineBytes: Int) {
+    let a = source.loadUnaligned(as: SIMD4<UInt32>.self)
+    let b = source.loadUnaligned(fromByteOffset: pixelBytes, as: SIMD4<UInt32>.self)
+    let c = source.loadUnaligned(fromByteOffset: 2 &* pixelBytes, as: SIMD4<UInt32>.self)
+    let d = source.loadUnaligned(fromByteOffset: 3 &* pixelBytes, as: SIMD4<UInt32>.self)
+    let (low, high) = (SIMD8(lowHalf: a, highHalf: b), SIMD8(lowHalf: c, highHalf: d))
+    let (even, odd) = (SIMD8(lowHalf: low.evenHalf, highHalf: high.evenHalf), SIMD8(lowHalf: low.oddHalf, highHalf: high.oddHalf))
+    target.storeBytes(of: even.evenHalf, as: SIMD4<UInt32>.self)
+    target.storeBytes(of: odd.evenHalf, toByteOffset: lineBytes, as: SIMD4<UInt32>.self)
+    target.storeBytes(of: even.oddHalf, toByteOffset: 2 &* lineBytes, as: SIMD4<UInt32>.self)
+    target.storeBytes(of: odd.oddHalf, toByteOffset: 3 &* lineBytes, as: SIMD4<UInt32>.self)
+}
+
+/// target[channel * pitch + column] = source[channel * channelStride + column * columnStride]
+@inlinable @inline(__always)
+public func packLines<Scalar: KernelScalar>(
+    from source: UnsafePointer<Scalar>, columnStride: Int, channelStride: Int, columns: Int, channels: Int, pitch: Int,
+    to target: UnsafeMutablePointer<Scalar>
+) {
+    var channel = 0
+    if columnStride == 1 {
+        while channel < channels {
+            copyLine(source + channel &* channelStride, count: columns, to: target + channel &* pitch)
+            channel &+= 1
+        }
+        return
+    }
+    let size = MemoryLayout<Scalar>.stride
+    if channelStride == 1, size == 4 {
+        while channel &+ 4 <= channels {
+            var column = 0
+            while column &+ 4 <= columns {
+                turnSquare(
+                    source + (column &* columnStride &+ channel), pixelBytes: columnStride &* size, to: target + (channel &* pitch &+ column),
+                    lineBytes: pitch &* size)
+                column &+= 4
+            }
+            while column < columns {
+                for i in 0..<4 {
+                    copyElement(source + (column &* columnStride &+ channel &+ i), to: target + ((channel &+ i) &* pitch &+ column))
+                }
+                column &+= 1
+            }
+            channel &+= 4
+        }
+    }
+    while channel < channels {
+        packLine(from: source + channel &* channelStride, stride: columnStride, count: columns, to: target + channel &* pitch)
+        channel &+= 1
+    }
+}

@@ -97,11 +97,21 @@ public struct TileKernel {
 func fold<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, _ sums: borrowing InlineArray<R, InlineArray<N, I.Vector>>, into tile: UnsafeMutablePointer<I.Scalar>, continues: Bool
 ) {
+    fold(I.self, sums, into: tile, pitch: N &* I.lanes, continues: continues)
+}
+
+/// The same, with `pitch` elements from tile[r] to tile[r + 1].
+@inlinable @inline(__always)
+func fold<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: borrowing InlineArray<R, InlineArray<N, I.Vector>>, into tile: UnsafeMutablePointer<I.Scalar>, pitch: Int,
+    continues: Bool
+) {
     let tile = UnsafeMutableRawPointer(tile)
+    let pitch = pitch &* MemoryLayout<I.Scalar>.stride
     if continues {
         for r in 0..<R {
             for n in 0..<N {
-                let offset = (r &* N &+ n) &* I.bytes
+                let offset = r &* pitch &+ n &* I.bytes
                 let total = I.sum(tile.loadUnaligned(fromByteOffset: offset, as: I.Vector.self), sums[unchecked: r][unchecked: n])
                 tile.storeBytes(of: total, toByteOffset: offset, as: I.Vector.self)
             }
@@ -109,7 +119,7 @@ func fold<I: InstructionSet, let R: Int, let N: Int>(
     } else {
         for r in 0..<R {
             for n in 0..<N {
-                tile.storeBytes(of: sums[unchecked: r][unchecked: n], toByteOffset: (r &* N &+ n) &* I.bytes, as: I.Vector.self)
+                tile.storeBytes(of: sums[unchecked: r][unchecked: n], toByteOffset: r &* pitch &+ n &* I.bytes, as: I.Vector.self)
             }
         }
     }

@@ -810,4 +810,71 @@ private enum TileKind: CaseIterable {
         #expect(Array(packed.elements[1..<4]) == expected)
         #expect(packed.surroundingsAreUntouched)
     }
+
+    /// Turned in squares of four, with a rest in both directions; along lines; and neither.
+    @Test(arguments: [(7, 1, 6, 5), (1, 9, 9, 6), (1, 200, 150, 2), (3, 20, 4, 3), (6, 1, 4, 4)])
+    func lines(_ columnStride: Int, _ channelStride: Int, _ columns: Int, _ channels: Int) {
+        func check<Scalar: KernelScalar>(_: Scalar.Type) {
+            let pitch = columns + 3
+            let source = Field<Scalar>((columns - 1) * columnStride + (channels - 1) * channelStride + 1)
+            let packed = Field<Scalar>(channels * pitch + 1)
+            defer { for field in [source, packed] { field.free() } }
+            for channel in 0..<channels {
+                for column in 0..<columns {
+                    source.set(channel * channelStride + column * columnStride, 1000 * channel + column)
+                    packed.open(1 + channel * pitch + column)
+                }
+            }
+            packLines(
+                from: source.pointer(0), columnStride: columnStride, channelStride: channelStride, columns: columns, channels: channels,
+                pitch: pitch, to: packed.pointer(1))
+            for channel in 0..<channels {
+                for column in 0..<columns { #expect(packed.elements[1 + channel * pitch + column] == Scalar(1000 * channel + column)) }
+            }
+            #expect(packed.surroundingsAreUntouched)
+        }
+        check(Float.self)
+        check(Double.self)
+    }
+}
+
+@Suite struct ShiftedSumTests {
+    private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        var numbers = SeededNumbers(seed: table.lanes)
+        for (rows, columns, channels, vectors) in [(1, 1, 1, 1), (2, 3, 2, 5), (3, 1, 1, 9), (0, 2, 2, 2), (1, 4, 3, 7)] {
+            let width = vectors * table.lanes
+            let pitch = width + 3
+            let products = Field<Scalar>(rows * columns * channels * pitch + columns + 1)
+            let sums = Field<Scalar>(channels * width + 2)
+            defer { for field in [products, sums] { field.free() } }
+            // Element (row, column) lies at an odd place of its own.
+            var sources: [UnsafePointer<Scalar>] = []
+            for index in 0..<rows * columns {
+                let first = index * channels * pitch + index % max(columns, 1)
+                sources.append(UnsafePointer(products.pointer(first)))
+                for channel in 0..<channels {
+                    for x in 0..<width { products.set(first + channel * pitch + x, Int.random(in: -99...99, using: &numbers)) }
+                }
+            }
+            for i in 0..<channels * width { sums.open(1 + i) }
+            sources.append(UnsafePointer(products.pointer(0)))
+            sources.withUnsafeBufferPointer { sources in
+                let arguments = ShiftedSumArguments(
+                    sources: sources.baseAddress!, rows: rows, columns: columns, channels: channels, channelPitch: pitch, vectors: vectors,
+                    sums: sums.pointer(1))
+                withUnsafePointer(to: arguments) { table.shiftedSums($0) }
+            }
+            for channel in 0..<channels {
+                for x in 0..<width {
+                    var want: Scalar = 0
+                    for index in 0..<rows * columns { want += sources[index][channel * pitch + x] }
+                    #expect(sums.elements[1 + channel * width + x] == want)
+                }
+            }
+            #expect(sums.surroundingsAreUntouched)
+        }
+    }
+
+    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32, Float.self) }
+    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
 }

@@ -163,7 +163,8 @@ def test_conv2d_transpose_planes(isa):
     for _ in range(400 if isa == FULL_TIER else 100):
         (height, kh, sh, dh), (width, kw, sw, dw) = random_axis(rng), random_axis(rng)
         groups = int(rng.choice([1, 1, 2, 3]))
-        group_in, group_out = (int(rng.integers(1, 5)) for _ in range(2))
+        # Half of them with as many input channels as are computed products first.
+        group_in, group_out = int(rng.choice([1, 2, 3, 4, 8, 9, 20, 70])), int(rng.integers(1, 5))
         x = whole_numbers(rng, (int(rng.integers(1, 3)), height, width, groups * group_in))
         kernel = whole_numbers(rng, (kh, kw, group_out, groups * group_in))
         bias = whole_numbers(rng, (groups * group_out,)) if rng.integers(2) else None
