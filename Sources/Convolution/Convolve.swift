@@ -363,15 +363,16 @@ func runItem<Scalar: KernelScalar>(
                     if isPlain { plain = t }
                 }
             }
-            multiply(plan, block, plan.pointee.panels + index, source, tiles, tileCount, sums)
+            multiply(plan, block, plan.pointee.panels + index, source, tiles, tileCount, sums, isFirst: index == panels.lowerBound)
         }
     }
+    if plan.pointee.streams { shim_finish_streaming() }
 }
 
 /// One panel of output channels over a group of tiles.
 private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panel: UnsafePointer<Panel>, _ source: Source<Scalar>,
-    _ tiles: UnsafeMutablePointer<Tile<Scalar>>, _ tileCount: Int, _ sums: UnsafeMutablePointer<Scalar>
+    _ tiles: UnsafeMutablePointer<Tile<Scalar>>, _ tileCount: Int, _ sums: UnsafeMutablePointer<Scalar>, isFirst: Bool
 ) {
     let strategy = plan.pointee.strategy
     let inputs = plan.pointee.layer.inChannelsPerGroup
@@ -401,6 +402,8 @@ private func multiply<Scalar: KernelScalar>(
         && (strategy == .columns ? columnStep == 1 : channelStride == 1 && panel.pointee.channels == width)
 
     let outputOffset = panel.pointee.firstChannel * channelStride
+    let streams = mayFinish && plan.pointee.streams && strategy == .channels
+        && plan.pointee.alignsPixels(UnsafeRawPointer(tiles.pointee.targets[0] + outputOffset))
     let mergedTaps = block.pointee.horizontal.taps
     var channel = 0
     var blockOffset = firstInput
@@ -410,7 +413,20 @@ private func multiply<Scalar: KernelScalar>(
         // While this part of the weights is multiplied, the tiles fetch the next one, each a share of it.
         let next = weights + taps * length * width
         let isLastOfAll = isLast && panel == plan.pointee.panels + plan.pointee.panelCount - 1
-        let aheadStep = isLastOfAll ? 0 : (width * MemoryLayout<Scalar>.stride + tileCount - 1) / tileCount
+        var aheadStep = isLastOfAll ? 0 : (width * MemoryLayout<Scalar>.stride + tileCount - 1) / tileCount
+        var ahead = UnsafeRawPointer(isLastOfAll ? weights : next)
+        var aheadPerTile = taps * length * aheadStep
+        if isFirst, block.pointee.fetchesInput {
+            // The weights are there; what is fetched is the input of the next group, by its first panel.
+            let tile = tiles.pointee
+            let pixel = block.pointee.horizontal.inputStep * source.columnStride
+            aheadStep = ceilDivide(reach * pixel * MemoryLayout<Scalar>.stride, taps * inputs)
+            aheadPerTile = reach * pixel * MemoryLayout<Scalar>.stride
+            let row = tile.rows[0] * block.pointee.vertical.inputStep + block.pointee.vertical.lastOffset
+            let column = (tile.columns[0] + tileCount * reach) * block.pointee.horizontal.inputStep
+            ahead = UnsafeRawPointer(source.base + tile.images[0] * source.imageStride + row * source.rowStride + column * source.columnStride)
+                + channel * taps * aheadStep
+        }
         for t in 0..<tileCount {
             let tile = tiles + t
             let count = tile.pointee.count
@@ -423,11 +439,12 @@ private func multiply<Scalar: KernelScalar>(
                     channelPitch: source.channelPitch, order: UnsafePointer(tile.pointee.order), chunks: tile.pointee.chunks,
                     segments: taps, length: tile.pointee.mergesTaps ? length * mergedTaps : length,
                     segmentsPerChunk: block.pointee.segmentsPerChunk, panel: weights,
-                    ahead: UnsafeRawPointer(isLastOfAll ? weights : next) + t * taps * length * aheadStep, aheadStep: aheadStep, tile: tileSums,
+                    ahead: ahead + t * aheadPerTile, aheadStep: aheadStep, tile: tileSums,
                     continues: channel > 0, outputs: finishes ? targets.baseAddress : nil, outputOffset: outputOffset,
                     rows: strategy == .columns ? kernel.rows : count, outputPitch: channelStride, bias: bias, low: bounds?.low ?? 0,
                     high: bounds?.high ?? 0)
                 arguments.places = UnsafeRawPointer(plan.pointee.places)
+                arguments.streams = streams
                 withUnsafePointer(to: arguments) { kernel.accumulate($0) }
             }
             if isLast, !finishes { finish(plan, panel, tile, tileSums, outputOffset, bias, activation, columnStep: columnStep) }

@@ -264,6 +264,9 @@ struct Lattice {
     var offsetStep: Int
     var sums: TapSums?
 
+    /// Of the tap that reads the last input element.
+    var lastOffset: Int { offsetStart + max(0, (taps - 1) * offsetStep) }
+
     /// The outputs number `first`, `first` + `axis.phases`, ... of a convolution; `axis.hasPhases` holds.
     static func convolution(_ axis: Axis, first: Int = 0) -> Lattice {
         // Kernel element a of the first output reads element (place + a * dilation) / repetition, rounded down. Zeros and other

@@ -27,6 +27,8 @@ struct InputGradientPlan {
     /// The adjoint. Where the layer's border repeats input elements its output is not the input gradient but a padded one, packed, whose
     /// border lines are then added to the elements that they repeat.
     var plan: UnsafeMutablePointer<ConvolutionPlan>
+    /// Of that output.
+    var strides: Strides
     var vertical = Border()
     var horizontal = Border()
 
@@ -53,7 +55,7 @@ private func inputGradientPlan(_ layer: Layer, kernel: UnsafeRawPointer?) throws
     var adjoint = layer.adjoint
     let (vertical, horizontal) = (Border(layer.vertical), Border(layer.horizontal))
     guard layer.paddingMode != .constant, adjoint.hasOutput else {
-        return InputGradientPlan(layer: layer, plan: try createPlan(adjoint, kernel: kernel, bias: nil))
+        return InputGradientPlan(layer: layer, plan: try createPlan(adjoint, kernel: kernel, bias: nil), strides: adjoint.output)
     }
     adjoint.vertical.start -= vertical.before
     adjoint.vertical.output += vertical.before + vertical.after
@@ -76,7 +78,8 @@ private func inputGradientPlan(_ layer: Layer, kernel: UnsafeRawPointer?) throws
             : Strides(batch: pixels * channels, row: columns * channels, column: channels, channel: 1)
     }
     return InputGradientPlan(
-        layer: layer, plan: try createPlan(adjoint, kernel: kernel, bias: nil), vertical: vertical, horizontal: horizontal)
+        layer: layer, plan: try createPlan(adjoint, kernel: kernel, bias: nil), strides: adjoint.output, vertical: vertical,
+        horizontal: horizontal)
 }
 
 func destroy(_ plan: UnsafeMutablePointer<InputGradientPlan>) {
@@ -135,7 +138,7 @@ private func fold<Scalar: KernelScalar>(
     _ plan: UnsafePointer<InputGradientPlan>, _ padded: UnsafeMutablePointer<Scalar>, into gradient: UnsafeMutablePointer<Scalar>
 ) {
     let layer = plan.pointee.layer
-    let strides = plan.pointee.plan.pointee.layer.output
+    let strides = plan.pointee.strides
     let (vertical, horizontal) = (plan.pointee.vertical, plan.pointee.horizontal)
     let (rows, columns, channels) = (layer.vertical.input, layer.horizontal.input, layer.inChannels)
     for image in 0..<layer.batch {

@@ -40,6 +40,8 @@ struct Layer {
     var threads: Int
     var tier: Tier
     var means: Means
+    /// More than 1: so many columns of the output, and of the kernel, count as one, their channels side by side. See `widened`.
+    var columnsPerPixel = 1
 
     var inChannelsPerGroup: Int { groups == 0 ? 0 : inChannels / groups }
     var outChannelsPerGroup: Int { groups == 0 ? 0 : outChannels / groups }
@@ -51,9 +53,32 @@ struct Layer {
     /// Sizes beside a 0 may be so large that even their product, which validation does not take then, overflows.
     var hasOutput: Bool { batch > 0 && vertical.output > 0 && horizontal.output > 0 && outChannels > 0 }
 
+    /// A transposed convolution whose output phases of P neighbouring columns all read the same input, such as one with kernel = P * n,
+    /// stride P and no crop: as a layer of 1/P of the columns and P times the channels, in the same arrays. Column t = P * pixel + phase
+    /// takes the products of kernel column b = P * tap + phase, as stride and crop are multiples of P too. nil if there is no such P.
+    var widened: Layer? {
+        guard transposed, groups == 1, horizontal.dilation == 1, horizontal.output > 0, output.channel == 1, output.column == outChannels
+        else { return nil }
+        let axis = horizontal
+        let common = greatestCommonDivisor(
+            greatestCommonDivisor(axis.stride, axis.kernel), greatestCommonDivisor(axis.output, abs(axis.start)))
+        if common == 1 { return nil }
+        var layer = self
+        layer.columnsPerPixel = common
+        layer.outChannels *= common
+        layer.output.column *= common
+        layer.horizontal.stride /= common
+        layer.horizontal.kernel /= common
+        layer.horizontal.output /= common
+        layer.horizontal.start /= common
+        // Its stride may be 1 now, but the algorithm is a choice of the layer as it was given.
+        layer.means.permitsWinograd = false
+        return layer
+    }
+
     /// Strides of the kernel array: rows, columns, input channels and output channels within a group, and groups.
     var kernelStrides: (row: Int, column: Int, input: Int, output: Int, group: Int) {
-        let area = vertical.kernel * horizontal.kernel
+        let area = vertical.kernel * horizontal.kernel * columnsPerPixel
         switch (transposed, torchKernel) {
         case (false, false): // HWIO
             let pixel = inChannelsPerGroup * outChannels
@@ -65,9 +90,19 @@ struct Layer {
             let pixel = outChannelsPerGroup * inChannels
             return (horizontal.kernel * pixel, pixel, 1, inChannels, inChannelsPerGroup)
         case (true, true): // IOHW
-            let input = outChannelsPerGroup * area
-            return (horizontal.kernel, 1, input, area, inChannelsPerGroup * input)
+            let input = outChannelsPerGroup / columnsPerPixel * area
+            return (horizontal.kernel * columnsPerPixel, columnsPerPixel, input, area, inChannelsPerGroup * input)
         }
+    }
+
+    /// Where the kernel elements of output channel `channel` of a group start, and how many channels from there on follow at
+    /// `kernelStrides.output`.
+    func kernelChannel(_ channel: Int) -> (offset: Int, count: Int) {
+        let strides = kernelStrides
+        if columnsPerPixel == 1 { return (channel * strides.output, outChannelsPerGroup - channel) }
+        let given = outChannels / columnsPerPixel
+        let phase = flipKernel ? columnsPerPixel - 1 - channel / given : channel / given
+        return (phase * (strides.column / columnsPerPixel) + channel % given * strides.output, given - channel % given)
     }
 
     /// The linear part's transpose: conv2d and conv2d_transpose with input and output exchanged. The kernel array is the same one, since

@@ -33,6 +33,8 @@ struct Block {
     var tilesPerGroup: Int
     /// Strategy `channels`: a row of taps reads neighbouring channels of neighbouring pixels, and may be one segment.
     var mergesTaps = false
+    /// Strategy `channels`: all weights stay in the cache, and the input comes in the order of the tiles: it is what is fetched ahead.
+    var fetchesInput = false
     /// Strategy `channels`: tiles take the pixels at the border apart from the others, since many of their taps lie outside.
     var roundsBorder = false
 
@@ -71,6 +73,7 @@ struct Panel {
 /// Packed weights: `[block][panel][channel block][tap][channel][output channel]`; a panel's output channels are padded with zeros to
 /// whole vectors where they are what the vectors hold. A tile kernel reads one (panel, channel block) from front to back.
 struct ConvolutionPlan {
+    /// The caller's, or the same `widened`.
     var layer: Layer
     var table: KernelTable
     var strategy: Strategy
@@ -143,6 +146,14 @@ struct ConvolutionPlan {
         var pixels = 1
         for i in 0..<blockCount { pixels = max(pixels, blocks[i].outsidePixels) }
         return try times(pixels, layer.inChannels, "the pixels of a row of taps")
+    }
+
+    /// Strategy `channels`: a panel's channels are aligned to vectors at all pixels, if they are at one, in `place`.
+    @inline(__always)
+    func alignsPixels(_ place: UnsafeRawPointer) -> Bool {
+        let strides = layer.output
+        let elements = strides.batch | strides.row | strides.column
+        return elements % table.lanes == 0 && Int(bitPattern: place) % (table.lanes * (layer.isDouble ? 8 : 4)) == 0
     }
 
     /// Columns or pixels that one position of a tile stands for.
@@ -378,8 +389,12 @@ func inputRange(_ lattice: Lattice, first: Int, count: Int, input: Int, mode: Bo
 private let weightRows = 640
 private let addressBytes = 1 << 17
 
-/// Images of this many bytes, and more, are written past the caches by `accumulateStencil`, whose speed is that of the memory.
-private let filteredBytes = 8 << 20
+/// Weights of this many bytes stay in a level-2 cache from group to group.
+private let cachedWeightBytes = 1 << 19
+
+/// Outputs of this many bytes, and more, are written past the caches, where whole aligned vectors are: other caches than the last would not
+/// hold them, and need not read them first.
+private let streamedBytes = 8 << 20
 
 /// A kernel of more taps than this walks over packed input: the lines of an image's rows, a pixel's channels apart, fall into few sets of
 /// the cache.
@@ -600,9 +615,12 @@ func workspaceSize(_ layer: Layer) throws(Failure) -> WorkspaceSize {
         work: draft.plan.work)
 }
 
-private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
-    if layer.takesWinograd { return try winogradDraft(layer, economy: economy) }
-    let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
+private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
+    if given.takesWinograd { return try winogradDraft(given, economy: economy) }
+    let table = given.isDouble ? given.tier.float64 : given.tier.float32
+    let chain = given.productChain()
+    var layer = given
+    if chain == nil, let widened = given.widened, chooseStrategy(widened, table) == .channels { layer = widened }
     let size = layer.isDouble ? 8 : 4
     let inputs = layer.inChannelsPerGroup
     let outputs = layer.outChannelsPerGroup
@@ -616,7 +634,6 @@ private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
         forEachLattice(layer.horizontal, transposed: layer.transposed) { _ in columnLattices += 1 }
     }
 
-    let chain = layer.productChain()
     let panels = Panels(layer, table, chain == nil ? chooseStrategy(layer, table) : .columns)
     let memory = try PlanMemory(
         panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"), rows: hasOutput ? layer.vertical.output : 0,
@@ -697,9 +714,14 @@ private func draft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     }
     if hasOutput {
         let elements = Double(layer.batch * layer.outChannels) * Double(layer.vertical.output * layer.horizontal.output)
-        plan.streams = elements * Double(size) >= Double(filteredBytes)
+        plan.streams = elements * Double(size) >= Double(streamedBytes)
     }
 
+    for i in 0..<plan.blockCount {
+        // Dense pixels, all of which are read.
+        plan.blocks[i].fetchesInput = plan.strategy == .channels && plan.readsInputDirectly && layer.input.column == inputs
+            && layer.horizontal.stride <= layer.horizontal.kernel && weightElements * size <= cachedWeightBytes
+    }
     if overflow {
         shim_free(memory.header)
         throw Failure(CONVOLUTION_ERROR_OVERFLOW, "the packed kernel exceeds what memory can hold")
@@ -766,7 +788,9 @@ private func packedPlan<Scalar: KernelScalar>(
         let panel = plan.panels[index]
         guard let bias else { break }
         // No negative zero: a sum of nothing but zeros may have either sign, and becomes a positive zero by the bias.
-        for channel in 0..<panel.channels { packedBias[panel.offset + channel] = bias[panel.firstChannel + channel] + 0 }
+        for channel in 0..<panel.channels {
+            packedBias[panel.offset + channel] = bias[(panel.firstChannel + channel) % layer.outChannels] + 0
+        }
     }
 
     let result = memory.header.bindMemory(to: ConvolutionPlan.self, capacity: 1)
@@ -860,8 +884,17 @@ private func packWeights<Scalar: KernelScalar>(_ plan: ConvolutionPlan, _ block:
                                     source + channel / outputs * strides.group + channel % outputs * strides.output)
                             }
                         } else {
-                            source += panel.group * strides.group + (panel.firstChannel - panel.group * outputs) * strides.output
-                            for lane in 0..<panel.channels { target[lane] = tap.weight(source + lane * strides.output) }
+                            source += panel.group * strides.group
+                            var lane = 0
+                            while lane < panel.channels {
+                                let (offset, count) = layer.kernelChannel(panel.firstChannel - panel.group * outputs + lane)
+                                let end = min(lane + count, panel.channels)
+                                let first = source + offset - lane * strides.output
+                                while lane < end {
+                                    target[lane] = tap.weight(first + lane * strides.output)
+                                    lane += 1
+                                }
+                            }
                         }
                         for lane in panel.channels..<panel.width { target[lane] = 0 }
                         target += panel.width

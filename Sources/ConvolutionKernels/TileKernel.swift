@@ -21,7 +21,7 @@ public struct TileArguments<Scalar> {
     public var segmentsPerChunk: Int
     /// Packed weights `[segment][channel][output channel]`.
     public var panel: UnsafePointer<Scalar>
-    /// `accumulateTile`: weights to fetch into the cache for a later call, `aheadStep` bytes per channel of a segment.
+    /// `accumulateTile`: what to fetch into the cache for a later call, `aheadStep` bytes per channel of a segment.
     public var ahead: UnsafeRawPointer
     public var aheadStep: Int
     /// `[R][N vectors]`: the sums so far, between calls and chunks.
@@ -41,6 +41,8 @@ public struct TileArguments<Scalar> {
     public var bias: UnsafePointer<Scalar>
     public var low: Scalar
     public var high: Scalar
+    /// `accumulateTile`: `outputs` are aligned to vectors, and written past the caches.
+    public var streams = false
     /// `accumulateGroups`: `[channel][lane]` integers as wide as the scalars, the lane of a pixel's vector that holds the input channel of the
     /// lane's group.
     public var places: UnsafeRawPointer?
@@ -201,6 +203,13 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
         for r in 0..<R {
             for n in 0..<N { sums[unchecked: r][unchecked: n] = I.replacing(sums[unchecked: r][unchecked: n], above: high, with: high) }
         }
+    }
+    if arguments.streams {
+        for r in 0..<R {
+            let output = UnsafeMutableRawPointer(outputs[r] + arguments.outputOffset)
+            for n in 0..<N { I.stream(sums[unchecked: r][unchecked: n], to: output + n &* I.bytes) }
+        }
+        return
     }
     for r in 0..<R {
         let output = UnsafeMutableRawPointer(outputs[r] + arguments.outputOffset)

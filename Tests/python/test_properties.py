@@ -336,6 +336,8 @@ BIT_LAYERS = [
     ("conv2d_transpose", (2, 9, 11, 24), (9, 8, 1, 24), {"strides": 3, "padding": "same"}),
     ("conv2d_transpose", (2, 6, 17, 130), (5, 5, 3, 130), {"strides": 2, "padding": "same", "activation": "tanh"}),
     ("conv2d_transpose", (2, 5, 33, 40), (3, 3, 4, 40), {"groups": 2, "dilation_rate": (2, 3), "strides": (2, 4)}),
+    ("conv2d_transpose", (2, 6, 7, 40), (4, 4, 12, 40), {"strides": 2, "activation": "tanh"}),
+    ("conv2d_transpose", (2, 4, 5, 21), (16, 16, 21, 21), {"strides": 8, "padding": "same"}),
     ("upsample2d", (3, 5, 6, 4), None, {"size": 2}),
     ("upsample2d", (2, 5, 6, 19), None, {"size": (2, 3), "interpolation": "bilinear"}),
     ("upsample2d", (2, 7, 33, 1), None, {"output_size": (12, 50), "interpolation": "bilinear", "coordinates": "align_corners"}),
@@ -740,6 +742,25 @@ def test_large_images_are_written_past_the_caches_alike(isa):
             convolution.conv2d(x, kernel, isa=isa, padding="same", out=out)
             assert_same_bits(out[:, :40 - reach], want)
             assert_same_bits(out[:, 40 - reach:], convolution.conv2d(x[:, 40 - 2 * reach:], kernel, isa=isa, padding="same")[:, reach:])
+
+
+@pytest.mark.parametrize("kernel_shape, factor", [((2, 3, 8, 32), 1), ((4, 2, 32, 8), 2)], ids=["conv2d", "conv2d_transpose"])
+def test_large_outputs_of_many_channels_are_written_past_the_caches_alike(kernel_shape, factor, isa):
+    """Vectors of channels, aligned or not, and an output that is a part of a larger one."""
+    rng = np.random.default_rng(6)
+    op, options = (convolution.conv2d, {"padding": "same"}) if factor == 1 else (convolution.conv2d_transpose, {"strides": 2})
+    x, kernel, bias = reals(rng, (1, 280 // factor, 256 // factor, 8)), reals(rng, kernel_shape), reals(rng, (32,))
+    options |= {"bias": bias, "isa": isa, "activation": "relu"}
+    small = op(x[:, :40], kernel, **options)[:, :36]
+    shape = (1, 280 if factor == 1 else 282, 256, 32)
+    for threads, offset in itertools.product((1, 2), (0, 1, 4, 8)):
+        out = np.full(offset + np.prod(shape), 7, np.float32)[offset:].reshape(shape)
+        op(x, kernel, out=out, threads=threads, **options)
+        assert_same_bits(out[:, :36], small)
+        spread = np.full((*shape[:2], 257, 36), 7, np.float32)
+        op(x, kernel, out=spread[:, :, 1:, 4:], threads=threads, **options)
+        assert_same_bits(spread[:, :, 1:, 4:], out)
+        assert (spread[:, :, 0] == 7).all() and (spread[:, :, :, :4] == 7).all()
 
 
 @given(layer=layers(modes=MODES, depthwise=True), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]),

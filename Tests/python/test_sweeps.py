@@ -181,6 +181,36 @@ def test_conv2d_transpose_planes(isa):
         check("conv2d_transpose", x, kernel, bias, options, isa)
 
 
+def test_conv2d_transpose_of_neighbouring_phases(isa):
+    """Kernel, stride and crop are multiples of a number: so many neighbouring columns read the same input. Many channels, either order
+    of the kernel, turned or not, a residual, and rows that no product reaches."""
+    rng = np.random.default_rng(15)
+    for number in range(300 if isa == FULL_TIER else 75):
+        width, common, times, taps, cropped = (int(rng.integers(low, high)) for low, high in ((1, 9), (2, 5), (1, 3), (1, 4), (0, 2)))
+        height, kh, sh = (int(rng.integers(low, high)) for low, high in ((1, 6), (1, 5), (1, 4)))
+        inputs, outputs = int(rng.integers(1, 40)), int(rng.choice([1, 2, 3, 5, 8, 12, 16, 21, 32, 40]))
+        before, after = (int(common * rng.integers(2)) * cropped for _ in range(2))
+        natural = (width - 1) * common * times + common * taps
+        if natural <= before + after:
+            continue
+        x = whole_numbers(rng, (int(rng.integers(1, 3)), height, width, inputs))
+        kernel = whole_numbers(rng, (kh, common * taps, outputs, inputs))
+        options = {"strides": (sh, common * times), "rule": "window", "padding": ((0, 0), (before, after)),
+                   "flip_kernel": bool(rng.integers(2)), "activation": [None, "relu"][rng.integers(2)],
+                   "output_padding": (int(rng.integers(3)), int(common * rng.integers(2)))}
+        bias = whole_numbers(rng, (outputs,)) if rng.integers(2) else None
+        check("conv2d_transpose", x, kernel, bias, options, isa)
+        want = convolution.conv2d_transpose(x, kernel, bias, isa=isa, **options)
+        turned = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+        got = convolution.conv2d_transpose(x, turned, bias, isa=isa, kernel_format="torch", **options)
+        np.testing.assert_array_equal(got, want, err_msg=str((x.shape, kernel.shape, options)))
+        options["activation"] = None
+        residual = whole_numbers(rng, want.shape)
+        np.testing.assert_array_equal(
+            convolution.conv2d_transpose(x, kernel, bias, isa=isa, residual=residual, **options),
+            convolution.conv2d_transpose(x, kernel, bias, isa=isa, **options) + residual, err_msg=str((x.shape, kernel.shape, options)))
+
+
 # ---------------------------------------------------------------------------------------------------------- upsample2d
 
 
