@@ -24,8 +24,9 @@
  * Alignment beyond the element's own is not needed.
  *
  * THREADS: every function may be called from any thread at any time. A plan is read-only after creation, so many threads may
- * execute one plan at once. The library's worker threads are started when first needed, kept asleep between calls and ended with the
- * process or when the library is unloaded; a forked child starts its own. threads = 1, and layers too small to gain, use none.
+ * execute one plan at once. The library's worker threads are started when first needed, sleep from 150 microseconds after a call on and
+ * end with the process or when the library is unloaded; a forked child starts its own. threads = 1, and layers too small to gain, use
+ * none.
  *
  * NUMBERS: let M = 2^-24 * (sum |x*w| + |bias|) for float, 2^-53 for double. An output element, before the activation, lies within 8 M
  * of the exact result wherever rounding errors are independent of each other, as they are in data that varies; nearly constant data

@@ -10,7 +10,6 @@ private struct Execution {
     var input: UnsafeRawPointer
     var output: UnsafeMutableRawPointer
     var workspace: UnsafeMutableRawPointer
-    var nextItem: Int64
 }
 
 /// The bytes of the arguments must be there, and the output's must not meet the others'.
@@ -34,7 +33,7 @@ func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, o
     let threads = plan.pointee.executionThreads
     let memory = try allocate(threads, of: plan.pointee.workspace.bytes, "the workspace")
     // With no blocks there is nothing to read and the input may be NULL.
-    var execution = Execution(plan: plan, input: input ?? UnsafeRawPointer(output), output: output, workspace: memory, nextItem: 0)
+    var execution = Execution(plan: plan, input: input ?? UnsafeRawPointer(output), output: output, workspace: memory)
     let before: UnsafeMutableRawPointer?
     do throws(Failure) {
         before = try plan.pointee.layer.isDouble ? borderBefore(execution, Double.self) : borderBefore(execution, Float.self)
@@ -48,7 +47,7 @@ func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, o
     if plan.pointee.items > 0 {
         withUnsafeMutablePointer(to: &execution) { shared in
             runThreads(
-                threads, plan.pointee.layer.isDouble ? { work($0, Double.self) } : { work($0, Float.self) },
+                threads, items: plan.pointee.items, plan.pointee.layer.isDouble ? { work($0, Double.self) } : { work($0, Float.self) },
                 shared: UnsafeMutableRawPointer(shared))
         }
     }
@@ -66,9 +65,7 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
     let execution = context.shared.assumingMemoryBound(to: Execution.self)
     let plan = execution.pointee.plan
     let workspace = execution.pointee.workspace + context.number * plan.pointee.workspace.bytes
-    while true {
-        let item = Int(shim_atomic_next(&execution.pointee.nextItem))
-        if item >= plan.pointee.items { return }
+    while let item = context.nextItem() {
         if let winograd = plan.pointee.winograd {
             runWinograd(
                 plan, winograd, item, execution.pointee.input.assumingMemoryBound(to: Scalar.self),

@@ -238,7 +238,6 @@ private struct KernelGradientExecution {
     var points: UnsafeRawPointer
     var result: UnsafeMutableRawPointer
     var workspace: UnsafeMutableRawPointer
-    var nextItem: Int64
 }
 
 func checkKernelGradient(
@@ -277,10 +276,11 @@ func backwardKernel(
     let threads = min(threadsToUse(requested: layer.threads, items: plan.items, work: work), layer.means.workspaceLimit / plan.bytes)
     let memory = try allocate(threads, of: plan.bytes, "the workspace")
     var execution = KernelGradientExecution(
-        plan: plan, image: image, points: points, result: kernelGradient, workspace: memory, nextItem: 0)
+        plan: plan, image: image, points: points, result: kernelGradient, workspace: memory)
     withUnsafeMutablePointer(to: &execution) { shared in
         runThreads(
-            threads, layer.isDouble ? { runItems($0, Double.self) } : { runItems($0, Float.self) }, shared: UnsafeMutableRawPointer(shared))
+            threads, items: plan.items, layer.isDouble ? { runItems($0, Double.self) } : { runItems($0, Float.self) },
+            shared: UnsafeMutableRawPointer(shared))
     }
     shim_free(memory)
 }
@@ -291,9 +291,7 @@ private func runItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: 
     let execution = context.shared.assumingMemoryBound(to: KernelGradientExecution.self)
     let plan = execution.pointee.plan
     let workspace = execution.pointee.workspace + context.number * plan.bytes
-    while true {
-        let item = Int(shim_atomic_next(&execution.pointee.nextItem))
-        if item >= plan.items { return }
+    while let item = context.nextItem() {
         let run = ItemRun(
             plan, item, image: execution.pointee.image.assumingMemoryBound(to: Scalar.self),
             points: execution.pointee.points.assumingMemoryBound(to: Scalar.self), workspace)

@@ -502,17 +502,67 @@ extension ConvolutionPlan {
         return largest
     }
 
+    /// Output rows that a tile takes together.
+    private var rowUnit: Int { stencils ? stencilRows : walks ? 2 : 1 }
+
+    /// The bands of rows, or the panel chunks, after which `threads` are done first: about `wanted` items, or fewer where those leave a
+    /// thread without work at the end, or cut tiles off. Of panel chunks each lays out the addresses of its tiles anew.
+    private func balance(_ block: inout Block, parts: Int, threads: Int, wanted: Int, mayDividePanels: Bool) {
+        let rows = rows(block)
+        var step = largestTileSide
+        for index in 0..<panelCount { step = min(step, panels[index].reach(strategy)) }
+        let positions = ceilDivide(block.horizontal.count, positionColumns)
+        func tiles(_ bandRows: Int) -> Int {
+            if walks || stencils { return ceilDivide(bandRows, rowUnit) }
+            return isWide ? bandRows * ceilDivide(positions, step) : ceilDivide(bandRows * positions, step)
+        }
+        // In panels. Where the work of a panel is little, its addresses are much.
+        let layOut = 10 / Double(layer.inChannelsPerGroup * width / panelCount / table.lanes + 3)
+        var least = Double.infinity
+        /// Items that are alike but for the last ones take turns; one may end a part of its time after the others.
+        func consider(_ items: Int, each cost: Double, last: Int, each lastCost: Double, _ choose: () -> Void) {
+            let (rounds, rest) = (items * parts).quotientAndRemainder(dividingBy: threads)
+            let total = (Double(rounds) + 1.0 / 16) * cost + (rest > 0 ? cost : Double(ceilDivide(last * parts, threads)) * lastCost)
+            if total < least {
+                least = total
+                choose()
+            }
+        }
+        let smallest = ceilDivide(max(1, rows / wanted), rowUnit)
+        let largest = ceilDivide(ceilDivide(rows, threads), rowUnit)
+        for units in smallest...max(smallest, min(largest, smallest + 32)) {
+            let bandRows = units * rowUnit
+            let perTile = Double(panelCount) + layOut
+            let rest = rows % bandRows
+            consider(rows / bandRows, each: Double(tiles(bandRows)) * perTile, last: rest > 0 ? 1 : 0, each: Double(tiles(rest)) * perTile) {
+                block.bandRows = bandRows
+            }
+        }
+        if mayDividePanels, block.panelChunks == 1 {
+            // A walk does so little with a cache line that it matters whether another thread writes the next one.
+            let perTile = Double(tiles(rows)) * (walks ? 2 : 1)
+            for chunks in threads...max(wanted, threads) where chunks <= panelCount {
+                let share = Double(ceilDivide(panelCount, chunks))
+                consider(chunks, each: perTile * (share + layOut), last: 0, each: 0) {
+                    (block.bandRows, block.panelChunks) = (rows, chunks)
+                }
+            }
+        }
+    }
+
     /// Chooses bands and panel chunks: enough items to keep `threads` busy to the end, bands of whole rows where that suffices, and
     /// rectangles within the limit. Any choice gives the same bits.
     fileprivate func divide(_ block: inout Block, blocks: Int, threads: Int, rectangleLimit: Int) {
         let rows = rows(block)
         // Packed for a walk, a vector of channels lies together, apart from the others: a large kernel then keeps it in the nearest caches.
         (block.bandRows, block.bandColumns, block.panelChunks) = (max(rows, 1), block.horizontal.count, walks && !readsInputDirectly ? panelCount : 1)
-        let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, max((spansImages ? 1 : layer.batch) * blocks * block.panelChunks, 1))
-        if rows * block.horizontal.count >= wanted * 64 {
-            block.bandRows = max(1, rows / wanted)
-            let tileRows = stencils ? stencilRows : walks ? 2 : 1
-            block.bandRows = ceilDivide(block.bandRows, tileRows) * tileRows
+        let parts = max((spansImages ? 1 : layer.batch) * blocks * block.panelChunks, 1)
+        let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, parts)
+        let hasManyPixels = rows * block.horizontal.count >= wanted * 64
+        if blocks == 1, wanted > 1, hasManyPixels || readsInputDirectly {
+            balance(&block, parts: parts, threads: threads, wanted: wanted, mayDividePanels: !hasManyPixels)
+        } else if hasManyPixels {
+            block.bandRows = ceilDivide(max(1, rows / wanted), rowUnit) * rowUnit
             if blocks > 1 {
                 // So few rows that what one phase has read and written is still in the cache for the next; but enough pixels.
                 let rowBytes = blocks * block.horizontal.count * layer.outChannels * (layer.isDouble ? 8 : 4)
@@ -653,7 +703,12 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
         && (!plan.walks || layer.vertical.kernel * layer.horizontal.kernel <= walkTaps)
     case .columns: plan.readsInputDirectly = false
     }
-    let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
+    // Where fewer will execute it, it is divided for fewer.
+    let (rows, columns) = (layer.vertical, layer.horizontal)
+    let pixels = layer.transposed ? Double(rows.input) * Double(columns.input) : Double(rows.output) * Double(columns.output)
+    let threads = threadsToUse(
+        requested: layer.threads, items: .max,
+        work: pixels * Double(layer.batch) * Double(layer.outChannels) * Double(inputs) * Double(rows.kernel) * Double(columns.kernel))
 
     // Blocks and what they need.
     var weightElements = 0

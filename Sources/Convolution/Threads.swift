@@ -1,19 +1,40 @@
 import CConvolutionShims
 
-// One pool of worker threads for the whole library. It starts empty, grows to what calls ask for, sleeps between calls, begins anew in
-// a forked child (which inherits none of its parent's threads), and ends with the process or when the library is unloaded.
+// One pool of worker threads for the whole library. It starts empty, grows to what calls ask for, sleeps when there is nothing to do,
+// begins anew in a forked child (which inherits none of its parent's threads), and ends with the process or when the library is unloaded.
 //
 // A caller never waits for a worker to wake: it publishes a job, works through the job's items itself, and at the end waits for those
 // workers alone that did take items. A worker that comes late finds nothing left, or the job gone.
+//
+// Layers of 10 microseconds are divided too, so what a call costs is counted in cache lines that move from core to core, some 50
+// nanoseconds each: a watching worker's word, the lock with the list of jobs, and the job move to the worker; the job's end moves back.
 
-/// A body that works through items until none is left. It is called once per thread with a `ThreadContext`, and must fetch items by
-/// an atomic counter in `shared`.
+/// A body that works through items until none is left. It is called once per thread with a `ThreadContext`.
 typealias ThreadBody = @convention(c) (UnsafeMutableRawPointer?) -> Void
 
-/// What one thread of a parallel run is given: the shared context and its own number, 0 for the caller.
+/// What one thread of a parallel run is given: the shared context, its own number, 0 for the caller, and where it fetches items.
 struct ThreadContext {
     var shared: UnsafeMutableRawPointer
     var number: Int
+    fileprivate var items: UnsafeMutablePointer<Items>
+
+    /// An item that no other thread has; nil if none is left. Threads with even numbers take them from the front, those with odd numbers
+    /// from the back: in call after call two threads then have the same half, and what they have read and written is in their caches.
+    @inline(__always)
+    func nextItem() -> Int? {
+        // No more are let in than there are items, so the two ends never meet.
+        if shim_atomic_next(&items.pointee.taken) >= Int64(items.pointee.count) { return nil }
+        return number & 1 == 0
+            ? Int(shim_atomic_next(&items.pointee.fromFront)) : items.pointee.count - 1 - Int(shim_atomic_next(&items.pointee.fromBack))
+    }
+}
+
+/// The items of a parallel run.
+private struct Items {
+    var count: Int
+    var taken: Int64 = 0
+    var fromFront: Int64 = 0
+    var fromBack: Int64 = 0
 }
 
 /// Multiply-adds that a further thread is worth waking for: about what is done while a sleeping one wakes up.
@@ -27,11 +48,12 @@ func threadsToUse(requested: Int, items: Int, work: Double) -> Int {
     return min(most, requested == 0 ? Int(shim_processor_count()) : requested)
 }
 
-/// A parallel run that workers may join. It lives on its caller's stack: nobody touches it after `active` has become 0 and it is out
-/// of the pool's list. All fields but `active` are read and written under the pool's lock.
+/// A parallel run that workers may join. It lives on its caller's stack: no worker touches it after `active` has become 0 and it is out
+/// of the pool's list. All fields are written under the pool's lock; the caller watches `active` and `isFull` without it.
 private struct Job {
     var body: ThreadBody
     var shared: UnsafeMutableRawPointer
+    var items: UnsafeMutablePointer<Items>
     var next: UnsafeMutablePointer<Job>?
     /// Numbers from here up to `threads` are free to be taken.
     var nextNumber: Int
@@ -40,6 +62,8 @@ private struct Job {
     var isAwaited = false
     /// Workers at work on it.
     var active: Int32 = 0
+    /// No number is free any more, and the job is out of the list.
+    var isFull: Int32 = 0
 }
 
 /// A worker's handle, for the end.
@@ -48,30 +72,54 @@ private struct Worker {
     var next: UnsafeMutablePointer<Worker>?
 }
 
-/// All of it but `openings` and `isEnding`, which idle workers watch, is read and written under the monitor's lock.
-private struct Pool {
-    var monitor: shim_monitor
-    var jobs: UnsafeMutablePointer<Job>?
-    var workers: UnsafeMutablePointer<Worker>?
-    var workerCount: Int
-    /// Idle workers that watch `openings`, and those that sleep.
-    var watching: Int
-    var sleeping: Int
+/// What idle workers watch, on a cache line of its own: written under the lock.
+private struct Bell {
     /// Numbers that workers may take, over all jobs.
-    var openings: Int32
-    var isEnding: Int32
+    var openings: Int32 = 0
+    var isEnding: Int32 = 0
 }
 
-/// How often an idle worker looks for a new job before it sleeps, and a caller for the last worker's end: some 30 microseconds. Calls
-/// that follow each other closer than that, as the layers of a network do, find the workers awake.
-private let looks = 1000
+/// Read and written under the monitor's lock, which on Linux fits into one cache line with what stands before it.
+private struct Pool {
+    var jobs: UnsafeMutablePointer<Job>?
+    /// Idle workers that watch the bell, that sleep, and that have been started or woken but not come yet.
+    var watching: Int32
+    var sleeping: Int32
+    var coming: Int32
+    var workerCount: Int32
+    var monitor: shim_monitor
+    var workers: UnsafeMutablePointer<Worker>?
+    var bell: UnsafeMutablePointer<Bell>
+}
+
+/// How long an idle worker watches for a job before it sleeps, and a caller for the last worker's end. Calls that follow each other closer
+/// than that, as the layers of a network do, find the workers awake. After `politely` nanoseconds a watching thread lets others that wait
+/// for its core go first.
+private let politely = 30_000
+private let watchTime = 150_000
+
+/// False if it has not happened within the time.
+@inline(__always)
+private func watch(_ hasHappened: () -> Bool) -> Bool {
+    let start = shim_nanoseconds()
+    while true {
+        for _ in 0..<32 {
+            if hasHappened() { return true }
+            shim_pause()
+        }
+        let waited = shim_nanoseconds() - start
+        if waited > watchTime { return false }
+        if waited > politely { shim_yield() }
+    }
+}
 
 /// The pool of this process: reset when the process is another than the one that used it last.
 @inline(never)
 private func thePool() -> UnsafeMutablePointer<Pool>? {
     guard let storage = shim_pool_storage() else { return nil }
     let owner = storage.assumingMemoryBound(to: Int32.self)
-    let pool = (storage + 64).assumingMemoryBound(to: Pool.self)
+    let bell = (storage + 64).assumingMemoryBound(to: Bell.self)
+    let pool = (storage + 128).assumingMemoryBound(to: Pool.self)
     let process = shim_process_id()
     while true {
         let seen = shim_atomic_load(owner)
@@ -80,9 +128,10 @@ private func thePool() -> UnsafeMutablePointer<Pool>? {
         if seen == -process {
             shim_pause()
         } else if shim_atomic_exchange(owner, seen, -process) != 0 {
+            bell.initialize(to: Bell())
             pool.initialize(
                 to: Pool(
-                    monitor: shim_monitor(), jobs: nil, workers: nil, workerCount: 0, watching: 0, sleeping: 0, openings: 0, isEnding: 0))
+                    jobs: nil, watching: 0, sleeping: 0, coming: 0, workerCount: 0, monitor: shim_monitor(), workers: nil, bell: bell))
             shim_monitor_initialize(&pool.pointee.monitor)
             // A child inherits its parent's registration.
             if seen == 0 { shim_at_exit { endPool() } }
@@ -93,21 +142,25 @@ private func thePool() -> UnsafeMutablePointer<Pool>? {
 
 /// Runs `body` on up to `threads` threads, the caller's among them, and returns when all are done. Threads that cannot be started or
 /// are busy are no failure: the others take their items.
-func runThreads(_ threads: Int, _ body: ThreadBody, shared: UnsafeMutableRawPointer) {
-    var own = ThreadContext(shared: shared, number: 0)
-    guard threads > 1, let pool = thePool() else { return body(&own) }
-    var job = Job(body: body, shared: shared, next: nil, nextNumber: 1, threads: threads)
-    withUnsafeMutablePointer(to: &job) { job in
-        publish(job, pool)
-        body(&own)
-        withdraw(job, pool)
+func runThreads(_ threads: Int, items: Int, _ body: ThreadBody, shared: UnsafeMutableRawPointer) {
+    var items = Items(count: items)
+    withUnsafeMutablePointer(to: &items) { items in
+        var own = ThreadContext(shared: shared, number: 0, items: items)
+        guard threads > 1, let pool = thePool() else { return body(&own) }
+        var job = Job(body: body, shared: shared, items: items, next: nil, nextNumber: 1, threads: threads)
+        withUnsafeMutablePointer(to: &job) { job in
+            publish(job, pool)
+            body(&own)
+            withdraw(job, pool)
+        }
     }
 }
 
 private func publish(_ job: UnsafeMutablePointer<Job>, _ pool: UnsafeMutablePointer<Pool>) {
-    let wanted = job.pointee.threads - 1
+    let wanted = Int32(job.pointee.threads - 1)
+    var woken: Int32 = 0
     shim_monitor_lock(&pool.pointee.monitor)
-    if pool.pointee.isEnding == 0 {
+    if pool.pointee.bell.pointee.isEnding == 0 {
         // At the end of the list: first come, first served.
         var place = pool.pointee.jobs
         if place == nil { pool.pointee.jobs = job }
@@ -118,45 +171,53 @@ private func publish(_ job: UnsafeMutablePointer<Job>, _ pool: UnsafeMutablePoin
             }
             place = other.pointee.next
         }
-        shim_atomic_store(&pool.pointee.openings, pool.pointee.openings + Int32(wanted))
-        var missing = wanted - pool.pointee.watching
-        for _ in 0..<max(0, min(missing, pool.pointee.sleeping)) { shim_monitor_wake_one(&pool.pointee.monitor) }
-        missing -= pool.pointee.sleeping
+        shim_atomic_store(&pool.pointee.bell.pointee.openings, pool.pointee.bell.pointee.openings + wanted)
+        var missing = wanted - pool.pointee.watching - pool.pointee.coming
+        woken = max(0, min(missing, pool.pointee.sleeping))
+        pool.pointee.sleeping -= woken
+        pool.pointee.coming += woken
+        missing -= woken
         if missing > 0 {
             // Busy workers will come when they are free; so no more of them than one call asks for, or the machine has cores.
-            let most = max(wanted, Int(shim_processor_count()) - 1)
+            let most = max(wanted, shim_processor_count() - 1)
             while missing > 0, pool.pointee.workerCount < most, startWorker(pool) { missing -= 1 }
         }
     } else {
-        job.pointee.nextNumber = job.pointee.threads
+        job.pointee.isFull = 1
     }
     shim_monitor_unlock(&pool.pointee.monitor)
+    for _ in 0..<woken { shim_monitor_wake_one(&pool.pointee.monitor) }
 }
 
 private func withdraw(_ job: UnsafeMutablePointer<Job>, _ pool: UnsafeMutablePointer<Pool>) {
-    shim_monitor_lock(&pool.pointee.monitor)
-    if pool.pointee.jobs == job {
-        pool.pointee.jobs = job.pointee.next
-    } else {
-        var place = pool.pointee.jobs
-        while let other = place {
-            if other.pointee.next == job { other.pointee.next = job.pointee.next }
-            place = other.pointee.next
+    if shim_atomic_load(&job.pointee.isFull) == 0 {
+        shim_monitor_lock(&pool.pointee.monitor)
+        if job.pointee.isFull == 0 {
+            remove(job, pool)
+            let left = Int32(job.pointee.threads - job.pointee.nextNumber)
+            shim_atomic_store(&pool.pointee.bell.pointee.openings, pool.pointee.bell.pointee.openings - left)
         }
+        shim_monitor_unlock(&pool.pointee.monitor)
     }
-    shim_atomic_store(&pool.pointee.openings, pool.pointee.openings - Int32(job.pointee.threads - job.pointee.nextNumber))
-    shim_monitor_unlock(&pool.pointee.monitor)
-
-    for _ in 0..<looks {
-        if shim_atomic_load(&job.pointee.active) == 0 { return }
-        shim_pause()
-    }
+    if watch({ shim_atomic_load(&job.pointee.active) == 0 }) { return }
     shim_monitor_lock(&pool.pointee.monitor)
     while job.pointee.active != 0 {
         job.pointee.isAwaited = true
         shim_monitor_await_end(&pool.pointee.monitor)
     }
     shim_monitor_unlock(&pool.pointee.monitor)
+}
+
+private func remove(_ job: UnsafeMutablePointer<Job>, _ pool: UnsafeMutablePointer<Pool>) {
+    if pool.pointee.jobs == job {
+        pool.pointee.jobs = job.pointee.next
+        return
+    }
+    var place = pool.pointee.jobs
+    while let other = place {
+        if other.pointee.next == job { other.pointee.next = job.pointee.next }
+        place = other.pointee.next
+    }
 }
 
 private func startWorker(_ pool: UnsafeMutablePointer<Pool>) -> Bool {
@@ -169,37 +230,38 @@ private func startWorker(_ pool: UnsafeMutablePointer<Pool>) -> Bool {
     }
     pool.pointee.workers = worker
     pool.pointee.workerCount += 1
+    pool.pointee.coming += 1
     return true
 }
 
 private func workerMain(_ raw: UnsafeMutableRawPointer?) {
     guard let pool = raw?.assumingMemoryBound(to: Pool.self) else { return }
+    let bell = pool.pointee.bell
     shim_monitor_lock(&pool.pointee.monitor)
+    pool.pointee.coming -= 1
     while true {
         if let (job, number) = takeNumber(pool) {
             shim_monitor_unlock(&pool.pointee.monitor)
-            var context = ThreadContext(shared: job.pointee.shared, number: number)
+            var context = ThreadContext(shared: job.pointee.shared, number: number, items: job.pointee.items)
             job.pointee.body(&context)
             shim_monitor_lock(&pool.pointee.monitor)
             let left = job.pointee.active - 1
             let isAwaited = job.pointee.isAwaited
             shim_atomic_store(&job.pointee.active, left)
             if left == 0, isAwaited { shim_monitor_announce_end(&pool.pointee.monitor) }
-        } else if pool.pointee.isEnding != 0 {
+        } else if bell.pointee.isEnding != 0 {
             break
         } else {
             pool.pointee.watching += 1
             shim_monitor_unlock(&pool.pointee.monitor)
-            for _ in 0..<looks {
-                if shim_atomic_load(&pool.pointee.openings) > 0 || shim_atomic_load(&pool.pointee.isEnding) != 0 { break }
-                shim_pause()
-            }
+            let isCalled = watch { shim_atomic_load(&bell.pointee.openings) > 0 || shim_atomic_load(&bell.pointee.isEnding) != 0 }
             shim_monitor_lock(&pool.pointee.monitor)
             pool.pointee.watching -= 1
-            if pool.pointee.openings <= 0, pool.pointee.isEnding == 0 {
+            if !isCalled, bell.pointee.openings <= 0, bell.pointee.isEnding == 0 {
                 pool.pointee.sleeping += 1
-                shim_monitor_sleep(&pool.pointee.monitor)
-                pool.pointee.sleeping -= 1
+                // Who wakes a worker counts it as one that comes, at once: until it has come, nobody need wake it again.
+                repeat { shim_monitor_sleep(&pool.pointee.monitor) } while pool.pointee.coming == 0 && bell.pointee.isEnding == 0
+                if bell.pointee.isEnding == 0 { pool.pointee.coming -= 1 }
             }
         }
     }
@@ -208,18 +270,17 @@ private func workerMain(_ raw: UnsafeMutableRawPointer?) {
 
 /// The oldest job with a free number, and that number.
 private func takeNumber(_ pool: UnsafeMutablePointer<Pool>) -> (UnsafeMutablePointer<Job>, Int)? {
-    var place = pool.pointee.jobs
-    while let job = place {
-        if job.pointee.nextNumber < job.pointee.threads {
-            let number = job.pointee.nextNumber
-            job.pointee.nextNumber += 1
-            shim_atomic_store(&job.pointee.active, job.pointee.active + 1)
-            shim_atomic_store(&pool.pointee.openings, pool.pointee.openings - 1)
-            return (job, number)
-        }
-        place = job.pointee.next
+    // Jobs in the list have one.
+    guard let job = pool.pointee.jobs else { return nil }
+    let number = job.pointee.nextNumber
+    job.pointee.nextNumber += 1
+    shim_atomic_store(&job.pointee.active, job.pointee.active + 1)
+    shim_atomic_store(&pool.pointee.bell.pointee.openings, pool.pointee.bell.pointee.openings - 1)
+    if number + 1 == job.pointee.threads {
+        pool.pointee.jobs = job.pointee.next
+        shim_atomic_store(&job.pointee.isFull, 1)
     }
-    return nil
+    return (job, number)
 }
 
 /// At exit, and when the library is unloaded: no thread may be left in code that is going away. Calls of other threads that are still
@@ -228,7 +289,7 @@ private func endPool() {
     // A forked child that has not used its pool has none yet, and nothing to end.
     guard let pool = thePool() else { return }
     shim_monitor_lock(&pool.pointee.monitor)
-    shim_atomic_store(&pool.pointee.isEnding, 1)
+    shim_atomic_store(&pool.pointee.bell.pointee.isEnding, 1)
     shim_monitor_wake_all(&pool.pointee.monitor)
     var place = pool.pointee.workers
     pool.pointee.workers = nil

@@ -63,7 +63,6 @@ private struct ResamplingExecution {
     var input: UnsafeRawPointer
     var output: UnsafeMutableRawPointer
     var scratch: UnsafeMutableRawPointer
-    var nextItem: Int64
 }
 
 /// What the rows of the ring together may take of a level-2 cache.
@@ -246,10 +245,10 @@ func execute(_ plan: UnsafePointer<ResamplingPlan>, input: UnsafeRawPointer?, ou
         * Double(resampling.vertical.output * resampling.horizontal.output)
     let threads = threadsToUse(requested: resampling.threads, items: plan.pointee.items, work: work)
     let memory = try allocate(threads, of: plan.pointee.scratch.bytes, "the workspace")
-    var execution = ResamplingExecution(plan: plan, input: input, output: output, scratch: memory, nextItem: 0)
+    var execution = ResamplingExecution(plan: plan, input: input, output: output, scratch: memory)
     withUnsafeMutablePointer(to: &execution) { shared in
         runThreads(
-            threads, resampling.isDouble ? { resampleItems($0, Double.self) } : { resampleItems($0, Float.self) },
+            threads, items: plan.pointee.items, resampling.isDouble ? { resampleItems($0, Double.self) } : { resampleItems($0, Float.self) },
             shared: UnsafeMutableRawPointer(shared))
     }
     shim_free(memory)
@@ -261,9 +260,7 @@ private func resampleItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?
     let execution = context.shared.assumingMemoryBound(to: ResamplingExecution.self)
     let plan = execution.pointee.plan
     let scratch = execution.pointee.scratch + context.number * plan.pointee.scratch.bytes
-    while true {
-        let item = Int(shim_atomic_next(&execution.pointee.nextItem))
-        if item >= plan.pointee.items { break }
+    while let item = context.nextItem() {
         resampleItem(plan, item, execution.pointee.input, execution.pointee.output, scratch, Scalar.self)
     }
     if plan.pointee.streams { shim_finish_streaming() }

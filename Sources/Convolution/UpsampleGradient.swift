@@ -58,7 +58,6 @@ private struct UpsampleGradientExecution {
     var gradient: UnsafeRawPointer
     var result: UnsafeMutableRawPointer
     var scratch: UnsafeMutableRawPointer
-    var nextItem: Int64
 }
 
 func checkUpsampleGradient(
@@ -121,10 +120,10 @@ func execute(
     let threads = threadsToUse(requested: resampling.threads, items: plan.pointee.items, work: plan.pointee.work)
     let memory = try allocate(threads, of: plan.pointee.scratchBytes, "the workspace")
     var execution = UpsampleGradientExecution(
-        plan: plan, gradient: outputGradient, result: inputGradient, scratch: memory, nextItem: 0)
+        plan: plan, gradient: outputGradient, result: inputGradient, scratch: memory)
     withUnsafeMutablePointer(to: &execution) { shared in
         runThreads(
-            threads, resampling.isDouble ? { gatherRows($0, Double.self) } : { gatherRows($0, Float.self) },
+            threads, items: plan.pointee.items, resampling.isDouble ? { gatherRows($0, Double.self) } : { gatherRows($0, Float.self) },
             shared: UnsafeMutableRawPointer(shared))
     }
     shim_free(memory)
@@ -143,9 +142,7 @@ private func gatherRows<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _
     let sums = (shared.scratch + context.number * plan.scratchBytes).assumingMemoryBound(to: Scalar.self)
     let rowWeights = plan.rows.weights.assumingMemoryBound(to: Scalar.self)
     let columnWeights = plan.columns.weights.assumingMemoryBound(to: Scalar.self)
-    while true {
-        let item = Int(shim_atomic_next(&execution.pointee.nextItem))
-        if item >= plan.items { return }
+    while let item = context.nextItem() {
         let row = item % resampling.vertical.input
         let plane = item / resampling.vertical.input % planes
         let image = item / resampling.vertical.input / planes

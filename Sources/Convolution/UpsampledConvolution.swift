@@ -224,7 +224,6 @@ private struct BandExecution {
     var output: UnsafeMutableRawPointer
     var workspace: UnsafeMutableRawPointer
     var workspaceBytes: Int
-    var nextItem: Int64
 }
 
 func execute(
@@ -239,10 +238,11 @@ func execute(
     let workspaceBytes = plan.pointee.workspaceBytes
     let memory = try allocate(threads, of: workspaceBytes, "the workspace")
     var execution = BandExecution(
-        plan: plan, input: input, output: output, workspace: memory, workspaceBytes: workspaceBytes, nextItem: 0)
+        plan: plan, input: input, output: output, workspace: memory, workspaceBytes: workspaceBytes)
     withUnsafeMutablePointer(to: &execution) { shared in
         runThreads(
-            threads, plan.pointee.both.layer.isDouble ? { runBands($0, Double.self) } : { runBands($0, Float.self) },
+            threads, items: plan.pointee.both.layer.batch * plan.pointee.band.count,
+            plan.pointee.both.layer.isDouble ? { runBands($0, Double.self) } : { runBands($0, Float.self) },
             shared: UnsafeMutableRawPointer(shared))
     }
     shim_free(memory)
@@ -259,9 +259,7 @@ private func runBands<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: 
     let workspace = execution.pointee.workspace + context.number * execution.pointee.workspaceBytes
     let rows = (workspace + convolution.pointee.workspace.bytes).assumingMemoryBound(to: Scalar.self)
     var block = convolution.pointee.blocks[0]
-    while true {
-        let item = Int(shim_atomic_next(&execution.pointee.nextItem))
-        if item >= layer.batch * band.count { return }
+    while let item = context.nextItem() {
         let image = item / band.count
         let firstRow = item % band.count * band.rows
         let count = min(band.rows, layer.vertical.output - firstRow)

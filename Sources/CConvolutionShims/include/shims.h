@@ -7,12 +7,14 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #if defined(__linux__)
 #include <sys/syscall.h>
@@ -104,7 +106,21 @@ SHIM void shim_monitor_initialize(shim_monitor *m) {
     pthread_cond_init(&m->work, NULL);
     pthread_cond_init(&m->end, NULL);
 }
-SHIM void shim_monitor_lock(shim_monitor *m) { pthread_mutex_lock(&m->mutex); }
+SHIM void shim_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+/* Whoever holds the lock gives it back within a fraction of a microsecond, unless interrupted: sooner than a thread goes to sleep. */
+SHIM void shim_monitor_lock(shim_monitor *m) {
+    for (int32_t i = 0; i < 100; i++) {
+        if (pthread_mutex_trylock(&m->mutex) == 0) return;
+        shim_pause();
+    }
+    pthread_mutex_lock(&m->mutex);
+}
 SHIM void shim_monitor_unlock(shim_monitor *m) { pthread_mutex_unlock(&m->mutex); }
 SHIM void shim_monitor_sleep(shim_monitor *m) { pthread_cond_wait(&m->work, &m->mutex); }
 SHIM void shim_monitor_wake_one(shim_monitor *m) { pthread_cond_signal(&m->work); }
@@ -120,12 +136,13 @@ SHIM void *shim_pool_storage(void) {
 SHIM int32_t shim_process_id(void) { return (int32_t)getpid(); }
 /* Runs at exit; of a shared library, when it is unloaded. */
 SHIM void shim_at_exit(void (*body)(void)) { atexit(body); }
-SHIM void shim_pause(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
+
+/* Lets other threads that could run on this core do so. */
+SHIM void shim_yield(void) { sched_yield(); }
+SHIM int64_t shim_nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 SHIM int64_t shim_atomic_next(int64_t *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
