@@ -53,10 +53,10 @@ private func inputGradientPlan(_ layer: Layer, kernel: UnsafeRawPointer?) throws
         layer.input, "input_strides", batch: layer.batch, rows: layer.vertical.input, columns: layer.horizontal.input,
         channels: layer.inChannels)
     var adjoint = layer.adjoint
-    let (vertical, horizontal) = (Border(layer.vertical), Border(layer.horizontal))
     guard layer.paddingMode != .constant, adjoint.hasOutput else {
         return InputGradientPlan(layer: layer, plan: try createPlan(adjoint, kernel: kernel, bias: nil), strides: adjoint.output)
     }
+    let (vertical, horizontal) = (Border(layer.vertical), Border(layer.horizontal))
     adjoint.vertical.start -= vertical.before
     adjoint.vertical.output += vertical.before + vertical.after
     adjoint.horizontal.start -= horizontal.before

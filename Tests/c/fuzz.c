@@ -1,7 +1,8 @@
 /*
- * Random parameter structs, sane ones with up to three fields spoiled and some of mere noise, through the three verbs: first the
- * shape function and, where the sizes are small, the call itself on arrays against unreadable pages. Nothing may crash, every
- * status is explained, the shape function and the call agree, and a failing call writes nothing.
+ * Random parameter structs, sane ones with up to three fields spoiled and some of mere noise, through all verbs: first the shape
+ * function and, where the sizes are small, the call itself on arrays against unreadable pages; then gradients, matrices, products
+ * and the solver with the same struct. Nothing may crash, every status is explained, the shape function and the calls agree, and a
+ * failing call writes nothing.
  *
  * usage: fuzz [rounds [seed]]
  */
@@ -79,7 +80,7 @@ static const char *random_isa(void) {
 #define PATTERN 0xA5
 #define SMALL 30000.0 /* arrays and numbers of products up to here are really computed */
 
-static unsigned char *blocks[4]; /* input, kernel, bias, output */
+static unsigned char *blocks[5]; /* input, kernel, bias, output, other results */
 
 static int untouched(struct place place) {
     for (size_t i = 0; i < place.bytes; i++)
@@ -93,14 +94,18 @@ static double product(const int64_t *sizes, int count) {
     return result;
 }
 
-static void judge(const char *verb, int32_t shape_status, int32_t status, struct place y) {
+/* What a call may refuse that the shape function does not look at, as bits. */
+#define MAY(code) (UINT64_C(1) << CONVOLUTION_ERROR_##code)
+#define MAY_NOT_FIT (MAY(WORKSPACE) | MAY(OVERFLOW) | MAY(OUT_OF_MEMORY))
+
+static void judge(const char *verb, int32_t shape_status, int32_t status, struct place y, uint64_t may) {
     char problem[900];
     const char *text = convolution_error_message();
     if (status < 0 || strcmp(convolution_status_name(status), "CONVOLUTION_ERROR_UNKNOWN") == 0)
         snprintf(problem, sizeof problem, "status %d", (int)status);
     else if (status && strlen(text) < 12)
         snprintf(problem, sizeof problem, "no sentence: \"%s\"", text);
-    else if (status != shape_status && !(shape_status == CONVOLUTION_OK && status == CONVOLUTION_ERROR_WORKSPACE))
+    else if (status != shape_status && !(shape_status == CONVOLUTION_OK && (may >> status & 1)))
         snprintf(problem, sizeof problem, "shape says %s, call %s (%s)", convolution_status_name(shape_status),
                  convolution_status_name(status), text);
     else if (status && !untouched(y))
@@ -129,6 +134,98 @@ static int place_both(int32_t shape_status, int32_t dtype, const int64_t in[4], 
 static void in_order(int32_t format, int64_t n, int64_t h, int64_t w, int64_t c, int64_t sizes[4]) {
     const int64_t nhwc[4] = { n, h, w, c }, nchw[4] = { n, c, h, w };
     memcpy(sizes, format == CONVOLUTION_NCHW ? nchw : nhwc, sizeof nhwc);
+}
+
+/* ----------------------------------------------------------------------------- the operator: gradients, products, matrices */
+
+/* A place for a result, marked. */
+static struct place marked(const int64_t sizes[4], const int64_t strides[4], size_t element) {
+    struct place place = place_array(blocks[4], one_in(2), sizes, strides, element);
+    memset(place.first, PATTERN, place.bytes);
+    return place;
+}
+
+static struct place marked_line(int64_t count, size_t element) {
+    const int64_t sizes[4] = { 1, 1, 1, count }, packed[4] = { 0, 0, 0, 0 };
+    return marked(sizes, packed, element);
+}
+
+/* One image too, and each axis beside an axis of length 0. */
+static int is_small(const int64_t sizes[4]) {
+    for (int i = 0; i < 4; i++)
+        if ((double)sizes[i] > SMALL) return 0;
+    return product(sizes, 3) <= SMALL && product(sizes + 1, 3) <= SMALL;
+}
+
+/* Dense and sparse, some with a place too short. arguments: what stands between params and the results. */
+#define MATRICES(verb, ...)                                                                                                        \
+    do {                                                                                                                           \
+        int64_t rows = 1, columns = 1, nonzeros = 1;                                                                               \
+        int32_t status = verb##_matrix_size(&p, &rows, &columns, &nonzeros);                                                       \
+        judge(#verb "_matrix_size", shape_status, status, marked_line(0, 1),                                                       \
+              MAY(UNSUPPORTED) | MAY(OVERFLOW) | MAY(OUT_OF_MEMORY));                                                              \
+        double most = fmax(fmax((double)rows, (double)nonzeros), (double)rows * (double)columns);                                   \
+        if (status == CONVOLUTION_OK && most > SMALL) break;                                                                       \
+        int64_t less = one_in(4);                                                                                                  \
+        struct place m = marked_line(rows * columns, element);                                                                     \
+        judge(#verb "_matrix", shape_status, verb##_matrix(&p, __VA_ARGS__ m.origin, rows * columns - less), m,                    \
+              MAY(UNSUPPORTED) | MAY(OVERFLOW) | MAY(OUT_OF_MEMORY) | (less ? MAY(CAPACITY) : 0));                                 \
+        m = marked_line(rows + 1 + 2 * nonzeros, sizeof(int64_t));                                                                 \
+        int64_t *offsets = (int64_t *)(void *)m.origin;                                                                            \
+        judge(#verb "_matrix_csr", shape_status,                                                                                   \
+              verb##_matrix_csr(&p, __VA_ARGS__ offsets, offsets + rows + 1, offsets + rows + 1 + nonzeros, nonzeros - less), m,   \
+              MAY(UNSUPPORTED) | MAY(OVERFLOW) | MAY(OUT_OF_MEMORY) | (less ? MAY(CAPACITY) : 0));                                 \
+    } while (0)
+
+/* x and y hold numbers of some kind; x is as small as the input. */
+#define LAYER_OPERATOR(verb, weights, channels)                                                                                    \
+    do {                                                                                                                           \
+        int valid = shape_status == CONVOLUTION_OK;                                                                                \
+        struct place result = marked_line(valid ? weights : 4, element);                                                           \
+        judge(#verb "_backward_kernel", shape_status, verb##_backward_kernel(&p, x.origin, y.origin, result.origin), result,       \
+              MAY_NOT_FIT);                                                                                                        \
+        result = marked_line(valid ? channels : 4, element);                                                                       \
+        judge(#verb "_backward_bias", shape_status, verb##_backward_bias(&p, y.origin, result.origin), result, 0);                 \
+        result = valid ? marked(in, p.input_strides, element) : marked_line(4, element);                                           \
+        judge(#verb "_backward_input", shape_status, verb##_backward_input(&p, y.origin, blocks[1], result.origin), result,        \
+              MAY(ELEMENT_STRIDES) | MAY_NOT_FIT);                                                                                 \
+        memset(result.first, PATTERN, result.bytes);                                                                               \
+        judge(#verb "_gram", shape_status, verb##_gram(&p, blocks[1], x.origin, result.origin), result,                            \
+              MAY(ELEMENT_STRIDES) | MAY(UNSUPPORTED) | MAY_NOT_FIT);                                                              \
+        result = marked_line(1, sizeof(double));                                                                                   \
+        judge(#verb "_adjoint_test", shape_status,                                                                                 \
+              verb##_adjoint_test(&p, blocks[1], random_bits(), (double *)(void *)result.origin), result,                          \
+              MAY(UNSUPPORTED) | MAY_NOT_FIT);                                                                                     \
+        MATRICES(verb, blocks[1], );                                                                                               \
+    } while (0)
+
+static int32_t stop_after_three(void *context, const conv2d_solve_progress *state) {
+    (void)context;
+    return state->iteration >= 3;
+}
+
+static void fuzz_solve(const conv2d_params *p, int32_t shape_status, struct place x, struct place y, int64_t unknowns, int64_t equations) {
+    conv2d_solve_params solve = { .struct_size = sizeof solve, .progress = stop_after_three, .nonnegative = (int32_t)below(2),
+                                  .lambda = one_in(2) ? 0.5 : 0 };
+    conv2d_solve_result result = { .struct_size = sizeof result };
+    switch (below(8)) {
+    case 0: solve.lambda = (double)extreme_value(); break;
+    case 1: solve.tolerance = one_in(2) ? NAN : (double)extreme_value(); break;
+    case 2: solve.max_iterations = extreme_value(); break;
+    case 3: solve.nonnegative = (int32_t)extreme_value(); break;
+    case 4: solve.mask_size = extreme_value(); break;
+    case 5: solve.struct_size = (size_t)extreme_value(); break;
+    case 6: result.struct_size = (size_t)extreme_value(); break;
+    }
+    memset(x.first, PATTERN, x.bytes);
+    judge("conv2d_solve", shape_status, conv2d_solve(p, &solve, blocks[1], NULL, y.origin, x.origin, &result), x,
+          MAY(STRUCT_SIZE) | MAY(LAMBDA) | MAY(TOLERANCE) | MAY(ITERATIONS) | MAY(FLAG) | MAY(MASK) | MAY(ACTIVATION) |
+              MAY(ELEMENT_STRIDES) | MAY_NOT_FIT);
+    conv2d_rank rank = { .struct_size = one_in(8) ? (size_t)extreme_value() : sizeof rank };
+    const void *kernel = (double)unknowns * (double)equations <= 2000 ? blocks[1] : NULL;
+    struct place none = marked_line(0, 1);
+    judge("conv2d_rank_report", shape_status, conv2d_rank_report(p, kernel, &rank), none,
+          MAY(STRUCT_SIZE) | MAY(UNSUPPORTED) | MAY(OVERFLOW) | MAY(OUT_OF_MEMORY));
 }
 
 static void random_conv2d(conv2d_params *p) {
@@ -174,7 +271,22 @@ static void fuzz_conv2d(void) {
     if (!small)
         passed++;
     else
-        judge("conv2d", shape_status, conv2d(&p, x.origin, blocks[1], bias, y.origin), y);
+        judge("conv2d", shape_status, conv2d(&p, x.origin, blocks[1], bias, y.origin), y, MAY(WORKSPACE));
+
+    /* A border that repeats input is as large in its gradient, however few of its places are read. */
+    double reach = 0;
+    if (shape_status == CONVOLUTION_OK && p.padding_mode > CONVOLUTION_PADDING_MODE_CONSTANT) {
+        double d = fmax((double)p.dilation_height, 1), e = fmax((double)p.dilation_width, 1);
+        reach = fmax(fmax((double)p.kernel_height * d + (double)p.pad_top, (double)p.pad_bottom + d * (double)p.kernel_height),
+                     fmax((double)p.kernel_width * e + (double)p.pad_left, (double)p.pad_right + e * (double)p.kernel_width));
+    }
+    if (!small || reach > 100 || (shape_status == CONVOLUTION_OK && !(is_small(in) && is_small(out))) || !one_in(4)) return;
+    size_t element = p.dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float);
+    int64_t groups = p.depth_multiplier ? p.in_channels : p.groups ? p.groups : 1;
+    int64_t channels = out[p.data_format == CONVOLUTION_NCHW ? 1 : 3];
+    int64_t weights = shape_status || !groups ? 0 : p.kernel_height * p.kernel_width * (p.in_channels / groups) * channels;
+    LAYER_OPERATOR(conv2d, weights, channels);
+    fuzz_solve(&p, shape_status, x, y, shape_status ? 1 : in[1] * in[2] * in[3], shape_status ? 1 : out[1] * out[2] * out[3]);
 }
 
 static void random_transpose(conv2d_transpose_params *p) {
@@ -223,7 +335,21 @@ static void fuzz_transpose(void) {
     if (!small)
         passed++;
     else
-        judge("conv2d_transpose", shape_status, conv2d_transpose(&p, x.origin, blocks[1], bias, y.origin), y);
+        judge("conv2d_transpose", shape_status, conv2d_transpose(&p, x.origin, blocks[1], bias, y.origin), y, MAY(WORKSPACE));
+
+    if (!small || (shape_status == CONVOLUTION_OK && !(is_small(in) && is_small(out))) || !one_in(4)) return;
+    size_t element = p.dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float);
+    int64_t groups = p.depth_multiplier ? p.in_channels : p.groups ? p.groups : 1;
+    int64_t channels = out[p.data_format == CONVOLUTION_NCHW ? 1 : 3];
+    int64_t weights = shape_status || !groups ? 0 : p.kernel_height * p.kernel_width * p.in_channels * (channels / groups);
+    LAYER_OPERATOR(conv2d_transpose, weights, channels);
+    const int64_t *image = out + (p.data_format == CONVOLUTION_NCHW ? 2 : 1);
+    if (product(image, 2) > SMALL) return; /* beside no images or channels */
+    int64_t pixels = shape_status ? 4 : image[0] * image[1], less = one_in(4);
+    struct place counts = marked_line(pixels, sizeof(int64_t));
+    judge("conv2d_transpose_overlap", shape_status,
+          conv2d_transpose_overlap(&p, (int64_t *)(void *)counts.origin, pixels - less), counts,
+          MAY(OVERFLOW) | MAY(OUT_OF_MEMORY) | (less ? MAY(CAPACITY) : 0));
 }
 
 static void random_upsample(upsample2d_params *p) {
@@ -264,7 +390,62 @@ static void fuzz_upsample(void) {
     if (!small)
         passed++;
     else
-        judge("upsample2d", shape_status, upsample2d(&p, x.origin, y.origin), y);
+        judge("upsample2d", shape_status, upsample2d(&p, x.origin, y.origin), y, 0);
+
+    if (!small || (shape_status == CONVOLUTION_OK && !(is_small(in) && is_small(out))) || !one_in(4)) return;
+    size_t element = p.dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float);
+    struct place result = shape_status ? marked_line(4, element) : marked(in, p.input_strides, element);
+    judge("upsample2d_backward", shape_status, upsample2d_backward(&p, y.origin, result.origin), result, MAY(ELEMENT_STRIDES));
+    memset(result.first, PATTERN, result.bytes);
+    judge("upsample2d_gram", shape_status, upsample2d_gram(&p, x.origin, result.origin), result, MAY(ELEMENT_STRIDES) | MAY_NOT_FIT);
+    result = marked_line(1, sizeof(double));
+    judge("upsample2d_adjoint_test", shape_status, upsample2d_adjoint_test(&p, random_bits(), (double *)(void *)result.origin), result,
+          MAY_NOT_FIT);
+    MATRICES(upsample2d, );
+}
+
+/* Both in one, which have to agree: most of what must is left 0. */
+static void fuzz_both(void) {
+    upsample2d_params u;
+    conv2d_params c;
+    memset(&u, 0, sizeof u);
+    memset(&c, 0, sizeof c);
+    random_upsample(&u);
+    random_conv2d(&c);
+    c.dtype = u.dtype, c.data_format = u.data_format, c.threads = 0;
+    c.batch = c.height = c.width = c.in_channels = c.groups = c.depth_multiplier = 0;
+    memset(u.output_strides, 0, sizeof u.output_strides);
+    memset(c.input_strides, 0, sizeof c.input_strides);
+    if (one_in(4)) spoil(&u, sizeof u, offsetof(upsample2d_params, isa));
+    if (one_in(4)) spoil(&c, sizeof c, offsetof(conv2d_params, isa));
+    u.struct_size = sizeof u, c.struct_size = sizeof c;
+    u.isa = random_isa(), c.isa = one_in(2) ? NULL : u.isa;
+
+    int64_t in[4], out[4] = { 0, 0, 0, 0 }, between[4] = { 0, 0, 0, 0 };
+    int32_t shape_status = upsample2d_conv2d_output_shape(&u, &c, out);
+    struct place x, y;
+    in_order(u.data_format, u.batch, u.height, u.width, u.channels, in);
+    int small = place_both(shape_status, u.dtype, in, u.input_strides, out, c.output_strides, &x, &y);
+    if (shape_status == CONVOLUTION_OK) {
+        upsample2d_output_shape(&u, between);
+        double channels = (double)out[u.data_format == CONVOLUTION_NCHW ? 1 : 3];
+        double window = (double)c.kernel_height * (double)c.kernel_width * (double)u.channels;
+        small = small && is_small(between) && is_small(out) && window * channels <= SMALL && window * product(out, 4) <= 10 * SMALL;
+    }
+    if (!small) {
+        passed++;
+        return;
+    }
+    judge("upsample2d_conv2d", shape_status, upsample2d_conv2d(&u, &c, x.origin, blocks[1], blocks[2], y.origin), y,
+          MAY_NOT_FIT);
+    int64_t plan = -1, execution = -1, least = -1;
+    int32_t status = upsample2d_conv2d_workspace_size(&u, &c, &plan, &execution, &least);
+    judge("upsample2d_conv2d_workspace_size", shape_status, status, marked_line(0, 1), MAY_NOT_FIT);
+    if ((status == CONVOLUTION_OK) != (plan >= 0 && least >= 0 && least <= execution)) {
+        failed++;
+        fprintf(stderr, "fuzz round %" PRIu64 ", upsample2d_conv2d_workspace_size: %d %d %d\n", round_now, (int)plan, (int)execution,
+                (int)least);
+    }
 }
 
 int main(int argc, char **argv) {
@@ -276,15 +457,16 @@ int main(int argc, char **argv) {
     signal(SIGTRAP, crashed);
     signal(SIGABRT, crashed);
     signal(SIGFPE, crashed);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         blocks[i] = guarded_block();
         for (size_t j = 0; j < GUARDED_BYTES / sizeof(float); j++) ((float *)(void *)blocks[i])[j] = 1;
     }
     for (round_now = 1; round_now <= rounds; round_now++)
-        switch (round_now % 3) {
+        switch (round_now % 4) {
         case 0: fuzz_conv2d(); break;
         case 1: fuzz_transpose(); break;
-        default: fuzz_upsample();
+        case 2: fuzz_upsample(); break;
+        default: fuzz_both();
         }
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;
