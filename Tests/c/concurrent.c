@@ -1,6 +1,6 @@
 /*
- * Many threads at once: one plan executed by all, plain calls, failing calls whose texts must not mix, and calls in the children of
- * processes that were in the middle of other calls. Results are compared bit by bit with those of one thread.
+ * Many threads at once, in all verbs: one plan executed by all, plain calls, failing calls whose texts must not mix, and calls in
+ * the children of processes that were in the middle of other calls. Results are compared bit by bit with those of one thread.
  *
  * usage: concurrent [rounds [forks]]
  *
@@ -30,8 +30,7 @@ static void check(const char *what, int condition) {
 }
 
 /* Not whole numbers: another order of summation would show. Some millions of products: worth more than one thread. */
-static float input[2 * 20 * 22 * 12], kernel[5 * 3 * 12 * 24], bias[24];
-static float *reference[3], *outputs[THREADS];
+static float input[2 * 20 * 22 * 12], kernel[5 * 3 * 12 * 24], bias[24], gradient[2 * 40 * 44 * 24];
 
 static const conv2d_params conv = { .struct_size = sizeof conv, .batch = 2, .height = 20, .width = 22, .in_channels = 12,
                                     .out_channels = 24, .kernel_height = 5, .kernel_width = 3,
@@ -41,27 +40,102 @@ static const conv2d_transpose_params transposed = { .struct_size = sizeof transp
                                                     .stride_height = 2, .stride_width = 2, .padding = CONVOLUTION_PADDING_SAME };
 static const upsample2d_params upsampled = { .struct_size = sizeof upsampled, .batch = 2, .height = 20, .width = 22, .channels = 12,
                                              .output_height = 211, .output_width = 230, .interpolation = UPSAMPLE2D_BILINEAR };
-static const size_t elements[3] = { 2 * 20 * 22 * 24, 2 * 40 * 44 * 24, 2 * 211 * 230 * 12 };
+/* Whose gradient is as large as the others' results. */
+static const upsample2d_params enlarged = { .struct_size = sizeof enlarged, .batch = 2, .height = 20, .width = 22, .channels = 12,
+                                            .factor_height = 2, .factor_width = 2, .interpolation = UPSAMPLE2D_BICUBIC };
+/* A border that repeats its input is folded back. */
+static const conv2d_params reflected = { .struct_size = sizeof reflected, .batch = 2, .height = 20, .width = 22, .in_channels = 12,
+                                         .out_channels = 24, .kernel_height = 5, .kernel_width = 3,
+                                         .padding = CONVOLUTION_PADDING_SAME, .padding_mode = CONVOLUTION_PADDING_MODE_REFLECT };
+static const conv2d_params after = { .struct_size = sizeof after, .out_channels = 24, .kernel_height = 5, .kernel_width = 3,
+                                     .padding = CONVOLUTION_PADDING_SAME };
+static const conv2d_params small = { .struct_size = sizeof small, .batch = 2, .height = 6, .width = 6, .in_channels = 2,
+                                     .out_channels = 3, .kernel_height = 3, .kernel_width = 3 };
+
+enum { CONV, TRANSPOSE, UPSAMPLE, BOTH, BANDS, INPUT_GRADIENT, KERNEL_GRADIENT, BIAS_GRADIENT, TRANSPOSE_GRADIENT, UPSAMPLE_GRADIENT,
+       GRAM, SOLVE, MATRIX, VERBS };
+static float *reference[VERBS], *outputs[THREADS];
+static const size_t elements[VERBS] = { 2 * 20 * 22 * 24, 2 * 40 * 44 * 24, 2 * 211 * 230 * 12, 2 * 40 * 44 * 24, 2 * 40 * 44 * 24,
+                                        2 * 20 * 22 * 12, 5 * 3 * 12 * 24, 24, 2 * 20 * 22 * 12, 2 * 20 * 22 * 12,
+                                        2 * 20 * 22 * 12, 2 * 6 * 6 * 2, 4 * 4 * 3 * 6 * 6 * 2 };
 #define MOST_ELEMENTS ((size_t)(2 * 211 * 230 * 12))
 
 static conv2d_plan *conv_plan;
 static conv2d_transpose_plan *transposed_plan;
 static upsample2d_plan *upsampled_plan;
+static upsample2d_conv2d_plan *both_plan, *bands_plan;
+static conv2d_backward_input_plan *gradient_plan;
+static conv2d_transpose_backward_input_plan *transposed_gradient_plan;
+static upsample2d_backward_plan *upsampled_gradient_plan;
+
+/* upsample2d_conv2d by phases (nearest), and by bands of rows. */
+static upsample2d_params fused(int verb) {
+    upsample2d_params p = enlarged;
+    p.interpolation = verb == BOTH ? UPSAMPLE2D_NEAREST : UPSAMPLE2D_BICUBIC;
+    return p;
+}
 
 static int32_t plain(int verb, int32_t threads, float *output) {
-    conv2d_params c = conv;
+    conv2d_params c = conv, r = reflected, a = after, s = small;
     conv2d_transpose_params t = transposed;
-    upsample2d_params u = upsampled;
-    c.threads = t.threads = u.threads = threads;
-    return verb == 0 ? conv2d(&c, input, kernel, bias, output)
-         : verb == 1 ? conv2d_transpose(&t, input, kernel, bias, output)
-         : upsample2d(&u, input, output);
+    upsample2d_params u = upsampled, e = enlarged, f = fused(verb);
+    conv2d_solve_params few = { .struct_size = sizeof few, .max_iterations = 4 };
+    c.threads = r.threads = a.threads = s.threads = t.threads = u.threads = e.threads = f.threads = threads;
+    switch (verb) {
+    case CONV: return conv2d(&c, input, kernel, bias, output);
+    case TRANSPOSE: return conv2d_transpose(&t, input, kernel, bias, output);
+    case UPSAMPLE: return upsample2d(&u, input, output);
+    case BOTH:
+    case BANDS: return upsample2d_conv2d(&f, &a, input, kernel, bias, output);
+    case INPUT_GRADIENT: return conv2d_backward_input(&r, gradient, kernel, output);
+    case KERNEL_GRADIENT: return conv2d_backward_kernel(&c, input, gradient, output);
+    case BIAS_GRADIENT: return conv2d_backward_bias(&c, gradient, output);
+    case TRANSPOSE_GRADIENT: return conv2d_transpose_backward_input(&t, gradient, kernel, output);
+    case UPSAMPLE_GRADIENT: return upsample2d_backward(&e, gradient, output);
+    case GRAM: return conv2d_gram(&c, kernel, input, output);
+    case SOLVE: return conv2d_solve(&s, &few, kernel, bias, gradient, output, NULL);
+    default: return conv2d_matrix(&s, kernel, output, (int64_t)elements[MATRIX]);
+    }
 }
 
 static int32_t planned(int verb, float *output) {
-    return verb == 0 ? conv2d_plan_execute(conv_plan, input, output)
-         : verb == 1 ? conv2d_transpose_plan_execute(transposed_plan, input, output)
-         : upsample2d_plan_execute(upsampled_plan, input, output);
+    switch (verb) {
+    case CONV: return conv2d_plan_execute(conv_plan, input, output);
+    case TRANSPOSE: return conv2d_transpose_plan_execute(transposed_plan, input, output);
+    case UPSAMPLE: return upsample2d_plan_execute(upsampled_plan, input, output);
+    case BOTH: return upsample2d_conv2d_plan_execute(both_plan, input, output);
+    case BANDS: return upsample2d_conv2d_plan_execute(bands_plan, input, output);
+    case INPUT_GRADIENT: return conv2d_backward_input_plan_execute(gradient_plan, gradient, output);
+    case TRANSPOSE_GRADIENT: return conv2d_transpose_backward_input_plan_execute(transposed_gradient_plan, gradient, output);
+    case UPSAMPLE_GRADIENT: return upsample2d_backward_plan_execute(upsampled_gradient_plan, gradient, output);
+    default: return plain(verb, 2, output);
+    }
+}
+
+static int32_t make_plans(void) {
+    upsample2d_params nearest = fused(BOTH), bicubic = fused(BANDS);
+    int32_t statuses[] = { conv2d_plan_create(&conv, kernel, bias, &conv_plan),
+                           conv2d_transpose_plan_create(&transposed, kernel, bias, &transposed_plan),
+                           upsample2d_plan_create(&upsampled, &upsampled_plan),
+                           upsample2d_conv2d_plan_create(&nearest, &after, kernel, bias, &both_plan),
+                           upsample2d_conv2d_plan_create(&bicubic, &after, kernel, bias, &bands_plan),
+                           conv2d_backward_input_plan_create(&reflected, kernel, &gradient_plan),
+                           conv2d_transpose_backward_input_plan_create(&transposed, kernel, &transposed_gradient_plan),
+                           upsample2d_backward_plan_create(&enlarged, &upsampled_gradient_plan) };
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
+        if (statuses[i] != CONVOLUTION_OK) return statuses[i];
+    return CONVOLUTION_OK;
+}
+
+static void destroy_plans(void) {
+    conv2d_plan_destroy(conv_plan);
+    conv2d_transpose_plan_destroy(transposed_plan);
+    upsample2d_plan_destroy(upsampled_plan);
+    upsample2d_conv2d_plan_destroy(both_plan);
+    upsample2d_conv2d_plan_destroy(bands_plan);
+    conv2d_backward_input_plan_destroy(gradient_plan);
+    conv2d_transpose_backward_input_plan_destroy(transposed_gradient_plan);
+    upsample2d_backward_plan_destroy(upsampled_gradient_plan);
 }
 
 /* -------------------------------------------------------------------------------------------- what each thread counts */
@@ -77,7 +151,7 @@ static void *execute_one_plan(void *argument) {
     struct work *work = argument;
     pthread_barrier_wait(&all_ready);
     for (int round = 0; round < rounds; round++) {
-        int verb = (work->number + round) % 3;
+        int verb = (work->number + round) % VERBS;
         memset(outputs[work->number], 0xFF, elements[verb] * sizeof(float));
         if (planned(verb, outputs[work->number]) != CONVOLUTION_OK ||
             memcmp(outputs[work->number], reference[verb], elements[verb] * sizeof(float)) != 0)
@@ -90,7 +164,7 @@ static void *call_plainly(void *argument) {
     struct work *work = argument;
     pthread_barrier_wait(&all_ready);
     for (int round = 0; round < rounds; round++) {
-        int verb = (work->number + round) % 3;
+        int verb = (work->number + round) % VERBS;
         memset(outputs[work->number], 0xFF, elements[verb] * sizeof(float));
         if (plain(verb, 1 + round % 3, outputs[work->number]) != CONVOLUTION_OK ||
             memcmp(outputs[work->number], reference[verb], elements[verb] * sizeof(float)) != 0)
@@ -147,7 +221,7 @@ static int child_succeeds(void) {
     pid_t child = fork();
     if (child == 0) {
         alarm(60); /* a lock that another thread held at the time of the fork would hang this child */
-        for (int verb = 0; verb < 3; verb++) {
+        for (int verb = 0; verb < VERBS; verb++) {
             if (plain(verb, 2, outputs[0]) != CONVOLUTION_OK) _exit(1);
             if (memcmp(outputs[0], reference[verb], elements[verb] * sizeof(float)) != 0) _exit(2);
             if (planned(verb, outputs[0]) != CONVOLUTION_OK) _exit(3);
@@ -178,19 +252,18 @@ int main(int argc, char **argv) {
     if (argc > 2) fork_count = atoi(argv[2]);
     for (size_t i = 0; i < sizeof input / sizeof *input; i++) input[i] = (float)((double)(i * 37 % 4093) / 4093 - 0.5);
     for (size_t i = 0; i < sizeof kernel / sizeof *kernel; i++) kernel[i] = (float)((double)(i * 91 % 2039) / 2039 - 0.5);
+    for (size_t i = 0; i < sizeof gradient / sizeof *gradient; i++) gradient[i] = (float)((double)(i * 53 % 3001) / 3001 - 0.5);
     for (size_t i = 0; i < sizeof bias / sizeof *bias; i++) bias[i] = (float)i / 7;
     for (int i = 0; i < THREADS; i++) outputs[i] = malloc(MOST_ELEMENTS * sizeof(float));
-    for (int verb = 0; verb < 3; verb++) {
-        reference[verb] = malloc(MOST_ELEMENTS * sizeof(float));
+    for (int verb = 0; verb < VERBS; verb++) {
+        reference[verb] = malloc(elements[verb] * sizeof(float));
         if (plain(verb, 1, reference[verb]) != CONVOLUTION_OK) {
             fprintf(stderr, "%s\n", convolution_error_message());
             return 1;
         }
     }
     pthread_barrier_init(&all_ready, NULL, THREADS);
-    if (conv2d_plan_create(&conv, kernel, bias, &conv_plan) != CONVOLUTION_OK ||
-        conv2d_transpose_plan_create(&transposed, kernel, bias, &transposed_plan) != CONVOLUTION_OK ||
-        upsample2d_plan_create(&upsampled, &upsampled_plan) != CONVOLUTION_OK) {
+    if (make_plans() != CONVOLUTION_OK) {
         fprintf(stderr, "%s\n", convolution_error_message());
         return 1;
     }
@@ -198,9 +271,7 @@ int main(int argc, char **argv) {
     in_threads("eight threads make plain calls", call_plainly);
     in_threads("each thread has its own error text", fail_differently);
     if (fork_count > 0) forks();
-    conv2d_plan_destroy(conv_plan);
-    conv2d_transpose_plan_destroy(transposed_plan);
-    upsample2d_plan_destroy(upsampled_plan);
+    destroy_plans();
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;
 }
