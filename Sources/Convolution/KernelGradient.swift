@@ -19,7 +19,7 @@ private enum GradientStrategy {
 
 /// How the image places along one axis that some neighbouring outputs read are packed: output x, counted from the first, finds its tap b
 /// at place b * tapPitch + x * step.
-private struct PackedAxis {
+struct PackedAxis {
     var step: Int
     var tapPitch: Int
     var places: Int
@@ -41,6 +41,36 @@ private let blockPixels = 4608
 private let bandPixels = 512
 /// Sums of an item, in elements: they stay in a level-2 cache too.
 private let itemSums = 1 << 18
+
+/// Vectors of multiply-adds per pixel and kernel row.
+private struct GradientWork {
+    /// Neighbouring taps of one kernel row are neighbours in the packed image.
+    var mergesTaps: Bool
+    var byPoints: Double
+    var byImage: Double
+    var byLanes = Double.infinity
+
+    init(_ layer: Layer, _ table: KernelTable, _ across: PackedAxis) {
+        let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
+        let columns = layer.horizontal.kernel
+        func work(lefts: Int, rights: Int) -> Double { Double(max(lefts, 4)) * Double(ceilDivide(rights, table.lanes)) }
+        mergesTaps = across.isDense(layer.horizontal) && layer.horizontal.dilation == 1 && columns > 1 && inputs < commonTileRows
+        let runs = mergesTaps ? inputs * columns : inputs
+        let repeats = Double(mergesTaps ? 1 : columns) * Double(layer.groups)
+        byPoints = work(lefts: runs, rights: outputs) * repeats
+        byImage = work(lefts: outputs, rights: runs) * repeats
+        if layer.groups > 1, inputs <= 8 { byLanes = Double(columns * inputs * ceilDivide(layer.outChannels, table.lanes)) * 2 }
+    }
+}
+
+/// Whether the loops of `PlaneGradient.swift` take less time: for few channels, whatever lies beside them, and rows of some vectors.
+private func isBestByPlanes(_ layer: Layer) -> Bool {
+    let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
+    guard layer.inChannels + layer.outChannels <= 12, layer.horizontal.output >= 2 * table.lanes else { return false }
+    let work = GradientWork(layer, table, PackedAxis(layer.horizontal, outputs: layer.horizontal.output))
+    guard let byPlanes = PlaneGradientPlan.work(layer, lanes: table.lanes) else { return false }
+    return byPlanes <= 2 * min(work.byPoints, work.byImage, work.byLanes) * Double(layer.vertical.kernel)
+}
 
 private struct KernelGradientPlan {
     /// The convolution whose input is the image.
@@ -146,25 +176,20 @@ private struct KernelGradientPlan {
         tapRows = vertical.kernel
         tapColumns = horizontal.kernel
 
-        // The least work, in vectors of multiply-adds per pixel and kernel row.
         let lanes = table.lanes
-        func work(lefts: Int, rights: Int) -> Double { Double(max(lefts, 4)) * Double(ceilDivide(rights, lanes)) }
-        mergesTaps = across.isDense(horizontal) && horizontal.dilation == 1 && horizontal.kernel > 1 && inputs < commonTileRows
+        let work = GradientWork(layer, table, across)
+        mergesTaps = work.mergesTaps
         let runs = mergesTaps ? inputs * tapColumns : inputs
-        let repeats = Double(mergesTaps ? 1 : tapColumns) * Double(groups)
-        let byPoints = work(lefts: runs, rights: outputs) * repeats
-        let byImage = work(lefts: outputs, rights: runs) * repeats
-        let byLanes = Double(tapColumns * inputs * ceilDivide(layer.outChannels, lanes)) * 2
-        if groups > 1, inputs <= 8, byLanes <= min(byPoints, byImage) {
+        if work.byLanes <= min(work.byPoints, work.byImage) {
             strategy = .lanes
             mergesTaps = false
             groups = 1
             (lefts, rights) = (try times(times(tapRows, tapColumns, "kernel size"), inputs, "kernel size"), layer.outChannels)
             (tapRows, tapColumns) = (1, 1)
         } else {
-            strategy = .outer(pointsInVectors: byPoints <= byImage)
+            strategy = .outer(pointsInVectors: work.byPoints <= work.byImage)
             if mergesTaps { tapColumns = 1 }
-            (lefts, rights) = byPoints <= byImage ? (runs, outputs) : (outputs, runs)
+            (lefts, rights) = work.byPoints <= work.byImage ? (runs, outputs) : (outputs, runs)
         }
         panelVectors = ceilDivide(rights, lanes)
         panelCount = ceilDivide(panelVectors, table.widestTile)
@@ -266,8 +291,11 @@ func backwardKernel(
         }
         return
     }
-    let plan = try KernelGradientPlan(convolution)
     let work = Double(layer.kernelElements) * Double(layer.batch) * Double(convolution.vertical.output * convolution.horizontal.output)
+    if isBestByPlanes(convolution) {
+        return try backwardKernelByPlanes(convolution, work: work, image: image, points: points, to: kernelGradient)
+    }
+    let plan = try KernelGradientPlan(convolution)
     if plan.bytes > layer.means.workspaceLimit {
         throw Failure(
             CONVOLUTION_ERROR_WORKSPACE,

@@ -96,6 +96,7 @@ public enum AVX2Float64: InstructionSet {
                 accumulateOuterProducts(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        planes: { accumulatePlanes(AVX2Float32.self, $0) },
         walks: [
             WalkKernel(columns: 4) {
                 accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
@@ -198,6 +199,7 @@ public enum AVX2Float64: InstructionSet {
                 accumulateOuterProducts(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        planes: { accumulatePlanes(AVX2Float64.self, $0) },
         walks: [
             WalkKernel(columns: 4) {
                 accumulateWalk(AVX2Float64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)

@@ -99,6 +99,7 @@ public enum AVX512Float64: PermutingInstructionSet {
                 accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
+        planes: { accumulatePlanes(AVX512Float32.self, $0) },
         walks: [
             WalkKernel(columns: 7) {
                 accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
@@ -201,6 +202,7 @@ public enum AVX512Float64: PermutingInstructionSet {
                 accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
+        planes: { accumulatePlanes(AVX512Float64.self, $0) },
         walks: [
             WalkKernel(columns: 7) {
                 accumulateWalk(AVX512Float64.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)

@@ -100,6 +100,7 @@ public enum BaselineFloat64: InstructionSet {
                 accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        planes: { accumulatePlanes(BaselineFloat32.self, $0) },
         walks: [
             WalkKernel(columns: 4) {
                 accumulateWalk(BaselineFloat32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
@@ -202,6 +203,7 @@ public enum BaselineFloat64: InstructionSet {
                 accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        planes: { accumulatePlanes(BaselineFloat64.self, $0) },
         walks: [
             WalkKernel(columns: 4) {
                 accumulateWalk(BaselineFloat64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)

@@ -10,6 +10,8 @@ public struct KernelTable {
     public var groupTile: TileKernel?
     /// As `tiles`: of `OuterProductArguments`.
     public var outerTiles: InlineArray<4, TileKernel>
+    /// For kernel gradients of few channels: of `PlaneProductArguments`.
+    public var planes: @convention(c) (UnsafeRawPointer) -> Void
     /// Kernels for neighbouring pixels that read 1 and 2 input columns apart.
     public var walks: InlineArray<2, WalkKernel>
     /// Kernels of one vector, and of the most that this tier has registers for.
@@ -33,7 +35,8 @@ public struct KernelTable {
     @inlinable @inline(__always)
     public init(
         lanes: Int, tiles: InlineArray<4, TileKernel>, laneTiles: InlineArray<4, TileKernel>,
-        groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>, walks: InlineArray<2, WalkKernel>, stencils: InlineArray<2, StencilKernel>,
+        groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>,
+        planes: @escaping @convention(c) (UnsafeRawPointer) -> Void, walks: InlineArray<2, WalkKernel>, stencils: InlineArray<2, StencilKernel>,
         widestTile: Int,
         columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>, finish: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         finishColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
@@ -50,6 +53,7 @@ public struct KernelTable {
         self.laneTiles = laneTiles
         self.groupTile = groupTile
         self.outerTiles = outerTiles
+        self.planes = planes
         self.walks = walks
         self.stencils = stencils
         self.widestTile = widestTile

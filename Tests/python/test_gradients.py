@@ -325,6 +325,12 @@ def test_pytorch(isa, data_format, name, dtype):
     ((1, 30, 30, 32), (2, 2, 32, 20), {}),  # the image in the vectors
     ((2, 2, 3, 24), (5, 5, 24, 48), {"padding": 6, "dilation_rate": 3}),  # taps that are outside for all pixels
     ((1, 20, 20, 32), (3, 3, 16, 32), {"padding": 1, "groups": 2, "padding_mode": "reflect"}),
+    # Planes of few channels:
+    ((2, 40, 70, 3), (3, 4, 3, 2), {"padding": 2, "dilation_rate": 2, "strides": (2, 1)}),
+    ((1, 3, 6000, 1), (2, 7, 1, 1), {"padding": "same", "padding_mode": "circular"}),  # pieces of rows
+    ((1, 150, 64, 4), (4, 2, 1, 4), {"groups": 4, "padding": "same", "padding_mode": "reflect"}),  # several bands, no tails
+    ((2, 40, 131, 1), (5, 7, 1, 2), {"padding": 4, "flip_kernel": True}),
+    ((1, 50, 33, 2), (2, 1, 2, 1), {"dilation_rate": (40, 1)}),  # rows of taps that are packed apart
 ])
 def test_larger_kernel_gradients(isa, data_format, shape, kernel_shape, options):
     rng = np.random.default_rng(0)
@@ -386,6 +392,14 @@ def test_not_finite_gradients_reach_their_window_alone():
         x = np.ones((1, 9, 9, 1))
         assert not np.isfinite(convolution.conv2d_backward_kernel(x, gradient, kernel.shape, padding="same")).any()
         assert np.isinf(convolution.conv2d_backward_bias(np.full((1, 9, 9, 1), np.inf), (1, 9, 9, 1), kernel.shape, padding="same")).all()
+
+
+def test_kernel_gradient_of_planes_meets_infinities_in_their_window_alone(isa):
+    x = np.ones((1, 5, 37, 1), np.float32)
+    x[0, 2, 36, 0] = np.inf
+    gradient = np.ones((1, 5, 35, 1), np.float32)
+    got = convolution.conv2d_backward_kernel(x, gradient, (1, 3, 1, 1), isa=isa)[0, :, 0, 0]
+    assert (got[:2] == 175).all() and got[2] == np.inf
 
 
 @pytest.mark.parametrize("function, arguments, options, status", [

@@ -1,0 +1,318 @@
+import CConvolution
+import CConvolutionShims
+import ConvolutionKernels
+
+// Kernel gradients of layers with few channels on both sides, such as image filters: vectors hold neighbouring columns, and each pair of an
+// image plane and a plane of points is multiplied by itself, three by three taps at a time. See `KernelGradient.swift` for the names.
+
+/// Taps of a kernel call, on each axis.
+private let tileTaps = 3
+/// Elements of a packed plane, about: with those beside it, it stays in a level-2 cache.
+private let planeElements = 1 << 15
+/// The sum is made in this many parts at most, which threads take in turn.
+private let mostParts = 32
+
+struct PlaneGradientPlan {
+    /// The convolution whose input is the image.
+    private var layer: Layer
+    private var table: KernelTable
+    /// Whole rows of pieces of rows, some chunks of `chunkRows`. A chunk's sums are made in the lanes of a vector, and what chunks give is
+    /// added with compensation: first those of a part, then the parts.
+    private var chunkRows: Int
+    private var bandRows: Int
+    private var bandColumns: Int
+    private var rowBands: Int
+    private var columnBands: Int
+    private var bands: Int { layer.batch * rowBands * columnBands }
+    private(set) var parts: Int
+    /// Of the kernel gradient.
+    private(set) var elements: Int
+    private var imagePitch: Int
+    private var pointPitch: Int
+    /// Elements of a packed plane.
+    private var imagePlane: Int
+    private var pointPlane: Int
+
+    /// Byte offsets into one thread's scratch memory, and its size.
+    private var columnPlacesAt: Int
+    private var imageAt: Int
+    private var pointsAt: Int
+    private var sumsAt: Int
+    private(set) var bytes: Int
+    /// Bytes of the sums of all parts.
+    private(set) var totalBytes: Int
+
+    /// Vectors of multiply-adds per pixel, one of which loads both factors; nil if the layer's columns do not allow for it.
+    static func work(_ layer: Layer, lanes: Int) -> Double? {
+        let (vertical, horizontal) = (layer.vertical, layer.horizontal)
+        guard horizontal.stride == 1, (horizontal.kernel - 1) * horizontal.dilation <= horizontal.output + 64 else { return nil }
+        let tiles = ceilDivide(vertical.kernel, tileTaps) * ceilDivide(horizontal.kernel, tileTaps)
+        return 2 * Double(layer.inChannels * layer.outChannelsPerGroup) * Double(tiles * tileTaps * tileTaps) / Double(lanes)
+    }
+
+    init(_ layer: Layer) throws(Failure) {
+        self.layer = layer
+        table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
+        let lanes = table.lanes
+        let (vertical, horizontal) = (layer.vertical, layer.horizontal)
+        // As long as a lane's chain c of the chunk's n = c * lanes terms keeps c * c / n + n / c below 34, see `chunkTerms`.
+        let chunkPixels = lanes * lanes * (34 - lanes)
+        let piece = ceilDivide(horizontal.output, ceilDivide(horizontal.output, chunkPixels))
+        bandColumns = ceilDivide(piece, lanes) * lanes
+        columnBands = ceilDivide(horizontal.output, bandColumns)
+        chunkRows = max(1, chunkPixels / bandColumns)
+        bandRows = min(chunkRows * max(1, planeElements / (bandColumns * chunkRows)), vertical.output)
+        rowBands = ceilDivide(vertical.output, bandRows)
+
+        let places = try times(1, bandColumns + (horizontal.kernel - 1) * horizontal.dilation, "a band")
+        imagePitch = try places + times(horizontal.kernel, lanes, "a band")
+        pointPitch = bandColumns
+        imagePlane = try times(imagePitch, PackedAxis(vertical, outputs: bandRows).places, "a band")
+        pointPlane = try times(pointPitch, bandRows, "a band")
+        elements = layer.kernelElements
+        let size = layer.isDouble ? 8 : 4
+        columnPlacesAt = 0
+        imageAt = aligned(places * MemoryLayout<Int>.stride)
+        pointsAt = imageAt + aligned(try times(imagePlane, layer.inChannelsPerGroup, "a band") * size)
+        sumsAt = pointsAt + aligned(try times(pointPlane, layer.outChannelsPerGroup, "a band") * size)
+        bytes = sumsAt + aligned(tileTaps * tileTaps * lanes * size)
+        parts = 0
+        totalBytes = 0
+        parts = min(bands, mostParts)
+        totalBytes = aligned(try times(times(elements, parts, "the sums"), 2 * size, "the sums"))
+    }
+
+    /// The bands of one part of the sum.
+    fileprivate func addUp<Scalar: KernelScalar>(
+        part: Int, image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>, _ workspace: UnsafeMutableRawPointer,
+        to totals: UnsafeMutablePointer<CompensatedSum<Scalar>>
+    ) {
+        totals.initialize(repeating: CompensatedSum(), count: elements)
+        for band in bands * part / parts..<bands * (part + 1) / parts {
+            let firstColumn = band % columnBands * bandColumns
+            let firstRow = band / columnBands % rowBands * bandRows
+            let run = PlaneBand(
+                image: band / columnBands / rowBands, rows: firstRow..<min(firstRow + bandRows, layer.vertical.output),
+                columns: firstColumn..<min(firstColumn + bandColumns, layer.horizontal.output))
+            addBand(run, image: image, points: points, workspace, to: totals)
+        }
+    }
+
+    private func addBand<Scalar: KernelScalar>(
+        _ band: PlaneBand, image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>, _ workspace: UnsafeMutableRawPointer,
+        to totals: UnsafeMutablePointer<CompensatedSum<Scalar>>
+    ) {
+        let columnPlaces = (workspace + columnPlacesAt).assumingMemoryBound(to: Int.self)
+        let packedImage = (workspace + imageAt).assumingMemoryBound(to: Scalar.self)
+        let packedPoints = (workspace + pointsAt).assumingMemoryBound(to: Scalar.self)
+        let lanes = table.lanes
+        let down = PackedAxis(layer.vertical, outputs: band.rows.count)
+        let tail = band.columns.count % lanes
+        let whole = band.columns.count - tail
+        let places = band.columns.count + (layer.horizontal.kernel - 1) * layer.horizontal.dilation
+        // Those inside follow each other.
+        let first = band.columns.lowerBound - layer.horizontal.start
+        for place in 0..<places { columnPlaces[place] = borderIndex(first + place, layer.horizontal.input, layer.paddingMode) ?? -1 }
+        let inside = min(max(-first, 0), places)..<max(min(layer.horizontal.input - first, places), min(max(-first, 0), places))
+        let outside = Scalar(layer.paddingValue)
+        let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
+        for group in 0..<layer.groups {
+            for input in 0..<inputs {
+                let plane = image + band.image * layer.input.batch + (group * inputs + input) * layer.input.channel
+                for place in 0..<down.places {
+                    let target = packedImage + (input * imagePlane + place * imagePitch)
+                    let (output, tap) = down.isDense(layer.vertical)
+                        ? (0, place) : (place % band.rows.count * layer.vertical.stride, place / band.rows.count * layer.vertical.dilation)
+                    let index = band.rows.lowerBound * layer.vertical.stride + output + tap - layer.vertical.start
+                    guard let row = borderIndex(index, layer.vertical.input, layer.paddingMode) else {
+                        target.update(repeating: outside, count: places)
+                        fillTails(target, from: whole, tail)
+                        continue
+                    }
+                    let line = plane + row * layer.input.row
+                    func border(_ range: Range<Int>) {
+                        for x in range { target[x] = columnPlaces[x] < 0 ? outside : line[columnPlaces[x] * layer.input.column] }
+                    }
+                    border(0..<inside.lowerBound)
+                    if !inside.isEmpty {
+                        packLine(
+                            from: line + columnPlaces[inside.lowerBound] * layer.input.column, stride: layer.input.column,
+                            count: inside.count, to: target + inside.lowerBound)
+                    }
+                    border(inside.upperBound..<places)
+                    fillTails(target, from: whole, tail)
+                }
+            }
+            for output in 0..<outputs {
+                let plane = points + band.image * layer.output.batch + (group * outputs + output) * layer.output.channel
+                    + band.columns.lowerBound * layer.output.column
+                for row in 0..<band.rows.count {
+                    let target = packedPoints + (output * pointPlane + row * pointPitch)
+                    packLine(
+                        from: plane + (band.rows.lowerBound + row) * layer.output.row, stride: layer.output.column,
+                        count: band.columns.count, to: target)
+                    if tail > 0 { (target + band.columns.count).update(repeating: 0, count: lanes - tail) }
+                }
+            }
+            for input in 0..<inputs {
+                for output in 0..<outputs {
+                    multiply(
+                        packedImage + input * imagePlane, packedPoints + output * pointPlane, band, down, workspace,
+                        to: totals + ((group * inputs + input) * outputs + output) * (layer.vertical.kernel * layer.horizontal.kernel))
+                }
+            }
+        }
+    }
+
+    /// What the taps of each kernel column meet in the last, partial vector, and zeros: an infinity that they do not meet must not be
+    /// multiplied by the zeros behind the points.
+    private func fillTails<Scalar: KernelScalar>(_ row: UnsafeMutablePointer<Scalar>, from start: Int, _ tail: Int) {
+        if tail == 0 { return }
+        let lanes = table.lanes
+        var target = row + (imagePitch - layer.horizontal.kernel * lanes)
+        for tap in 0..<layer.horizontal.kernel {
+            let source = row + (start + tap * layer.horizontal.dilation)
+            for lane in 0..<lanes { target[lane] = lane < tail ? source[lane] : 0 }
+            target += lanes
+        }
+    }
+
+    /// Of one pair of planes, `[tap row][tap column]`.
+    private func multiply<Scalar: KernelScalar>(
+        _ image: UnsafePointer<Scalar>, _ points: UnsafePointer<Scalar>, _ band: PlaneBand, _ down: PackedAxis,
+        _ workspace: UnsafeMutableRawPointer, to totals: UnsafeMutablePointer<CompensatedSum<Scalar>>
+    ) {
+        let sums = (workspace + sumsAt).assumingMemoryBound(to: Scalar.self)
+        let lanes = table.lanes
+        let (rows, columns) = (layer.vertical.kernel, layer.horizontal.kernel)
+        let vectors = band.columns.count / lanes
+        let tails = band.columns.count % lanes == 0 ? 0 : 1
+        var tapRow = 0
+        while tapRow < rows {
+            var tapColumn = 0
+            while tapColumn < columns {
+                // Taps beyond the kernel repeat the last one.
+                var (rowOffsets, columnOffsets, tailOffsets) = (
+                    InlineArray<3, Int>(repeating: 0), InlineArray<3, Int>(repeating: 0), InlineArray<3, Int>(repeating: 0))
+                for i in 0..<tileTaps {
+                    let column = min(tapColumn + i, columns - 1)
+                    rowOffsets[i] = min(tapRow + i, rows - 1) * down.tapPitch * imagePitch
+                    columnOffsets[i] = column * layer.horizontal.dilation
+                    tailOffsets[i] = imagePitch - (columns - column) * lanes
+                }
+                var row = 0
+                while row < band.rows.count {
+                    let arguments = PlaneProductArguments(
+                        image: image + row * down.step * imagePitch, points: points + row * pointPitch, rowOffsets: rowOffsets,
+                        columnOffsets: columnOffsets, tailOffsets: tailOffsets, imagePitch: down.step * imagePitch, pointPitch: pointPitch,
+                        rows: min(chunkRows, band.rows.count - row), vectors: vectors, tails: tails, sums: sums)
+                    withUnsafePointer(to: arguments) { table.planes($0) }
+                    for a in 0..<min(tileTaps, rows - tapRow) {
+                        for b in 0..<min(tileTaps, columns - tapColumn) {
+                            totals[(tapRow + a) * columns + tapColumn + b].add(sumOfLanes(sums + (a * tileTaps + b) * lanes))
+                        }
+                    }
+                    row += chunkRows
+                }
+                tapColumn += tileTaps
+            }
+            tapRow += tileTaps
+        }
+    }
+
+    /// Halves added to halves.
+    private func sumOfLanes<Scalar: KernelScalar>(_ values: UnsafeMutablePointer<Scalar>) -> Scalar {
+        var half = table.lanes / 2
+        while half > 0 {
+            for lane in 0..<half { values[lane] += values[lane + half] }
+            half /= 2
+        }
+        return values[0]
+    }
+
+    /// Adds the parts and stores them, or adds them to what is there.
+    fileprivate func write<Scalar: KernelScalar>(
+        _ totals: UnsafePointer<CompensatedSum<Scalar>>, to result: UnsafeMutablePointer<Scalar>
+    ) {
+        var element = 0
+        for group in 0..<layer.groups {
+            for input in 0..<layer.inChannelsPerGroup {
+                for output in 0..<layer.outChannelsPerGroup {
+                    for row in 0..<layer.vertical.kernel {
+                        for column in 0..<layer.horizontal.kernel {
+                            var total = totals[element]
+                            for part in 1..<max(parts, 1) {
+                                let other = totals[part * elements + element]
+                                total.add(other.sum)
+                                total.rest += other.rest
+                            }
+                            let place = result + layer.kernelIndex(row: row, column: column, input: input, output: output, group: group)
+                            place.pointee = layer.means.accumulates ? place.pointee + total.value : total.value
+                            element += 1
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A part of one image that is packed at once.
+private struct PlaneBand {
+    var image: Int
+    var rows: Range<Int>
+    var columns: Range<Int>
+}
+
+/// One call, shared by its threads.
+private struct PlaneGradientExecution {
+    var plan: PlaneGradientPlan
+    var image: UnsafeRawPointer
+    var points: UnsafeRawPointer
+    /// `[part][element]`
+    var totals: UnsafeMutableRawPointer
+    var workspace: UnsafeMutableRawPointer
+    var nextPart: Int64
+}
+
+/// The kernel gradient of a layer that has images and points.
+func backwardKernelByPlanes(
+    _ layer: Layer, work: Double, image: UnsafeRawPointer, points: UnsafeRawPointer, to result: UnsafeMutableRawPointer
+) throws(Failure) {
+    let plan = try PlaneGradientPlan(layer)
+    let least = plan.bytes + plan.totalBytes
+    if least > layer.means.workspaceLimit {
+        throw Failure(
+            CONVOLUTION_ERROR_WORKSPACE,
+            "workspace_limit is \(layer.means.workspaceLimit); this kernel gradient needs at least \(least) bytes (0: no limit)")
+    }
+    let threads = min(
+        threadsToUse(requested: layer.threads, items: plan.parts, work: work), (layer.means.workspaceLimit - plan.totalBytes) / plan.bytes)
+    let memory = try allocate(1, of: plan.totalBytes + threads * plan.bytes, "the workspace")
+    var execution = PlaneGradientExecution(
+        plan: plan, image: image, points: points, totals: memory, workspace: memory + plan.totalBytes, nextPart: 0)
+    withUnsafeMutablePointer(to: &execution) { shared in
+        runThreads(
+            threads, layer.isDouble ? { runParts($0, Double.self) } : { runParts($0, Float.self) }, shared: UnsafeMutableRawPointer(shared))
+    }
+    layer.isDouble
+        ? plan.write(memory.assumingMemoryBound(to: CompensatedSum<Double>.self), to: result.assumingMemoryBound(to: Double.self))
+        : plan.write(memory.assumingMemoryBound(to: CompensatedSum<Float>.self), to: result.assumingMemoryBound(to: Float.self))
+    shim_free(memory)
+}
+
+private func runParts<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
+    guard let raw else { return }
+    let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
+    let execution = context.shared.assumingMemoryBound(to: PlaneGradientExecution.self)
+    let plan = execution.pointee.plan
+    let workspace = execution.pointee.workspace + context.number * plan.bytes
+    let totals = execution.pointee.totals.assumingMemoryBound(to: CompensatedSum<Scalar>.self)
+    while true {
+        let part = Int(shim_atomic_next(&execution.pointee.nextPart))
+        if part >= plan.parts { return }
+        plan.addUp(
+            part: part, image: execution.pointee.image.assumingMemoryBound(to: Scalar.self),
+            points: execution.pointee.points.assumingMemoryBound(to: Scalar.self), workspace, to: totals + part * plan.elements)
+    }
+}
