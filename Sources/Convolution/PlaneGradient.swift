@@ -272,7 +272,6 @@ private struct PlaneGradientExecution {
     /// `[part][element]`
     var totals: UnsafeMutableRawPointer
     var workspace: UnsafeMutableRawPointer
-    var nextPart: Int64
 }
 
 /// The kernel gradient of a layer that has images and points.
@@ -290,10 +289,11 @@ func backwardKernelByPlanes(
         threadsToUse(requested: layer.threads, items: plan.parts, work: work), (layer.means.workspaceLimit - plan.totalBytes) / plan.bytes)
     let memory = try allocate(1, of: plan.totalBytes + threads * plan.bytes, "the workspace")
     var execution = PlaneGradientExecution(
-        plan: plan, image: image, points: points, totals: memory, workspace: memory + plan.totalBytes, nextPart: 0)
+        plan: plan, image: image, points: points, totals: memory, workspace: memory + plan.totalBytes)
     withUnsafeMutablePointer(to: &execution) { shared in
         runThreads(
-            threads, layer.isDouble ? { runParts($0, Double.self) } : { runParts($0, Float.self) }, shared: UnsafeMutableRawPointer(shared))
+            threads, items: plan.parts, layer.isDouble ? { runParts($0, Double.self) } : { runParts($0, Float.self) },
+            shared: UnsafeMutableRawPointer(shared))
     }
     layer.isDouble
         ? plan.write(memory.assumingMemoryBound(to: CompensatedSum<Double>.self), to: result.assumingMemoryBound(to: Double.self))
@@ -308,9 +308,7 @@ private func runParts<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: 
     let plan = execution.pointee.plan
     let workspace = execution.pointee.workspace + context.number * plan.bytes
     let totals = execution.pointee.totals.assumingMemoryBound(to: CompensatedSum<Scalar>.self)
-    while true {
-        let part = Int(shim_atomic_next(&execution.pointee.nextPart))
-        if part >= plan.parts { return }
+    while let part = context.nextItem() {
         plan.addUp(
             part: part, image: execution.pointee.image.assumingMemoryBound(to: Scalar.self),
             points: execution.pointee.points.assumingMemoryBound(to: Scalar.self), workspace, to: totals + part * plan.elements)
