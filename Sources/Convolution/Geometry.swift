@@ -303,10 +303,13 @@ struct Lattice {
         let place = first * axis.dilation - axis.start
         let outputStart = place - floorDivide(place, axis.stride) * axis.stride
         guard outputStart < axis.output else { return nil }
+        // Kernel elements in descending order, so that the taps read the input in ascending order.
+        let taps = (axis.kernel - first - 1) / kernelStep + 1
+        let offsetStep = axis.dilation / common
         return Lattice(
             outputStart: outputStart, outputStep: axis.stride, count: (axis.output - outputStart - 1) / axis.stride + 1, inputStep: 1,
-            taps: (axis.kernel - first - 1) / kernelStep + 1, kernelStart: first, kernelStep: kernelStep,
-            offsetStart: (outputStart - place) / axis.stride, offsetStep: -(axis.dilation / common))
+            taps: taps, kernelStart: first + (taps - 1) * kernelStep, kernelStep: -kernelStep,
+            offsetStart: (outputStart - place) / axis.stride - (taps - 1) * offsetStep, offsetStep: offsetStep)
     }
 
     /// How many values of `first` there are for `phase`.

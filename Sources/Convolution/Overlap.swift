@@ -5,11 +5,10 @@ import CConvolutionShims
 extension Lattice {
     /// The taps of output element `q` that read inside the input of length `input`; a phase of a transposed convolution.
     fileprivate func tapsInside(_ q: Int, input: Int) -> Int {
-        // Tap j reads `place` - j * step.
+        // Tap j reads `place` + j * `offsetStep`.
         let place = q * inputStep + offsetStart
-        let step = -offsetStep
-        let first = max(0, ceilDivide(place - (input - 1), step))
-        let last = min(taps - 1, floorDivide(place, step))
+        let first = max(0, ceilDivide(-place, offsetStep))
+        let last = min(taps - 1, floorDivide(input - 1 - place, offsetStep))
         return max(0, last - first + 1)
     }
 }

@@ -196,9 +196,11 @@ struct Panels {
             let rest = outputs % most
             let columns = layer.horizontal.output / layer.columnPhases
             // Short rows fill the vectors of `accumulateColumns` better, whose tiles span rows.
-            stencils = canStencil(layer) && (maySeparate(layer) || columns >= 2 * table.lanes)
+            // Several channels that are neighbours in the output are better stored together, and many better computed together.
+            stencils = canStencil(layer) && (outputs == 1 || outputs <= 4 && layer.output.column == 1)
+                && (maySeparate(layer) || columns >= 2 * table.lanes)
             isWide = !stencils && outputs >= 1 && outputs <= 4 && columns >= 4 * table.wideTiles[outputs - 1].vectors * table.lanes
-            perGroup = outputs / most + (rest == 0 ? 0 : rest <= 4 ? 1 : 2)
+            perGroup = stencils ? outputs : outputs / most + (rest == 0 ? 0 : rest <= 4 ? 1 : 2)
             count = perGroup * layer.groups
             width = layer.outChannels
         }
@@ -226,7 +228,9 @@ struct Panels {
             let most = table.columnTiles[4].rows
             let first = min(place * most, outputs / most * most)
             var (start, count) = (first, most)
-            if place >= outputs / most {
+            if stencils {
+                (start, count) = (place, 1)
+            } else if place >= outputs / most {
                 // Up to four channels have a kernel of their own; 5, 6 and 7 become two halves.
                 let rest = outputs % most
                 (start, count) = rest <= 4 ? (first, rest) : place == outputs / most ? (first, (rest + 1) / 2) : (first + (rest + 1) / 2, rest / 2)

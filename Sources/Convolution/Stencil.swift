@@ -1,20 +1,21 @@
 import CConvolutionShims
 import ConvolutionKernels
 
-// Layers of one input channel per output channel whose vectors hold columns (`accumulateStencil`): tiles of four output rows. A kernel that
-// is a column times a row is run as two passes.
+// Layers of one input channel per group whose vectors hold columns (`accumulateStencil`): tiles of four output rows of a channel. A kernel
+// that is a column times a row is run as two passes.
 
 /// Whether `accumulateStencil` computes this layer where the vectors hold columns: one output row on is one kernel row on.
 func canStencil(_ layer: Layer) -> Bool {
-    !layer.transposed && layer.vertical.repetition == 1 && layer.horizontal.repetition == 1
-        && layer.inChannelsPerGroup == 1 && layer.outChannelsPerGroup == 1 && layer.vertical.stride == layer.vertical.dilation
+    layer.vertical.repetition == 1 && layer.horizontal.repetition == 1 && layer.inChannelsPerGroup == 1
+        && (!layer.transposed || layer.vertical.stride == 1 && layer.horizontal.stride == 1)
+        && layer.vertical.stride == layer.vertical.dilation
         && chunkTerms(layer.vertical.kernel * layer.horizontal.kernel) >= layer.horizontal.kernel
 }
 
 /// Whether the layer, an image filter, is run as two passes if its kernel permits. Smaller kernels would not gain; the two sums of longer
 /// ones are not cut into chunks.
 func maySeparate(_ layer: Layer) -> Bool {
-    canStencil(layer) && layer.inChannels <= 4 && layer.vertical.stride == 1 && layer.horizontal.stride == 1
+    canStencil(layer) && !layer.transposed && layer.outChannelsPerGroup == 1 && layer.inChannels <= 4 && layer.vertical.stride == 1 && layer.horizontal.stride == 1
         && layer.horizontal.dilation == 1 && (5...16).contains(layer.vertical.kernel) && (5...16).contains(layer.horizontal.kernel)
 }
 
@@ -133,7 +134,7 @@ func stencil<Scalar: KernelScalar>(
     }
     if separates {
         for index in panels {
-            let channel = plan.pointee.panels[index].firstChannel - source.channelOrigin
+            let channel = plan.pointee.panels[index].group - source.channelOrigin
             filterRows(item, packed + channel * source.channelPitch, rectangle, columns: columns.count, factors: item.weights + index * block.pointee.taps)
         }
         // What the first pass wrote begins where it first read.
@@ -143,7 +144,7 @@ func stencil<Scalar: KernelScalar>(
         let channel = plan.pointee.panels[index].firstChannel
         item.weights = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights + index * block.pointee.taps
         item.bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + index
-        let shift = (channel - source.channelOrigin) * source.channelPitch
+        let shift = (plan.pointee.panels[index].group - source.channelOrigin) * source.channelPitch
         let first = source.base + image * source.imageStride + shift
         var row = rows.lowerBound
         while row < rows.upperBound {

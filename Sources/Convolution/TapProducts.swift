@@ -100,10 +100,10 @@ extension ConvolutionPlan {
             bandColumns: columns, partChannels: layer.outChannelsPerGroup, stripeRows: 1, taps: layer.vertical.kernel * layer.horizontal.kernel,
             kernelColumns: layer.horizontal.kernel)
 
-        // Bands for all threads; the rows around a band are multiplied for its neighbour too.
-        let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, layer.batch * layer.groups)
-        let fewest = min(wanted, threads == 1 ? 1 : ceilDivide(threads, layer.batch * layer.groups))
-        part.bandRows = ceilDivide(rows, max(min(wanted, rows / (16 * (bottom - top + 1))), min(fewest, rows)))
+        // As many bands for each thread; the rows around a band are multiplied for its neighbour too, so they should not be small.
+        let fewest = threads == 1 ? 1 : ceilDivide(threads, layer.batch * layer.groups)
+        let bands = fewest * (threads == 1 ? 1 : max(1, min(4, rows / (fewest * 16 * (bottom - top + 1)))))
+        part.bandRows = ceilDivide(rows, bands)
 
         // Stripes of so many pixels that the last vectors waste little, then as much as the cache holds.
         let budget = (stripeBytes >> economy) / size
@@ -321,30 +321,28 @@ private func packStripe<Scalar: KernelScalar>(
 ) {
     let strides = item.plan.pointee.layer.input
     let inside = insideColumns(item)
-    var source = input + item.image * strides.batch + rows.lowerBound * strides.row
+    let source = input + item.image * strides.batch + rows.lowerBound * strides.row
         + (item.firstColumn + inside.lowerBound) * strides.column + channels.lowerBound * strides.channel
-    var target = item.packed + inside.lowerBound
-    for _ in rows {
-        packLines(
-            from: source, columnStride: strides.column, channelStride: strides.channel, columns: inside.count, channels: channels.count,
-            pitch: item.part.pitch, to: target)
-        source += strides.row
-        target += item.width
-    }
+    packLines(
+        from: source, rowStride: strides.row, columnStride: strides.column, channelStride: strides.channel, rows: rows.count,
+        columns: inside.count, channels: channels.count, rowPitch: item.width, pitch: item.part.pitch, to: item.packed + inside.lowerBound)
 }
 
-/// Zeros beside the rows of all stripes of an item, and from the last row on to the end of its last vector.
+/// Zeros beside the rows of all stripes of an item, and from the last row on to the end of its last vector. They are written in pieces that
+/// may reach into what is packed later.
 private func clearBesideRows<Scalar: KernelScalar>(_ item: ProductItem<Scalar>) {
     let inside = insideColumns(item)
-    let (before, after) = (inside.lowerBound, item.width - inside.upperBound)
+    let gap = item.width - inside.count
+    let end = item.part.pitch - item.part.stripeRows * item.width
     for channel in 0..<item.part.channelBlock {
         var place = item.packed + channel * item.part.pitch
-        for _ in 0..<item.part.stripeRows {
-            for i in 0..<before { place[i] = 0 }
-            for i in 0..<after { place[inside.upperBound + i] = 0 }
+        clear(place, count: inside.lowerBound)
+        place += inside.upperBound
+        for _ in 1..<item.part.stripeRows {
+            clear(place, count: gap)
             place += item.width
         }
-        for i in 0..<item.part.pitch - item.part.stripeRows * item.width { place[i] = 0 }
+        clear(place, count: item.width - inside.upperBound + end)
     }
 }
 

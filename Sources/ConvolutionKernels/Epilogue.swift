@@ -222,13 +222,14 @@ public func finishTile<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
 @inlinable @inline(__always)
 public func finishColumns<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: ColumnEpilogueArguments<I.Scalar>.self).pointee
+    let pitch = arguments.tileVectors &* I.lanes
     var r = 0
     while r < arguments.channels {
-        let row = arguments.tile + r &* arguments.tileVectors &* I.lanes
+        let row = arguments.tile + r &* pitch
         let bias = I.Vector(repeating: arguments.bias[r])
-        var n = 0
         if arguments.accumulates {
             mapVectors(I.self, row, arguments.vectors, { _ in bias }, { $0 })
+            var n = 0
             while n < arguments.vectors {
                 add(
                     arguments.outputs[n] + r &* arguments.channelStride, arguments.columns[n], stride: arguments.columnStride,
@@ -239,13 +240,39 @@ public func finishColumns<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer)
         } else {
             activate(I.self, row, vectors: arguments.vectors, arguments.activation) { _ in bias }
         }
-        n = 0
+        r &+= 1
+    }
+    r = 0
+    // Neighbouring channels by fours.
+    let fours = arguments.channelStride == 1 && MemoryLayout<I.Scalar>.stride == 4 ? arguments.channels & ~3 : 0
+    while r < arguments.channels {
+        var n = 0
         while n < arguments.vectors {
-            store(
-                I.self, row + n &* I.lanes, arguments.columns[n], to: arguments.outputs[n] + r &* arguments.channelStride,
-                stride: arguments.columnStride)
+            let source = arguments.tile + (r &* pitch &+ n &* I.lanes)
+            let target = arguments.outputs[n] + r &* arguments.channelStride
+            if r < fours {
+                storePixels(source, pitch: pitch, arguments.columns[n], to: target, stride: arguments.columnStride)
+            } else {
+                store(I.self, source, arguments.columns[n], to: target, stride: arguments.columnStride)
+            }
             n &+= 1
         }
-        r &+= 1
+        r &+= r < fours ? 4 : 1
+    }
+}
+
+/// target[x * stride + r] = source[r * pitch + x] for four neighbouring channels r of 4 bytes each
+@inlinable @inline(__always)
+func storePixels<Scalar: KernelScalar>(
+    _ source: UnsafePointer<Scalar>, pitch: Int, _ count: Int, to target: UnsafeMutablePointer<Scalar>, stride: Int
+) {
+    var x = 0
+    while x &+ 4 <= count {
+        turnSquare(source + x, pixelBytes: pitch &* 4, to: target + x &* stride, lineBytes: stride &* 4)
+        x &+= 4
+    }
+    while x < count {
+        for r in 0..<4 { copyElement(source + (r &* pitch &+ x), to: target + (x &* stride &+ r)) }
+        x &+= 1
     }
 }

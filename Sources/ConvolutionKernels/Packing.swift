@@ -77,6 +77,16 @@ public func packLine<Scalar: KernelScalar>(from source: UnsafePointer<Scalar>, s
     }
 }
 
+/// Zeros in whole pieces of 32 bytes, which may be up to 28 bytes more than asked for.
+@inlinable @inline(__always)
+public func clear<Scalar: KernelScalar>(_ target: UnsafeMutablePointer<Scalar>, count: Int) {
+    var offset = 0
+    while offset < count &* MemoryLayout<Scalar>.stride {
+        UnsafeMutableRawPointer(target).storeBytes(of: SIMD4<UInt64>(repeating: 0), toByteOffset: offset, as: SIMD4<UInt64>.self)
+        offset &+= 32
+    }
+}
+
 /// Short lines: no call.
 @inlinable @inline(__always)
 func copyLine<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, count: Int, to target: UnsafeMutablePointer<Scalar>) {
@@ -107,21 +117,42 @@ func turnSquare(_ source: UnsafeRawPointer, pixelBytes: Int, to target: UnsafeMu
     target.storeBytes(of: odd.oddHalf, toByteOffset: 3 &* lineBytes, as: SIMD4<UInt32>.self)
 }
 
-/// target[channel * pitch + column] = source[channel * channelStride + column * columnStride]
+/// target[channel * pitch + row * rowPitch + column] = source[row * rowStride + column * columnStride + channel * channelStride]
 @inlinable @inline(__always)
 public func packLines<Scalar: KernelScalar>(
-    from source: UnsafePointer<Scalar>, columnStride: Int, channelStride: Int, columns: Int, channels: Int, pitch: Int,
-    to target: UnsafeMutablePointer<Scalar>
+    from source: UnsafePointer<Scalar>, rowStride: Int, columnStride: Int, channelStride: Int, rows: Int, columns: Int, channels: Int,
+    rowPitch: Int, pitch: Int, to target: UnsafeMutablePointer<Scalar>
 ) {
-    var channel = 0
     if columnStride == 1 {
+        // A channel's rows are neighbours in memory more often than a row's channels.
+        var channel = 0
         while channel < channels {
-            copyLine(source + channel &* channelStride, count: columns, to: target + channel &* pitch)
+            var row = 0
+            while row < rows {
+                copyLine(
+                    source + (channel &* channelStride &+ row &* rowStride), count: columns, to: target + (channel &* pitch &+ row &* rowPitch))
+                row &+= 1
+            }
             channel &+= 1
         }
         return
     }
+    var row = 0
+    while row < rows {
+        packRow(
+            source + row &* rowStride, columnStride: columnStride, channelStride: channelStride, columns: columns, channels: channels,
+            pitch: pitch, to: target + row &* rowPitch)
+        row &+= 1
+    }
+}
+
+@inlinable @inline(__always)
+func packRow<Scalar: KernelScalar>(
+    _ source: UnsafePointer<Scalar>, columnStride: Int, channelStride: Int, columns: Int, channels: Int, pitch: Int,
+    to target: UnsafeMutablePointer<Scalar>
+) {
     let size = MemoryLayout<Scalar>.stride
+    var channel = 0
     if channelStride == 1, size == 4 {
         while channel &+ 4 <= channels {
             var column = 0

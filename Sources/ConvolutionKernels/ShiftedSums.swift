@@ -68,11 +68,13 @@ public func shiftedSums<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
             target += 4 &* I.bytes
             v &+= 4
         }
-        while v < arguments.vectors {
-            addShifted(I.self, vectors: InlineArray<1, Bool>.self, arguments, offset: first &+ v &* I.lanes, to: target)
-            target += I.bytes
-            v &+= 1
+        switch arguments.vectors &- v {
+        case 1: addShifted(I.self, vectors: InlineArray<1, Bool>.self, arguments, offset: first &+ v &* I.lanes, to: target)
+        case 2: addShifted(I.self, vectors: InlineArray<2, Bool>.self, arguments, offset: first &+ v &* I.lanes, to: target)
+        case 3: addShifted(I.self, vectors: InlineArray<3, Bool>.self, arguments, offset: first &+ v &* I.lanes, to: target)
+        default: break
         }
+        target += (arguments.vectors &- v) &* I.bytes
         channel &+= 1
     }
 }

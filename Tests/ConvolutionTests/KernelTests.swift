@@ -815,22 +815,30 @@ private enum TileKind: CaseIterable {
     @Test(arguments: [(7, 1, 6, 5), (1, 9, 9, 6), (1, 200, 150, 2), (3, 20, 4, 3), (6, 1, 4, 4)])
     func lines(_ columnStride: Int, _ channelStride: Int, _ columns: Int, _ channels: Int) {
         func check<Scalar: KernelScalar>(_: Scalar.Type) {
-            let pitch = columns + 3
-            let source = Field<Scalar>((columns - 1) * columnStride + (channels - 1) * channelStride + 1)
+            let (rowPitch, rowStride) = (columns + 3, (columns - 1) * columnStride + (channels - 1) * channelStride + 2)
+            let pitch = 2 * rowPitch + 1
+            let source = Field<Scalar>(2 * rowStride)
             let packed = Field<Scalar>(channels * pitch + 1)
             defer { for field in [source, packed] { field.free() } }
-            for channel in 0..<channels {
-                for column in 0..<columns {
-                    source.set(channel * channelStride + column * columnStride, 1000 * channel + column)
-                    packed.open(1 + channel * pitch + column)
+            func forEach(_ body: (_ from: Int, _ to: Int, _ value: Int) -> Void) {
+                for row in 0..<2 {
+                    for channel in 0..<channels {
+                        for column in 0..<columns {
+                            body(
+                                row * rowStride + channel * channelStride + column * columnStride, 1 + channel * pitch + row * rowPitch + column,
+                                10_000 * row + 1000 * channel + column)
+                        }
+                    }
                 }
             }
-            packLines(
-                from: source.pointer(0), columnStride: columnStride, channelStride: channelStride, columns: columns, channels: channels,
-                pitch: pitch, to: packed.pointer(1))
-            for channel in 0..<channels {
-                for column in 0..<columns { #expect(packed.elements[1 + channel * pitch + column] == Scalar(1000 * channel + column)) }
+            forEach { from, to, value in
+                source.set(from, value)
+                packed.open(to)
             }
+            packLines(
+                from: source.pointer(0), rowStride: rowStride, columnStride: columnStride, channelStride: channelStride, rows: 2,
+                columns: columns, channels: channels, rowPitch: rowPitch, pitch: pitch, to: packed.pointer(1))
+            forEach { _, to, value in #expect(packed.elements[to] == Scalar(value)) }
             #expect(packed.surroundingsAreUntouched)
         }
         check(Float.self)

@@ -333,6 +333,8 @@ BIT_LAYERS = [
     ("conv2d_transpose", (2, 6, 6, 8), (5, 5, 8, 8), {"dilation_rate": 2}),
     ("conv2d_transpose", (2, 5, 8, 1), (5, 3, 1, 1), {"strides": (3, 2)}),
     ("conv2d_transpose", (2, 4, 4, 96), (4, 4, 40, 96), {"strides": 2, "padding": "same", "activation": "relu"}),
+    ("conv2d", (2, 11, 41, 1), (5, 3, 1, 4), {"padding": "same", "padding_mode": "replicate", "activation": "relu"}),
+    ("conv2d_transpose", (2, 13, 70, 2), (2, 3, 3, 2), {"groups": 2}),
     ("conv2d_transpose", (2, 9, 11, 24), (9, 8, 1, 24), {"strides": 3, "padding": "same"}),
     ("conv2d_transpose", (2, 6, 17, 130), (5, 5, 3, 130), {"strides": 2, "padding": "same", "activation": "tanh"}),
     ("conv2d_transpose", (2, 5, 33, 40), (3, 3, 4, 40), {"groups": 2, "dilation_rate": (2, 3), "strides": (2, 4)}),
