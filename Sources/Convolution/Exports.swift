@@ -569,7 +569,7 @@ private func store(
 }
 
 private func store(
-    _ size: WorkspaceSize, _ plan: UnsafeMutablePointer<Int64>?, _ execution: UnsafeMutablePointer<Int64>?, _ least: UnsafeMutablePointer<Int64>?
+    _ size: WorkspaceNeed, _ plan: UnsafeMutablePointer<Int64>?, _ execution: UnsafeMutablePointer<Int64>?, _ least: UnsafeMutablePointer<Int64>?
 ) {
     plan?.pointee = Int64(size.plan)
     execution?.pointee = Int64(size.execution)

@@ -649,7 +649,7 @@ func leastWorkspace(_ layer: Layer) throws(Failure) -> Int {
 }
 
 /// What `..._workspace_size` says: bytes.
-struct WorkspaceSize {
+struct WorkspaceNeed {
     var plan = 0
     var execution = 0
     var least = 0
@@ -657,14 +657,14 @@ struct WorkspaceSize {
     var work = 0.0
 }
 
-func workspaceSize(_ layer: Layer) throws(Failure) -> WorkspaceSize {
-    guard layer.hasOutput else { return WorkspaceSize() }
+func workspaceSize(_ layer: Layer) throws(Failure) -> WorkspaceNeed {
+    guard layer.hasOutput else { return WorkspaceNeed() }
     let least = try leastWorkspace(layer)
     let draft = try draftWithinLimit(layer)
     defer { shim_free(draft.memory.header) }
     let packed = try times(
         draft.weightElements + draft.plan.width + draft.plan.outsideElements(), layer.isDouble ? 8 : 4, "the packed kernel")
-    return WorkspaceSize(
+    return WorkspaceNeed(
         plan: draft.memory.bytes + packed, execution: draft.plan.executionThreads * draft.plan.workspace.bytes, least: least,
         work: draft.plan.work)
 }

@@ -199,8 +199,8 @@ extension UpsampledConvolutionPlan {
     fileprivate var executionThreads: Int { both.threads(band, work: convolution.pointee.work, bytes: workspaceBytes) }
 }
 
-func workspaceSize(_ both: UpsampledLayer) throws(Failure) -> WorkspaceSize {
-    guard both.layer.hasOutput else { return WorkspaceSize() }
+func workspaceSize(_ both: UpsampledLayer) throws(Failure) -> WorkspaceNeed {
+    guard both.layer.hasOutput else { return WorkspaceNeed() }
     let planBytes = MemoryLayout<UpsampledConvolutionPlan>.stride
     if let whole = both.whole {
         var size = try workspaceSize(whole)
