@@ -3,7 +3,8 @@ import ConvolutionKernels
 
 // upsample2d. A plan holds two tables: which input rows make an output row, and which input columns make an output column, with weights.
 // Work is divided into bands of output rows by chunks of output columns. A thread resamples the input rows that a band needs along
-// themselves, once each, into a ring of as many rows as one output row needs, and blends those into output rows.
+// themselves, once each, into a ring that holds as many rows as one output row needs, and blends those into output rows. Copies, and
+// pixels of many channels made of two times two, go from the input to their place at once (`direct`).
 
 struct ResamplingPlan {
     var resampling: Resampling
@@ -23,6 +24,8 @@ struct ResamplingPlan {
     var items: Int
     var scratch: ScratchLayout
     var streams: Bool
+    /// The input can be read, and the output made of it, without the ring.
+    var direct: Bool
     /// Of the plan and its tables.
     var bytes: Int
 }
@@ -47,14 +50,19 @@ struct ColumnTable {
 struct ScratchLayout {
     /// One row of the ring.
     var pitch: Int
-    /// `[taps]` numbers of the input rows in the ring.
-    var heldAt: Int
+    /// Rows in the ring.
+    var slots: Int
+    /// Input rows that are resampled together.
+    var batch: Int
     /// `[taps]` addresses of the rows that make an output row.
     var rowsAt: Int
+    /// `[batch]` addresses of rows, then as many of where they go.
+    var batchAt: Int
     /// Part of an output row, where the output cannot be written in whole vectors.
     var outputAt: Int
-    /// Part of an input row, where the input cannot be read in whole vectors.
+    /// `[batch]` parts of input rows, where the input cannot be read in whole vectors.
     var inputAt: Int
+    var inputPitch: Int
     var bytes: Int
 }
 
@@ -65,8 +73,11 @@ private struct ResamplingExecution {
     var scratch: UnsafeMutableRawPointer
 }
 
-/// What the rows of the ring together may take of a level-2 cache.
+/// What the rows of the ring together may take of a level-2 cache, if pixels have many channels.
 private let ringBytes = 384 << 10
+
+/// What the ring and the table of columns together may take of a level-1 cache, if they have few: the table is larger than the rows.
+private let nearBytes = 32 << 10
 
 /// Outputs of this many bytes are written past the caches. That saves reading the lines first, and the level-3 cache for others; a
 /// smaller output may be found in that cache by what comes next.
@@ -109,17 +120,17 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
     let laneEntries = try times(vectors * lanes, columnTaps, "the plan")
     let header = aligned(MemoryLayout<ResamplingPlan>.size)
     let entries = try plus(plus(rowEntries, columnEntries, "the plan"), times(laneEntries, 2, "the plan"), "the plan")
-    let bytes = try plus(times(entries, entryBytes, "the plan"), header + 256, "the plan")
+    let bytes = try plus(times(entries, entryBytes, "the plan"), header + 512, "the plan")
     let memory = try allocate(bytes, of: 1, "the plan")
     var next = memory + header
     func take(_ bytes: Int) -> UnsafeMutableRawPointer {
         let taken = next
-        next += bytes
+        next += aligned(bytes)
         return taken
     }
     func tapTable(_ taps: Int, _ entries: Int) -> TapTable {
         let elements = take(entries * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: entries)
-        return TapTable(taps: taps, elements: elements, weights: take(aligned(entries * size)))
+        return TapTable(taps: taps, elements: elements, weights: take(entries * size))
     }
     func fill(_ table: TapTable, _ taps: AxisTaps<Real>, _ length: Int) {
         let weights = table.weights.assumingMemoryBound(to: Scalar.self)
@@ -132,6 +143,16 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
     fill(vertical, verticalTaps, rows)
     fill(horizontal, horizontalTaps, columns)
 
+    // Chunks of whole vectors, so many columns that the ring stays in a cache.
+    let copies = resampling.method.copies
+    let batch = byColumns && table.permutedColumns != nil ? permutedRows : 1
+    let slots = rowTaps + batch - 1
+    let pixelBytes = max(channels, 1) * size
+    let columnBytes = byColumns ? pixelBytes * (copies ? 2 : slots + 2 * columnTaps) : pixelBytes * rowTaps
+    let chunkColumns = max((byColumns ? nearBytes : ringBytes) / columnBytes / lanes * lanes, lanes)
+    let columnsPerChunk = max(ceilDivide(ceilDivide(columns, max(ceilDivide(columns, chunkColumns), 1)), lanes), 1) * lanes
+    let chunks = ceilDivide(columns, columnsPerChunk)
+
     var columnTable = ColumnTable(
         kind: .pixels, elements: take(laneEntries * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: laneEntries),
         places: take(laneEntries * size), weights: take(laneEntries * size))
@@ -139,14 +160,13 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
         columnTable.kind = .gathered
         fillColumns(
             &columnTable, horizontal, columns: columns, channels: channels, lanes: lanes, vectors: vectors,
-            rowElements: resampling.horizontal.input * channels, permutes: table.permutedColumns != nil, Scalar.self)
+            lastChunk: max(chunks - 1, 0) * columnsPerChunk, rowElements: resampling.horizontal.input * channels,
+            permutes: table.permutedColumns != nil, Scalar.self)
     }
+    let direct = !resampling.accumulates && resampling.input.column == channels
+        && !needsCopy(columnTable.kind, channels, resampling.horizontal.input, lanes)
+        && (copies || !byColumns && channels >= lanes && rowTaps == 2 && columnTaps == 2)
 
-    // Chunks of whole vectors, so many columns that the ring stays in a cache.
-    let pixelBytes = max(channels, 1) * size
-    let chunkColumns = max(ringBytes / (rowTaps * pixelBytes) / lanes * lanes, lanes)
-    let columnsPerChunk = min(chunkColumns, max(ceilDivide(columns, lanes), 1) * lanes)
-    let chunks = ceilDivide(columns, columnsPerChunk)
     // The rows of the ring are computed anew for each band, so a band should be many rows; and threads should find some bands each.
     let available = resampling.threads == 0 ? Int(shim_processor_count()) : resampling.threads
     let others = resampling.batch * planes * max(chunks, 1)
@@ -156,13 +176,14 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
 
     // A vector more than the elements, since kernels may write and read whole ones.
     let pitch = aligned((columnsPerChunk * channels + lanes) * size)
-    var layout = ScratchLayout(pitch: pitch, heldAt: 0, rowsAt: 0, outputAt: 0, inputAt: 0, bytes: 0)
-    layout.heldAt = try times(pitch, rowTaps, "the workspace")
-    layout.rowsAt = layout.heldAt + rowTaps * MemoryLayout<Int>.stride
-    layout.outputAt = aligned(layout.rowsAt + rowTaps * MemoryLayout<Int>.stride)
+    var layout = ScratchLayout(
+        pitch: pitch, slots: slots, batch: batch, rowsAt: 0, batchAt: 0, outputAt: 0, inputAt: 0, inputPitch: 0, bytes: 0)
+    layout.rowsAt = try times(pitch, slots, "the workspace")
+    layout.batchAt = layout.rowsAt + rowTaps * MemoryLayout<Int>.stride
+    layout.outputAt = aligned(layout.batchAt + 2 * batch * MemoryLayout<Int>.stride)
     layout.inputAt = layout.outputAt + pitch
-    layout.bytes = try plus(
-        layout.inputAt, aligned(times(resampling.horizontal.input * channels + 2 * lanes, size, "the workspace")), "the workspace")
+    layout.inputPitch = aligned(try times(resampling.horizontal.input * channels + 2 * lanes, size, "the workspace"))
+    layout.bytes = try plus(layout.inputAt, times(batch, layout.inputPitch, "the workspace"), "the workspace")
     let outputBytes = Double(resampling.batch * resampling.channels) * Double(rows * columns * size)
 
     let plan = memory.bindMemory(to: ResamplingPlan.self, capacity: 1)
@@ -170,25 +191,28 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
         to: ResamplingPlan(
             resampling: resampling, table: table, planes: planes, channels: channels, vertical: vertical, horizontal: horizontal,
             columns: columnTable, rowsPerBand: rowsPerBand, rowBands: rowBands, columnsPerChunk: columnsPerChunk, chunks: chunks,
-            items: others * rowBands, scratch: layout, streams: outputBytes >= Double(streamedBytes), bytes: bytes))
+            items: others * rowBands, scratch: layout, streams: outputBytes >= Double(streamedBytes), direct: direct,
+            bytes: bytes))
     return plan
 }
 
-/// Lays out the taps of whole vectors of output elements. Permuted needs all of a vector's elements for one tap within one vector of
+/// Lays out the taps of whole vectors of output elements; the last ends with the row, if it can do so in its chunk. Permuted needs all of a vector's elements for one tap within one vector of
 /// input; if any lie further apart, all are gathered.
 private func fillColumns<Scalar: KernelScalar>(
-    _ table: inout ColumnTable, _ pixels: TapTable, columns: Int, channels: Int, lanes: Int, vectors: Int, rowElements: Int,
-    permutes: Bool, _: Scalar.Type
+    _ table: inout ColumnTable, _ pixels: TapTable, columns: Int, channels: Int, lanes: Int, vectors: Int, lastChunk: Int,
+    rowElements: Int, permutes: Bool, _: Scalar.Type
 ) {
     let weights = table.weights.assumingMemoryBound(to: Scalar.self)
     let pixelWeights = pixels.weights.assumingMemoryBound(to: Scalar.self)
     var permuted = permutes
+    let end = columns * channels
     for v in 0..<vectors {
+        let begin = min(v * lanes, max(end - lanes, lastChunk * channels))
         for k in 0..<pixels.taps {
             let at = (v * pixels.taps + k) * lanes
             for lane in 0..<lanes {
                 // Beyond the row's end: its last element again.
-                let element = min(v * lanes + lane, columns * channels - 1)
+                let element = min(begin + lane, end - 1)
                 let tap = element / channels * pixels.taps + k
                 table.elements[at + lane] = pixels.elements[tap] * channels + element % channels
                 weights[at + lane] = pixelWeights[tap]
@@ -293,46 +317,59 @@ func resample<Scalar: KernelScalar>(
     let layout = plan.pointee.scratch
     let channels = plan.pointee.channels
     let taps = plan.pointee.vertical.taps
+    let lanes = plan.pointee.table.lanes
     let firstColumn = chunk * plan.pointee.columnsPerChunk
     let columns = min(plan.pointee.columnsPerChunk, resampling.horizontal.output - firstColumn)
     let input = image + plane * resampling.input.channel
     let corner = target + plane * output.channel + firstColumn * output.column
 
-    let held = (scratch + layout.heldAt).assumingMemoryBound(to: Int.self)
-    let rows = (scratch + layout.rowsAt).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
-    for slot in 0..<taps { held[slot] = -1 }
-    let inWholeVectors = output.column == channels && columns * channels >= plan.pointee.table.lanes && !resampling.accumulates
-    let weights = plan.pointee.vertical.weights.assumingMemoryBound(to: Scalar.self)
-    if resampling.method.copies, plan.pointee.columns.kind == .pixels, inWholeVectors, channels >= plan.pointee.table.lanes {
-        // Whole pixels are copied to their place at once.
-        for row in outputRows {
-            resampleRow(
-                plan, input + plan.pointee.vertical.elements[row] * resampling.input.row, firstColumn: firstColumn, columns: columns,
-                copy: (scratch + layout.inputAt).assumingMemoryBound(to: Scalar.self),
-                to: corner + (row - outputRows.lowerBound) * output.row)
-        }
+    let inWholeVectors = output.column == channels && columns * channels >= lanes && !resampling.accumulates
+    // The kernels that write rows as the taps lie stream none but aligned vectors; `blendedRows` finds them itself.
+    let vectorBytes = lanes * MemoryLayout<Scalar>.stride
+    let unit = plan.pointee.columns.kind == .pixels ? channels : columns * channels
+    let isAligned = unit % lanes == 0 && output.row % lanes == 0 && Int(bitPattern: corner) % vectorBytes == 0
+    if plan.pointee.direct, inWholeVectors, isAligned || !streaming {
+        resampleDirectly(
+            plan, input, rows: outputRows, firstColumn: firstColumn, columns: columns, to: corner, pitch: output.row, streaming: streaming,
+            scratch)
         return
     }
+
+    let rows = (scratch + layout.rowsAt).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
+    let weights = plan.pointee.vertical.weights.assumingMemoryBound(to: Scalar.self)
+    let elements = plan.pointee.vertical.elements
+    let lastSource = elements[outputRows.upperBound * taps - 1]
+    // The input rows in the ring, and the slot of the first; any of the slots may come after the last one.
+    var held = 0..<0
+    var heldSlot = 0
+    func place(_ source: Int) -> UnsafeMutablePointer<Scalar> {
+        let slot = heldSlot + source - held.lowerBound
+        return (scratch + (slot < layout.slots ? slot : slot - layout.slots) * layout.pitch).assumingMemoryBound(to: Scalar.self)
+    }
     for row in outputRows {
-        for k in 0..<taps {
-            // The rows of one output row are neighbours, at most as many as there are taps: no two different ones share a slot.
-            let source = plan.pointee.vertical.elements[row * taps + k]
-            let slot = source % taps
-            let place = (scratch + slot * layout.pitch).assumingMemoryBound(to: Scalar.self)
-            if held[slot] != source {
-                resampleRow(
-                    plan, input + source * resampling.input.row, firstColumn: firstColumn, columns: columns,
-                    copy: (scratch + layout.inputAt).assumingMemoryBound(to: Scalar.self), to: place)
-                held[slot] = source
-            }
-            rows[k] = UnsafePointer(place)
+        // The rows of one output row are neighbours, at most as many as there are taps. Where the image grows, those of the next output
+        // rows are resampled with them.
+        let first = elements[row * taps]
+        let end = elements[(row + 1) * taps - 1] + 1
+        if held.contains(first) {
+            heldSlot += first - held.lowerBound
+            if heldSlot >= layout.slots { heldSlot -= layout.slots }
+            held = first..<held.upperBound
+        } else {
+            held = first..<first
         }
+        while held.upperBound < end {
+            let ahead = resampling.vertical.output < resampling.vertical.input ? end : max(min(first + layout.slots, lastSource + 1), end)
+            let sources = held.upperBound..<min(held.upperBound + layout.batch, ahead)
+            resampleRows(plan, input, sources, firstColumn: firstColumn, columns: columns, scratch, to: place)
+            held = first..<sources.upperBound
+        }
+        for k in 0..<taps { rows[k] = UnsafePointer(place(elements[row * taps + k])) }
         let target = corner + (row - outputRows.lowerBound) * output.row
         let packed = (scratch + layout.outputAt).assumingMemoryBound(to: Scalar.self)
         let arguments = BlendRowsArguments(
             rows: rows, weights: resampling.method.copies ? nil : UnsafePointer(weights + row * taps), taps: taps,
-            output: inWholeVectors ? target : packed, elements: max(columns * channels, plan.pointee.table.lanes),
-            streaming: inWholeVectors && streaming)
+            output: inWholeVectors ? target : packed, elements: max(columns * channels, lanes), streaming: inWholeVectors && streaming)
         withUnsafePointer(to: arguments) { plan.pointee.table.blendedRows($0) }
         if !inWholeVectors {
             for column in 0..<columns {
@@ -349,47 +386,116 @@ func resample<Scalar: KernelScalar>(
     }
 }
 
-/// Part of an input row, resampled along itself.
-private func resampleRow<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ResamplingPlan>, _ row: UnsafePointer<Scalar>, firstColumn: Int, columns: Int,
-    copy: UnsafeMutablePointer<Scalar>, to target: UnsafeMutablePointer<Scalar>
+/// Output rows straight from the input; `pitch` lies between them.
+private func resampleDirectly<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ResamplingPlan>, _ input: UnsafePointer<Scalar>, rows: Range<Int>, firstColumn: Int, columns: Int,
+    to corner: UnsafeMutablePointer<Scalar>, pitch: Int, streaming: Bool, _ scratch: UnsafeMutableRawPointer
+) {
+    let (vertical, horizontal) = (plan.pointee.vertical, plan.pointee.horizontal)
+    let rowStride = plan.pointee.resampling.input.row
+    /// From the last input row of an output row to that of the one after the next, which is the first that may be new.
+    func ahead(_ row: Int) -> Int {
+        let next = min(row + 2, rows.upperBound - 1)
+        return (vertical.elements[(next + 1) * vertical.taps - 1] - vertical.elements[(row + 1) * vertical.taps - 1]) * rowStride
+    }
+    if vertical.taps == 1 {
+        let batch = plan.pointee.scratch.batch
+        let (inputs, outputs) = batchAddresses(plan, scratch, Scalar.self)
+        for row in stride(from: rows.lowerBound, to: rows.upperBound, by: batch) {
+            let count = min(batch, rows.upperBound - row)
+            for i in 0..<count {
+                inputs[i] = input + vertical.elements[row + i] * rowStride
+                outputs[i] = corner + (row + i - rows.lowerBound) * pitch
+            }
+            resampleColumns(
+                plan, inputs, outputs, rows: count, firstColumn: firstColumn, columns: columns, streaming: streaming, ahead: ahead(row))
+        }
+        return
+    }
+    for row in rows {
+        let weights = vertical.weights.assumingMemoryBound(to: Scalar.self) + 2 * row
+        let arguments = BlendPixelsArguments(
+            upper: input + vertical.elements[2 * row] * rowStride, lower: input + vertical.elements[2 * row + 1] * rowStride,
+            upperWeight: weights[0], lowerWeight: weights[1], output: corner + (row - rows.lowerBound) * pitch, columns: columns,
+            channels: plan.pointee.channels, weights: UnsafePointer(horizontal.weights.assumingMemoryBound(to: Scalar.self) + 2 * firstColumn),
+            pixels: horizontal.elements + 2 * firstColumn, streaming: streaming, ahead: ahead(row))
+        withUnsafePointer(to: arguments) { plan.pointee.table.blendedPixels($0) }
+    }
+}
+
+/// Room for the addresses of the rows that are resampled together: where they are, where they go.
+private func batchAddresses<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ResamplingPlan>, _ scratch: UnsafeMutableRawPointer, _: Scalar.Type
+) -> (UnsafeMutablePointer<UnsafePointer<Scalar>>, UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>) {
+    let layout = plan.pointee.scratch
+    let inputs = (scratch + layout.batchAt).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
+    return (inputs, UnsafeMutableRawPointer(inputs + layout.batch).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self))
+}
+
+/// Parts of input rows, resampled along themselves.
+private func resampleRows<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ResamplingPlan>, _ input: UnsafePointer<Scalar>, _ sources: Range<Int>, firstColumn: Int, columns: Int,
+    _ scratch: UnsafeMutableRawPointer, to place: (Int) -> UnsafeMutablePointer<Scalar>
 ) {
     let resampling = plan.pointee.resampling
+    let layout = plan.pointee.scratch
+    let channels = plan.pointee.channels
+    let taps = plan.pointee.horizontal.taps
+    let (inputs, outputs) = batchAddresses(plan, scratch, Scalar.self)
+    let copies = resampling.input.column != channels
+        || needsCopy(plan.pointee.columns.kind, channels, resampling.horizontal.input, plan.pointee.table.lanes)
+    for (i, source) in sources.enumerated() {
+        var row = input + source * resampling.input.row
+        if copies {
+            let copy = (scratch + layout.inputAt + i * layout.inputPitch).assumingMemoryBound(to: Scalar.self)
+            let elements = plan.pointee.horizontal.elements
+            let first = elements[firstColumn * taps]
+            let count = elements[(firstColumn + columns) * taps - 1] - first + 1
+            let from = row + first * resampling.input.column
+            if channels == 1 {
+                packLine(from: from, stride: resampling.input.column, count: count, to: copy)
+            } else {
+                packPixels(
+                    from: from, rowStride: 0, columnStride: resampling.input.column, channelStride: 1, rows: 1, columns: count,
+                    channels: channels, pixelPitch: channels, to: copy)
+            }
+            // Where the row would begin. Permuted, a vector may begin before what is needed of it, in the scratch memory before the copy.
+            row = UnsafePointer(copy) - first * channels
+        }
+        inputs[i] = row
+        outputs[i] = place(source)
+    }
+    resampleColumns(plan, inputs, outputs, rows: sources.count, firstColumn: firstColumn, columns: columns, streaming: false,
+        ahead: copies ? 0 : layout.batch * resampling.input.row)
+}
+
+/// Packed rows, resampled along themselves.
+private func resampleColumns<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ResamplingPlan>, _ inputs: UnsafePointer<UnsafePointer<Scalar>>,
+    _ outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, rows: Int, firstColumn: Int, columns: Int, streaming: Bool, ahead: Int
+) {
     let channels = plan.pointee.channels
     let lanes = plan.pointee.table.lanes
     let taps = plan.pointee.horizontal.taps
     let columnTable = plan.pointee.columns
-    var row = row
-    if resampling.input.column != channels || needsCopy(columnTable.kind, channels, resampling.horizontal.input, lanes) {
-        let elements = plan.pointee.horizontal.elements
-        let first = elements[firstColumn * taps]
-        let count = elements[(firstColumn + columns) * taps - 1] - first + 1
-        let source = row + first * resampling.input.column
-        if channels == 1 {
-            packLine(from: source, stride: resampling.input.column, count: count, to: copy)
-        } else {
-            packPixels(
-                from: source, rowStride: 0, columnStride: resampling.input.column, channelStride: 1, rows: 1, columns: count,
-                channels: channels, pixelPitch: channels, to: copy)
-        }
-        // Where the row would begin. Permuted, a vector may begin before what is needed of it, in the scratch memory before the copy.
-        row = UnsafePointer(copy) - first * channels
-    }
-    let copies = resampling.method.copies
+    let copies = plan.pointee.resampling.method.copies
     if columnTable.kind == .pixels {
         let entry = firstColumn * taps
-        let arguments = ResamplePixelsArguments(
-            input: row, output: target, columns: columns, channels: channels, taps: taps,
-            weights: copies ? nil : UnsafePointer(plan.pointee.horizontal.weights.assumingMemoryBound(to: Scalar.self) + entry),
-            pixels: plan.pointee.horizontal.elements + entry)
-        withUnsafePointer(to: arguments) { plan.pointee.table.resampledPixels($0) }
+        for row in 0..<rows {
+            let arguments = ResamplePixelsArguments(
+                input: inputs[row], output: outputs[row], columns: columns, channels: channels, taps: taps,
+                weights: copies ? nil : UnsafePointer(plan.pointee.horizontal.weights.assumingMemoryBound(to: Scalar.self) + entry),
+                pixels: plan.pointee.horizontal.elements + entry, streaming: streaming, ahead: ahead)
+            withUnsafePointer(to: arguments) { plan.pointee.table.resampledPixels($0) }
+        }
     } else {
         let tap = firstColumn * channels / lanes * taps
         let permuted = columnTable.kind == .permuted
         let arguments = ResampleColumnsArguments(
-            input: row, output: target, vectors: ceilDivide(columns * channels, lanes), taps: taps,
+            inputs: inputs, outputs: outputs, rows: rows, elements: columns * channels, taps: taps,
             weights: copies ? nil : UnsafePointer(columnTable.weights.assumingMemoryBound(to: Scalar.self) + tap * lanes),
-            elements: columnTable.elements + (permuted ? tap : tap * lanes), places: columnTable.places + tap * lanes * MemoryLayout<Scalar>.stride)
+            sources: columnTable.elements + (permuted ? tap : tap * lanes),
+            places: columnTable.places + tap * lanes * MemoryLayout<Scalar>.stride, streaming: streaming, ahead: ahead)
         let kernel = permuted ? plan.pointee.table.permutedColumns : plan.pointee.table.gatheredColumns
         withUnsafePointer(to: arguments) { kernel?($0) }
     }

@@ -149,6 +149,7 @@ public enum AVX2Float64: InstructionSet {
         gatheredColumns: { gatheredColumns(AVX2Float32.self, $0) },
         permutedColumns: { permutedColumns(AVX2Float32.self, $0) },
         resampledPixels: { resampledPixels(AVX2Float32.self, $0) },
+        blendedPixels: { blendedPixels(AVX2Float32.self, $0) },
         blendedRows: { blendedRows(AVX2Float32.self, $0) })
 }
 
@@ -252,6 +253,7 @@ public enum AVX2Float64: InstructionSet {
         gatheredColumns: { gatheredColumns(AVX2Float64.self, $0) },
         permutedColumns: nil,
         resampledPixels: { resampledPixels(AVX2Float64.self, $0) },
+        blendedPixels: { blendedPixels(AVX2Float64.self, $0) },
         blendedRows: { blendedRows(AVX2Float64.self, $0) })
 }
 

@@ -152,6 +152,7 @@ public enum AVX512Float64: PermutingInstructionSet {
         gatheredColumns: { gatheredColumns(AVX512Float32.self, $0) },
         permutedColumns: { permutedColumns(AVX512Float32.self, $0) },
         resampledPixels: { resampledPixels(AVX512Float32.self, $0) },
+        blendedPixels: { blendedPixels(AVX512Float32.self, $0) },
         blendedRows: { blendedRows(AVX512Float32.self, $0) })
 }
 
@@ -255,6 +256,7 @@ public enum AVX512Float64: PermutingInstructionSet {
         gatheredColumns: { gatheredColumns(AVX512Float64.self, $0) },
         permutedColumns: { permutedColumns(AVX512Float64.self, $0) },
         resampledPixels: { resampledPixels(AVX512Float64.self, $0) },
+        blendedPixels: { blendedPixels(AVX512Float64.self, $0) },
         blendedRows: { blendedRows(AVX512Float64.self, $0) })
 }
 

@@ -153,6 +153,7 @@ public enum BaselineFloat64: InstructionSet {
         gatheredColumns: { gatheredColumns(BaselineFloat32.self, $0) },
         permutedColumns: nil,
         resampledPixels: { resampledPixels(BaselineFloat32.self, $0) },
+        blendedPixels: { blendedPixels(BaselineFloat32.self, $0) },
         blendedRows: { blendedRows(BaselineFloat32.self, $0) })
 }
 
@@ -256,5 +257,6 @@ public enum BaselineFloat64: InstructionSet {
         gatheredColumns: { gatheredColumns(BaselineFloat64.self, $0) },
         permutedColumns: nil,
         resampledPixels: { resampledPixels(BaselineFloat64.self, $0) },
+        blendedPixels: { blendedPixels(BaselineFloat64.self, $0) },
         blendedRows: { blendedRows(BaselineFloat64.self, $0) })
 }

@@ -30,6 +30,7 @@ public struct KernelTable {
     /// nil: this tier has no such instruction.
     public var permutedColumns: (@convention(c) (UnsafeRawPointer) -> Void)?
     public var resampledPixels: @convention(c) (UnsafeRawPointer) -> Void
+    public var blendedPixels: @convention(c) (UnsafeRawPointer) -> Void
     public var blendedRows: @convention(c) (UnsafeRawPointer) -> Void
 
     @inlinable @inline(__always)
@@ -46,6 +47,7 @@ public struct KernelTable {
         gatheredColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         permutedColumns: (@convention(c) (UnsafeRawPointer) -> Void)?,
         resampledPixels: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        blendedPixels: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         blendedRows: @escaping @convention(c) (UnsafeRawPointer) -> Void
     ) {
         self.lanes = lanes
@@ -67,6 +69,7 @@ public struct KernelTable {
         self.gatheredColumns = gatheredColumns
         self.permutedColumns = permutedColumns
         self.resampledPixels = resampledPixels
+        self.blendedPixels = blendedPixels
         self.blendedRows = blendedRows
     }
 }

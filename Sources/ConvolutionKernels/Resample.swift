@@ -1,62 +1,117 @@
-// Resampling is separable: input rows are resampled along themselves (`gatheredColumns`, `permutedColumns`, `resampledPixels`), then a
-// few of the resulting rows make one output row (`blendedRows`). Here a row is packed, its channels neighbours, and where there are no
-// weights it is copied bit for bit. Each output element is one chain of multiply-adds over the taps in their order, whichever kernel
-// computes it.
+import CConvolutionShims
 
-/// One row, whole vectors of output elements at a time.
+// Resampling is separable: input rows are resampled along themselves (`gatheredColumns`, `permutedColumns`, `resampledPixels`), then a
+// few of the resulting rows make one output row (`blendedRows`); two rows of two taps per pixel do so in one pass (`blendedPixels`).
+// Here a row is packed, its channels neighbours, and where there are no weights it is copied bit for bit. Each output element is one
+// chain of multiply-adds over the columns in their order, then one over the rows, whichever kernel computes it.
+
+/// Rows, whole vectors of output elements at a time.
 public struct ResampleColumnsArguments<Scalar> {
-    public var input: UnsafePointer<Scalar>
-    /// Room for whole vectors.
-    public var output: UnsafeMutablePointer<Scalar>
-    public var vectors: Int
+    /// `[rows]`
+    public var inputs: UnsafePointer<UnsafePointer<Scalar>>
+    /// `[rows]`, with room for a vector at least.
+    public var outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>
+    public var rows: Int
+    /// Of a row of the output. Its last vector ends with it, and so may overlap the one before.
+    public var elements: Int
     public var taps: Int
     /// `[vectors][taps][lanes]`; NULL copies.
     public var weights: UnsafePointer<Scalar>?
     /// `gatheredColumns`: `[vectors][taps][lanes]`, the input elements.
     /// `permutedColumns`: `[vectors][taps]`, the first element of the vector that holds them.
-    public var elements: UnsafePointer<Int>
+    public var sources: UnsafePointer<Int>
     /// `permutedColumns`: `[vectors][taps][lanes]` integers as wide as the scalars, the lanes of that vector.
     public var places: UnsafeRawPointer
+    /// Copies go past the caches; all vectors of the output are aligned.
+    public var streaming: Bool
+    /// `permutedColumns`: from `inputs` to rows that are needed soon.
+    public var ahead: Int
 
     @inlinable @inline(__always)
     public init(
-        input: UnsafePointer<Scalar>, output: UnsafeMutablePointer<Scalar>, vectors: Int, taps: Int, weights: UnsafePointer<Scalar>?,
-        elements: UnsafePointer<Int>, places: UnsafeRawPointer
+        inputs: UnsafePointer<UnsafePointer<Scalar>>, outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, rows: Int, elements: Int,
+        taps: Int, weights: UnsafePointer<Scalar>?, sources: UnsafePointer<Int>, places: UnsafeRawPointer, streaming: Bool,
+        ahead: Int
     ) {
-        self.input = input
-        self.output = output
-        self.vectors = vectors
+        self.inputs = inputs
+        self.outputs = outputs
+        self.rows = rows
+        self.elements = elements
         self.taps = taps
         self.weights = weights
-        self.elements = elements
+        self.sources = sources
         self.places = places
+        self.streaming = streaming
+        self.ahead = ahead
     }
 }
 
-/// `fetch` is called with the number of a vector's tap, counted over all vectors.
-@inlinable @inline(__always)
-func forEachColumnVector<I: InstructionSet>(_: I.Type, _ arguments: ResampleColumnsArguments<I.Scalar>, fetch: (Int) -> I.Vector) {
-    let output = UnsafeMutableRawPointer(arguments.output)
-    var v = 0
-    if let weights = arguments.weights {
-        let weights = UnsafeRawPointer(weights)
-        func weight(_ tap: Int) -> I.Vector { weights.loadUnaligned(fromByteOffset: tap &* I.bytes, as: I.Vector.self) }
-        while v < arguments.vectors {
-            var tap = v &* arguments.taps
-            let end = tap &+ arguments.taps
-            var sum = I.product(weight(tap), fetch(tap))
-            tap &+= 1
-            while tap < end {
-                sum = I.multiplyAdd(weight(tap), fetch(tap), sum)
-                tap &+= 1
-            }
-            output.storeBytes(of: sum, toByteOffset: v &* I.bytes, as: I.Vector.self)
-            v &+= 1
+extension ResampleColumnsArguments {
+    @inlinable @inline(__always)
+    func weight<I: InstructionSet>(_: I.Type, _ tap: Int) -> I.Vector {
+        UnsafeRawPointer(weights.unsafelyUnwrapped).loadUnaligned(fromByteOffset: tap &* I.bytes, as: I.Vector.self)
+    }
+
+    /// Calls `body` with the number of each vector's first tap and the vector's place in the output row, in bytes.
+    @inlinable @inline(__always)
+    func forEachVector<I: InstructionSet>(_: I.Type, _ body: (Int, Int) -> Void) {
+        let last = max(elements &* MemoryLayout<Scalar>.stride &- I.bytes, 0)
+        var tap = 0
+        var place = 0
+        while place < last &+ I.bytes {
+            body(tap, min(place, last))
+            tap &+= taps
+            place &+= I.bytes
         }
-    } else {
-        while v < arguments.vectors {
-            output.storeBytes(of: fetch(v), toByteOffset: v &* I.bytes, as: I.Vector.self)
-            v &+= 1
+    }
+
+    /// Calls `store` with each vector and its place in the output row, in bytes. The last by itself: it keeps the loop small.
+    @inlinable @inline(__always)
+    func copy<I: InstructionSet>(_: I.Type, fetch: (Int) -> I.Vector, store: (I.Vector, Int) -> Void) {
+        let last = max(elements &* MemoryLayout<Scalar>.stride &- I.bytes, 0)
+        var tap = 0
+        while tap &* I.bytes < last {
+            store(fetch(tap), tap &* I.bytes)
+            tap &+= 1
+        }
+        store(fetch(tap), last)
+    }
+
+    /// Row by row. `fetch` is called with an input row and the number of a vector's tap, counted over all vectors. A row that equals the
+    /// one before is copied from its result, which a near cache still holds, unless that went past the caches.
+    @inlinable @inline(__always)
+    func resample<I: InstructionSet>(_: I.Type, from first: Int, fetch: (UnsafePointer<Scalar>, Int) -> I.Vector)
+    where I.Scalar == Scalar {
+        var row = first
+        while row < rows {
+            let input = inputs[row]
+            let output = UnsafeMutableRawPointer(outputs[row])
+            if weights != nil {
+                forEachVector(I.self) { first, place in
+                    var sum = I.product(weight(I.self, first), fetch(input, first))
+                    var tap = first &+ 1
+                    let end = first &+ taps
+                    while tap < end {
+                        sum = I.multiplyAdd(weight(I.self, tap), fetch(input, tap), sum)
+                        tap &+= 1
+                    }
+                    output.storeBytes(of: sum, toByteOffset: place, as: I.Vector.self)
+                }
+            } else if streaming {
+                copy(I.self, fetch: { fetch(input, $0) }, store: { I.stream($0, to: output + $1) })
+            } else if row > first, input == inputs[row &- 1] {
+                let last = max(elements &* MemoryLayout<Scalar>.stride &- I.bytes, 0)
+                let result = UnsafeRawPointer(outputs[row &- 1])
+                var place = 0
+                while place < last {
+                    output.storeBytes(of: result.loadUnaligned(fromByteOffset: place, as: I.Vector.self), toByteOffset: place, as: I.Vector.self)
+                    place &+= I.bytes
+                }
+                output.storeBytes(of: result.loadUnaligned(fromByteOffset: last, as: I.Vector.self), toByteOffset: last, as: I.Vector.self)
+            } else {
+                copy(I.self, fetch: { fetch(input, $0) }, store: { output.storeBytes(of: $0, toByteOffset: $1, as: I.Vector.self) })
+            }
+            row &+= 1
         }
     }
 }
@@ -65,18 +120,67 @@ func forEachColumnVector<I: InstructionSet>(_: I.Type, _ arguments: ResampleColu
 @inlinable @inline(__always)
 public func gatheredColumns<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: ResampleColumnsArguments<I.Scalar>.self).pointee
-    forEachColumnVector(I.self, arguments) { tap in I.gather(arguments.input, arguments.elements + tap &* I.lanes) }
+    arguments.resample(I.self, from: 0) { input, tap in I.gather(input, arguments.sources + tap &* I.lanes) }
 }
+
+/// So many rows that the weights and places, which take more room than the rows themselves, are seldom fetched.
+public let permutedRows = 4
 
 /// Few channels, enlarging: the elements lie so close together that one vector of input holds them.
 @inlinable @inline(__always)
 public func permutedColumns<I: PermutingInstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: ResampleColumnsArguments<I.Scalar>.self).pointee
-    let input = UnsafeRawPointer(arguments.input)
-    forEachColumnVector(I.self, arguments) { tap in
-        let first = arguments.elements[tap] &* MemoryLayout<I.Scalar>.stride
-        return I.permute(input.loadUnaligned(fromByteOffset: first, as: I.Vector.self), arguments.places + tap &* I.bytes)
+    func fetch(_ input: UnsafePointer<I.Scalar>, _ tap: Int) -> I.Vector {
+        let first = arguments.sources[tap] &* MemoryLayout<I.Scalar>.stride
+        return I.permute(
+            UnsafeRawPointer(input).loadUnaligned(fromByteOffset: first, as: I.Vector.self), arguments.places + tap &* I.bytes)
     }
+    var row = 0
+    while arguments.weights != nil, row &+ permutedRows <= arguments.rows {
+        let inputs = arguments.inputs + row
+        let outputs = arguments.outputs + row
+        let (a, b, c, d) = (inputs[0], inputs[1], inputs[2], inputs[3])
+        let (toA, toB) = (UnsafeMutableRawPointer(outputs[0]), UnsafeMutableRawPointer(outputs[1]))
+        let (toC, toD) = (UnsafeMutableRawPointer(outputs[2]), UnsafeMutableRawPointer(outputs[3]))
+        func resample(taps: Int) {
+            arguments.forEachVector(I.self) { first, place in
+                let next = arguments.sources[first] &+ arguments.ahead
+                shim_prefetch(a + next)
+                shim_prefetch(b + next)
+                shim_prefetch(c + next)
+                shim_prefetch(d + next)
+                let weight = arguments.weight(I.self, first)
+                var sumA = I.product(weight, fetch(a, first))
+                var sumB = I.product(weight, fetch(b, first))
+                var sumC = I.product(weight, fetch(c, first))
+                var sumD = I.product(weight, fetch(d, first))
+                var k = 1
+                while k < taps {
+                    let tap = first &+ k
+                    let weight = arguments.weight(I.self, tap)
+                    sumA = I.multiplyAdd(weight, fetch(a, tap), sumA)
+                    sumB = I.multiplyAdd(weight, fetch(b, tap), sumB)
+                    sumC = I.multiplyAdd(weight, fetch(c, tap), sumC)
+                    sumD = I.multiplyAdd(weight, fetch(d, tap), sumD)
+                    k &+= 1
+                }
+                toA.storeBytes(of: sumA, toByteOffset: place, as: I.Vector.self)
+                toB.storeBytes(of: sumB, toByteOffset: place, as: I.Vector.self)
+                toC.storeBytes(of: sumC, toByteOffset: place, as: I.Vector.self)
+                toD.storeBytes(of: sumD, toByteOffset: place, as: I.Vector.self)
+            }
+        }
+        // So many taps that the loop over them is none.
+        if arguments.taps == 2 {
+            resample(taps: 2)
+        } else if arguments.taps == 4 {
+            resample(taps: 4)
+        } else {
+            resample(taps: arguments.taps)
+        }
+        row &+= permutedRows
+    }
+    arguments.resample(I.self, from: row, fetch: fetch)
 }
 
 /// One row, pixel by pixel.
@@ -90,11 +194,15 @@ public struct ResamplePixelsArguments<Scalar> {
     public var weights: UnsafePointer<Scalar>?
     /// `[columns][taps]`: the input pixels.
     public var pixels: UnsafePointer<Int>
+    /// Past the caches; all pixels of the output are whole aligned vectors.
+    public var streaming: Bool
+    /// From `input` to a row that is needed soon.
+    public var ahead: Int
 
     @inlinable @inline(__always)
     public init(
         input: UnsafePointer<Scalar>, output: UnsafeMutablePointer<Scalar>, columns: Int, channels: Int, taps: Int,
-        weights: UnsafePointer<Scalar>?, pixels: UnsafePointer<Int>
+        weights: UnsafePointer<Scalar>?, pixels: UnsafePointer<Int>, streaming: Bool, ahead: Int
     ) {
         self.input = input
         self.output = output
@@ -103,6 +211,8 @@ public struct ResamplePixelsArguments<Scalar> {
         self.taps = taps
         self.weights = weights
         self.pixels = pixels
+        self.streaming = streaming
+        self.ahead = ahead
     }
 }
 
@@ -112,6 +222,7 @@ public func resampledPixels<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointe
     let arguments = raw.assumingMemoryBound(to: ResamplePixelsArguments<I.Scalar>.self).pointee
     let input = UnsafeRawPointer(arguments.input)
     let pixelBytes = arguments.channels &* MemoryLayout<I.Scalar>.stride
+    let ahead = arguments.ahead &* MemoryLayout<I.Scalar>.stride
     // The last vector of a pixel ends with it, and so may compute some elements twice.
     let last = max(pixelBytes &- I.bytes, 0)
     var output = UnsafeMutableRawPointer(arguments.output)
@@ -120,10 +231,19 @@ public func resampledPixels<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointe
     while tap < end {
         var offset = 0
         while offset &+ 3 &* I.bytes <= last {
-            weightedSums(
+            let sums = weightedSums(
                 I.self, taps: arguments.taps, weights: arguments.weights.map { $0 + tap },
-                row: { input + (arguments.pixels[tap &+ $0] &* pixelBytes &+ offset) },
-                store: { (output + offset).storeBytes(of: $1, toByteOffset: $0, as: I.Vector.self) })
+                row: { input + (arguments.pixels[tap &+ $0] &* pixelBytes &+ offset) })
+            if arguments.streaming {
+                sums.stream(to: output + offset)
+                let next = input + (arguments.pixels[tap] &* pixelBytes &+ offset &+ ahead)
+                shim_prefetch(next)
+                shim_prefetch(next + I.bytes)
+                shim_prefetch(next + 2 &* I.bytes)
+                shim_prefetch(next + 3 &* I.bytes)
+            } else {
+                sums.store(to: output + offset)
+            }
             offset &+= 4 &* I.bytes
         }
         while offset < last &+ I.bytes {
@@ -131,11 +251,103 @@ public func resampledPixels<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointe
             let sum = weightedSum(
                 I.self, taps: arguments.taps, weights: arguments.weights.map { $0 + tap },
                 row: { input + (arguments.pixels[tap &+ $0] &* pixelBytes &+ at) })
-            output.storeBytes(of: sum, toByteOffset: at, as: I.Vector.self)
+            if arguments.streaming {
+                I.stream(sum, to: output + at)
+            } else {
+                output.storeBytes(of: sum, toByteOffset: at, as: I.Vector.self)
+            }
             offset &+= I.bytes
         }
         output += pixelBytes
         tap &+= arguments.taps
+    }
+}
+
+/// One output row out of two input rows, two pixels of each for one of the output.
+public struct BlendPixelsArguments<Scalar> {
+    public var upper: UnsafePointer<Scalar>
+    public var lower: UnsafePointer<Scalar>
+    /// Of the two rows.
+    public var upperWeight: Scalar
+    public var lowerWeight: Scalar
+    public var output: UnsafeMutablePointer<Scalar>
+    public var columns: Int
+    /// A vector at least.
+    public var channels: Int
+    /// `[columns][2]`
+    public var weights: UnsafePointer<Scalar>
+    /// `[columns][2]`: the input pixels.
+    public var pixels: UnsafePointer<Int>
+    /// Past the caches; all pixels of the output are whole aligned vectors.
+    public var streaming: Bool
+    /// From `lower` to a row that is needed soon.
+    public var ahead: Int
+
+    @inlinable @inline(__always)
+    public init(
+        upper: UnsafePointer<Scalar>, lower: UnsafePointer<Scalar>, upperWeight: Scalar, lowerWeight: Scalar,
+        output: UnsafeMutablePointer<Scalar>, columns: Int, channels: Int, weights: UnsafePointer<Scalar>, pixels: UnsafePointer<Int>,
+        streaming: Bool, ahead: Int
+    ) {
+        self.upper = upper
+        self.lower = lower
+        self.upperWeight = upperWeight
+        self.lowerWeight = lowerWeight
+        self.output = output
+        self.columns = columns
+        self.channels = channels
+        self.weights = weights
+        self.pixels = pixels
+        self.streaming = streaming
+        self.ahead = ahead
+    }
+}
+
+/// Many channels. What is computed keeps up with the memory, so that nothing is gained by keeping resampled rows.
+@inlinable @inline(__always)
+public func blendedPixels<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: BlendPixelsArguments<I.Scalar>.self).pointee
+    let upper = UnsafeRawPointer(arguments.upper)
+    let lower = UnsafeRawPointer(arguments.lower)
+    let upperWeight = I.Vector(repeating: arguments.upperWeight)
+    let lowerWeight = I.Vector(repeating: arguments.lowerWeight)
+    let pixelBytes = arguments.channels &* MemoryLayout<I.Scalar>.stride
+    let last = pixelBytes &- I.bytes
+    let ahead = arguments.ahead &* MemoryLayout<I.Scalar>.stride
+    var output = UnsafeMutableRawPointer(arguments.output)
+    var column = 0
+    while column < arguments.columns {
+        let left = arguments.pixels[2 &* column] &* pixelBytes
+        let right = arguments.pixels[2 &* column &+ 1] &* pixelBytes
+        let leftWeight = I.Vector(repeating: arguments.weights[2 &* column])
+        let rightWeight = I.Vector(repeating: arguments.weights[2 &* column &+ 1])
+        let (upperLeft, upperRight, lowerLeft, lowerRight) = (upper + left, upper + right, lower + left, lower + right)
+        func resampled(_ left: UnsafeRawPointer, _ right: UnsafeRawPointer, _ offset: Int) -> I.Vector {
+            I.multiplyAdd(
+                rightWeight, right.loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
+                I.product(leftWeight, left.loadUnaligned(fromByteOffset: offset, as: I.Vector.self)))
+        }
+        func blended(_ offset: Int) -> I.Vector {
+            I.multiplyAdd(
+                lowerWeight, resampled(lowerLeft, lowerRight, offset), I.product(upperWeight, resampled(upperLeft, upperRight, offset)))
+        }
+        var offset = 0
+        if arguments.streaming {
+            let next = lowerRight + ahead
+            while offset <= last {
+                I.stream(blended(offset), to: output + offset)
+                shim_prefetch(next + offset)
+                offset &+= I.bytes
+            }
+        } else {
+            while offset < last {
+                output.storeBytes(of: blended(offset), toByteOffset: offset, as: I.Vector.self)
+                offset &+= I.bytes
+            }
+            output.storeBytes(of: blended(last), toByteOffset: last, as: I.Vector.self)
+        }
+        output += pixelBytes
+        column &+= 1
     }
 }
 
@@ -155,11 +367,38 @@ func weightedSum<I: InstructionSet>(
     return sum
 }
 
-/// The same for four vectors that follow each other, stored at their byte offsets.
+/// Four vectors that follow each other.
+@usableFromInline
+struct FourVectors<I: InstructionSet> {
+    @usableFromInline var a, b, c, d: I.Vector
+
+    @inlinable @inline(__always)
+    init(_ a: I.Vector, _ b: I.Vector, _ c: I.Vector, _ d: I.Vector) {
+        (self.a, self.b, self.c, self.d) = (a, b, c, d)
+    }
+
+    @inlinable @inline(__always)
+    func store(to place: UnsafeMutableRawPointer) {
+        place.storeBytes(of: a, as: I.Vector.self)
+        place.storeBytes(of: b, toByteOffset: I.bytes, as: I.Vector.self)
+        place.storeBytes(of: c, toByteOffset: 2 &* I.bytes, as: I.Vector.self)
+        place.storeBytes(of: d, toByteOffset: 3 &* I.bytes, as: I.Vector.self)
+    }
+
+    @inlinable @inline(__always)
+    func stream(to place: UnsafeMutableRawPointer) {
+        I.stream(a, to: place)
+        I.stream(b, to: place + I.bytes)
+        I.stream(c, to: place + 2 &* I.bytes)
+        I.stream(d, to: place + 3 &* I.bytes)
+    }
+}
+
+/// The same for four vectors.
 @inlinable @inline(__always)
 func weightedSums<I: InstructionSet>(
-    _: I.Type, taps: Int, weights: UnsafePointer<I.Scalar>?, row: (Int) -> UnsafeRawPointer, store: (Int, I.Vector) -> Void
-) {
+    _: I.Type, taps: Int, weights: UnsafePointer<I.Scalar>?, row: (Int) -> UnsafeRawPointer
+) -> FourVectors<I> {
     func fetch(_ place: UnsafeRawPointer, _ number: Int) -> I.Vector {
         place.loadUnaligned(fromByteOffset: number &* I.bytes, as: I.Vector.self)
     }
@@ -179,10 +418,7 @@ func weightedSums<I: InstructionSet>(
             k &+= 1
         }
     }
-    store(0, a)
-    store(I.bytes, b)
-    store(2 &* I.bytes, c)
-    store(3 &* I.bytes, d)
+    return FourVectors(a, b, c, d)
 }
 
 /// One output row out of some resampled rows.
@@ -212,40 +448,56 @@ public struct BlendRowsArguments<Scalar> {
     }
 }
 
+/// Rows of two and four taps, which nearly all are, keep their weights in registers.
 @inlinable @inline(__always)
 public func blendedRows<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: BlendRowsArguments<I.Scalar>.self).pointee
+    let taps = arguments.taps
     let output = UnsafeMutableRawPointer(arguments.output)
-    func blend(_ offset: Int) -> I.Vector {
-        weightedSum(I.self, taps: arguments.taps, weights: arguments.weights) { UnsafeRawPointer(arguments.rows[$0]) + offset }
-    }
-    func blend(_ offset: Int, store: (Int, I.Vector) -> Void) {
-        weightedSums(
-            I.self, taps: arguments.taps, weights: arguments.weights, row: { UnsafeRawPointer(arguments.rows[$0]) + offset }, store: store)
-    }
+    func row(_ k: Int) -> UnsafeRawPointer { UnsafeRawPointer(arguments.rows[k]) }
+    func fetch(_ row: UnsafeRawPointer, _ offset: Int) -> I.Vector { row.loadUnaligned(fromByteOffset: offset, as: I.Vector.self) }
     // The first and the last vector need not be aligned, and may compute elements twice.
     let last = arguments.elements &* MemoryLayout<I.Scalar>.stride &- I.bytes
-    output.storeBytes(of: blend(0), as: I.Vector.self)
-    if arguments.streaming {
-        var offset = I.bytes &- Int(bitPattern: output) & (I.bytes &- 1)
-        while offset &+ 3 &* I.bytes <= last {
-            blend(offset) { I.stream($1, to: output + offset + $0) }
-            offset &+= 4 &* I.bytes
-        }
-        while offset <= last {
-            I.stream(blend(offset), to: output + offset)
-            offset &+= I.bytes
-        }
-    } else {
-        var offset = I.bytes
-        while offset &+ 3 &* I.bytes <= last {
-            blend(offset) { (output + offset).storeBytes(of: $1, toByteOffset: $0, as: I.Vector.self) }
-            offset &+= 4 &* I.bytes
-        }
-        while offset <= last {
-            output.storeBytes(of: blend(offset), toByteOffset: offset, as: I.Vector.self)
-            offset &+= I.bytes
+    func write(from first: Int, _ blend: (Int) -> I.Vector) {
+        output.storeBytes(of: blend(0), as: I.Vector.self)
+        output.storeBytes(of: blend(last), toByteOffset: last, as: I.Vector.self)
+        var offset = first
+        if arguments.streaming {
+            while offset < last {
+                I.stream(blend(offset), to: output + offset)
+                offset &+= I.bytes
+            }
+        } else {
+            while offset < last {
+                output.storeBytes(of: blend(offset), toByteOffset: offset, as: I.Vector.self)
+                offset &+= I.bytes
+            }
         }
     }
-    output.storeBytes(of: blend(last), toByteOffset: last, as: I.Vector.self)
+    var offset = I.bytes &- Int(bitPattern: output) & (I.bytes &- 1)
+    guard let weights = arguments.weights else {
+        let only = row(0)
+        write(from: offset) { fetch(only, $0) }
+        return
+    }
+    func weight(_ k: Int) -> I.Vector { I.Vector(repeating: weights[k]) }
+    if taps == 2 {
+        let (a, b) = (row(0), row(1))
+        let (ofA, ofB) = (weight(0), weight(1))
+        write(from: offset) { I.multiplyAdd(ofB, fetch(b, $0), I.product(ofA, fetch(a, $0))) }
+    } else if taps == 4 {
+        let (a, b, c, d) = (row(0), row(1), row(2), row(3))
+        let (ofA, ofB, ofC, ofD) = (weight(0), weight(1), weight(2), weight(3))
+        write(from: offset) {
+            let sum = I.multiplyAdd(ofB, fetch(b, $0), I.product(ofA, fetch(a, $0)))
+            return I.multiplyAdd(ofD, fetch(d, $0), I.multiplyAdd(ofC, fetch(c, $0), sum))
+        }
+    } else {
+        while offset &+ 3 &* I.bytes < last {
+            let sums = weightedSums(I.self, taps: taps, weights: weights) { row($0) + offset }
+            if arguments.streaming { sums.stream(to: output + offset) } else { sums.store(to: output + offset) }
+            offset &+= 4 &* I.bytes
+        }
+        write(from: offset) { place in weightedSum(I.self, taps: taps, weights: weights) { row($0) + place } }
+    }
 }

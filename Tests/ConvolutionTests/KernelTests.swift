@@ -624,44 +624,71 @@ private enum TileKind: CaseIterable {
         return field
     }
 
+    /// Six rows, of which two neighbours are the same: together and, behind them, one by one.
     private func columns<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
         var numbers = SeededNumbers(seed: table.lanes)
         let lanes = table.lanes
         let vectors = 3
-        for (taps, permutes) in [(1, false), (1, true), (2, false), (2, true), (5, false), (5, true)] {
+        let rows = [0, 1, 2, 2, 3, 4]
+        for (taps, permutes) in [1, 2, 4, 5].flatMap({ [($0, false), ($0, true)] }) {
             if permutes, table.permutedColumns == nil { continue }
             let length = permutes ? 2 * lanes + 3 : 100
-            let input = filled(length, &numbers, Scalar.self)
+            let input = filled(5 * length, &numbers, Scalar.self)
             let weights = filled(vectors * taps * lanes, &numbers, by: 8, Scalar.self)
-            let output = Field<Scalar>((vectors + 2) * lanes)
-            for i in lanes..<(vectors + 1) * lanes { output.open(i) }
-            defer { for field in [input, weights, output] { field.free() } }
+            defer { for field in [input, weights] { field.free() } }
             // The elements; and for permuted, the first of the vector that holds them and the places in it.
-            var elements = (0..<vectors * taps * lanes).map { _ in Int.random(in: 0..<length, using: &numbers) }
+            var sources = (0..<vectors * taps * lanes).map { _ in Int.random(in: 0..<length, using: &numbers) }
             let first = (0..<vectors * taps).map { _ in Int.random(in: 0...length - min(lanes, length), using: &numbers) }
-            let places = elements.indices.map { _ in Int.random(in: 0..<lanes, using: &numbers) }
-            if permutes { for i in elements.indices { elements[i] = first[i / lanes] + places[i] } }
+            let places = sources.indices.map { _ in Int.random(in: 0..<lanes, using: &numbers) }
+            if permutes { for i in sources.indices { sources[i] = first[i / lanes] + places[i] } }
             let narrow = places.map { Int32($0) }
             let wide = places.map { Int64($0) }
-            for copies in [false, true] where !copies || taps == 1 {
-                (permutes ? first : elements).withUnsafeBufferPointer { elements in
+            // The last vector ends with the row; a row shorter than a vector has room for one.
+            for (elements, copies, streaming) in [
+                (3 * lanes, false, false), (3 * lanes - 1, false, false), (2 * lanes + 1, false, false), (lanes - 1, false, false),
+                (3 * lanes, true, false), (2 * lanes + 1, true, false), (3 * lanes, true, true),
+            ] where !copies || taps == 1 {
+                let written = max(elements, lanes)
+                let pitch = (vectors + 2) * lanes
+                let output = Field<Scalar>(rows.count * pitch)
+                defer { output.free() }
+                // Streamed vectors must be aligned.
+                let skew = streaming ? alignedPlace(output, lanes) : 1
+                for row in rows.indices { for i in 0..<written { output.open(row * pitch + skew + i) } }
+                let inputs = rows.map { UnsafePointer(input.pointer($0 * length)) }
+                let outputs = rows.indices.map { output.pointer($0 * pitch + skew) }
+                (permutes ? first : sources).withUnsafeBufferPointer { sources in
                     narrow.withUnsafeBytes { narrow in
                         wide.withUnsafeBytes { wide in
-                            let arguments = ResampleColumnsArguments(
-                                input: input.pointer(0), output: output.pointer(lanes), vectors: vectors, taps: taps,
-                                weights: copies ? nil : UnsafePointer(weights.pointer(0)), elements: elements.baseAddress!,
-                                places: (MemoryLayout<Scalar>.stride == 4 ? narrow : wide).baseAddress!)
-                            withUnsafePointer(to: arguments) { (permutes ? table.permutedColumns! : table.gatheredColumns)($0) }
+                            inputs.withUnsafeBufferPointer { inputs in
+                                outputs.withUnsafeBufferPointer { outputs in
+                                    let arguments = ResampleColumnsArguments(
+                                        inputs: inputs.baseAddress!, outputs: outputs.baseAddress!, rows: rows.count, elements: elements,
+                                        taps: taps, weights: copies ? nil : UnsafePointer(weights.pointer(0)), sources: sources.baseAddress!,
+                                        places: (MemoryLayout<Scalar>.stride == 4 ? narrow : wide).baseAddress!, streaming: streaming,
+                                        ahead: length)
+                                    withUnsafePointer(to: arguments) { (permutes ? table.permutedColumns! : table.gatheredColumns)($0) }
+                                }
+                            }
                         }
                     }
                 }
-                let expected = (0..<vectors * lanes).map { i in
-                    (0..<taps).reduce(Scalar(0)) { sum, k in
-                        let at = (i / lanes * taps + k) * lanes + i % lanes
-                        return sum + (copies ? 1 : weights.elements[at]) * input.elements[elements[at]]
+                for (row, source) in rows.enumerated() {
+                    // Which lane of which vector ends up in an element: of two that overlap, the later one's.
+                    let expected = (0..<written).map { i in
+                        let last = (elements + lanes - 1) / lanes - 1
+                        let begin = max(elements - lanes, 0)
+                        let (vector, lane) = i >= begin ? (last, i - begin) : (i / lanes, i % lanes)
+                        return (0..<taps).reduce(Scalar(0)) { sum, k in
+                            let at = (vector * taps + k) * lanes + lane
+                            return sum + (copies ? 1 : weights.elements[at]) * input.elements[source * length + sources[at]]
+                        }
                     }
+                    let begin = row * pitch + skew
+                    #expect(
+                        Array(output.elements[begin..<begin + written]) == expected,
+                        "\(elements) elements, \(taps) taps, permuted: \(permutes), copied: \(copies), row \(row)")
                 }
-                #expect(Array(output.elements[lanes..<(vectors + 1) * lanes]) == expected, "\(taps) taps, permuted: \(permutes), copied: \(copies)")
                 #expect(output.surroundingsAreUntouched)
             }
         }
@@ -676,14 +703,18 @@ private enum TileKind: CaseIterable {
                 let spare = channels < table.lanes ? table.lanes : 0
                 let input = filled(4 * channels + spare, &numbers, Scalar.self)
                 let weights = filled(columns * taps, &numbers, by: 8, Scalar.self)
-                let output = Field<Scalar>(columns * channels + spare + 4)
-                for i in 2..<2 + columns * channels + spare { output.open(i) }
-                defer { for field in [input, weights, output] { field.free() } }
-                for copies in [false, true] where !copies || taps == 1 {
+                defer { for field in [input, weights] { field.free() } }
+                for (copies, streaming) in [(false, false), (true, false), (false, true), (true, true)]
+                where (!copies || taps == 1) && (!streaming || channels % table.lanes == 0) {
+                    let output = Field<Scalar>(columns * channels + spare + 2 * table.lanes)
+                    defer { output.free() }
+                    let begin = streaming ? alignedPlace(output, table.lanes) : 1
+                    for i in begin..<begin + columns * channels + spare { output.open(i) }
                     pixels.withUnsafeBufferPointer { pixels in
                         let arguments = ResamplePixelsArguments(
-                            input: input.pointer(0), output: output.pointer(2), columns: columns, channels: channels, taps: taps,
-                            weights: copies ? nil : UnsafePointer(weights.pointer(0)), pixels: pixels.baseAddress!)
+                            input: input.pointer(0), output: output.pointer(begin), columns: columns, channels: channels, taps: taps,
+                            weights: copies ? nil : UnsafePointer(weights.pointer(0)), pixels: pixels.baseAddress!, streaming: streaming,
+                            ahead: channels)
                         withUnsafePointer(to: arguments) { table.resampledPixels($0) }
                     }
                     let expected = (0..<columns * channels).map { i in
@@ -692,9 +723,52 @@ private enum TileKind: CaseIterable {
                             return sum + (copies ? 1 : weights.elements[tap]) * input.elements[pixels[tap] * channels + i % channels]
                         }
                     }
-                    #expect(Array(output.elements[2..<2 + columns * channels]) == expected, "\(channels) channels, \(taps) taps, copied: \(copies)")
+                    #expect(
+                        Array(output.elements[begin..<begin + columns * channels]) == expected,
+                        "\(channels) channels, \(taps) taps, copied: \(copies), streaming: \(streaming)")
                     #expect(output.surroundingsAreUntouched)
                 }
+            }
+        }
+    }
+
+    /// The first place in a field that a vector may be streamed to.
+    private func alignedPlace<Scalar>(_ field: Field<Scalar>, _ lanes: Int) -> Int {
+        (lanes - Int(bitPattern: field.pointer(0)) / MemoryLayout<Scalar>.stride % lanes) % lanes
+    }
+
+    private func blends<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        var numbers = SeededNumbers(seed: table.lanes)
+        let pixels = [2, 0, 1, 1, 3, 3]
+        let columns = 3
+        for channels in [table.lanes, 2 * table.lanes + 1, 3 * table.lanes - 1, 5 * table.lanes] {
+            let (upper, lower) = (filled(4 * channels, &numbers, Scalar.self), filled(4 * channels, &numbers, Scalar.self))
+            let (weights, rowWeights) = (filled(2 * columns, &numbers, by: 8, Scalar.self), filled(2, &numbers, by: 8, Scalar.self))
+            defer { for field in [upper, lower, weights, rowWeights] { field.free() } }
+            for streaming in [false, true] where !streaming || channels % table.lanes == 0 {
+                let output = Field<Scalar>(columns * channels + 2 * table.lanes)
+                defer { output.free() }
+                let begin = streaming ? alignedPlace(output, table.lanes) : 1
+                for i in begin..<begin + columns * channels { output.open(i) }
+                pixels.withUnsafeBufferPointer { pixels in
+                    let arguments = BlendPixelsArguments(
+                        upper: upper.pointer(0), lower: lower.pointer(0), upperWeight: rowWeights.elements[0],
+                        lowerWeight: rowWeights.elements[1], output: output.pointer(begin), columns: columns, channels: channels,
+                        weights: weights.pointer(0), pixels: pixels.baseAddress!, streaming: streaming, ahead: channels)
+                    withUnsafePointer(to: arguments) { table.blendedPixels($0) }
+                }
+                let expected = (0..<columns * channels).map { i in
+                    [upper, lower].enumerated().reduce(Scalar(0)) { sum, row in
+                        (0..<2).reduce(sum) { sum, k in
+                            let tap = 2 * (i / channels) + k
+                            let weight = rowWeights.elements[row.offset] * weights.elements[tap]
+                            return sum + weight * row.element.elements[pixels[tap] * channels + i % channels]
+                        }
+                    }
+                }
+                #expect(
+                    Array(output.elements[begin..<begin + columns * channels]) == expected, "\(channels) channels, streaming: \(streaming)")
+                #expect(output.surroundingsAreUntouched)
             }
         }
     }
@@ -702,7 +776,7 @@ private enum TileKind: CaseIterable {
     private func rows<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
         var numbers = SeededNumbers(seed: table.lanes)
         for elements in [table.lanes, table.lanes + 1, 3 * table.lanes, 11 * table.lanes - 1] {
-            for taps in [1, 2, 5] {
+            for taps in [1, 2, 4, 5] {
                 let rows = (0..<taps).map { _ in filled(elements, &numbers, Scalar.self) }
                 let weights = filled(taps, &numbers, by: 8, Scalar.self)
                 defer { for field in rows + [weights] { field.free() } }
@@ -739,6 +813,11 @@ private enum TileKind: CaseIterable {
     @Test(arguments: tiers) func pixels(_ tier: Tier) {
         pixels(tier.float32, Float.self)
         pixels(tier.float64, Double.self)
+    }
+
+    @Test(arguments: tiers) func blends(_ tier: Tier) {
+        blends(tier.float32, Float.self)
+        blends(tier.float64, Double.self)
     }
 
     @Test(arguments: tiers) func rows(_ tier: Tier) {
