@@ -592,10 +592,11 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  * rounds i * scale to the nearest whole number, half to even; ONNX computes it in float32.)
  *
  * Output element t (per axis) lies at this place x of the input:
- *   HALF_PIXEL           (t + 0.5) * r - 0.5
- *   PYTORCH_HALF_PIXEL   the same, but 0 if o = 1
- *   ALIGN_CORNERS        t * (i-1) / (o-1), 0 if o = 1
- *   ASYMMETRIC           t * r
+ *   HALF_PIXEL             (t + 0.5) * r - 0.5
+ *   PYTORCH_HALF_PIXEL     the same, but 0 if o = 1
+ *   HALF_PIXEL_SYMMETRIC   the same plus (i - o*r) / 2: what a scale leaves over is cut off at both ends alike (ONNX)
+ *   ALIGN_CORNERS          t * (i-1) / (o-1), 0 if o = 1
+ *   ASYMMETRIC             t * r
  *
  * and is the sum of the input elements j around it, each times a weight, along rows and then along columns:
  *   NEAREST     the one element that rounding x gives, at least 0 and at most i-1. The element itself is copied
@@ -651,7 +652,8 @@ enum {
     UPSAMPLE2D_COORDINATES_HALF_PIXEL = 1,
     UPSAMPLE2D_COORDINATES_ALIGN_CORNERS = 2,
     UPSAMPLE2D_COORDINATES_ASYMMETRIC = 3,
-    UPSAMPLE2D_COORDINATES_PYTORCH_HALF_PIXEL = 4
+    UPSAMPLE2D_COORDINATES_PYTORCH_HALF_PIXEL = 4,
+    UPSAMPLE2D_COORDINATES_HALF_PIXEL_SYMMETRIC = 5
 };
 enum {
     UPSAMPLE2D_PRESET_NONE = 0,

@@ -12,6 +12,8 @@ enum InterpolationKind {
 
 enum CoordinateRule {
     case halfPixel, alignCorners, asymmetric, torchHalfPixel
+    /// Of a scale that the caller named; with any other step it is the same as `halfPixel`.
+    case symmetricHalfPixel
 }
 
 enum RoundingRule {
@@ -126,6 +128,9 @@ struct AxisTaps<Real: KernelScalar> {
             case .torch, .jax:
                 return (-half).addingProduct(step, Real(t) + half)
             }
+        case .symmetricHalfPixel:
+            let (scale, input) = (Self.scale(axis), Real(axis.input))
+            return input / 2 * (1 - Real(axis.output) / (scale * input)) + (Real(t) + half) / scale - half
         case .asymmetric:
             switch method.arithmetic {
             case .onnx: return Real(t) / Self.scale(axis)

@@ -556,7 +556,7 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
 /// What the preset says, and what the other fields say instead.
 private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> ResamplingMethod {
     try choice(p.interpolation, "interpolation", 6, CONVOLUTION_ERROR_INTERPOLATION)
-    try choice(p.coordinates, "coordinates", 5, CONVOLUTION_ERROR_COORDINATES)
+    try choice(p.coordinates, "coordinates", 6, CONVOLUTION_ERROR_COORDINATES)
     try choice(p.preset, "preset", 7, CONVOLUTION_ERROR_RULE)
     try choice(p.rounding, "rounding", 5, CONVOLUTION_ERROR_COORDINATES)
     try choice(p.edge, "edge", 3, CONVOLUTION_ERROR_COORDINATES)
@@ -632,6 +632,8 @@ private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> Resampl
     case UPSAMPLE2D_COORDINATES_ALIGN_CORNERS: coordinates = .alignCorners
     case UPSAMPLE2D_COORDINATES_ASYMMETRIC: coordinates = .asymmetric
     case UPSAMPLE2D_COORDINATES_PYTORCH_HALF_PIXEL: coordinates = .torchHalfPixel
+    case UPSAMPLE2D_COORDINATES_HALF_PIXEL_SYMMETRIC:
+        coordinates = p.scale_height != 0 || p.scale_width != 0 ? .symmetricHalfPixel : .halfPixel
     default:
         let roundsDown = preset == 0 || preset == UPSAMPLE2D_PRESET_TORCH || preset == UPSAMPLE2D_PRESET_OPENCV
         coordinates = isNearest && roundsDown ? .asymmetric : .halfPixel

@@ -489,7 +489,7 @@ static const struct {
     BAD(INTERPOLATION, "interpolation|-1", .interpolation = -1, FACTOR(2, 2)),
     BAD(INTERPOLATION, "interpolation|6", .interpolation = 6, FACTOR(2, 2)),
     BAD(COORDINATES, "coordinates|-1", .coordinates = -1, FACTOR(2, 2)),
-    BAD(COORDINATES, "coordinates|5", .coordinates = 5, FACTOR(2, 2)),
+    BAD(COORDINATES, "coordinates|6", .coordinates = 6, FACTOR(2, 2)),
     BAD(COORDINATES, "coordinates|3", .coordinates = UPSAMPLE2D_COORDINATES_ASYMMETRIC, .interpolation = UPSAMPLE2D_AREA, FACTOR(2, 2)),
     BAD(RULE, "preset|-1", .preset = -1, FACTOR(2, 2)),
     BAD(RULE, "preset|7", .preset = 7, FACTOR(2, 2)),

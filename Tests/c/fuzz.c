@@ -360,7 +360,7 @@ static void random_upsample(upsample2d_params *p) {
     default: p->scale_height = (double)below(40) / 8, p->scale_width = (double)below(40) / 8;
     }
     p->dtype = (int32_t)below(2), p->data_format = (int32_t)below(2), p->interpolation = (int32_t)below(6);
-    p->coordinates = (int32_t)below(5), p->threads = (int32_t)below(4);
+    p->coordinates = (int32_t)below(6), p->threads = (int32_t)below(4);
     if (one_in(2)) p->preset = (int32_t)below(7);
     if (one_in(4)) p->rounding = (int32_t)below(5);
     if (one_in(4)) p->edge = (int32_t)below(3);

@@ -156,7 +156,7 @@ static int upsample_case(void) {
     upsample2d_params p = { .struct_size = sizeof p, .batch = between(1, 2), .height = between(1, 9), .width = between(1, 20),
                             .channels = between(1, 20), .output_height = between(1, 20), .output_width = between(1, 20),
                             .dtype = (int32_t)below(2), .data_format = (int32_t)below(2), .interpolation = (int32_t)below(6),
-                            .preset = (int32_t)below(7), .coordinates = (int32_t)below(5), .antialias = below(4) == 0,
+                            .preset = (int32_t)below(7), .coordinates = (int32_t)below(6), .antialias = below(4) == 0,
                             .rounding = (int32_t)(below(3) ? 0 : below(5)), .edge = (int32_t)(below(3) ? 0 : below(3)) };
     int64_t shape[4];
     if (upsample2d_output_shape(&p, shape) != CONVOLUTION_OK) return 0;

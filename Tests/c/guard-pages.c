@@ -616,7 +616,7 @@ static int multiplied_upsample(const upsample2d_params *p, const struct view *in
 /* Interpolations and arithmetics that textbook_upsample does not know, in half of the cases. */
 static int draw_other(upsample2d_params *p) {
     if (one_in(2)) return 0;
-    p->interpolation = (int32_t)below(6), p->preset = (int32_t)below(7), p->coordinates = (int32_t)below(5);
+    p->interpolation = (int32_t)below(6), p->preset = (int32_t)below(7), p->coordinates = (int32_t)below(6);
     p->antialias = one_in(4);
     if (one_in(4)) p->edge = (int32_t)below(3);
     if (one_in(4)) p->rounding = (int32_t)below(5);

@@ -464,6 +464,25 @@ def test_pytorch_half_pixel_is_half_pixel_but_for_one_element(line):
         assert both[0] == both[1]
 
 
+def test_half_pixel_symmetric_centres_what_a_scale_leaves_over(line):
+    """The numbers are those of ONNX's own tests (2 by 2.94 is 5.88 elements, of which 5 are made)."""
+    options = dict(scale=2.94, interpolation="bilinear", coordinates="half_pixel_symmetric")
+    for preset in (None, "onnx"):
+        assert near(line.upsample2d([1, 2], preset=preset, **options), [1, 1.15986395, 1.5, 1.84013605, 2])
+        assert near(line.upsample2d([1, 2, 3, 4], preset=preset, **{**options, "scale": 0.6}), [1.6666667, 3.3333333])
+    # The image mirrored gives the result mirrored, which half_pixel does not.
+    x = [1, 5, 2, 8, 3]
+    for scale in (0.7, 1.3, 2.9):
+        for interpolation in ("bilinear", "bicubic", "lanczos3"):
+            mode = dict(scale=scale, interpolation=interpolation, coordinates="half_pixel_symmetric")
+            assert near(line.upsample2d(x[::-1], **mode), line.upsample2d(x, **mode)[::-1])
+    for size in ({"size": 3}, {"output_size": 7}):
+        for interpolation in ("nearest", "bilinear", "bicubic"):
+            both = [line.upsample2d(x, interpolation=interpolation, coordinates=coordinates, **size)
+                    for coordinates in ("half_pixel_symmetric", "half_pixel")]
+            assert both[0] == both[1]
+
+
 def test_antialias_when_shrinking(line):
     for preset in (None, "keras", "keras_jax", "torch"):
         assert line.upsample2d([1, 2, 4], output_size=2, interpolation="bilinear", preset=preset) == [1.25, 3.5]

@@ -331,7 +331,7 @@ _ALGORITHMS = _words("CONVOLUTION_ALGORITHM_", "default winograd")
 _RULES = _words("CONV2D_TRANSPOSE_RULE_", "keras torch onnx jax window")
 _RULES["tensorflow"] = _RULES["keras"]
 _INTERPOLATIONS = _words("UPSAMPLE2D_", "nearest bilinear bicubic lanczos3 lanczos5 area")
-_COORDINATES = _words("UPSAMPLE2D_COORDINATES_", "default half_pixel align_corners asymmetric pytorch_half_pixel")
+_COORDINATES = _words("UPSAMPLE2D_COORDINATES_", "default half_pixel align_corners asymmetric pytorch_half_pixel half_pixel_symmetric")
 _PRESETS = _words("UPSAMPLE2D_PRESET_", "none keras keras_jax torch torch_exact onnx opencv")
 _ROUNDINGS = _words("UPSAMPLE2D_ROUNDING_", "default prefer_floor prefer_ceil floor ceil")
 _EDGES = _words("UPSAMPLE2D_EDGE_", "default clamp renormalise")
@@ -1081,7 +1081,8 @@ def upsample2d(x, size=2, *, output_size=None, scale=None, data_format="channels
     output_size    the size itself, or a pair (height, width)
     scale          any number above 0, or a pair: the size is floor(input * scale), the step in the input 1 / scale
     interpolation  "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5" or "area"
-    coordinates    "half_pixel", "align_corners", "asymmetric" or "pytorch_half_pixel"; None: by the preset
+    coordinates    "half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel" or "half_pixel_symmetric"; None: by the
+                   preset
     preset         "keras" (on TensorFlow), "keras_jax", "torch", "torch_exact", "onnx" or "opencv": whose defaults and whose
                    arithmetic; None: PyTorch's
     rounding       nearest: "prefer_floor", "prefer_ceil", "floor" or "ceil"; None: by the preset

@@ -188,6 +188,8 @@ public enum Coordinates: Hashable, Sendable, CaseIterable {
     case asymmetric
     /// As `halfPixel`, but 0 if o is 1.
     case pytorchHalfPixel
+    /// As `halfPixel`, with what a scale leaves over cut off at both ends alike: (i - o * r) / 2 further on.
+    case halfPixelSymmetric
 
     var code: Int {
         switch self {
@@ -195,6 +197,7 @@ public enum Coordinates: Hashable, Sendable, CaseIterable {
         case .alignCorners: UPSAMPLE2D_COORDINATES_ALIGN_CORNERS
         case .asymmetric: UPSAMPLE2D_COORDINATES_ASYMMETRIC
         case .pytorchHalfPixel: UPSAMPLE2D_COORDINATES_PYTORCH_HALF_PIXEL
+        case .halfPixelSymmetric: UPSAMPLE2D_COORDINATES_HALF_PIXEL_SYMMETRIC
         }
     }
 }
