@@ -49,6 +49,33 @@ import Testing
         #expect(sparse.values.count == 7 * 13 * 6 * 2)
     }
 
+    private func dense(_ sparse: SparseMatrix<Double>) throws -> Tensor<Double> {
+        var result = try Tensor(repeating: 0.0, shape: [sparse.rows, sparse.columns])
+        for row in 0..<sparse.rows {
+            for entry in sparse.rowOffsets[row]..<sparse.rowOffsets[row + 1] { result[row, sparse.columnIndices[entry]] = sparse.values[entry] }
+        }
+        return result
+    }
+
+    @Test func ofATransposedConvolution() throws {
+        let kernel = try wholeNumbers([2, 3, 3, 4], seed: 35)
+        let options = Conv2DTransposeOptions(strides: (2, 1), groups: 2)
+        let output = try conv2dTranspose(input, kernel: kernel, options: options)
+        let matrix = try conv2dTransposeMatrix(inputShape: input.shape, kernel: kernel, options: options)
+        #expect(product(matrix, input.elements) == output.elements)
+        #expect(try dense(conv2dTransposeSparseMatrix(inputShape: input.shape, kernel: kernel, options: options)) == matrix)
+    }
+
+    @Test func ofAnUpsampling() throws {
+        let (size, options) = (UpsampledSize.factor(height: 2, width: 4), Upsample2DOptions(interpolation: .bilinear))
+        let output = try upsample2d(input, size: size, options: options)
+        let matrix = try upsample2dMatrix(of: Double.self, inputShape: input.shape, size: size, options: options)
+        #expect(product(matrix, input.elements) == output.elements)
+        let sparse = try upsample2dSparseMatrix(of: Double.self, inputShape: input.shape, size: size, options: options)
+        #expect(try dense(sparse) == matrix)
+        #expect(sparse.values.allSatisfy { $0 != 0 })
+    }
+
     @Test func batchPlaysNoPart() throws {
         let one = try conv2dMatrix(inputShape: [1, 4, 5, 4], kernel: kernel, options: .init(groups: 2))
         #expect(try conv2dMatrix(inputShape: [3, 4, 5, 4], kernel: kernel, options: .init(groups: 2)) == one)

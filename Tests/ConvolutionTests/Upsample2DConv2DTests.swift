@@ -32,6 +32,29 @@ import Testing
             try upsample2dConv2dOutputShape(inputShape: [1, 4, 5, 3], size: twice, kernelShape: [3, 3, 3, 7]) == [1, 6, 8, 7])
     }
 
+    /// By phases and by bands.
+    @Test(arguments: [Interpolation.nearest, .bilinear])
+    func workspace(_ interpolation: Interpolation) throws {
+        let input = try wholeNumbers([1, 16, 15, 8], seed: 35)
+        let weights = try wholeNumbers([3, 3, 8, 4], seed: 36)
+        let upsampling = Upsample2DOptions(interpolation: interpolation)
+        var options = Conv2DOptions(padding: .same)
+        func size() throws -> WorkspaceSize {
+            try upsample2dConv2dWorkspaceSize(
+                of: Double.self, inputShape: input.shape, size: twice, upsampling: upsampling, kernelShape: weights.shape, options: options)
+        }
+        func run() throws -> Tensor<Double> {
+            try upsample2dConv2d(input, size: twice, upsampling: upsampling, kernel: weights, options: options)
+        }
+        let (free, expected) = (try size(), try run())
+        #expect(free.plan > 0 && free.least > 0 && free.least <= free.execution)
+        options.workspaceLimit = free.least
+        #expect(try size().execution == free.least)
+        #expect(try run() == expected)
+        options.workspaceLimit = free.least - 1
+        #expect(throws: ConvolutionError.self) { try run() }
+    }
+
     @Test func partsThatDisagree() throws {
         let input = try wholeNumbers([1, 4, 4, 4], seed: 33)
         let weights = try wholeNumbers([1, 1, 4, 4], seed: 34)

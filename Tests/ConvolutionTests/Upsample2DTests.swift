@@ -112,4 +112,20 @@ private func width(_ output: Int) -> UpsampledSize { .output(height: 1, width: o
         let none = try Tensor<Float>([], shape: [0, 2, 3, 1])
         #expect(try upsample2d(none, size: .factor(height: 2, width: 3)) == Tensor([], shape: [0, 4, 9, 1]))
     }
+
+    @Test func residual() throws {
+        let input = try wholeNumbers([1, 3, 4, 5], seed: 45)
+        let size = UpsampledSize.factor(height: 2, width: 2)
+        let plain = try upsample2d(input, size: size)
+        #expect(try upsample2d(input, size: size, residual: plain).elements == plain.elements.map { 2 * $0 })
+        let error = #expect(throws: ConvolutionError.self) { try upsample2d(input, size: size, residual: input) }
+        #expect(error?.status == .shape)
+    }
+
+    /// ONNX's own test: 2 by 2.94 is 5.88 elements, of which 5 are made.
+    @Test func halfPixelSymmetric() throws {
+        let wide = UpsampledSize.scale(height: 1, width: 2.94)
+        let output = try line([1, 2] as [Double], wide, .init(interpolation: .bilinear, coordinates: .halfPixelSymmetric))
+        #expect(zip(output, [1, 1.15986395, 1.5, 1.84013605, 2]).allSatisfy { abs($0 - $1) < 1e-6 }, "\(output)")
+    }
 }

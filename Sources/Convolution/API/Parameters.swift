@@ -13,6 +13,7 @@ protocol Parameters {
     var dtype: Int32 { get set }
     var data_format: Int32 { get set }
     var threads: Int32 { get set }
+    var accumulate: Int32 { get set }
 }
 
 /// What the parameter structs of the verbs with a kernel have.
@@ -40,7 +41,6 @@ protocol LayerParameters: Parameters {
     var allow_empty_output: Int32 { get set }
     var algorithm: Int32 { get set }
     var workspace_limit: Int64 { get set }
-    var accumulate: Int32 { get set }
 }
 
 extension conv2d_params: LayerParameters {}
@@ -88,6 +88,15 @@ extension Parameters {
         parameters.threads = Int32(clamping: threads)
         return (parameters, inputShape[axes.channels])
     }
+
+    /// The output will hold `residual`, if there is one, before the call.
+    mutating func take<Scalar>(_ residual: Tensor<Scalar>?, shape: [Int]) throws(ConvolutionError) {
+        guard let residual else { return }
+        if residual.shape != shape {
+            throw ConvolutionError(.shape, "residual has shape \(residual.shape); it must be that of the result, \(shape)")
+        }
+        accumulate = 1
+    }
 }
 
 extension LayerParameters {
@@ -121,15 +130,6 @@ extension LayerParameters {
         case .none, .relu, .relu6, .sigmoid, .tanh:
             break
         }
-    }
-
-    /// The output will hold `residual`, if there is one, before the call.
-    mutating func take<Scalar>(_ residual: Tensor<Scalar>?, shape: [Int]) throws(ConvolutionError) {
-        guard let residual else { return }
-        if residual.shape != shape {
-            throw ConvolutionError(.shape, "residual has shape \(residual.shape); it must be that of the result, \(shape)")
-        }
-        accumulate = 1
     }
 
     func checkBias<Scalar>(_ bias: [Scalar]?) throws(ConvolutionError) {

@@ -93,14 +93,18 @@ private func notZero(_ scale: Double, _ name: String) throws(ConvolutionError) -
 /// - Parameters:
 ///   - input: images, in the order of `options.dataFormat`; height and width 1 or more.
 ///   - size: how large they become.
+///   - residual: a tensor of the result's shape, which is added to it.
 /// - Returns: images in the order of `options.dataFormat`.
 /// - Throws: if the size or an option is out of its range. The message names it.
 public func upsample2d<Scalar>(
-    _ input: Tensor<Scalar>, size: UpsampledSize, options: Upsample2DOptions = Upsample2DOptions()
+    _ input: Tensor<Scalar>, size: UpsampledSize, residual: Tensor<Scalar>? = nil, options: Upsample2DOptions = Upsample2DOptions()
 ) throws(ConvolutionError) -> Tensor<Scalar> {
-    let call = try options.call(Scalar.self, inputShape: input.shape, size: size)
-    return try Tensor(shape: call.outputShape(upsample2d_output_shape)) { output in
-        call { upsample2d($0, input.elements, output) }
+    var call = try options.call(Scalar.self, inputShape: input.shape, size: size)
+    let shape = try call.outputShape(upsample2d_output_shape)
+    try call.parameters.take(residual, shape: shape)
+    return try Tensor(shape: shape) { output in
+        residual?.copyElements(to: output)
+        return call { upsample2d($0, input.elements, output) }
     }
 }
 

@@ -71,6 +71,21 @@ public func upsample2dConv2dOutputShape(
     ).outputShape()
 }
 
+/// The memory that `upsample2dConv2d` takes for an input and a kernel of these shapes; `options.workspaceLimit` holds for both
+/// parts together.
+///
+/// - Throws: what `upsample2dConv2d` would.
+public func upsample2dConv2dWorkspaceSize<Scalar: TensorScalar>(
+    of _: Scalar.Type, inputShape: [Int], size: UpsampledSize, upsampling: Upsample2DOptions = Upsample2DOptions(),
+    kernelShape: [Int], options: Conv2DOptions = Conv2DOptions()
+) throws(ConvolutionError) -> WorkspaceSize {
+    let call = try UpsampledCall(
+        Scalar.self, inputShape: inputShape, size: size, upsampling: upsampling, kernelShape: kernelShape, options: options)
+    var sizes: (plan: Int64, execution: Int64, least: Int64) = (0, 0, 0)
+    try check(call { upsample2d_conv2d_workspace_size($0, $1, &sizes.plan, &sizes.execution, &sizes.least) })
+    return WorkspaceSize(plan: Int(sizes.plan), execution: Int(sizes.execution), least: Int(sizes.least))
+}
+
 /// An `upsample2dConv2d` for a kernel that is used more than once: see `Conv2DPlan`.
 public final class Upsample2DConv2DPlan<Scalar: TensorScalar>: Sendable {
     /// The shape of the inputs it takes.
