@@ -1,3 +1,4 @@
+import CConvolutionShims
 import ConvolutionKernels
 
 // Depthwise convolutions whose tiles walk along the row (`accumulateWalk`): two output rows by a few neighbouring pixels, all vectors of
@@ -82,6 +83,7 @@ func walk<Scalar: KernelScalar>(
         }
         row += hasLower ? 2 : 1
     }
+    if plan.pointee.streams { shim_finish_streaming() }
 }
 
 /// runs[input row][column] = where the tile finds that pixel's channels.
@@ -135,7 +137,7 @@ private func multiply<Scalar: KernelScalar>(
         let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.pointee.offset
         let upper = target + panel.pointee.firstChannel * layer.output.channel
         let finishes = index < whole
-        let arguments = WalkArguments(
+        var arguments = WalkArguments(
             runs: runs, channelOffset: panel.pointee.offset - source.channelOrigin + shift, kernelRows: vertical.taps,
             kernelColumns: horizontal.taps, rowStep: plan.pointee.rowStep(vertical),
             rowsPerChunk: block.pointee.segmentsPerChunk / horizontal.taps,
@@ -144,6 +146,7 @@ private func multiply<Scalar: KernelScalar>(
             vectors: finishes ? whole - index : 1, tile: sums, upper: finishes ? upper : nil,
             lower: finishes && hasLower ? upper + layer.output.row : nil, columns: count, columnStride: layer.output.column, bias: bias,
             low: bounds?.low ?? 0, high: bounds?.high ?? 0)
+        arguments.streams = plan.pointee.streams && plan.pointee.alignsPixels(UnsafeRawPointer(target))
         withUnsafePointer(to: arguments) { kernel.accumulate($0) }
         if !finishes {
             for row in 0..<(hasLower ? 2 : 1) {

@@ -22,6 +22,8 @@ public struct WalkArguments<Scalar> {
     public var lower: UnsafeMutablePointer<Scalar>?
     public var columns: Int
     public var columnStride: Int
+    /// Vectors are stored past the caches; all pixels exist, and their places are aligned.
+    public var streams = false
     public var bias: UnsafePointer<Scalar>
     public var low: Scalar
     public var high: Scalar
@@ -207,18 +209,8 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
             first &+= rows
             if first == arguments.kernelRows, arguments.columns == R, let above = arguments.upper, let below = arguments.lower {
                 let bias = UnsafeRawPointer(arguments.bias).loadUnaligned(fromByteOffset: vector &* I.bytes, as: I.Vector.self)
-                var place = UnsafeMutableRawPointer(above) + vector &* I.bytes
-                for r in 0..<R {
-                    let total = I.sum(upper[unchecked: r], bias)
-                    place.storeBytes(of: I.replacing(I.replacing(total, below: low, with: low), above: high, with: high), as: I.Vector.self)
-                    place += arguments.columnStride &* MemoryLayout<I.Scalar>.stride
-                }
-                place = UnsafeMutableRawPointer(below) + vector &* I.bytes
-                for r in 0..<R {
-                    let total = I.sum(lower[unchecked: r], bias)
-                    place.storeBytes(of: I.replacing(I.replacing(total, below: low, with: low), above: high, with: high), as: I.Vector.self)
-                    place += arguments.columnStride &* MemoryLayout<I.Scalar>.stride
-                }
+                storeWalk(I.self, upper, bias, low, high, to: UnsafeMutableRawPointer(above) + vector &* I.bytes, arguments)
+                storeWalk(I.self, lower, bias, low, high, to: UnsafeMutableRawPointer(below) + vector &* I.bytes, arguments)
             } else {
                 for r in 0..<R { tile.storeBytes(of: upper[unchecked: r], toByteOffset: r &* I.bytes, as: I.Vector.self) }
                 for r in 0..<R { tile.storeBytes(of: lower[unchecked: r], toByteOffset: rowBytes &+ r &* I.bytes, as: I.Vector.self) }
@@ -229,6 +221,29 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
             }
         }
         vector &+= 1
+    }
+}
+
+/// A whole row of a tile.
+@inlinable @inline(__always)
+func storeWalk<I: InstructionSet, let R: Int>(
+    _: I.Type, _ sums: InlineArray<R, I.Vector>, _ bias: I.Vector, _ low: I.Vector, _ high: I.Vector, to target: UnsafeMutableRawPointer,
+    _ arguments: WalkArguments<I.Scalar>
+) {
+    var place = target
+    let step = arguments.columnStride &* MemoryLayout<I.Scalar>.stride
+    if arguments.streams {
+        for r in 0..<R {
+            let total = I.sum(sums[unchecked: r], bias)
+            I.stream(I.replacing(I.replacing(total, below: low, with: low), above: high, with: high), to: place)
+            place += step
+        }
+        return
+    }
+    for r in 0..<R {
+        let total = I.sum(sums[unchecked: r], bias)
+        place.storeBytes(of: I.replacing(I.replacing(total, below: low, with: low), above: high, with: high), as: I.Vector.self)
+        place += step
     }
 }
 

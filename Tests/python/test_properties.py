@@ -735,7 +735,7 @@ def conv2d_by_shifts(x, kernel, options, bias=None):
 def test_large_images_are_written_past_the_caches_alike(isa):
     """The rows of a large output, aligned or not, are those of a small one."""
     rng = np.random.default_rng(5)
-    x = reals(rng, (1, 1100, 2000, 1))
+    x = reals(rng, (1, 2200, 2000, 1))
     for kernel in (reals(rng, (3, 3, 1, 1)), np.outer(*rng.random((2, 5))).astype(np.float32)[:, :, None, None]):
         reach = kernel.shape[0] // 2
         want = convolution.conv2d(x[:, :40], kernel, isa=isa, padding="same")[:, :40 - reach]
@@ -746,15 +746,16 @@ def test_large_images_are_written_past_the_caches_alike(isa):
             assert_same_bits(out[:, 40 - reach:], convolution.conv2d(x[:, 40 - 2 * reach:], kernel, isa=isa, padding="same")[:, reach:])
 
 
-@pytest.mark.parametrize("kernel_shape, factor", [((2, 3, 8, 32), 1), ((4, 2, 32, 8), 2)], ids=["conv2d", "conv2d_transpose"])
-def test_large_outputs_of_many_channels_are_written_past_the_caches_alike(kernel_shape, factor, isa):
+@pytest.mark.parametrize("kernel_shape, factor, groups", [((2, 3, 8, 32), 1, 1), ((4, 2, 32, 8), 2, 1), ((3, 3, 1, 32), 1, 32)],
+                         ids=["conv2d", "conv2d_transpose", "depthwise"])
+def test_large_outputs_of_many_channels_are_written_past_the_caches_alike(kernel_shape, factor, groups, isa):
     """Vectors of channels, aligned or not, and an output that is a part of a larger one."""
     rng = np.random.default_rng(6)
     op, options = (convolution.conv2d, {"padding": "same"}) if factor == 1 else (convolution.conv2d_transpose, {"strides": 2})
-    x, kernel, bias = reals(rng, (1, 280 // factor, 256 // factor, 8)), reals(rng, kernel_shape), reals(rng, (32,))
-    options |= {"bias": bias, "isa": isa, "activation": "relu"}
+    x, kernel, bias = reals(rng, (1, 520 // factor, 256 // factor, max(8, groups))), reals(rng, kernel_shape), reals(rng, (32,))
+    options |= {"bias": bias, "isa": isa, "activation": "relu", "groups": groups}
     small = op(x[:, :40], kernel, **options)[:, :36]
-    shape = (1, 280 if factor == 1 else 282, 256, 32)
+    shape = (1, 520 if factor == 1 else 522, 256, 32)
     for threads, offset in itertools.product((1, 2), (0, 1, 4, 8)):
         out = np.full(offset + np.prod(shape), 7, np.float32)[offset:].reshape(shape)
         op(x, kernel, out=out, threads=threads, **options)
