@@ -152,7 +152,9 @@ struct ConvolutionPlan {
     @inline(__always)
     func alignsPixels(_ place: UnsafeRawPointer) -> Bool {
         let strides = layer.output
-        let elements = strides.batch | strides.row | strides.column
+        // Axes of one element have a stride of 1, which is never stepped along.
+        let elements = (layer.batch > 1 ? strides.batch : 0) | (layer.vertical.output > 1 ? strides.row : 0)
+            | (layer.horizontal.output > 1 ? strides.column : 0)
         return elements % table.lanes == 0 && Int(bitPattern: place) % (table.lanes * (layer.isDouble ? 8 : 4)) == 0
     }
 
