@@ -42,6 +42,13 @@ private let bandPixels = 512
 /// Sums of an item, in elements: they stay in a level-2 cache too.
 private let itemSums = 1 << 18
 
+extension Layer {
+    /// Where the taps of a pair of channels are neighbours in the kernel array, a gradient is written pair by pair.
+    fileprivate func writesTapsTogether(_ mergesTaps: Bool) -> Bool {
+        torchKernel && !mergesTaps && vertical.kernel * horizontal.kernel > 1
+    }
+}
+
 /// Vectors of multiply-adds per pixel and kernel row.
 private struct GradientWork {
     /// Neighbouring taps of one kernel row are neighbours in the packed image.
@@ -54,12 +61,19 @@ private struct GradientWork {
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
         let columns = layer.horizontal.kernel
         func work(lefts: Int, rights: Int) -> Double { Double(max(lefts, 4)) * Double(ceilDivide(rights, table.lanes)) }
+        if layer.groups > 1, inputs <= 8 { byLanes = Double(columns * inputs * ceilDivide(layer.outChannels, table.lanes)) * 2 }
+        // Where one tap's channels fill the rows of tiles, nothing is gained.
         mergesTaps = across.isDense(layer.horizontal) && layer.horizontal.dilation == 1 && columns > 1 && inputs < commonTileRows
+            && inputs % largestTileSide != 0
         let runs = mergesTaps ? inputs * columns : inputs
         let repeats = Double(mergesTaps ? 1 : columns) * Double(layer.groups)
         byPoints = work(lefts: runs, rights: outputs) * repeats
         byImage = work(lefts: outputs, rights: runs) * repeats
-        if layer.groups > 1, inputs <= 8 { byLanes = Double(columns * inputs * ceilDivide(layer.outChannels, table.lanes)) * 2 }
+        // Lanes that are not neighbours in the result are written one by one, which takes as long as the sums of some 48 pixels.
+        if layer.writesTapsTogether(mergesTaps) { return }
+        let scattered = 1 + 48 / Double(layer.batch * layer.vertical.output * layer.horizontal.output)
+        if layer.kernelStrides.output != 1 { byPoints *= scattered }
+        if layer.kernelStrides.input != 1 || mergesTaps { byImage *= scattered }
     }
 }
 
@@ -69,7 +83,7 @@ private func isBestByPlanes(_ layer: Layer) -> Bool {
     guard layer.inChannels + layer.outChannels <= 12, layer.horizontal.output >= 2 * table.lanes else { return false }
     let work = GradientWork(layer, table, PackedAxis(layer.horizontal, outputs: layer.horizontal.output))
     guard let byPlanes = PlaneGradientPlan.work(layer, lanes: table.lanes) else { return false }
-    return byPlanes <= 2 * min(work.byPoints, work.byImage, work.byLanes) * Double(layer.vertical.kernel)
+    return byPlanes <= 2.5 * min(work.byPoints, work.byImage, work.byLanes) * Double(layer.vertical.kernel)
 }
 
 private struct KernelGradientPlan {
@@ -89,9 +103,12 @@ private struct KernelGradientPlan {
     var isBlocked = false
     /// One band holds all pixels: a tile's sums are complete after its only call, and are written then.
     var hasOneBand = false
-    /// Channels last, and no partial vectors: the kernels read the caller's array, and nothing is packed.
+    /// Channels last: the kernels read the caller's array, and nothing is packed.
     var readsPoints = false
     var readsImage = false
+    /// The points have a partial vector, which reaches into the next pixel: the band of the last one is packed.
+    var packsLastPixel = false
+    var writesTapsTogether = false
     /// The lanes of a tile are neighbours in the result, which holds the sums of complete tiles from the start.
     var addsInPlace = false
 
@@ -126,17 +143,20 @@ private struct KernelGradientPlan {
     var bytes = 0
 
     var leftUnits: Int { ceilDivide(lefts, commonTileRows) }
-    var readsLefts: Bool {
-        switch strategy {
-        case .outer(true): readsImage
-        case .outer(false): readsPoints
-        case .lanes: false
-        }
-    }
     /// Zeros outside are left out, row by row and, where taps are not merged, column by column.
     var leavesOutZeros: Bool {
         if layer.paddingMode == .constant, layer.paddingValue == 0, case .outer = strategy { return true }
         return false
+    }
+
+    /// Rows of the tile at `left` that would be beyond the last channel of a pixel: it begins as many before.
+    @inline(__always)
+    func skippedRows(_ left: Int, _ rows: Int, group: Int) -> Int {
+        switch strategy {
+        case .outer(true) where readsImage: max(0, group &* lefts &+ left &+ rows &- layer.inChannels)
+        case .outer(false) where readsPoints: max(0, group &* lefts &+ left &+ rows &- layer.outChannels)
+        default: 0
+        }
     }
 
     /// First lane and width of a panel. The vectors are spread evenly, so that 5 become 3 + 2.
@@ -194,14 +214,25 @@ private struct KernelGradientPlan {
         panelVectors = ceilDivide(rights, lanes)
         panelCount = ceilDivide(panelVectors, table.widestTile)
         if case .outer(let pointsInVectors) = strategy {
-            hasOneBand = pixels == bandImages * bandRows * bandColumns && (!layer.torchKernel || mergesTaps)
+            writesTapsTogether = layer.writesTapsTogether(mergesTaps)
+            hasOneBand = pixels == bandImages * bandRows * bandColumns && !writesTapsTogether
             let strides = layer.kernelStrides
-            addsInPlace = !isBlocked && !layer.means.accumulates && (!layer.torchKernel || mergesTaps)
+            addsInPlace = !isBlocked && !layer.means.accumulates && !writesTapsTogether
                 && (pointsInVectors ? strides.output : mergesTaps ? 0 : strides.input) == 1
                 && (!mergesTaps || !layer.flipKernel && strides.column == inputs * strides.input)
-            let fitting = lefts >= largestTileSide && rights % lanes == 0
-            readsPoints = layer.output.channel == 1 && fitting
-            readsImage = layer.input.channel == 1 && fitting && leavesOutZeros && !mergesTaps
+            // Pixels that are a multiple of a page apart share few sets of the caches.
+            let isLong = bandImages * bandRows * bandColumns > 256
+            let page = 4096 / (layer.isDouble ? 8 : 4)
+            readsPoints = layer.output.channel == 1 && !(isLong && layer.output.column % page == 0)
+                && layer.outChannels >= (pointsInVectors ? lanes : largestTileSide)
+            readsImage = layer.input.channel == 1 && !(isLong && layer.input.column * horizontal.stride % page == 0)
+                && (pointsInVectors ? layer.inChannels >= largestTileSide : inputs % lanes == 0) && leavesOutZeros && !mergesTaps
+            packsLastPixel = outputs % lanes != 0 && pointsInVectors
+            if packsLastPixel {
+                readsPoints = readsPoints && !hasOneBand && layer.output.column == layer.outChannels
+                    && layer.output.row == horizontal.output * layer.output.column
+                    && (layer.batch == 1 || layer.output.batch == vertical.output * layer.output.row)
+            }
         }
 
         // Items: sums that fit the cache, and some for each thread.
@@ -213,8 +244,12 @@ private struct KernelGradientPlan {
             tapRowChunks = ceilDivide(tapRows, tapRowsPerItem)
             leftChunks = ceilDivide(leftUnits, leftUnitsPerItem)
             let width = min(panelsPerItem * table.widestTile, panelVectors) * lanes
-            let elements = try times(times(width, leftUnitsPerItem * commonTileRows, "the sums"), tapRowsPerItem * tapColumns, "the sums")
-            sums = hasOneBand ? largestTileScalars : elements
+            // In place all but the last row of tiles, and a panel with a partial vector.
+            let edge = rights % lanes == 0 ? 0 : table.widestTile * lanes
+            let elements = addsInPlace
+                ? try times(width, largestTileSide, "the sums") + times(edge, leftUnitsPerItem * commonTileRows, "the sums")
+                : try times(width, leftUnitsPerItem * commonTileRows, "the sums")
+            sums = hasOneBand ? largestTileScalars : try times(elements, tapRowsPerItem * tapColumns, "the sums")
             if sums <= itemSums, items >= wanted { break }
             if panelsPerItem > 1 {
                 panelsPerItem = ceilDivide(panelsPerItem, 2)
@@ -357,6 +392,8 @@ private struct ItemRun<Scalar: KernelScalar> {
     let image: UnsafePointer<Scalar>
     let points: UnsafePointer<Scalar>
     let group: Int
+    let kernelStrides: (row: Int, column: Int, input: Int, output: Int, group: Int)
+    let pointsInVectors: Bool
     let panels: Range<Int>
     let tapRows: Range<Int>
     /// A range of lefts.
@@ -384,6 +421,8 @@ private struct ItemRun<Scalar: KernelScalar> {
         rest /= plan.tapRowChunks
         let panelChunk = rest % plan.panelChunks
         group = rest / plan.panelChunks
+        kernelStrides = layer.kernelStrides
+        if case .outer(false) = plan.strategy { pointsInVectors = false } else { pointsInVectors = true }
         let unit = plan.leftUnitsPerItem * commonTileRows
         lefts = leftChunk * unit..<min((leftChunk + 1) * unit, plan.lefts)
         tapRows = tapRowChunk * plan.tapRowsPerItem..<min((tapRowChunk + 1) * plan.tapRowsPerItem, plan.tapRows)
@@ -413,12 +452,12 @@ private struct ItemRun<Scalar: KernelScalar> {
                             let panel = plan.panel(index)
                             var left = first
                             while left < end {
-                                let skipped = plan.readsLefts ? max(0, left &+ panel.kernel.rows &- plan.lefts) : 0
-                                body(
-                                    GradientTile(
-                                        offset: offset, tapRow: tapRow, tapColumn: tapColumn, left: left &- skipped, skipped: skipped,
-                                        firstLane: panel.first, width: panel.width, kernel: panel.kernel))
-                                if !plan.hasOneBand { offset &+= panel.kernel.rows &* panel.width }
+                                let skipped = plan.skippedRows(left, panel.kernel.rows, group: group)
+                                let tile = GradientTile(
+                                    offset: offset, tapRow: tapRow, tapColumn: tapColumn, left: left &- skipped, skipped: skipped,
+                                    firstLane: panel.first, width: panel.width, kernel: panel.kernel)
+                                body(tile)
+                                if !plan.hasOneBand, !addsInPlace(tile) { offset &+= panel.kernel.rows &* panel.width }
                                 left &+= panel.kernel.rows
                             }
                         }
@@ -488,8 +527,11 @@ private struct ItemRun<Scalar: KernelScalar> {
         for row in 0..<band.rows.count { rowPlaces[row] = band.rows.lowerBound + row }
         for column in 0..<band.columns.count { columnPlaces[column] = band.columns.lowerBound + column }
         let shape = (band.images, band.rows.count, band.columns.count)
+        let isLast = band.images.upperBound == layer.batch && band.rows.upperBound == layer.vertical.output
+            && band.columns.upperBound == layer.horizontal.output
+        let readsPoints = plan.readsPoints && !(plan.packsLastPixel && isLast)
         switch plan.strategy {
-        case .outer where plan.readsPoints: break
+        case .outer where readsPoints: break
         case .outer(true), .lanes:
             forEachPanel { first, width in
                 pack(
@@ -533,7 +575,7 @@ private struct ItemRun<Scalar: KernelScalar> {
                     outside: outside, to: packedImage + (first - lanes.lowerBound) * places)
             }
         }
-        multiplyOuter(band, down, across, firstLane, pixels: pixels, places: places, isFirst: isFirst, result)
+        multiplyOuter(band, down, across, firstLane, pixels: pixels, places: places, readsPoints: readsPoints, isFirst: isFirst, result)
     }
 
     private func forEachPanel(_ body: (_ first: Int, _ width: Int) -> Void) {
@@ -571,35 +613,53 @@ private struct ItemRun<Scalar: KernelScalar> {
     ) {
         var place = target
         let bytes = count &* MemoryLayout<Scalar>.stride
+        // Columns that follow each other in the source, most often all that are inside.
+        var start = 0
+        while start < shape.columns, columnPlaces[start] < 0 { start &+= 1 }
+        var end = min(start &+ 1, shape.columns)
+        while end < shape.columns, columnPlaces[end] == columnPlaces[end &- 1] &+ 1 { end &+= 1 }
         for image in shape.images {
             for row in 0..<shape.rows {
                 let index = rowPlaces[row]
                 let line = source + image &* strides.batch + max(index, 0) &* strides.row + first &* strides.channel
-                if index < 0 {
-                    place.update(repeating: outside, count: shape.columns &* pitch)
-                } else if strides.channel == 1 {
-                    for column in 0..<shape.columns {
+                func packColumns(_ columns: Range<Int>) {
+                    for column in columns {
                         let pixel = place + column &* pitch
                         let index = columnPlaces[column]
                         if index < 0 {
                             pixel.update(repeating: outside, count: count)
-                        } else if bytes >= 32 {
+                        } else if bytes == 16, strides.channel == 1 {
+                            // Groups of 4 channels.
+                            let value = UnsafeRawPointer(line + index &* strides.column).loadUnaligned(as: SIMD2<UInt64>.self)
+                            UnsafeMutableRawPointer(pixel).storeBytes(of: value, as: SIMD2<UInt64>.self)
+                        } else if bytes >= 32, strides.channel == 1 {
                             UnsafeMutableRawPointer(pixel).copyMemory(from: line + index &* strides.column, byteCount: bytes)
                         } else {
                             let source = line + index &* strides.column
-                            for channel in 0..<count { pixel[channel] = source[channel] }
+                            for channel in 0..<count { pixel[channel] = source[channel &* strides.channel] }
                         }
                         if count < pitch { (pixel + count).update(repeating: 0, count: pitch &- count) }
                     }
+                }
+                if index < 0 {
+                    place.update(repeating: outside, count: shape.columns &* pitch)
+                } else if (strides.channel == 1 || count == 1), count == pitch, strides.column == count, start < end {
+                    packColumns(0..<start)
+                    UnsafeMutableRawPointer(place + start &* pitch).copyMemory(
+                        from: line + columnPlaces[start] &* strides.column, byteCount: (end &- start) &* bytes)
+                    packColumns(end..<shape.columns)
+                } else if strides.channel == 1 {
+                    packColumns(0..<shape.columns)
                 } else {
+                    packColumns(0..<start)
+                    let inside = line + (start < end ? columnPlaces[start] &* strides.column : 0)
+                    let pixels = place + start &* pitch
                     for channel in 0..<pitch {
-                        let source = line + channel &* strides.channel
-                        let lane = place + channel
-                        for column in 0..<shape.columns {
-                            let index = columnPlaces[column]
-                            lane[column &* pitch] = channel >= count ? 0 : index < 0 ? outside : source[index &* strides.column]
-                        }
+                        packLane(
+                            from: inside + (channel < count ? channel &* strides.channel : 0), rowStride: 0, columnStride: strides.column,
+                            zero: channel >= count, rows: 1, columns: end &- start, pitch: pitch, to: pixels + channel)
                     }
+                    packColumns(end..<shape.columns)
                 }
                 place += shape.columns &* pitch
             }
@@ -641,18 +701,17 @@ private struct ItemRun<Scalar: KernelScalar> {
 
     /// The products of a band, for tiles of lefts and lanes that are channels, or runs of (tap, channel).
     private func multiplyOuter(
-        _ band: PackedBand, _ down: PackedAxis, _ across: PackedAxis, _ firstLane: Int, pixels: Int, places: Int, isFirst: Bool,
-        _ result: UnsafeMutablePointer<Scalar>
+        _ band: PackedBand, _ down: PackedAxis, _ across: PackedAxis, _ firstLane: Int, pixels: Int, places: Int, readsPoints: Bool,
+        isFirst: Bool, _ result: UnsafeMutablePointer<Scalar>
     ) {
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
-        let pointsInVectors = pointsInVectors
         let leavesOut = plan.leavesOutZeros
         var laidOut = (tapRow: -1, width: -1)
         var segments = 0
         forEachTile { tile in
             let imagePitch = plan.readsImage
                 ? layer.input.column : plan.mergesTaps ? inputs : pointsInVectors ? commonTileRows : tile.width
-            let pointPitch = plan.readsPoints ? layer.output.column : pointsInVectors ? tile.width : commonTileRows
+            let pointPitch = readsPoints ? layer.output.column : pointsInVectors ? tile.width : commonTileRows
             if laidOut.tapRow != tile.tapRow || laidOut.width != tile.width {
                 laidOut = (tile.tapRow, tile.width)
                 segments = 0
@@ -664,7 +723,7 @@ private struct ItemRun<Scalar: KernelScalar> {
                             ? self.image + ((band.images.lowerBound &+ image) &* layer.input.batch &+ rowPlaces[place] &* layer.input.row
                                 &+ group &* inputs)
                             : UnsafePointer(packedImage) + (image &* down.places &+ place) &* across.places &* imagePitch
-                        let pointRun = plan.readsPoints
+                        let pointRun = readsPoints
                             ? points + ((band.images.lowerBound &+ image) &* layer.output.batch
                                 &+ (band.rows.lowerBound &+ row) &* layer.output.row &+ band.columns.lowerBound &* layer.output.column
                                 &+ group &* outputs)
@@ -691,12 +750,12 @@ private struct ItemRun<Scalar: KernelScalar> {
             let unit = leftStart / commonTileRows
             let leftOffset: Int
             let rightOffset: Int
-            if plan.readsLefts || pointsInVectors && plan.mergesTaps {
+            if (pointsInVectors ? plan.readsImage : readsPoints) || pointsInVectors && plan.mergesTaps {
                 leftOffset = tile.left
             } else {
                 leftOffset = unit &* commonTileRows &* (pointsInVectors ? places : pixels) &+ leftStart &- unit &* commonTileRows
             }
-            if pointsInVectors ? plan.readsPoints : plan.readsImage || plan.mergesTaps {
+            if pointsInVectors ? readsPoints : plan.readsImage || plan.mergesTaps {
                 rightOffset = tile.firstLane
             } else {
                 rightOffset = (tile.firstLane &- firstLane) &* (pointsInVectors ? pixels : places)
@@ -757,7 +816,7 @@ private struct ItemRun<Scalar: KernelScalar> {
         switch plan.strategy {
         case .lanes: writeLanes(to: result)
         case .outer(let pointsInVectors):
-            if layer.torchKernel, !plan.mergesTaps {
+            if plan.writesTapsTogether {
                 writeTapsTogether(to: result, pointsInVectors: pointsInVectors)
             } else if !plan.hasOneBand {
                 forEachTile { tile in if !addsInPlace(tile) { writeRows(tile, to: result) } }
@@ -789,29 +848,28 @@ private struct ItemRun<Scalar: KernelScalar> {
             && tile.firstLane &+ tile.width <= plan.rights
     }
 
-    private var pointsInVectors: Bool {
-        if case .outer(false) = plan.strategy { return false }
-        return true
-    }
-
     /// From left to left in the result: in runs of (tap, channel), where they are as far apart as channels.
-    private var leftStride: Int { pointsInVectors ? layer.kernelStrides.input : layer.kernelStrides.output }
+    private var leftStride: Int { pointsInVectors ? kernelStrides.input : kernelStrides.output }
 
     /// Where the first lane of a tile's row stands in the result.
     private func index(_ tile: GradientTile, row: Int) -> Int {
         let inputs = layer.inChannelsPerGroup
         let left = tile.left &+ row
+        var (column, input, output) = (tile.tapColumn, left, tile.firstLane)
         if !pointsInVectors {
-            return layer.kernelIndex(
-                row: tile.tapRow, column: tile.tapColumn, input: plan.mergesTaps ? 0 : tile.firstLane, output: left, group: group)
+            (input, output) = (plan.mergesTaps ? 0 : tile.firstLane, left)
+        } else if plan.mergesTaps {
+            (column, input) = (left / inputs, left % inputs)
         }
-        let (column, input) = plan.mergesTaps ? (left / inputs, left % inputs) : (tile.tapColumn, left)
-        return layer.kernelIndex(row: tile.tapRow, column: column, input: input, output: tile.firstLane, group: group)
+        let row = layer.flipKernel ? layer.vertical.kernel &- 1 &- tile.tapRow : tile.tapRow
+        if layer.flipKernel { column = layer.horizontal.kernel &- 1 &- column }
+        return row &* kernelStrides.row &+ column &* kernelStrides.column &+ input &* kernelStrides.input
+            &+ output &* kernelStrides.output &+ group &* kernelStrides.group
     }
 
     /// Row after row.
     private func writeRows(_ tile: GradientTile, to result: UnsafeMutablePointer<Scalar>) {
-        let strides = layer.kernelStrides
+        let strides = kernelStrides
         let inputs = layer.inChannelsPerGroup
         // Kernel columns may run backwards.
         let columnStride = layer.flipKernel ? -strides.column : strides.column
@@ -850,8 +908,7 @@ private struct ItemRun<Scalar: KernelScalar> {
             let width = min(panel.width, plan.rights &- panel.first)
             for tile in 0..<tiles {
                 let firstLeft = lefts.lowerBound &+ tile &* rows
-                // See `GradientTile.skipped`.
-                let skipped = plan.readsLefts ? max(0, firstLeft &+ rows &- plan.lefts) : 0
+                let skipped = plan.skippedRows(firstLeft, rows, group: group)
                 // Lanes whose sums share a cache line, then the tile's lefts.
                 for lane in 0..<width {
                     for r in 0..<min(rows, lefts.upperBound &- firstLeft) {

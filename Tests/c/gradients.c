@@ -81,7 +81,8 @@ static int64_t product(const int64_t shape[4]) { return shape[0] * shape[1] * sh
 /* ------------------------------------------------------------------------------------------------------------- cases */
 
 #define COMMON(p)                                                                                                                  \
-    (p).struct_size = sizeof (p), (p).batch = between(1, 3), (p).height = between(1, 9), (p).width = between(1, 20),               \
+    (p).struct_size = sizeof (p), (p).batch = between(1, 3), (p).height = between(1, 9),                                           \
+    (p).width = below(4) ? between(1, 20) : between(70, 90),                                                                       \
     (p).kernel_height = between(1, 4), (p).kernel_width = between(1, 4), (p).stride_height = between(1, 3),                        \
     (p).stride_width = between(1, 3), (p).dilation_height = between(1, 2), (p).dilation_width = between(1, 2),                     \
     (p).groups = below(3) ? 1 : between(2, 9), (p).in_channels = (p).groups * between(1, (p).groups > 3 ? 3 : 20),                 \
