@@ -680,12 +680,15 @@ private func pack<Scalar: KernelScalar>(
             }
         }
     case .columns:
-        let inputStep = block.pointee.horizontal.inputStep
+        let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
+        let inputStep = horizontal.inputStep
         for row in 0..<rectangle.rows.count {
+            // A kernel smaller than its stride passes over rows and columns.
+            if layer.paddingMode == .constant, !vertical.meets(rectangle.rows.lowerBound + row) { continue }
             for channel in 0..<rectangle.channels.count {
                 let line = corner + row * layer.input.row + (rectangle.channels.lowerBound + channel) * layer.input.channel
                 let place = target + row * rectangle.rowPitch + channel * rectangle.channelPitch
-                for residue in 0..<inputStep {
+                for residue in 0..<inputStep where horizontal.meets(rectangle.columns.lowerBound + residue) {
                     packPlane(line, layer, rectangle, residue: residue, inputStep: inputStep, outside: outside, place + residue * rectangle.plane)
                 }
             }

@@ -267,6 +267,12 @@ struct Lattice {
     /// Of the tap that reads the last input element.
     var lastOffset: Int { offsetStart + max(0, (taps - 1) * offsetStep) }
 
+    /// Whether there is a tap that reads input element `place` for some output, however many outputs there are.
+    func meets(_ place: Int) -> Bool {
+        for tap in 0..<taps where (place - offsetStart - tap * offsetStep) % inputStep == 0 { return true }
+        return false
+    }
+
     /// The outputs number `first`, `first` + `axis.phases`, ... of a convolution; `axis.hasPhases` holds.
     static func convolution(_ axis: Axis, first: Int = 0) -> Lattice {
         // Kernel element a of the first output reads element (place + a * dilation) / repetition, rounded down. Zeros and other

@@ -11,6 +11,57 @@ func copyElements<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, count: 
     UnsafeMutableRawPointer(target).copyMemory(from: source, byteCount: count &* MemoryLayout<Scalar>.stride)
 }
 
+/// Four lines' four neighbouring elements, to four lines of the others.
+@inlinable @inline(__always)
+func turnSquare(_ source: UnsafeRawPointer, lineBytes: Int, to target: UnsafeMutableRawPointer, targetLineBytes: Int) {
+    let a = source.loadUnaligned(as: SIMD4<UInt32>.self)
+    let b = source.loadUnaligned(fromByteOffset: lineBytes, as: SIMD4<UInt32>.self)
+    let c = source.loadUnaligned(fromByteOffset: 2 &* lineBytes, as: SIMD4<UInt32>.self)
+    let d = source.loadUnaligned(fromByteOffset: 3 &* lineBytes, as: SIMD4<UInt32>.self)
+    let (low, high) = (SIMD8(lowHalf: a, highHalf: b), SIMD8(lowHalf: c, highHalf: d))
+    let (even, odd) = (SIMD8(lowHalf: low.evenHalf, highHalf: high.evenHalf), SIMD8(lowHalf: low.oddHalf, highHalf: high.oddHalf))
+    target.storeBytes(of: even.evenHalf, as: SIMD4<UInt32>.self)
+    target.storeBytes(of: odd.evenHalf, toByteOffset: targetLineBytes, as: SIMD4<UInt32>.self)
+    target.storeBytes(of: even.oddHalf, toByteOffset: 2 &* targetLineBytes, as: SIMD4<UInt32>.self)
+    target.storeBytes(of: odd.oddHalf, toByteOffset: 3 &* targetLineBytes, as: SIMD4<UInt32>.self)
+}
+
+/// target[b * targetLine + a] = source[a * sourceLine + b] for a below `lines`, b below `count`.
+@inlinable @inline(__always)
+func turnLines<Scalar: KernelScalar>(
+    _ source: UnsafePointer<Scalar>, lines: Int, count: Int, sourceLine: Int, to target: UnsafeMutablePointer<Scalar>, targetLine: Int
+) {
+    // Up to a cache line of each source line at a time: where planes are a power of two apart, the cache holds few lines.
+    let size = MemoryLayout<Scalar>.stride
+    var first = 0
+    while first < count {
+        let end = min(first &+ 16, count)
+        var line = 0
+        while line < lines {
+            var b = first
+            if size == 4, line &+ 4 <= lines {
+                while b &+ 4 <= end {
+                    turnSquare(
+                        source + (line &* sourceLine &+ b), lineBytes: sourceLine &* size, to: target + (b &* targetLine &+ line),
+                        targetLineBytes: targetLine &* size)
+                    b &+= 4
+                }
+            }
+            let lineEnd = size == 4 && line &+ 4 <= lines ? line &+ 4 : line &+ 1
+            while b < end {
+                var a = line
+                while a < lineEnd {
+                    copyElement(source + (a &* sourceLine &+ b), to: target + (b &* targetLine &+ a))
+                    a &+= 1
+                }
+                b &+= 1
+            }
+            line = lineEnd
+        }
+        first = end
+    }
+}
+
 /// `[row][column][channel]` with neighbouring channels, pixels `pixelPitch` apart.
 @inlinable @inline(__always)
 public func packPixels<Scalar: KernelScalar>(
@@ -27,8 +78,9 @@ public func packPixels<Scalar: KernelScalar>(
                 copyElements(sourceRow + column &* columnStride, count: channels, to: targetRow + column &* pixelPitch)
                 column &+= 1
             }
+        } else if columnStride == 1 {
+            turnLines(sourceRow, lines: channels, count: columns, sourceLine: channelStride, to: targetRow, targetLine: pixelPitch)
         } else {
-            // Along the columns, which are most often the neighbours in memory.
             var channel = 0
             while channel < channels {
                 let line = sourceRow + channel &* channelStride
