@@ -211,8 +211,19 @@ public func finishTile<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
                 bias.loadUnaligned(fromByteOffset: $0 &* I.bytes, as: I.Vector.self)
             }
         }
-        store(I.self, row, arguments.channels, to: arguments.outputs[r], stride: arguments.channelStride)
+        if arguments.channelStride == 1 { store(I.self, row, arguments.channels, to: arguments.outputs[r], stride: 1) }
         r &+= 1
+    }
+    if arguments.channelStride == 1 { return }
+    r = 0
+    while r < arguments.rows {
+        // Pixels that are neighbours in memory.
+        var end = r &+ 1
+        while end < arguments.rows, arguments.outputs[end] == arguments.outputs[end &- 1] + 1 { end &+= 1 }
+        turnLines(
+            arguments.tile + r &* arguments.lanes, lines: end &- r, count: arguments.channels, sourceLine: arguments.lanes,
+            to: arguments.outputs[r], targetLine: arguments.channelStride)
+        r = end
     }
 }
 
