@@ -644,6 +644,9 @@ private func pack<Scalar: KernelScalar>(
     let layer = plan.pointee.layer
     let inputs = layer.inChannelsPerGroup
     let outside = Scalar(layer.paddingValue)
+    let vertical = block.pointee.vertical
+    // A kernel smaller than its stride passes over rows, and columns.
+    let skipsRows = layer.paddingMode == .constant && vertical.taps < vertical.inputStep
     let corner = input + rectangle.images.lowerBound * layer.input.batch + rectangle.rows.lowerBound * layer.input.row
     switch plan.pointee.strategy {
     case .channels:
@@ -653,11 +656,14 @@ private func pack<Scalar: KernelScalar>(
             // Blocks start anew with each group.
             let length = min(block.pointee.channelBlock, inputs - channel % inputs)
             for image in 0..<rectangle.images.count {
-                packPixels(
-                    from: corner + image * layer.input.batch + rectangle.columns.lowerBound * layer.input.column + channel * layer.input.channel,
-                    rowStride: layer.input.row, columnStride: layer.input.column, channelStride: layer.input.channel,
-                    rows: rectangle.rows.count, columns: rectangle.columns.count, channels: length, pixelPitch: block.pointee.channelBlock,
-                    to: place + image * rectangle.rows.count * rectangle.rowPitch)
+                for row in 0..<rectangle.rows.count where !skipsRows || vertical.meets(rectangle.rows.lowerBound + row) {
+                    packPixels(
+                        from: corner + image * layer.input.batch + row * layer.input.row + rectangle.columns.lowerBound * layer.input.column
+                            + channel * layer.input.channel,
+                        rowStride: 0, columnStride: layer.input.column, channelStride: layer.input.channel, rows: 1,
+                        columns: rectangle.columns.count, channels: length, pixelPitch: block.pointee.channelBlock,
+                        to: place + (image * rectangle.rows.count + row) * rectangle.rowPitch)
+                }
             }
             channel += length
             place += rectangle.blockPitch
@@ -680,11 +686,10 @@ private func pack<Scalar: KernelScalar>(
             }
         }
     case .columns:
-        let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
+        let horizontal = block.pointee.horizontal
         let inputStep = horizontal.inputStep
         for row in 0..<rectangle.rows.count {
-            // A kernel smaller than its stride passes over rows and columns.
-            if layer.paddingMode == .constant, !vertical.meets(rectangle.rows.lowerBound + row) { continue }
+            if skipsRows, !vertical.meets(rectangle.rows.lowerBound + row) { continue }
             for channel in 0..<rectangle.channels.count {
                 let line = corner + row * layer.input.row + (rectangle.channels.lowerBound + channel) * layer.input.channel
                 let place = target + row * rectangle.rowPitch + channel * rectangle.channelPitch

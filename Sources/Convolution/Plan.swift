@@ -245,7 +245,17 @@ struct Panels {
     }
 }
 
-/// The strategy with the least work, counted in vectors of multiply-adds per output pixel, input channel and tap.
+/// What moving data costs, in vectors of multiply-adds; measured, roughly. An element turned from pixels into planes or back while it is
+/// packed or stored; the same where that is done one by one, or where the stores of a tile are not neighbours; a pixel's share of a tile's
+/// beginning and end; the start of a line that is packed alone, and computed alone too.
+private func turned(_ layer: Layer) -> Double { layer.isDouble ? 5 : 2.5 }
+private let turnedSingly = 4.5
+private let scattered = 20.0
+private let tileStart = 10.0
+private let lineStart = 100.0
+private let singleLineStart = 300.0
+
+/// The strategy with the least work, counted in vectors of multiply-adds per output pixel.
 private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     let outputs = layer.outChannelsPerGroup
     if outputs == 0 { return .channels }
@@ -253,14 +263,38 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     let lanes = Double(table.lanes)
     let channelsFirst = layer.output.column == 1 && layer.output.channel != 1
     // Phases are narrower than the output, and interleave in it.
+    let hasPhases = layer.columnPhases > 1
     let columns = ceilDivide(layer.horizontal.output, layer.columnPhases)
     let filled = Double(columns) / (Double(ceilDivide(columns, table.lanes)) * lanes)
-    // One accumulator row loads a vector per multiply-add. Scattered stores and transposed packing cost what was measured, roughly.
-    let byChannels = Double(layer.groups * ceilDivide(outputs, table.lanes)) * (channelsFirst ? 1.3 : 1)
-    let byColumns = fitsColumns(layer.horizontal)
-        ? Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2 : 1.1) * (channelsFirst ? 1 : 1.5) : Double.infinity
-    let byLanes = layer.groups > 1 && layer.inChannelsPerGroup <= 8
-        ? Double(ceilDivide(layer.outChannels, table.lanes)) * (canPermute(layer, table) ? 1 : channelsFirst ? 3 : 2) : Double.infinity
+    let phases = layer.transposed ? Double(layer.vertical.stride) * Double(layer.horizontal.stride) : 1
+    let terms = Double(layer.inChannelsPerGroup) * Double(layer.vertical.kernel) * Double(layer.horizontal.kernel) / phases
+    let pixels = max(Double(layer.vertical.output) * Double(layer.horizontal.output), 1)
+    let rowsRead = min(Double(layer.vertical.input), Double(layer.vertical.output) * Double(layer.vertical.kernel))
+    let linesRead = Double(layer.inChannels) * rowsRead / pixels
+    let read = linesRead * Double(layer.horizontal.input)
+    let stored = Double(layer.outChannels)
+    let turnsInput = layer.input.channel != 1 && layer.inChannels > 1
+
+    let vectors = ceilDivide(outputs, table.lanes)
+    var byChannels = Double(layer.groups * vectors) * terms + Double(layer.groups * ceilDivide(vectors, table.widestTile)) * tileStart
+    if turnsInput { byChannels += turned(layer) * read }
+    if channelsFirst { byChannels += stored * (hasPhases ? scattered : turned(layer)) }
+
+    var byColumns = Double.infinity
+    if fitsColumns(layer.horizontal) {
+        // One accumulator row loads a vector per multiply-add.
+        byColumns = Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2 : 1.1) * (channelsFirst ? 1 : 1.5) * terms
+        let planes = Double(layer.transposed ? 1 : min(layer.horizontal.stride, layer.horizontal.kernel))
+        byColumns += linesRead * planes * (outputs == 1 ? singleLineStart : lineStart)
+        if layer.input.column != 1 { byColumns += turned(layer) * read }
+    }
+
+    var byLanes = Double.infinity
+    if layer.groups > 1, layer.inChannelsPerGroup <= 8 {
+        byLanes = Double(ceilDivide(layer.outChannels, table.lanes)) * (canPermute(layer, table) ? 1 : 2) * terms
+        if turnsInput { byLanes += turnedSingly * read }
+        if channelsFirst { byLanes += turnedSingly * stored }
+    }
     if byLanes <= byChannels, byLanes <= byColumns { return .lanes }
     return byColumns < byChannels ? .columns : .channels
 }
