@@ -660,8 +660,8 @@ private func pack<Scalar: KernelScalar>(
                     packPixels(
                         from: corner + image * layer.input.batch + row * layer.input.row + rectangle.columns.lowerBound * layer.input.column
                             + channel * layer.input.channel,
-                        rowStride: 0, columnStride: layer.input.column, channelStride: layer.input.channel, rows: 1,
-                        columns: rectangle.columns.count, channels: length, pixelPitch: block.pointee.channelBlock,
+                        columnStride: layer.input.column, channelStride: layer.input.channel, columns: rectangle.columns.count,
+                        channels: length, pixelPitch: block.pointee.channelBlock,
                         to: place + (image * rectangle.rows.count + row) * rectangle.rowPitch)
                 }
             }
@@ -720,8 +720,8 @@ private func packBordered<Scalar: KernelScalar>(
             let place = target + row * rectangle.rowPitch + (columns.lowerBound - rectangle.columns.lowerBound) * pitch
             if let line, let source {
                 packPixels(
-                    from: line + source * layer.input.column, rowStride: 0, columnStride: layer.input.column, channelStride: layer.input.channel,
-                    rows: 1, columns: columns.count, channels: channels, pixelPitch: pitch, to: place)
+                    from: line + source * layer.input.column, columnStride: layer.input.column,
+                    channelStride: layer.input.channel, columns: columns.count, channels: channels, pixelPitch: pitch, to: place)
             } else {
                 for c in 0..<columns.count { (place + c * pitch).update(repeating: Scalar(layer.paddingValue), count: channels) }
             }

@@ -456,7 +456,7 @@ private func resampleRows<Scalar: KernelScalar>(
                 packLine(from: from, stride: resampling.input.column, count: count, to: copy)
             } else {
                 packPixels(
-                    from: from, rowStride: 0, columnStride: resampling.input.column, channelStride: 1, rows: 1, columns: count,
+                    from: from, columnStride: resampling.input.column, channelStride: 1, columns: count,
                     channels: channels, pixelPitch: channels, to: copy)
             }
             // Where the row would begin. Permuted, a vector may begin before what is needed of it, in the scratch memory before the copy.

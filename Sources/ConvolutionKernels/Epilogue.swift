@@ -253,37 +253,20 @@ public func finishColumns<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer)
         }
         r &+= 1
     }
-    r = 0
-    // Neighbouring channels by fours.
-    let fours = arguments.channelStride == 1 && MemoryLayout<I.Scalar>.stride == 4 ? arguments.channels & ~3 : 0
-    while r < arguments.channels {
-        var n = 0
-        while n < arguments.vectors {
-            let source = arguments.tile + (r &* pitch &+ n &* I.lanes)
-            let target = arguments.outputs[n] + r &* arguments.channelStride
-            if r < fours {
-                storePixels(source, pitch: pitch, arguments.columns[n], to: target, stride: arguments.columnStride)
-            } else {
-                store(I.self, source, arguments.columns[n], to: target, stride: arguments.columnStride)
+    var n = 0
+    while n < arguments.vectors {
+        let tile = arguments.tile + n &* I.lanes
+        if arguments.channelStride == 1, arguments.columnStride != 1 {
+            turnLines(
+                tile, lines: arguments.channels, count: arguments.columns[n], sourceLine: pitch, to: arguments.outputs[n],
+                targetLine: arguments.columnStride)
+        } else {
+            for r in 0..<arguments.channels {
+                store(
+                    I.self, tile + r &* pitch, arguments.columns[n], to: arguments.outputs[n] + r &* arguments.channelStride,
+                    stride: arguments.columnStride)
             }
-            n &+= 1
         }
-        r &+= r < fours ? 4 : 1
-    }
-}
-
-/// target[x * stride + r] = source[r * pitch + x] for four neighbouring channels r of 4 bytes each
-@inlinable @inline(__always)
-func storePixels<Scalar: KernelScalar>(
-    _ source: UnsafePointer<Scalar>, pitch: Int, _ count: Int, to target: UnsafeMutablePointer<Scalar>, stride: Int
-) {
-    var x = 0
-    while x &+ 4 <= count {
-        turnSquare(source + x, pixelBytes: pitch &* 4, to: target + x &* stride, lineBytes: stride &* 4)
-        x &+= 4
-    }
-    while x < count {
-        for r in 0..<4 { copyElement(source + (r &* pitch &+ x), to: target + (x &* stride &+ r)) }
-        x &+= 1
+        n &+= 1
     }
 }

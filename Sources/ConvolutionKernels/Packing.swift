@@ -62,37 +62,29 @@ func turnLines<Scalar: KernelScalar>(
     }
 }
 
-/// `[row][column][channel]` with neighbouring channels, pixels `pixelPitch` apart.
+/// `[column][channel]` with neighbouring channels, pixels `pixelPitch` apart.
 @inlinable @inline(__always)
 public func packPixels<Scalar: KernelScalar>(
-    from source: UnsafePointer<Scalar>, rowStride: Int, columnStride: Int, channelStride: Int,
-    rows: Int, columns: Int, channels: Int, pixelPitch: Int, to target: UnsafeMutablePointer<Scalar>
+    from source: UnsafePointer<Scalar>, columnStride: Int, channelStride: Int, columns: Int, channels: Int, pixelPitch: Int,
+    to target: UnsafeMutablePointer<Scalar>
 ) {
-    var row = 0
-    while row < rows {
-        let sourceRow = source + row &* rowStride
-        let targetRow = target + row &* columns &* pixelPitch
+    if columnStride == 1, channelStride != 1 {
+        turnLines(source, lines: channels, count: columns, sourceLine: channelStride, to: target, targetLine: pixelPitch)
+        return
+    }
+    var column = 0
+    while column < columns {
+        let pixel = target + column &* pixelPitch
         if channelStride == 1 {
-            var column = 0
-            while column < columns {
-                copyElements(sourceRow + column &* columnStride, count: channels, to: targetRow + column &* pixelPitch)
-                column &+= 1
-            }
-        } else if columnStride == 1 {
-            turnLines(sourceRow, lines: channels, count: columns, sourceLine: channelStride, to: targetRow, targetLine: pixelPitch)
+            copyElements(source + column &* columnStride, count: channels, to: pixel)
         } else {
             var channel = 0
             while channel < channels {
-                let line = sourceRow + channel &* channelStride
-                var column = 0
-                while column < columns {
-                    copyElement(line + column &* columnStride, to: targetRow + (column &* pixelPitch &+ channel))
-                    column &+= 1
-                }
+                copyElement(source + (column &* columnStride &+ channel &* channelStride), to: pixel + channel)
                 channel &+= 1
             }
         }
-        row &+= 1
+        column &+= 1
     }
 }
 
@@ -154,21 +146,6 @@ func copyLine<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, count: Int,
     if bytes &- offset >= 4 { copyPiece(source, target, &offset, of: UInt32.self) }
 }
 
-/// Four pixels' four neighbouring channels, to four lines.
-@inlinable @inline(__always)
-func turnSquare(_ source: UnsafeRawPointer, pixelBytes: Int, to target: UnsafeMutableRawPointer, lineBytes: Int) {
-    let a = source.loadUnaligned(as: SIMD4<UInt32>.self)
-    let b = source.loadUnaligned(fromByteOffset: pixelBytes, as: SIMD4<UInt32>.self)
-    let c = source.loadUnaligned(fromByteOffset: 2 &* pixelBytes, as: SIMD4<UInt32>.self)
-    let d = source.loadUnaligned(fromByteOffset: 3 &* pixelBytes, as: SIMD4<UInt32>.self)
-    let (low, high) = (SIMD8(lowHalf: a, highHalf: b), SIMD8(lowHalf: c, highHalf: d))
-    let (even, odd) = (SIMD8(lowHalf: low.evenHalf, highHalf: high.evenHalf), SIMD8(lowHalf: low.oddHalf, highHalf: high.oddHalf))
-    target.storeBytes(of: even.evenHalf, as: SIMD4<UInt32>.self)
-    target.storeBytes(of: odd.evenHalf, toByteOffset: lineBytes, as: SIMD4<UInt32>.self)
-    target.storeBytes(of: even.oddHalf, toByteOffset: 2 &* lineBytes, as: SIMD4<UInt32>.self)
-    target.storeBytes(of: odd.oddHalf, toByteOffset: 3 &* lineBytes, as: SIMD4<UInt32>.self)
-}
-
 /// target[channel * pitch + row * rowPitch + column] = source[row * rowStride + column * columnStride + channel * channelStride]
 @inlinable @inline(__always)
 public func packLines<Scalar: KernelScalar>(
@@ -203,26 +180,11 @@ func packRow<Scalar: KernelScalar>(
     _ source: UnsafePointer<Scalar>, columnStride: Int, channelStride: Int, columns: Int, channels: Int, pitch: Int,
     to target: UnsafeMutablePointer<Scalar>
 ) {
-    let size = MemoryLayout<Scalar>.stride
-    var channel = 0
-    if channelStride == 1, size == 4 {
-        while channel &+ 4 <= channels {
-            var column = 0
-            while column &+ 4 <= columns {
-                turnSquare(
-                    source + (column &* columnStride &+ channel), pixelBytes: columnStride &* size, to: target + (channel &* pitch &+ column),
-                    lineBytes: pitch &* size)
-                column &+= 4
-            }
-            while column < columns {
-                for i in 0..<4 {
-                    copyElement(source + (column &* columnStride &+ channel &+ i), to: target + ((channel &+ i) &* pitch &+ column))
-                }
-                column &+= 1
-            }
-            channel &+= 4
-        }
+    if channelStride == 1 {
+        turnLines(source, lines: columns, count: channels, sourceLine: columnStride, to: target, targetLine: pitch)
+        return
     }
+    var channel = 0
     while channel < channels {
         packLine(from: source + channel &* channelStride, stride: columnStride, count: columns, to: target + channel &* pitch)
         channel &+= 1

@@ -842,9 +842,11 @@ private enum TileKind: CaseIterable {
         let (image, packed) = (image(), Field<Float>(10))
         defer { for field in [image, packed] { field.free() } }
         for i in 1..<9 { packed.set(i, 99) }
-        packPixels(
-            from: image.pointer(5 + 3), rowStride: 5, columnStride: -2, channelStride: 20, rows: 2, columns: 2, channels: 2,
-            pixelPitch: 2, to: packed.pointer(1))
+        for row in 0..<2 {
+            packPixels(
+                from: image.pointer(5 + 3 + row * 5), columnStride: -2, channelStride: 20, columns: 2, channels: 2, pixelPitch: 2,
+                to: packed.pointer(1 + row * 4))
+        }
         #expect(Array(packed.elements[1..<9]) == [13, 113, 11, 111, 23, 123, 21, 121])
         #expect(packed.surroundingsAreUntouched)
     }
@@ -859,12 +861,34 @@ private enum TileKind: CaseIterable {
                 packed.set(1 + pixel * 5 + channel, 99)
             }
         }
-        packPixels(
-            from: source.pointer(1), rowStride: 8, columnStride: 3, channelStride: 1, rows: 2, columns: 2, channels: 2,
-            pixelPitch: 5, to: packed.pointer(1))
+        for row in 0..<2 {
+            packPixels(
+                from: source.pointer(1 + row * 8), columnStride: 3, channelStride: 1, columns: 2, channels: 2, pixelPitch: 5,
+                to: packed.pointer(1 + row * 10))
+        }
         let firsts = (0..<4).map { packed.elements[1 + 5 * $0] }
         let seconds = (0..<4).map { packed.elements[2 + 5 * $0] }
         #expect(firsts == [0, 10, 20, 30] && seconds == [1, 11, 21, 31])
+        #expect(packed.surroundingsAreUntouched)
+    }
+
+    /// Planes turned into pixels in squares of four, with a rest in both directions.
+    @Test(arguments: [(4, 4), (7, 21), (18, 3), (1, 5)]) func pixelsOfPlanes(_ channels: Int, _ columns: Int) {
+        let (plane, pitch) = (columns + 2, channels + 3)
+        let (source, packed) = (Field<Float>(channels * plane), Field<Float>(columns * pitch))
+        defer { for field in [source, packed] { field.free() } }
+        for channel in 0..<channels {
+            for column in 0..<columns {
+                source.set(channel * plane + column, 100 * channel + column)
+                packed.set(column * pitch + channel, 99)
+            }
+        }
+        packPixels(
+            from: source.pointer(0), columnStride: 1, channelStride: plane, columns: columns, channels: channels, pixelPitch: pitch,
+            to: packed.pointer(0))
+        for channel in 0..<channels {
+            for column in 0..<columns { #expect(packed.elements[column * pitch + channel] == Float(100 * channel + column)) }
+        }
         #expect(packed.surroundingsAreUntouched)
     }
 
