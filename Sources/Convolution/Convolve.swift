@@ -13,6 +13,7 @@ private struct Execution {
 }
 
 /// The bytes of the arguments must be there, and the output's must not meet the others'.
+@_optimize(size)
 func checkArguments(
     _ layer: Layer, input: UnsafeRawPointer?, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?, output: UnsafeRawPointer?
 ) throws(Failure) {
@@ -784,6 +785,7 @@ private func finishPixel<Scalar: KernelScalar>(
 
 /// Output elements that no tap reaches (between the strokes of a kernel shorter than the stride, beyond the natural result, or all
 /// of them where there are no input channels): the activated bias.
+@_optimize(size)
 private func fillUncovered<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) {
     let plan = execution.plan
     let layer = plan.pointee.layer
@@ -846,6 +848,7 @@ private func forEachBorderPixel(_ plan: UnsafePointer<ConvolutionPlan>, _ body: 
 
 /// What the border pixels of an accumulating layer hold before the tiles' results replace it, `[border pixel][channel]`; nil if nobody
 /// will ask.
+@_optimize(size)
 private func borderBefore<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) throws(Failure) -> UnsafeMutableRawPointer? {
     let layer = execution.plan.pointee.layer
     guard execution.plan.pointee.mendsBorder, layer.means.accumulates else { return nil }
@@ -862,6 +865,7 @@ private func borderBefore<Scalar: KernelScalar>(_ execution: Execution, _: Scala
 }
 
 /// The border pixels, computed plainly from the taps inside: see `ConvolutionPlan.mendsBorder`.
+@_optimize(size)
 private func mendBorder<Scalar: KernelScalar>(_ execution: Execution, before: UnsafeMutableRawPointer?, _: Scalar.Type) {
     let plan = execution.plan
     let layer = plan.pointee.layer

@@ -212,6 +212,7 @@ public func conv2d_solve(
 }
 
 @c @implementation
+@_optimize(size)
 public func conv2d_rank_report(
     _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ report: UnsafeMutablePointer<conv2d_rank>?
 ) -> Int32 {

@@ -137,6 +137,7 @@ enum WindowRule {
 ///
 /// `outputPadding` nil is None; `wanted` is an explicit output size. The table stands in the header and was established by running
 /// Keras on four backends, PyTorch, JAX and ONNX Runtime over all small sizes.
+@_optimize(size)
 func transposeWindow(
     input: Int, kernel: Int, stride: Int, dilation: Int, rule: WindowRule, outputPadding: Int?, wanted: Int?, _ names: AxisNames
 ) throws(Failure) -> (crop: Int, output: Int) {

@@ -48,6 +48,7 @@ func createInputGradientPlan(_ layer: Layer, kernel: UnsafeRawPointer?) throws(F
     }
 }
 
+@_optimize(size)
 private func inputGradientPlan(_ layer: Layer, kernel: UnsafeRawPointer?) throws(Failure) -> InputGradientPlan {
     try checkDisjoint(
         layer.input, "input_strides", batch: layer.batch, rows: layer.vertical.input, columns: layer.horizontal.input,
@@ -134,6 +135,7 @@ func execute(
 
 /// Adds the border lines of a padded gradient to the lines that they repeat, columns first, both in ascending order, and stores what is
 /// then inside.
+@_optimize(size)
 private func fold<Scalar: KernelScalar>(
     _ plan: UnsafePointer<InputGradientPlan>, _ padded: UnsafeMutablePointer<Scalar>, into gradient: UnsafeMutablePointer<Scalar>
 ) {

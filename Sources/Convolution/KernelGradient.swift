@@ -311,6 +311,7 @@ func checkKernelGradient(
     try checkApart(result, of: "kernel_gradient", outputExtent(layer, outputGradient, "output_gradient"), "output_gradient")
 }
 
+@_optimize(size)
 func backwardKernel(
     _ layer: Layer, input: UnsafeRawPointer?, outputGradient: UnsafeRawPointer?, kernelGradient: UnsafeMutableRawPointer?
 ) throws(Failure) {
@@ -594,6 +595,7 @@ private struct ItemRun<Scalar: KernelScalar> {
     }
 
     /// The image index of each packed place of one axis, -1 for outside.
+    @_optimize(size)
     private func fill(_ places: UnsafeMutablePointer<Int>, _ axis: Axis, _ packed: PackedAxis, outputs: Range<Int>) {
         let first = outputs.lowerBound * axis.stride - axis.start
         func index(_ place: Int) -> Int { borderIndex(place, axis.input, layer.paddingMode) ?? -1 }

@@ -84,6 +84,7 @@ private func forEachRun(_ list: UnsafeMutablePointer<Meeting>, _ count: Int, _ v
 }
 
 /// Sum over the output indices of an axis of how many input indices each meets.
+@_optimize(size)
 private func distinctMeetings(_ axis: some MeetingAxis) throws(Failure) -> Int {
     // Each is looked at, which no caller would live to see the end of beyond this; nor would the matrix find room.
     if try times(axis.outputs, axis.taps, "the matrix") > 1 << 32 {
@@ -116,12 +117,49 @@ func present<T>(_ pointer: T?, _ name: StaticString) throws(Failure) -> T {
     return pointer
 }
 
+/// Where a matrix is written, dense or as compressed sparse rows: one type for both, since the loops over the entries are long.
+private struct MatrixTarget<Scalar: KernelScalar> {
+    var size: MatrixSize
+    /// `[rows][columns]`, or of the entries.
+    var values: UnsafeMutablePointer<Scalar>
+    /// Of compressed sparse rows.
+    var rowOffsets: UnsafeMutablePointer<Int64>?
+    var columnIndices: UnsafeMutablePointer<Int64>?
+    var entries = 0
+    /// Rows whose offset is written.
+    var opened = 0
+
+    /// Before the first entry, and after all scratch memory has been found.
+    func begin() {
+        if rowOffsets == nil { values.update(repeating: 0, count: size.rows * size.columns) }
+    }
+
+    mutating func add(row: Int, column: Int, value: Scalar) {
+        guard let columnIndices else {
+            values[row * size.columns + column] = value
+            return
+        }
+        open(row + 1)
+        columnIndices[entries] = Int64(column)
+        values[entries] = value
+        entries += 1
+    }
+
+    /// The next entry belongs to row `count` - 1 or a later one.
+    mutating func open(_ count: Int) {
+        while opened < count {
+            rowOffsets?[opened] = Int64(entries)
+            opened += 1
+        }
+    }
+}
+
 /// Something that is a matrix.
 private protocol MatrixSource {
     associatedtype Scalar: KernelScalar
     func size() throws(Failure) -> MatrixSize
-    /// Visits the entries row by row, columns ascending.
-    func forEachEntry(_ visit: (_ row: Int, _ column: Int, _ value: Scalar) -> Void) throws(Failure)
+    /// Writes the entries row by row, columns ascending.
+    func write(to target: inout MatrixTarget<Scalar>) throws(Failure)
     /// What the entries are made of must be there, if there are any.
     func check() throws(Failure)
 }
@@ -149,10 +187,12 @@ private struct LayerMatrix<Scalar: KernelScalar>: MatrixSource {
 
     func check() throws(Failure) { _ = try present(kernel, "kernel") }
 
-    func forEachEntry(_ visit: (_ row: Int, _ column: Int, _ value: Scalar) -> Void) throws(Failure) {
+    @_optimize(size)
+    func write(to target: inout MatrixTarget<Scalar>) throws(Failure) {
         let memory = try allocate(layer.vertical.kernel + layer.horizontal.kernel, of: MemoryLayout<Meeting>.stride, "the matrix")
         defer { shim_free(memory) }
         let kernel = try present(self.kernel, "kernel")
+        target.begin()
         let verticals = memory.assumingMemoryBound(to: Meeting.self)
         let horizontals = verticals + layer.vertical.kernel
         let inputs = layer.inChannelsPerGroup
@@ -180,7 +220,8 @@ private struct LayerMatrix<Scalar: KernelScalar>: MatrixSource {
                                 }
                             }
                             let inputChannel = group * inputs + input
-                            visit(row, layer.channelsFirst ? inputChannel * image + pixel : pixel * layer.inChannels + inputChannel, value)
+                            let column = layer.channelsFirst ? inputChannel * image + pixel : pixel * layer.inChannels + inputChannel
+                            target.add(row: row, column: column, value: value)
                         }
                     }
                 }
@@ -211,9 +252,11 @@ private struct UpsampleMatrix<Scalar: KernelScalar>: MatrixSource {
 
     func check() {}
 
-    func forEachEntry(_ visit: (_ row: Int, _ column: Int, _ value: Scalar) -> Void) throws(Failure) {
+    @_optimize(size)
+    func write(to target: inout MatrixTarget<Scalar>) throws(Failure) {
         let memory = try allocate(vertical.taps + horizontal.taps, of: MemoryLayout<Meeting>.stride, "the matrix")
         defer { shim_free(memory) }
+        target.begin()
         let verticals = memory.assumingMemoryBound(to: Meeting.self)
         let horizontals = verticals + vertical.taps
         let channels = resampling.channels
@@ -225,7 +268,8 @@ private struct UpsampleMatrix<Scalar: KernelScalar>: MatrixSource {
                     var (rowWeight, columnWeight): (Scalar, Scalar) = (0, 0)
                     for a in rowRun { rowWeight += vertical.weight(y, tap: verticals[a].tap) }
                     for b in columnRun { columnWeight += horizontal.weight(x, tap: horizontals[b].tap) }
-                    visit(row, resampling.channelsFirst ? channel * image + pixel : pixel * channels + channel, rowWeight * columnWeight)
+                    let column = resampling.channelsFirst ? channel * image + pixel : pixel * channels + channel
+                    target.add(row: row, column: column, value: rowWeight * columnWeight)
                 }
             }
         }
@@ -257,6 +301,7 @@ func checkLinear(_ layer: Layer) throws(Failure) {
 
 func matrixSize(_ layer: Layer) throws(Failure) -> MatrixSize { try LayerMatrix<Double>(layer, nil).size() }
 
+@_optimize(size)
 func writeDense(_ layer: Layer, _ kernel: UnsafeRawPointer?, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64) throws(Failure) {
     layer.isDouble
         ? try writeDense(LayerMatrix<Double>(layer, kernel), matrix, capacity)
@@ -290,6 +335,7 @@ func matrixSize(_ resampling: Resampling) throws(Failure) -> MatrixSize {
     return size
 }
 
+@_optimize(size)
 func writeDense(_ resampling: Resampling, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64) throws(Failure) {
     if resampling.channels == 0 { return try checkCapacity(capacity, 0) }
     try withTables(resampling) { plan throws(Failure) in
@@ -321,23 +367,13 @@ private func writeDense<Source: MatrixSource>(
     let elements = try times(size.rows, size.columns, "rows times columns")
     try checkCapacity(capacity, elements)
     if elements == 0 { return }
-    let matrix = try present(matrix, "matrix").assumingMemoryBound(to: Source.Scalar.self)
+    var target = MatrixTarget(size: size, values: try present(matrix, "matrix").assumingMemoryBound(to: Source.Scalar.self))
     if size.nonzeros == 0 {
-        matrix.update(repeating: 0, count: elements)
+        target.begin()
         return
     }
     try source.check()
-    // The scratch memory is asked for before the matrix is written.
-    var cleared = false
-    func clear() {
-        if !cleared { matrix.update(repeating: 0, count: elements) }
-        cleared = true
-    }
-    try source.forEachEntry { row, column, value in
-        clear()
-        matrix[row * size.columns + column] = value
-    }
-    clear()
+    try source.write(to: &target)
 }
 
 private func writeSparse<Source: MatrixSource>(
@@ -354,19 +390,7 @@ private func writeSparse<Source: MatrixSource>(
     try source.check()
     let columnIndices = try present(columnIndices, "column_indices")
     let values = try present(values, "values").assumingMemoryBound(to: Source.Scalar.self)
-    var count = 0
-    var opened = 0 // rows whose offset is written
-    try source.forEachEntry { row, column, value in
-        while opened <= row {
-            rowOffsets[opened] = Int64(count)
-            opened += 1
-        }
-        columnIndices[count] = Int64(column)
-        values[count] = value
-        count += 1
-    }
-    while opened <= size.rows {
-        rowOffsets[opened] = Int64(count)
-        opened += 1
-    }
+    var target = MatrixTarget(size: size, values: values, rowOffsets: rowOffsets, columnIndices: columnIndices)
+    try source.write(to: &target)
+    target.open(size.rows + 1)
 }

@@ -528,6 +528,7 @@ extension ConvolutionPlan {
     }
 
     /// Elements of the largest rectangle that an item of the block packs.
+    @_optimize(size)
     fileprivate func largestRectangle(_ block: Block) -> Int {
         var largest = 0
         for chunk in 0..<block.panelChunks {
@@ -595,6 +596,7 @@ extension ConvolutionPlan {
 
     /// Chooses bands and panel chunks: enough items to keep `threads` busy to the end, bands of whole rows where that suffices, and
     /// rectangles within the limit. Any choice gives the same bits.
+    @_optimize(size)
     fileprivate func divide(_ block: inout Block, blocks: Int, threads: Int, rectangleLimit: Int) {
         let rows = rows(block)
         // Packed for a walk, a vector of channels lies together, apart from the others: a large kernel then keeps it in the nearest caches.
@@ -649,6 +651,7 @@ func checkKernel(_ layer: Layer, _ kernel: UnsafeRawPointer?) throws(Failure) {
     }
 }
 
+@_optimize(size)
 func createPlan(_ layer: Layer, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?) throws(Failure) -> UnsafeMutablePointer<ConvolutionPlan> {
     layer.isDouble
         ? try packedPlan(layer, kernel: kernel?.assumingMemoryBound(to: Double.self), bias: bias?.assumingMemoryBound(to: Double.self))
@@ -667,6 +670,7 @@ struct Draft {
 private let mostEconomy = 12
 
 /// The fastest draft whose workspace, for one thread, stays within the layer's limit.
+@_optimize(size)
 private func draftWithinLimit(_ layer: Layer) throws(Failure) -> Draft {
     for economy in 0..<mostEconomy {
         let draft = try draft(layer, economy: economy)
@@ -682,6 +686,7 @@ private func draftWithinLimit(_ layer: Layer) throws(Failure) -> Draft {
 }
 
 /// The least workspace that a layer can be computed with.
+@_optimize(size)
 func leastWorkspace(_ layer: Layer) throws(Failure) -> Int {
     let frugal = try draft(layer, economy: mostEconomy)
     shim_free(frugal.memory.header)
@@ -697,6 +702,7 @@ struct WorkspaceNeed {
     var work = 0.0
 }
 
+@_optimize(size)
 func workspaceSize(_ layer: Layer) throws(Failure) -> WorkspaceNeed {
     guard layer.hasOutput else { return WorkspaceNeed() }
     let least = try leastWorkspace(layer)
@@ -709,6 +715,7 @@ func workspaceSize(_ layer: Layer) throws(Failure) -> WorkspaceNeed {
         work: draft.plan.work)
 }
 
+@_optimize(size)
 private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     if given.takesWinograd { return try winogradDraft(given, economy: economy) }
     let table = given.isDouble ? given.tier.float64 : given.tier.float32
@@ -828,6 +835,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     return Draft(plan: plan, memory: memory, weightElements: weightElements)
 }
 
+@_optimize(size)
 private func packedPlan<Scalar: KernelScalar>(
     _ layer: Layer, kernel: UnsafePointer<Scalar>?, bias: UnsafePointer<Scalar>?
 ) throws(Failure) -> UnsafeMutablePointer<ConvolutionPlan> {

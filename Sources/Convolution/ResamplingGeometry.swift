@@ -197,6 +197,7 @@ struct AxisTaps<Real: KernelScalar> {
     }
 
     /// `elements` and `weights` get `taps` entries each, `most()` or more: an element with fewer repeats its last with weight 0.
+    @_optimize(size)
     func fill<Scalar: KernelScalar>(
         _ t: Int, taps: Int, elements: UnsafeMutablePointer<Int>, weights: UnsafeMutablePointer<Scalar>
     ) {

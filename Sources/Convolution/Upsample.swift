@@ -83,6 +83,7 @@ private let nearBytes = 32 << 10
 /// smaller output may be found in that cache by what comes next.
 private let streamedBytes = 24 << 20
 
+@_optimize(size)
 func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointer<ResamplingPlan> {
     switch (resampling.isDouble, resampling.method.needsDouble(forDouble: resampling.isDouble)) {
     case (false, false): try createPlan(resampling, Float.self, Float.self)
@@ -92,6 +93,7 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
     }
 }
 
+@_optimize(size)
 private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
     _ resampling: Resampling, _: Scalar.Type, _: Real.Type
 ) throws(Failure) -> UnsafeMutablePointer<ResamplingPlan> {
@@ -132,6 +134,7 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
         let elements = take(entries * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: entries)
         return TapTable(taps: taps, elements: elements, weights: take(entries * size))
     }
+    @_optimize(size)
     func fill(_ table: TapTable, _ taps: AxisTaps<Real>, _ length: Int) {
         let weights = table.weights.assumingMemoryBound(to: Scalar.self)
         for t in 0..<length {
@@ -250,6 +253,7 @@ private func bounds(_ elements: UnsafeMutablePointer<Int>, _ count: Int) -> (low
     return (low, high)
 }
 
+@_optimize(size)
 func checkArguments(_ resampling: Resampling, input: UnsafeRawPointer?, output: UnsafeRawPointer?) throws(Failure) {
     let bytes = resampling.isDouble ? 8 : 4
     let inputExtent = try extent(

@@ -141,6 +141,7 @@ extension Axis {
     fileprivate var sumsTaps: Bool { dilation < repetition && kernel > 1 }
 }
 
+@_optimize(size)
 func checkArguments(
     _ both: UpsampledLayer, input: UnsafeRawPointer?, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?,
     output: UnsafeRawPointer?
@@ -153,6 +154,7 @@ func checkArguments(
     try checkArguments(layer, input: input, kernel: kernel, bias: bias, output: output)
 }
 
+@_optimize(size)
 func createPlan(
     _ both: UpsampledLayer, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?
 ) throws(Failure) -> UnsafeMutablePointer<UpsampledConvolutionPlan> {
@@ -199,6 +201,7 @@ extension UpsampledConvolutionPlan {
     fileprivate var executionThreads: Int { both.threads(band, work: convolution.pointee.work, bytes: workspaceBytes) }
 }
 
+@_optimize(size)
 func workspaceSize(_ both: UpsampledLayer) throws(Failure) -> WorkspaceNeed {
     guard both.layer.hasOutput else { return WorkspaceNeed() }
     let planBytes = MemoryLayout<UpsampledConvolutionPlan>.stride
@@ -281,6 +284,7 @@ private func runBands<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: 
 }
 
 /// The input of the band of `count` output rows from `firstRow` on.
+@_optimize(size)
 private func fill<Scalar: KernelScalar>(
     _ plan: UnsafePointer<UpsampledConvolutionPlan>, _ image: UnsafePointer<Scalar>, firstRow: Int, count: Int,
     to rows: UnsafeMutablePointer<Scalar>, scratch: UnsafeMutableRawPointer

@@ -6,6 +6,7 @@ import ConvolutionKernels
 
 /// A copy of the caller's struct. One of `older` bytes is release 0.1's, and its missing fields zero; one longer than ours is accepted if
 /// what we do not know of it is zero.
+@_optimize(size)
 func readStruct<T>(_ pointer: UnsafePointer<T>?, _ name: StaticString, older: Int, into copy: inout T) throws(Failure) {
     guard let pointer else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "params is NULL; it must point to a \(name)") }
     let known = MemoryLayout<T>.size
@@ -254,6 +255,7 @@ private func checkCount(_ what: StaticString, _ sizes: (Int, Int, Int, Int), ele
     _ = try times(times(times(sizes.0, sizes.1, what), times(sizes.2, sizes.3, what), what), elementBytes, what)
 }
 
+@_optimize(size)
 func validate(_ pointer: UnsafePointer<conv2d_params>?) throws(Failure) -> Layer {
     try validate(read(pointer))
 }
@@ -264,6 +266,7 @@ private func read(_ pointer: UnsafePointer<conv2d_params>?) throws(Failure) -> c
     return p
 }
 
+@_optimize(size)
 private func validate(_ p: conv2d_params) throws(Failure) -> Layer {
     try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
     try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
@@ -324,6 +327,7 @@ private func validate(_ p: conv2d_params) throws(Failure) -> Layer {
         threads: threads, tier: tier, means: means)
 }
 
+@_optimize(size)
 func validate(_ pointer: UnsafePointer<conv2d_transpose_params>?) throws(Failure) -> Layer {
     var p = conv2d_transpose_params()
     try readStruct(pointer, "conv2d_transpose_params", older: 312, into: &p)
@@ -455,6 +459,7 @@ private func checkedLayer(
         means: means)
 }
 
+@_optimize(size)
 func validate(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) -> Resampling {
     try validate(read(pointer))
 }
@@ -465,6 +470,7 @@ private func read(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) 
     return p
 }
 
+@_optimize(size)
 private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
     try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
     try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
@@ -554,6 +560,7 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
 }
 
 /// What the preset says, and what the other fields say instead.
+@_optimize(size)
 private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> ResamplingMethod {
     try choice(p.interpolation, "interpolation", 6, CONVOLUTION_ERROR_INTERPOLATION)
     try choice(p.coordinates, "coordinates", 6, CONVOLUTION_ERROR_COORDINATES)
@@ -670,6 +677,7 @@ struct UpsampledLayer {
     var layer: Layer
 }
 
+@_optimize(size)
 func validate(
     _ upsampling: UnsafePointer<upsample2d_params>?, _ convolution: UnsafePointer<conv2d_params>?
 ) throws(Failure) -> UpsampledLayer {
@@ -739,6 +747,7 @@ private func checkNone(_ strides: (Int64, Int64, Int64, Int64), _ name: StaticSt
     }
 }
 
+@_optimize(size)
 func validate(_ pointer: UnsafePointer<conv2d_solve_params>?, of layer: Layer) throws(Failure) -> SolveOptions {
     if case .none = layer.activation {} else {
         throw Failure(

@@ -58,6 +58,7 @@ extension Axis {
 }
 
 /// A plan for Winograd's algorithm, without weights yet.
+@_optimize(size)
 func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
     let size = layer.isDouble ? 8 : 4
