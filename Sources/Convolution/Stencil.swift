@@ -184,7 +184,7 @@ private func filterRows<Scalar: KernelScalar>(
         let arguments = StencilArguments(
             rows: UnsafePointer(item.rows), offsets: item.offsets, kernelRows: 1, kernelColumns: item.plan.pointee.layer.horizontal.kernel,
             rowsPerChunk: 1, weights: factors + item.kernelRows, column: 0, tiles: tiles, tile: item.sums, outputs: UnsafePointer(item.targets),
-            outputRows: count, streaming: false, bias: 0, low: -.infinity, high: .infinity)
+            streaming: false, bias: 0, low: -.infinity, high: .infinity)
         withUnsafePointer(to: arguments) { item.kernel.accumulate($0) }
         row += count
     }
@@ -201,11 +201,11 @@ private func run<Scalar: KernelScalar>(_ item: StencilItem<Scalar>, columns: Int
         let arguments = StencilArguments(
             rows: UnsafePointer(item.rows), offsets: item.offsets, kernelRows: item.kernelRows, kernelColumns: item.kernelColumns,
             rowsPerChunk: item.rowsPerChunk, weights: item.weights, column: column, tiles: tiles, tile: item.sums,
-            outputs: finishes ? UnsafePointer(item.targets) : nil, outputRows: outputRows, streaming: streaming, bias: item.bias[0],
+            outputs: finishes ? UnsafePointer(item.targets) : nil, streaming: streaming, bias: item.bias[0],
             low: bounds?.low ?? 0, high: bounds?.high ?? 0)
         withUnsafePointer(to: arguments) { item.kernel.accumulate($0) }
     }
-    if bounds != nil, columns >= width {
+    if bounds != nil, columns >= width, outputRows == stencilRows {
         // The first and the last tile may repeat columns of their neighbours, so that those between are aligned, and all complete.
         var first = 0
         if item.streams {

@@ -1,4 +1,4 @@
-// Output elements of a transposed convolution from the products that fall on them: see "Products first" in this module's README.
+// Output elements of a transposed convolution from the products that fall on them: see "Products first" in the README.
 
 /// One row of outputs of one phase: rows of products, each shifted to where its kernel element puts it, added up.
 public struct ShiftedSumArguments<Scalar> {

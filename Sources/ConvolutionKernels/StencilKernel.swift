@@ -17,9 +17,8 @@ public struct StencilArguments<Scalar> {
     public var tiles: Int
     /// `[4][N]` vectors: the sums between chunks, and the result where `outputs` is nil (then there is one tile).
     public var tile: UnsafeMutablePointer<Scalar>
-    /// `[4]`: where the output rows start; `outputRows` of them exist.
+    /// `[4]`: where the output rows start.
     public var outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?
-    public var outputRows: Int
     /// All vectors are stored past the caches. They must be aligned.
     public var streaming: Bool
     public var bias: Scalar
@@ -30,7 +29,7 @@ public struct StencilArguments<Scalar> {
     public init(
         rows: UnsafePointer<UnsafePointer<Scalar>>, offsets: UnsafePointer<Int>, kernelRows: Int, kernelColumns: Int, rowsPerChunk: Int,
         weights: UnsafePointer<Scalar>, column: Int, tiles: Int, tile: UnsafeMutablePointer<Scalar>,
-        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?, outputRows: Int, streaming: Bool, bias: Scalar, low: Scalar, high: Scalar
+        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?, streaming: Bool, bias: Scalar, low: Scalar, high: Scalar
     ) {
         self.rows = rows
         self.offsets = offsets
@@ -42,7 +41,6 @@ public struct StencilArguments<Scalar> {
         self.tiles = tiles
         self.tile = tile
         self.outputs = outputs
-        self.outputRows = outputRows
         self.streaming = streaming
         self.bias = bias
         self.low = low
@@ -136,24 +134,43 @@ public func accumulateStencil<I: InstructionSet, let N: Int>(_: I.Type, vectors:
                 }
                 i &+= 1
             }
-            fold(I.self, sums, into: arguments.tile, continues: first > 0)
+            let continues = first > 0
             first &+= rows
-        }
-        if let outputs = arguments.outputs {
-            let tile = UnsafeRawPointer(arguments.tile)
-            var p = 0
-            while p < arguments.outputRows {
-                let target = UnsafeMutableRawPointer(outputs[p]) + place
-                for n in 0..<N {
-                    let total = I.sum(tile.loadUnaligned(fromByteOffset: (p &* N &+ n) &* I.bytes, as: I.Vector.self), bias)
-                    let value = I.replacing(I.replacing(total, below: low, with: low), above: high, with: high)
-                    if arguments.streaming {
-                        I.stream(value, to: target + n &* I.bytes)
-                    } else {
-                        target.storeBytes(of: value, toByteOffset: n &* I.bytes, as: I.Vector.self)
+            guard first == arguments.kernelRows, let outputs = arguments.outputs else {
+                fold(I.self, sums, into: arguments.tile, continues: continues)
+                continue
+            }
+            // Finished in the registers, step by step as in `finishSums`.
+            if continues {
+                let tile = UnsafeRawPointer(arguments.tile)
+                for p in 0..<4 {
+                    for n in 0..<N {
+                        sums[unchecked: p][unchecked: n] = I.sum(
+                            tile.loadUnaligned(fromByteOffset: (p &* N &+ n) &* I.bytes, as: I.Vector.self), sums[unchecked: p][unchecked: n])
                     }
                 }
-                p &+= 1
+            }
+            for p in 0..<4 {
+                for n in 0..<N { sums[unchecked: p][unchecked: n] = I.sum(sums[unchecked: p][unchecked: n], bias) }
+            }
+            if arguments.low > -.infinity || arguments.high < .infinity {
+                for p in 0..<4 {
+                    for n in 0..<N { sums[unchecked: p][unchecked: n] = I.replacing(sums[unchecked: p][unchecked: n], below: low, with: low) }
+                }
+                for p in 0..<4 {
+                    for n in 0..<N { sums[unchecked: p][unchecked: n] = I.replacing(sums[unchecked: p][unchecked: n], above: high, with: high) }
+                }
+            }
+            if arguments.streaming {
+                for p in 0..<4 {
+                    let target = UnsafeMutableRawPointer(outputs[p]) + place
+                    for n in 0..<N { I.stream(sums[unchecked: p][unchecked: n], to: target + n &* I.bytes) }
+                }
+            } else {
+                for p in 0..<4 {
+                    let target = UnsafeMutableRawPointer(outputs[p]) + place
+                    for n in 0..<N { target.storeBytes(of: sums[unchecked: p][unchecked: n], toByteOffset: n &* I.bytes, as: I.Vector.self) }
+                }
             }
         }
         place &+= N &* I.bytes
