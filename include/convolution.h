@@ -547,6 +547,9 @@ int32_t conv2d_transpose_plan_create(const conv2d_transpose_params *params, cons
                                      conv2d_transpose_plan **plan);
 int32_t conv2d_transpose_plan_execute(const conv2d_transpose_plan *plan, const void *input, void *output);
 void conv2d_transpose_plan_destroy(conv2d_transpose_plan *plan);
+
+/* As for conv2d. Where accumulate is 1 and a kernel element is infinite or NaN, an execution copies the output's border besides; the
+ * sizes told here do not know of it, but workspace_limit is kept, or refused with the sentence that says how much is needed. */
 int32_t conv2d_transpose_workspace_size(const conv2d_transpose_params *params, int64_t *plan, int64_t *execution, int64_t *least);
 
 /* Gradients, as for conv2d: params is the forward layer's. The input gradient is computed as the conv2d that reads the output's window

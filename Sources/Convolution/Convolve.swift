@@ -818,7 +818,7 @@ private func fillUncovered<Scalar: KernelScalar>(_ execution: Execution, _: Scal
 }
 
 /// An output pixel whose taps reach outside the input.
-private struct BorderPixel {
+struct BorderPixel {
     var block: UnsafePointer<Block>
     /// Indices of the block's lattices.
     var row: Int
@@ -828,7 +828,7 @@ private struct BorderPixel {
     var offset: Int
 }
 
-private func forEachBorderPixel(_ plan: UnsafePointer<ConvolutionPlan>, _ body: (BorderPixel) -> Void) {
+func forEachBorderPixel(_ plan: UnsafePointer<ConvolutionPlan>, _ body: (BorderPixel) -> Void) {
     let layer = plan.pointee.layer
     for blockIndex in 0..<plan.pointee.blockCount {
         let block = plan.pointee.blocks + blockIndex

@@ -835,11 +835,40 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     return Draft(plan: plan, memory: memory, weightElements: weightElements)
 }
 
+private func hasNotFinite<Scalar: KernelScalar>(_ kernel: UnsafePointer<Scalar>, _ layer: Layer) -> Bool {
+    for i in 0..<layer.kernelElements where !kernel[i].isFinite { return true }
+    return false
+}
+
+/// The layer, with what its execution will copy of the border taken off the workspace's limit: see `borderBefore`.
+@_optimize(size)
+private func leavingRoomForBorder<Scalar: KernelScalar>(_ layer: Layer, _ kernel: UnsafePointer<Scalar>?) throws(Failure) -> Layer {
+    guard let kernel, layer.transposed, layer.means.accumulates, layer.means.workspaceLimit < Int.max, layer.hasOutput,
+        hasNotFinite(kernel, layer)
+    else { return layer }
+    let frugal = try draft(layer, economy: mostEconomy)
+    defer { shim_free(frugal.memory.header) }
+    if frugal.plan.tapProducts != nil { return layer }
+    var pixels = 0
+    withUnsafePointer(to: frugal.plan) { plan in forEachBorderPixel(plan) { _ in pixels += 1 } }
+    let border = pixels * layer.outChannels * MemoryLayout<Scalar>.stride
+    let least = frugal.plan.workspace.bytes + border
+    if least > layer.means.workspaceLimit {
+        throw Failure(
+            CONVOLUTION_ERROR_WORKSPACE,
+            "workspace_limit is \(layer.means.workspaceLimit); with a kernel that is not finite this accumulating layer needs at least \(least) bytes (0: no limit)")
+    }
+    var layer = layer
+    layer.means.workspaceLimit -= border
+    return layer
+}
+
 @_optimize(size)
 private func packedPlan<Scalar: KernelScalar>(
     _ layer: Layer, kernel: UnsafePointer<Scalar>?, bias: UnsafePointer<Scalar>?
 ) throws(Failure) -> UnsafeMutablePointer<ConvolutionPlan> {
     try checkKernel(layer, kernel)
+    let layer = try leavingRoomForBorder(layer, kernel)
     let draft = try draftWithinLimit(layer)
     let (memory, weightElements) = (draft.memory, draft.weightElements)
     var plan = draft.plan
@@ -859,12 +888,7 @@ private func packedPlan<Scalar: KernelScalar>(
     }
 
     if let kernel {
-        if layer.transposed, plan.blockCount > 0, plan.tapProducts == nil {
-            for i in 0..<layer.kernelElements where !kernel[i].isFinite {
-                plan.mendsBorder = true
-                break
-            }
-        }
+        if layer.transposed, plan.blockCount > 0, plan.tapProducts == nil { plan.mendsBorder = hasNotFinite(kernel, layer) }
         if let part = plan.tapProducts {
             packProductWeights(&plan, part, kernel)
         } else {

@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -369,6 +370,35 @@ static enum outcome account(const struct scenario *s, int mode, int64_t limited)
     return memcmp(output, reference, OUTPUT_BYTES) == 0 ? FINE : complain(s, mode, limited, "another result");
 }
 
+/* An infinite weight in an accumulating transposed convolution: the border is copied, within the limit too. */
+static enum outcome account_border(const struct scenario *s, int mode, int64_t number) {
+    conv2d_transpose_params t = *(const conv2d_transpose_params *)s->params;
+    int64_t least = 0;
+    t.accumulate = 1, t.threads = 3;
+    kernel[0] = INFINITY;
+    if (conv2d_transpose_workspace_size(&t, NULL, NULL, &least)) return complain(s, mode, number, convolution_error_message());
+    t.workspace_limit = least;
+    int32_t status = conv2d_transpose_plan_create(&t, kernel, bias, &transpose_plan);
+    if (status == CONVOLUTION_ERROR_WORKSPACE) {
+        const char *needed = strstr(convolution_error_message(), "at least ");
+        t.workspace_limit = needed ? strtoll(needed + 9, NULL, 10) : 0;
+        if (t.workspace_limit <= least) return complain(s, mode, number, convolution_error_message());
+        status = conv2d_transpose_plan_create(&t, kernel, bias, &transpose_plan);
+    } else if (s->params == &transposed) { /* others may have a way without a copy */
+        return complain(s, mode, number, "no room for the border, and no refusal");
+    }
+    if (status != CONVOLUTION_OK) return complain(s, mode, number, convolution_error_message());
+    int64_t before = requested_bytes;
+    memset(output, 0, OUTPUT_BYTES);
+    if (conv2d_transpose_plan_execute(transpose_plan, input, output)) return complain(s, mode, number, convolution_error_message());
+    if (requested_bytes - before > t.workspace_limit + 1024) return complain(s, mode, number, "more than the limit");
+    conv2d_transpose_plan_destroy(transpose_plan), transpose_plan = NULL;
+    t.workspace_limit = 0;
+    memset(reference, 0, OUTPUT_BYTES);
+    if (conv2d_transpose(&t, input, kernel, bias, reference)) return complain(s, mode, number, convolution_error_message());
+    return memcmp(output, reference, OUTPUT_BYTES) == 0 ? FINE : complain(s, mode, number, "another result");
+}
+
 static enum outcome make_reference(const struct scenario *s, int mode, int64_t k) {
     memset(output, PATTERN, OUTPUT_BYTES);
     if (prepare(s) != CONVOLUTION_OK || settle(s, act(s)) != CONVOLUTION_OK) return complain(s, mode, k, convolution_error_message());
@@ -392,6 +422,7 @@ static void all_attempts(const struct scenario *s) {
         in_child(account, s, PLENTY, 0);
         in_child(account, s, PLENTY, 1);
     }
+    if (s->kind == TRANSPOSE) in_child(account_border, s, PLENTY, 0);
 }
 
 /* Floats from 1 to 2, two of which make a small double: data for both types. */
