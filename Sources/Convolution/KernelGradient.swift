@@ -119,6 +119,10 @@ private struct KernelGradientPlan {
     var tapColumns = 1
     var panelVectors = 0
     var panelCount = 0
+    /// The first have one vector more.
+    var largerPanels = 0
+    var largerKernel: TileKernel
+    var smallerKernel: TileKernel
 
     /// What one item does, of each group: panels, kernel rows and runs of `commonTileRows` lefts.
     var panelsPerItem = 0
@@ -161,17 +165,14 @@ private struct KernelGradientPlan {
 
     /// First lane and width of a panel. The vectors are spread evenly, so that 5 become 3 + 2.
     func panel(_ index: Int) -> (first: Int, width: Int, kernel: TileKernel) {
-        let share = panelVectors / panelCount
-        let larger = panelVectors % panelCount
-        let count = share + (index < larger ? 1 : 0)
-        let kernel: TileKernel
-        if case .lanes = strategy { kernel = table.laneTiles[count - 1] } else { kernel = table.outerTiles[count - 1] }
-        return ((index * share + min(index, larger)) * table.lanes, count * table.lanes, kernel)
+        let kernel = index < largerPanels ? largerKernel : smallerKernel
+        return ((index &* smallerKernel.vectors &+ min(index, largerPanels)) &* table.lanes, kernel.vectors &* table.lanes, kernel)
     }
 
     init(_ layer: Layer) throws(Failure) {
         self.layer = layer
         table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
+        (largerKernel, smallerKernel) = (table.outerTiles[0], table.outerTiles[0])
         let (vertical, horizontal) = (layer.vertical, layer.horizontal)
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
 
@@ -213,6 +214,13 @@ private struct KernelGradientPlan {
         }
         panelVectors = ceilDivide(rights, lanes)
         panelCount = ceilDivide(panelVectors, table.widestTile)
+        let share = panelVectors / panelCount
+        largerPanels = panelVectors % panelCount
+        if case .lanes = strategy {
+            (largerKernel, smallerKernel) = (table.laneTiles[min(share, 3)], table.laneTiles[share - 1])
+        } else {
+            (largerKernel, smallerKernel) = (table.outerTiles[min(share, 3)], table.outerTiles[share - 1])
+        }
         if case .outer(let pointsInVectors) = strategy {
             writesTapsTogether = layer.writesTapsTogether(mergesTaps)
             hasOneBand = pixels == bandImages * bandRows * bandColumns && !writesTapsTogether
