@@ -54,7 +54,7 @@ struct ScratchLayout {
     var slots: Int
     /// Input rows that are resampled together.
     var batch: Int
-    /// `[taps]` addresses of the rows that make an output row.
+    /// `[rowsTogether][taps]` addresses of the rows that make an output row.
     var rowsAt: Int
     /// `[batch]` addresses of rows, then as many of where they go.
     var batchAt: Int
@@ -79,25 +79,40 @@ private let ringBytes = 384 << 10
 /// What the ring and the table of columns together may take of a level-1 cache, if they have few: the table is larger than the rows.
 private let nearBytes = 32 << 10
 
+/// Output rows that one call blends at most.
+private let rowsTogether = 8
+
 /// Outputs of this many bytes are written past the caches. That saves reading the lines first, and the level-3 cache for others; a
 /// smaller output may be found in that cache by what comes next.
 private let streamedBytes = 24 << 20
 
+/// The most taps that an element of an axis has.
 @_optimize(size)
-func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointer<ResamplingPlan> {
+private func mostTaps(_ resampling: Resampling, _ axis: ResamplingAxis) -> Int {
+    resampling.method.needsDouble(forDouble: resampling.isDouble)
+        ? AxisTaps<Double>(axis, resampling.method).most() : AxisTaps<Float>(axis, resampling.method).most()
+}
+
+@_optimize(size)
+private func fillTaps(_ table: TapTable, _ resampling: Resampling, _ axis: ResamplingAxis) {
+    func fill<Scalar: KernelScalar, Real: KernelScalar>(_: Scalar.Type, _: Real.Type) {
+        let taps = AxisTaps<Real>(axis, resampling.method)
+        let weights = table.weights.assumingMemoryBound(to: Scalar.self)
+        for t in 0..<axis.output {
+            taps.fill(t, taps: table.taps, elements: table.elements + t * table.taps, weights: weights + t * table.taps)
+        }
+    }
     switch (resampling.isDouble, resampling.method.needsDouble(forDouble: resampling.isDouble)) {
-    case (false, false): try createPlan(resampling, Float.self, Float.self)
-    case (false, true): try createPlan(resampling, Float.self, Double.self)
-    case (true, false): try createPlan(resampling, Double.self, Float.self)
-    case (true, true): try createPlan(resampling, Double.self, Double.self)
+    case (false, false): fill(Float.self, Float.self)
+    case (false, true): fill(Float.self, Double.self)
+    case (true, false): fill(Double.self, Float.self)
+    case (true, true): fill(Double.self, Double.self)
     }
 }
 
 @_optimize(size)
-private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
-    _ resampling: Resampling, _: Scalar.Type, _: Real.Type
-) throws(Failure) -> UnsafeMutablePointer<ResamplingPlan> {
-    let size = MemoryLayout<Scalar>.stride
+func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointer<ResamplingPlan> {
+    let size = resampling.isDouble ? 8 : 4
     let table = resampling.isDouble ? resampling.tier.float64 : resampling.tier.float32
     let lanes = table.lanes
     let together = resampling.input.channel == 1 && resampling.output.channel == 1
@@ -109,10 +124,8 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
     // Tables that memory cannot hold are refused before their entries are counted.
     let entryBytes = MemoryLayout<Int>.stride + size
     shim_free(try allocate(rows + columns, of: entryBytes, "the plan"))
-    let verticalTaps = AxisTaps<Real>(resampling.vertical, resampling.method)
-    let horizontalTaps = AxisTaps<Real>(resampling.horizontal, resampling.method)
-    let rowTaps = rows > 0 ? verticalTaps.most() : 1
-    let columnTaps = rows > 0 ? horizontalTaps.most() : 1
+    let rowTaps = rows > 0 ? mostTaps(resampling, resampling.vertical) : 1
+    let columnTaps = rows > 0 ? mostTaps(resampling, resampling.horizontal) : 1
 
     // Vectors of at least two pixels hold whole rows; else each pixel begins a vector.
     let byColumns = 2 * channels <= lanes
@@ -134,17 +147,12 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
         let elements = take(entries * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: entries)
         return TapTable(taps: taps, elements: elements, weights: take(entries * size))
     }
-    @_optimize(size)
-    func fill(_ table: TapTable, _ taps: AxisTaps<Real>, _ length: Int) {
-        let weights = table.weights.assumingMemoryBound(to: Scalar.self)
-        for t in 0..<length {
-            taps.fill(t, taps: table.taps, elements: table.elements + t * table.taps, weights: weights + t * table.taps)
-        }
-    }
     let vertical = tapTable(rowTaps, rowEntries)
     let horizontal = tapTable(columnTaps, columnEntries)
-    fill(vertical, verticalTaps, rows)
-    fill(horizontal, horizontalTaps, columns)
+    if rows > 0 {
+        fillTaps(vertical, resampling, resampling.vertical)
+        fillTaps(horizontal, resampling, resampling.horizontal)
+    }
 
     // Chunks of whole vectors, so many columns that the ring stays in a cache.
     let copies = resampling.method.copies
@@ -161,10 +169,13 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
         places: take(laneEntries * size), weights: take(laneEntries * size))
     if byColumns {
         columnTable.kind = .gathered
-        fillColumns(
-            &columnTable, horizontal, columns: columns, channels: channels, lanes: lanes, vectors: vectors,
-            lastChunk: max(chunks - 1, 0) * columnsPerChunk, rowElements: resampling.horizontal.input * channels,
-            permutes: table.permutedColumns != nil, Scalar.self)
+        func fill<Scalar: KernelScalar>(_: Scalar.Type) {
+            fillColumns(
+                &columnTable, horizontal, columns: columns, channels: channels, lanes: lanes, vectors: vectors,
+                lastChunk: max(chunks - 1, 0) * columnsPerChunk, rowElements: resampling.horizontal.input * channels,
+                permutes: table.permutedColumns != nil, Scalar.self)
+        }
+        if resampling.isDouble { fill(Double.self) } else { fill(Float.self) }
     }
     let direct = !resampling.accumulates && resampling.input.column == channels
         && !needsCopy(columnTable.kind, channels, resampling.horizontal.input, lanes)
@@ -182,7 +193,7 @@ private func createPlan<Scalar: KernelScalar, Real: KernelScalar>(
     var layout = ScratchLayout(
         pitch: pitch, slots: slots, batch: batch, rowsAt: 0, batchAt: 0, outputAt: 0, inputAt: 0, inputPitch: 0, bytes: 0)
     layout.rowsAt = try times(pitch, slots, "the workspace")
-    layout.batchAt = layout.rowsAt + rowTaps * MemoryLayout<Int>.stride
+    layout.batchAt = layout.rowsAt + rowsTogether * rowTaps * MemoryLayout<Int>.stride
     layout.outputAt = aligned(layout.batchAt + 2 * batch * MemoryLayout<Int>.stride)
     layout.inputAt = layout.outputAt + pitch
     layout.inputPitch = aligned(try times(resampling.horizontal.input * channels + 2 * lanes, size, "the workspace"))
@@ -350,7 +361,8 @@ func resample<Scalar: KernelScalar>(
         let slot = heldSlot + source - held.lowerBound
         return (scratch + (slot < layout.slots ? slot : slot - layout.slots) * layout.pitch).assumingMemoryBound(to: Scalar.self)
     }
-    for row in outputRows {
+    var row = outputRows.lowerBound
+    while row < outputRows.upperBound {
         // The rows of one output row are neighbours, at most as many as there are taps. Where the image grows, those of the next output
         // rows are resampled with them.
         let first = elements[row * taps]
@@ -368,13 +380,21 @@ func resample<Scalar: KernelScalar>(
             resampleRows(plan, input, sources, firstColumn: firstColumn, columns: columns, scratch, to: place)
             held = first..<sources.upperBound
         }
-        for k in 0..<taps { rows[k] = UnsafePointer(place(elements[row * taps + k])) }
+        // The output rows that can be made of what the ring holds.
+        var count = 0
+        repeat {
+            for k in count * taps..<(count + 1) * taps { rows[k] = UnsafePointer(place(elements[row * taps + k])) }
+            count += 1
+        } while inWholeVectors && count < rowsTogether && row + count < outputRows.upperBound
+            && held.contains(elements[(row + count) * taps]) && held.contains(elements[(row + count + 1) * taps - 1])
         let target = corner + (row - outputRows.lowerBound) * output.row
         let packed = (scratch + layout.outputAt).assumingMemoryBound(to: Scalar.self)
         let arguments = BlendRowsArguments(
-            rows: rows, weights: resampling.method.copies ? nil : UnsafePointer(weights + row * taps), taps: taps,
-            output: inWholeVectors ? target : packed, elements: max(columns * channels, lanes), streaming: inWholeVectors && streaming)
+            count: count, rows: rows, weights: resampling.method.copies ? nil : UnsafePointer(weights + row * taps), taps: taps,
+            output: inWholeVectors ? target : packed, pitch: output.row, elements: max(columns * channels, lanes),
+            streaming: inWholeVectors && streaming)
         withUnsafePointer(to: arguments) { plan.pointee.table.blendedRows($0) }
+        row += count
         if !inWholeVectors {
             for column in 0..<columns {
                 let pixel = UnsafeMutableRawPointer(target + column * output.column)

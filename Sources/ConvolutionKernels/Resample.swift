@@ -421,40 +421,59 @@ func weightedSums<I: InstructionSet>(
     return FourVectors(a, b, c, d)
 }
 
-/// One output row out of some resampled rows.
+/// Output rows, each out of some resampled rows.
 public struct BlendRowsArguments<Scalar> {
-    /// `[taps]`
+    /// Output rows, `pitch` elements apart.
+    public var count: Int
+    /// `[count][taps]`
     public var rows: UnsafePointer<UnsafePointer<Scalar>>
-    /// `[taps]`; NULL copies the one row.
+    /// `[count][taps]`; NULL copies the one row.
     public var weights: UnsafePointer<Scalar>?
     public var taps: Int
     public var output: UnsafeMutablePointer<Scalar>
-    /// At least a vector.
+    public var pitch: Int
+    /// Of a row; at least a vector.
     public var elements: Int
     /// Past the caches, where the output is too large for them.
     public var streaming: Bool
 
     @inlinable @inline(__always)
     public init(
-        rows: UnsafePointer<UnsafePointer<Scalar>>, weights: UnsafePointer<Scalar>?, taps: Int, output: UnsafeMutablePointer<Scalar>,
-        elements: Int, streaming: Bool
+        count: Int, rows: UnsafePointer<UnsafePointer<Scalar>>, weights: UnsafePointer<Scalar>?, taps: Int,
+        output: UnsafeMutablePointer<Scalar>, pitch: Int, elements: Int, streaming: Bool
     ) {
+        self.count = count
         self.rows = rows
         self.weights = weights
         self.taps = taps
         self.output = output
+        self.pitch = pitch
         self.elements = elements
         self.streaming = streaming
     }
 }
 
-/// Rows of two and four taps, which nearly all are, keep their weights in registers.
 @inlinable @inline(__always)
 public func blendedRows<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: BlendRowsArguments<I.Scalar>.self).pointee
+    var row = 0
+    while row < arguments.count {
+        let tap = row &* arguments.taps
+        blendRow(
+            I.self, arguments, arguments.rows + tap, arguments.weights.map { $0 + tap },
+            to: UnsafeMutableRawPointer(arguments.output + row &* arguments.pitch))
+        row &+= 1
+    }
+}
+
+/// Rows of two and four taps, which nearly all are, keep their weights in registers.
+@inlinable @inline(__always)
+func blendRow<I: InstructionSet>(
+    _: I.Type, _ arguments: BlendRowsArguments<I.Scalar>, _ rows: UnsafePointer<UnsafePointer<I.Scalar>>,
+    _ weights: UnsafePointer<I.Scalar>?, to output: UnsafeMutableRawPointer
+) {
     let taps = arguments.taps
-    let output = UnsafeMutableRawPointer(arguments.output)
-    func row(_ k: Int) -> UnsafeRawPointer { UnsafeRawPointer(arguments.rows[k]) }
+    func row(_ k: Int) -> UnsafeRawPointer { UnsafeRawPointer(rows[k]) }
     func fetch(_ row: UnsafeRawPointer, _ offset: Int) -> I.Vector { row.loadUnaligned(fromByteOffset: offset, as: I.Vector.self) }
     // The first and the last vector need not be aligned, and may compute elements twice.
     let last = arguments.elements &* MemoryLayout<I.Scalar>.stride &- I.bytes
@@ -475,7 +494,7 @@ public func blendedRows<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
         }
     }
     var offset = I.bytes &- Int(bitPattern: output) & (I.bytes &- 1)
-    guard let weights = arguments.weights else {
+    guard let weights else {
         let only = row(0)
         write(from: offset) { fetch(only, $0) }
         return

@@ -770,31 +770,39 @@ private enum TileKind: CaseIterable {
         }
     }
 
+    /// Two output rows, the second out of the first one's rows in reverse order.
     private func rows<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
         var numbers = SeededNumbers(seed: table.lanes)
         for elements in [table.lanes, table.lanes + 1, 3 * table.lanes, 11 * table.lanes - 1] {
             for taps in [1, 2, 4, 5] {
                 let rows = (0..<taps).map { _ in filled(elements, &numbers, Scalar.self) }
-                let weights = filled(taps, &numbers, by: 8, Scalar.self)
+                let weights = filled(2 * taps, &numbers, by: 8, Scalar.self)
                 defer { for field in rows + [weights] { field.free() } }
-                let addresses = rows.map { UnsafePointer($0.pointer(0)) }
+                let addresses = (rows + rows.reversed()).map { UnsafePointer($0.pointer(0)) }
+                let pitch = elements + 3
                 // Every alignment that an output row may have, stored through the caches and past them.
                 for (offset, streaming) in (0..<table.lanes).flatMap({ [($0, false), ($0, true)] }) {
                     for copies in [false, true] where !copies || taps == 1 {
-                        let output = Field<Scalar>(offset + elements + table.lanes)
+                        let output = Field<Scalar>(offset + pitch + elements + table.lanes)
                         defer { output.free() }
-                        for i in offset..<offset + elements { output.open(i) }
+                        for row in 0..<2 { for i in 0..<elements { output.open(offset + row * pitch + i) } }
                         addresses.withUnsafeBufferPointer { addresses in
                             let arguments = BlendRowsArguments(
-                                rows: addresses.baseAddress!, weights: copies ? nil : UnsafePointer(weights.pointer(0)), taps: taps,
-                                output: output.pointer(offset), elements: elements, streaming: streaming)
+                                count: 2, rows: addresses.baseAddress!, weights: copies ? nil : UnsafePointer(weights.pointer(0)),
+                                taps: taps, output: output.pointer(offset), pitch: pitch, elements: elements, streaming: streaming)
                             withUnsafePointer(to: arguments) { table.blendedRows($0) }
                         }
-                        let expected = (0..<elements).map { i in
-                            (0..<taps).reduce(Scalar(0)) { $0 + (copies ? 1 : weights.elements[$1]) * rows[$1].elements[i] }
+                        for row in 0..<2 {
+                            let expected = (0..<elements).map { i in
+                                (0..<taps).reduce(Scalar(0)) {
+                                    $0 + (copies ? 1 : weights.elements[row * taps + $1]) * addresses[row * taps + $1][i]
+                                }
+                            }
+                            let begin = offset + row * pitch
+                            #expect(
+                                Array(output.elements[begin..<begin + elements]) == expected,
+                                "\(elements) elements, \(taps) taps, offset \(offset), row \(row)")
                         }
-                        #expect(
-                            Array(output.elements[offset..<offset + elements]) == expected, "\(elements) elements, \(taps) taps, offset \(offset)")
                         #expect(output.surroundingsAreUntouched)
                     }
                 }
