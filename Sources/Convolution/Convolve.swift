@@ -105,6 +105,8 @@ struct Tile<Scalar> {
     /// It reads at the same distances as every other such tile: its positions lie in one row, meet no border and, unless the tile is wide
     /// and thus goes by the first alone, all exist.
     var isPlain = false
+    /// A plain tile stands for this many: the next begins where the one before ends.
+    var repeats = 1
     /// A row of taps is one segment.
     var mergesTaps = false
     /// Where the taps' addresses are, and what to add to them.
@@ -113,6 +115,16 @@ struct Tile<Scalar> {
     /// Strategy `channels`: see `TileArguments.order`.
     var order: UnsafeMutablePointer<Int32>
     var chunks = 0
+
+    /// One more position, `unit` columns or what there is of them before `end`.
+    @inline(__always)
+    mutating func add(image: Int, row: Int, column: Int, end: Int, unit: Int) {
+        images[count] = image
+        rows[count] = row
+        columns[count] = column
+        widths[count] = min(unit, end - column)
+        count += 1
+    }
 }
 
 /// The positions of an item in the order in which tiles take them: row by row; or first once around the border and then the inside, so
@@ -243,7 +255,11 @@ func runItem<Scalar: KernelScalar>(
         base: input, imageStride: layer.input.batch, rowStride: layer.input.row, columnStride: layer.input.column, rowOrigin: 0,
         columnOrigin: 0, plane: 0, outside: UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self)), channelPitch: 1,
         blockPitch: block.pointee.channelBlock, channelOrigin: 0)
-    if !plan.pointee.readsInputDirectly {
+    if plan.pointee.readsInputDirectly {
+        if strategy == .columns {
+            (source.channelPitch, source.blockPitch) = (layer.input.channel, layer.input.channel * block.pointee.channelBlock)
+        }
+    } else {
         rectangle = plan.pointee.rectangle(
             block.pointee, firstRow: firstRow, rows: rows, firstColumn: firstColumn, columns: columns, panels: panels, image: image)
         available = (rectangle.rows, rectangle.columns)
@@ -299,22 +315,31 @@ func runItem<Scalar: KernelScalar>(
         rows: firstRow..<firstRow + rows, columns: firstColumn..<columnEnd, height: vertical.count,
         innerRows: roundsBorder ? insideRange(vertical, layer.vertical.input) : 0..<vertical.count,
         innerColumns: roundsBorder ? insideRange(horizontal, layer.horizontal.input) : 0..<horizontal.count)
+    // The last tile of a row begins early rather than end late, where the input that would follow is not the caller's.
+    let overlaps = strategy == .columns && plan.pointee.readsInputDirectly
+    let stride = step * unit
+    let plainEnd = strategy == .columns ? columnEnd : insideRange(horizontal, layer.horizontal.input).upperBound
     while !route.isDone {
+        var stripCount = 0
         var tileCount = 0
         while tileCount < block.pointee.tilesPerGroup, !route.isDone {
             empty.count = 0
-            while empty.count < step, !route.isDone {
-                let r = empty.count
-                let place = (image: image + route.image, row: route.imageRow, column: route.column)
-                empty.images[r] = place.image
-                empty.rows[r] = place.row
-                empty.columns[r] = place.column
-                empty.widths[r] = min(unit, columnEnd - place.column)
-                empty.targets[r] = output + place.image * layer.output.batch
-                    + (vertical.outputStart + place.row * vertical.outputStep) * layer.output.row
-                    + (horizontal.outputStart + place.column * horizontal.outputStep) * layer.output.column
-                empty.count += 1
-                if route.advance(unit), isWide { break }
+            empty.repeats = 1
+            let row = route.row
+            if overlaps {
+                route.column = min(route.column, columnEnd - stride)
+                for r in 0..<step { empty.add(image: image + route.image, row: route.imageRow, column: route.column + r * unit, end: columnEnd, unit: unit) }
+                _ = route.advance(stride)
+            } else {
+                while empty.count < step, !route.isDone {
+                    empty.add(image: image + route.image, row: route.imageRow, column: route.column, end: columnEnd, unit: unit)
+                    if route.advance(unit), isWide { break }
+                }
+            }
+            for r in 0..<empty.count {
+                empty.targets[r] = output + empty.images[r] * layer.output.batch
+                    + (vertical.outputStart + empty.rows[r] * vertical.outputStep) * layer.output.row
+                    + (horizontal.outputStart + empty.columns[r] * horizontal.outputStep) * layer.output.column
             }
             let last = empty.count - 1
             // Positions beyond the last repeat it.
@@ -329,8 +354,16 @@ func runItem<Scalar: KernelScalar>(
                     empty.mergesTaps = false
                 }
             }
-            tiles[tileCount] = empty
-            tileCount += 1
+            if empty.isPlain, empty.count == step, !route.isDone, route.row == row, route.column == empty.columns[last] + unit {
+                let more = min((min(route.columnEnd, plainEnd) - route.column) / stride, block.pointee.tilesPerGroup - tileCount - 1)
+                if more > 0 {
+                    empty.repeats += more
+                    _ = route.advance(more * stride)
+                }
+            }
+            tiles[stripCount] = empty
+            stripCount += 1
+            tileCount += empty.repeats
         }
 
         var laidOut = 0
@@ -340,10 +373,9 @@ func runItem<Scalar: KernelScalar>(
                 laidOut = reach
                 // Plain tiles share the addresses of the first of them.
                 var plain = -1
-                for t in 0..<tileCount {
+                for t in 0..<stripCount {
                     let tile = tiles + t
-                    let isPlain = tile.pointee.isPlain && reach == step
-                    if isPlain, plain >= 0 {
+                    if tile.pointee.isPlain, plain >= 0 {
                         tile.pointee.runs = tiles[plain].runs
                         (tile.pointee.order, tile.pointee.chunks) = (tiles[plain].order, tiles[plain].chunks)
                         tile.pointee.shift = (tile.pointee.images[0] - tiles[plain].images[0]) * source.imageStride
@@ -358,19 +390,22 @@ func runItem<Scalar: KernelScalar>(
                         plan, block, source, tile, reach: reach,
                         rowOffsets: (workspace + layout.rowOffsets).assumingMemoryBound(to: Int.self),
                         columnOffsets: (workspace + layout.columnOffsets).assumingMemoryBound(to: Int.self))
-                    if isPlain { plain = t }
+                    if tile.pointee.isPlain { plain = t }
                 }
             }
-            multiply(plan, block, plan.pointee.panels + index, source, tiles, tileCount, sums, isFirst: index == panels.lowerBound)
+            multiply(
+                plan, block, plan.pointee.panels + index, source, tiles, strips: stripCount, tiles: tileCount, inputStep: stride &* columnUnit,
+                outputStep: stride &* horizontal.outputStep &* layer.output.column, sums, isFirst: index == panels.lowerBound)
         }
     }
     if plan.pointee.streams { shim_finish_streaming() }
 }
 
-/// One panel of output channels over a group of tiles.
+/// One panel of output channels over a group of tiles. `inputStep` and `outputStep` lead from one repetition of a plain tile to the next.
 private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panel: UnsafePointer<Panel>, _ source: Source<Scalar>,
-    _ tiles: UnsafeMutablePointer<Tile<Scalar>>, _ tileCount: Int, _ sums: UnsafeMutablePointer<Scalar>, isFirst: Bool
+    _ tiles: UnsafeMutablePointer<Tile<Scalar>>, strips: Int, tiles tileCount: Int, inputStep: Int, outputStep: Int,
+    _ sums: UnsafeMutablePointer<Scalar>, isFirst: Bool
 ) {
     let strategy = plan.pointee.strategy
     let inputs = plan.pointee.layer.inChannelsPerGroup
@@ -404,6 +439,13 @@ private func multiply<Scalar: KernelScalar>(
         && plan.pointee.alignsPixels(UnsafeRawPointer(tiles.pointee.targets[0] + outputOffset))
     let mergedTaps = block.pointee.horizontal.taps
     var channel = 0
+    // Made once, and changed from tile to tile: what was written long before can be read in any pieces at once.
+    var arguments = TileArguments(
+        runs: UnsafePointer(tiles.pointee.runs), channelOffset: 0, channelPitch: source.channelPitch, segments: taps, length: 0,
+        segmentsPerChunk: block.pointee.segmentsPerChunk, panel: weights, tile: sums, continues: false, outputs: nil,
+        outputOffset: outputOffset, rows: kernel.rows, outputPitch: channelStride, bias: bias, low: bounds?.low ?? 0, high: bounds?.high ?? 0)
+    arguments.places = UnsafeRawPointer(plan.pointee.places)
+    arguments.streams = streams
     var blockOffset = firstInput
     while channel < inputs {
         let length = min(block.pointee.channelBlock, inputs - channel)
@@ -411,41 +453,53 @@ private func multiply<Scalar: KernelScalar>(
         // While this part of the weights is multiplied, the tiles fetch the next one, each a share of it.
         let next = weights + taps * length * width
         let isLastOfAll = isLast && panel == plan.pointee.panels + plan.pointee.panelCount - 1
-        var aheadStep = isLastOfAll ? 0 : (width * MemoryLayout<Scalar>.stride + tileCount - 1) / tileCount
-        var ahead = UnsafeRawPointer(isLastOfAll ? weights : next)
-        var aheadPerTile = taps * length * aheadStep
+        arguments.panel = weights
+        arguments.tile = sums
+        arguments.continues = channel > 0
+        arguments.ahead = UnsafeRawPointer(isLastOfAll ? weights : next)
+        arguments.aheadStep = isLastOfAll ? 0 : (width * MemoryLayout<Scalar>.stride + tileCount - 1) / tileCount
+        var aheadPerTile = taps * length * arguments.aheadStep
         if isFirst, block.pointee.fetchesInput {
             // The weights are there; what is fetched is the input of the next group, by its first panel.
             let tile = tiles.pointee
             let pixel = block.pointee.horizontal.inputStep * source.columnStride
-            aheadStep = ceilDivide(reach * pixel * MemoryLayout<Scalar>.stride, taps * inputs)
+            arguments.aheadStep = ceilDivide(reach * pixel * MemoryLayout<Scalar>.stride, taps * inputs)
             aheadPerTile = reach * pixel * MemoryLayout<Scalar>.stride
             let row = tile.rows[0] * block.pointee.vertical.inputStep + block.pointee.vertical.lastOffset
             let column = (tile.columns[0] + tileCount * reach) * block.pointee.horizontal.inputStep
-            ahead = UnsafeRawPointer(source.base + tile.images[0] * source.imageStride + row * source.rowStride + column * source.columnStride)
-                + channel * taps * aheadStep
+            arguments.ahead = UnsafeRawPointer(
+                source.base + tile.images[0] * source.imageStride + row * source.rowStride + column * source.columnStride)
+                + channel * taps * arguments.aheadStep
         }
-        for t in 0..<tileCount {
+        for t in 0..<strips {
             let tile = tiles + t
             let count = tile.pointee.count
             let finishes = isLast && mayFinish
                 && (strategy != .columns || count == reach && tile.pointee.isFull(lanes: plan.pointee.table.lanes))
-            let tileSums = sums + t * largestTileScalars
+            arguments.runs = UnsafePointer(tile.pointee.runs)
+            arguments.channelOffset = tile.pointee.shift + blockOffset
+            arguments.order = UnsafePointer(tile.pointee.order)
+            arguments.chunks = tile.pointee.chunks
+            arguments.length = tile.pointee.mergesTaps ? length * mergedTaps : length
+            arguments.outputOffset = outputOffset
+            if strategy != .columns { arguments.rows = count }
             tile.pointee.targets.span.withUnsafeBufferPointer { targets in
-                var arguments = TileArguments(
-                    runs: UnsafePointer(tile.pointee.runs), channelOffset: tile.pointee.shift + blockOffset,
-                    channelPitch: source.channelPitch, order: UnsafePointer(tile.pointee.order), chunks: tile.pointee.chunks,
-                    segments: taps, length: tile.pointee.mergesTaps ? length * mergedTaps : length,
-                    segmentsPerChunk: block.pointee.segmentsPerChunk, panel: weights,
-                    ahead: ahead + t * aheadPerTile, aheadStep: aheadStep, tile: tileSums,
-                    continues: channel > 0, outputs: finishes ? targets.baseAddress : nil, outputOffset: outputOffset,
-                    rows: strategy == .columns ? kernel.rows : count, outputPitch: channelStride, bias: bias, low: bounds?.low ?? 0,
-                    high: bounds?.high ?? 0)
-                arguments.places = UnsafeRawPointer(plan.pointee.places)
-                arguments.streams = streams
-                withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+                arguments.outputs = finishes ? targets.baseAddress : nil
+                withUnsafeMutablePointer(to: &arguments) { arguments in
+                    for _ in 0..<tile.pointee.repeats {
+                        kernel.accumulate(arguments)
+                        if isLast, !finishes {
+                            finish(
+                                plan, panel, tile, arguments.pointee.tile, arguments.pointee.outputOffset, bias, activation,
+                                columnStep: columnStep)
+                        }
+                        arguments.pointee.channelOffset &+= inputStep
+                        arguments.pointee.outputOffset &+= outputStep
+                        arguments.pointee.tile += largestTileScalars
+                        arguments.pointee.ahead += aheadPerTile
+                    }
+                }
             }
-            if isLast, !finishes { finish(plan, panel, tile, tileSums, outputOffset, bias, activation, columnStep: columnStep) }
         }
         weights = next
         channel += length

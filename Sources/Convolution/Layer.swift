@@ -16,6 +16,8 @@ struct Means {
     var workspaceLimit: Int
     /// The output's own elements are added before the activation.
     var accumulates: Bool
+    /// Who made the plan asks for some rows of its block at a time.
+    var keepsRows = false
 }
 
 /// A checked conv2d or conv2d_transpose: nothing in it can fail any more but memory.
@@ -115,6 +117,24 @@ struct Layer {
         swap(&layer.vertical.input, &layer.vertical.output)
         swap(&layer.horizontal.input, &layer.horizontal.output)
         (layer.paddingMode, layer.paddingValue, layer.activation) = (.constant, 0, .none)
+        return layer
+    }
+
+    /// Each output pixel reads the input pixel in its place, and no other.
+    var hasSingleTaps: Bool {
+        func isPlain(_ axis: Axis) -> Bool {
+            axis.kernel == 1 && axis.stride == 1 && axis.start == 0 && axis.repetition == 1 && axis.output == axis.input
+        }
+        return isPlain(vertical) && isPlain(horizontal)
+    }
+
+    /// With single taps, rows that follow each other without a gap are one long row.
+    var flattened: Layer {
+        guard hasOutput, hasSingleTaps, !means.keepsRows, input.row == horizontal.input * input.column, output.row == horizontal.output * output.column
+        else { return self }
+        var layer = self
+        layer.horizontal.input *= vertical.input
+        (layer.vertical.input, layer.vertical.output, layer.horizontal.output) = (1, 1, layer.horizontal.input)
         return layer
     }
 

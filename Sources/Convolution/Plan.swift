@@ -183,7 +183,7 @@ struct Panels {
         switch strategy {
         case .channels:
             vectors = ceilDivide(outputs, table.lanes)
-            perGroup = ceilDivide(vectors, table.widestTile)
+            perGroup = cheapestDivision(vectors, table)
             count = perGroup * layer.groups
             width = vectors * table.lanes * layer.groups
         case .lanes:
@@ -245,6 +245,24 @@ struct Panels {
     }
 }
 
+/// The number of panels, of widths as equal as can be, that takes least time per pixel. Panels share their tiles, so a kernel of more pixels
+/// than another computes some in vain.
+private func cheapestDivision(_ vectors: Int, _ table: KernelTable) -> Int {
+    var best = vectors
+    var least = Double.infinity
+    for width in stride(from: table.widestTile, to: 0, by: -1) where vectors > 0 {
+        let count = ceilDivide(vectors, width)
+        let (share, larger) = vectors.quotientAndRemainder(dividingBy: count)
+        let narrow = table.tiles[share - 1]
+        let wide = table.tiles[larger > 0 ? share : share - 1]
+        // By multiply-adds, or by loads.
+        func time(_ kernel: TileKernel) -> Double { Double(max(kernel.rows * kernel.vectors, kernel.rows + kernel.vectors)) }
+        let cost = (time(narrow) * Double(count - larger) + time(wide) * Double(larger)) / Double(min(narrow.rows, wide.rows))
+        if cost < least { (best, least) = (count, cost) }
+    }
+    return best
+}
+
 /// What moving data costs, in vectors of multiply-adds; measured, roughly. An element turned from pixels into planes or back while it is
 /// packed or stored; the same where that is done one by one, or where the stores of a tile are not neighbours; a pixel's share of a tile's
 /// beginning and end; the start of a line that is packed alone, and computed alone too.
@@ -281,7 +299,11 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     if channelsFirst { byChannels += stored * (hasPhases ? scattered : turned(layer)) }
 
     var byColumns = Double.infinity
-    if fitsColumns(layer.horizontal) {
+    if outputs > 4, readsColumns(layer, table) {
+        // In place, in whole tiles; inputs that lie a plane apart come late.
+        let tile = table.columnTiles[4].vectors * table.lanes
+        byColumns = Double(layer.outChannels) / lanes * Double(ceilDivide(columns, tile) * tile) / Double(columns) * 1.15 * terms
+    } else if fitsColumns(layer.horizontal) {
         // One accumulator row loads a vector per multiply-add.
         byColumns = Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2 : 1.1) * (channelsFirst ? 1 : 1.5) * terms
         let planes = Double(layer.transposed ? 1 : min(layer.horizontal.stride, layer.horizontal.kernel))
@@ -313,6 +335,13 @@ private func canPermute(_ layer: Layer, _ table: KernelTable) -> Bool {
     let inputs = layer.inChannelsPerGroup
     return table.groupTile != nil && inputs > 1 && inputs == layer.outChannelsPerGroup && table.lanes % inputs == 0
         && layer.input.channel == 1 && layer.outChannels % table.lanes == 0
+}
+
+/// Whether the strategy `columns` can read the input where it lies: single taps that meet no border, neighbouring columns, and rows as long
+/// as a tile. The last tile of a row is then moved back over the one before, so an output that is added to may not be such a layer's.
+private func readsColumns(_ layer: Layer, _ table: KernelTable) -> Bool {
+    layer.hasSingleTaps && layer.input.column == 1 && layer.output.column == 1 && !layer.means.accumulates
+        && layer.horizontal.output >= table.columnTiles[0].vectors * table.lanes
 }
 
 /// The strategy `columns`, and a walk over packed input, lay out the border and all residues of the stride. A kernel dilated far beyond
@@ -603,8 +632,16 @@ extension ConvolutionPlan {
         (block.bandRows, block.bandColumns, block.panelChunks) = (max(rows, 1), block.horizontal.count, walks && !readsInputDirectly ? panelCount : 1)
         let parts = max((spansImages ? 1 : layer.batch) * blocks * block.panelChunks, 1)
         let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, parts)
-        let hasManyPixels = rows * block.horizontal.count >= wanted * 64
-        if blocks == 1, wanted > 1, hasManyPixels || readsInputDirectly {
+        let columns = block.horizontal.count
+        let hasManyPixels = rows * columns >= wanted * 64
+        if blocks == 1, rows < wanted, hasManyPixels, readsInputDirectly, !walks {
+            // A few long rows are cut into pieces of whole tiles, the last of them no shorter than a tile.
+            let (unit, least) = strategy == .columns
+                ? (table.lanes * table.columnTiles[4].vectors, table.lanes * table.columnTiles[0].vectors) : (commonTileRows, 1)
+            block.bandRows = 1
+            block.bandColumns = ceilDivide(ceilDivide(columns, ceilDivide(wanted, rows)), unit) * unit
+            while columns % block.bandColumns > 0, columns % block.bandColumns < least { block.bandColumns += unit }
+        } else if blocks == 1, wanted > 1, hasManyPixels || readsInputDirectly {
             balance(&block, parts: parts, threads: threads, wanted: wanted, mayDividePanels: !hasManyPixels)
         } else if hasManyPixels {
             block.bandRows = ceilDivide(max(1, rows / wanted), rowUnit) * rowUnit
@@ -720,7 +757,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     if given.takesWinograd { return try winogradDraft(given, economy: economy) }
     let table = given.isDouble ? given.tier.float64 : given.tier.float32
     let chain = given.productChain()
-    var layer = given
+    var layer = given.flattened
     if chain == nil, let widened = given.widened, chooseStrategy(widened, table) == .channels { layer = widened }
     let size = layer.isDouble ? 8 : 4
     let inputs = layer.inChannelsPerGroup
@@ -752,7 +789,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     case .lanes where plan.permutes: plan.readsInputDirectly = true
     case .lanes: plan.readsInputDirectly = layer.input.channel == 1 && inputs == 1 && outputs == 1 && layer.outChannels % table.lanes == 0
         && (!plan.walks || layer.vertical.kernel * layer.horizontal.kernel <= walkTaps)
-    case .columns: plan.readsInputDirectly = false
+    case .columns: plan.readsInputDirectly = !panels.isWide && readsColumns(layer, table)
     }
     // Where fewer will execute it, it is divided for fewer.
     let (rows, columns) = (layer.vertical, layer.horizontal)

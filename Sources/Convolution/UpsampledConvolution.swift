@@ -82,6 +82,7 @@ extension UpsampledLayer {
         var part = layer
         part.batch = 1
         part.threads = 1
+        part.means.keepsRows = true
         part.means.workspaceLimit -= band.bytes(self) + scratch
         part.vertical = Axis(
             input: band.inputRows, kernel: layer.vertical.kernel, stride: layer.vertical.stride, dilation: band.dilation,

@@ -312,6 +312,8 @@ BIT_LAYERS = [
     ("conv2d", (2, 24, 40, 1), (3, 3, 1, 7), {}),
     ("conv2d", (2, 7, 9, 64), (1, 1, 64, 48), {"activation": "relu6"}),
     ("conv2d", (2, 8, 9, 40), (1, 1, 40, 5), {"strides": 2}),
+    ("conv2d", (2, 17, 23, 150), (1, 1, 150, 24), {"activation": "relu"}),
+    ("conv2d", (3, 1, 200, 24), (1, 1, 12, 30), {"groups": 2, "activation": "tanh"}),
     ("conv2d", (2, 12, 14, 21), (3, 3, 1, 21), {"groups": 21, "padding": "same"}),
     ("conv2d", (2, 14, 15, 48), (3, 3, 1, 48), {"groups": 48, "padding": "same", "activation": "relu6"}),
     ("conv2d", (2, 15, 17, 32), (3, 5, 1, 32), {"groups": 32, "padding": "same", "strides": 2, "dilation_rate": (2, 1)}),
@@ -514,6 +516,26 @@ def test_bits_of_any_transposed_layer(isa, layer, seed, dtype):
     assert_same_bits(convolution.conv2d_transpose(x[1:2], kernel, isa=isa, **options), want[1:2])
     assert_same_bits(convolution.Conv2DTransposePlan(x.shape, kernel, isa=isa, **options)(x), want)
     assert_same_bits(convolution.conv2d_transpose(strided(x, "mirrored"), kernel, isa=isa, **options), want)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_single_taps_of_any_width(isa, dtype):
+    """Long rows are cut into tiles, the last of which begins early: a product of matrices for each width, whatever the division."""
+    rng = np.random.default_rng(1)
+    kernel = whole_numbers(rng, (1, 1, 11, 13), dtype)
+    for width in (*range(1, 135), 383, 384, 385, 1000):
+        for height in (1, 2):
+            x = whole_numbers(rng, (2, height, width, 11), dtype)
+            wanted = x @ kernel[0, 0]
+            for threads in (1, 2):
+                options = {"isa": isa, "threads": threads}
+                np.testing.assert_array_equal(convolution.conv2d(x, kernel, **options), wanted)
+                planes = np.moveaxis(x, 3, 1).copy()
+                got = convolution.conv2d(planes, kernel, data_format="channels_first", **options)
+                np.testing.assert_array_equal(got, np.moveaxis(wanted, 3, 1))
+                residual = np.moveaxis(wanted, 3, 1).copy()
+                got = convolution.conv2d(planes, kernel, data_format="channels_first", residual=residual, **options)
+                np.testing.assert_array_equal(got, 2 * residual)
 
 
 # --------------------------------------------------------------------------------------------------------- the residual
