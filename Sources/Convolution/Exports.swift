@@ -201,7 +201,7 @@ public func conv2d_solve(
 ) -> Int32 {
     status { () throws(Failure) in
         let layer = try validate(params)
-        let options = try validate(solve, of: layer)
+        let options = try validate(solve, of: layer, activation: params?.pointee.activation ?? 0)
         if let result { try checkResult(result, "conv2d_solve_result") }
         let report = try solution(layer, options, kernel: kernel, bias: bias, output: output, input: input)
         result?.pointee.iterations = Int64(report.iterations)
@@ -410,7 +410,7 @@ public func upsample2d_plan_create(_ params: UnsafePointer<upsample2d_params>?, 
 @c @implementation
 public func upsample2d_plan_execute(_ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) -> Int32 {
     status { () throws(Failure) in
-        guard let plan = UnsafePointer<ResamplingPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL") }
+        guard let plan = UnsafePointer<ResamplingPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL; it must be one that plan_create has made") }
         try checkArguments(plan.pointee.resampling, input: input, output: output)
         try execute(plan, input: input, output: output)
     }
@@ -447,7 +447,7 @@ public func upsample2d_backward_plan_execute(
     _ plan: OpaquePointer?, _ output_gradient: UnsafeRawPointer?, _ input_gradient: UnsafeMutableRawPointer?
 ) -> Int32 {
     status { () throws(Failure) in
-        guard let plan = UnsafePointer<UpsampleGradientPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL") }
+        guard let plan = UnsafePointer<UpsampleGradientPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL; it must be one that plan_create has made") }
         try checkUpsampleGradient(plan.pointee.resampling, outputGradient: output_gradient, inputGradient: input_gradient)
         try execute(plan, outputGradient: output_gradient, inputGradient: input_gradient)
     }
@@ -538,7 +538,7 @@ public func upsample2d_conv2d_plan_execute(
 ) -> Int32 {
     status { () throws(Failure) in
         guard let plan = UnsafePointer<UpsampledConvolutionPlan>(plan) else {
-            throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL")
+            throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL; it must be one that plan_create has made")
         }
         try checkArguments(plan.pointee.both, input: input, kernel: nil, bias: nil, output: output)
         try execute(plan, input: input, output: output)
@@ -605,7 +605,7 @@ private func run(
 }
 
 private func run(_ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) throws(Failure) {
-    guard let plan = UnsafePointer<ConvolutionPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL") }
+    guard let plan = UnsafePointer<ConvolutionPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL; it must be one that plan_create has made") }
     try checkArguments(plan.pointee.layer, input: input, kernel: nil, bias: nil, output: output)
     try execute(plan, input: input, output: output)
 }
@@ -623,7 +623,7 @@ private func runBackwardInput(
 private func runBackwardInput(
     _ plan: OpaquePointer?, _ outputGradient: UnsafeRawPointer?, _ inputGradient: UnsafeMutableRawPointer?
 ) throws(Failure) {
-    guard let plan = UnsafePointer<InputGradientPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL") }
+    guard let plan = UnsafePointer<InputGradientPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL; it must be one that plan_create has made") }
     try checkInputGradient(plan.pointee.layer, outputGradient: outputGradient, kernel: nil, inputGradient: inputGradient)
     try execute(plan, outputGradient: outputGradient, inputGradient: inputGradient)
 }

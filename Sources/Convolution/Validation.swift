@@ -748,11 +748,13 @@ private func checkNone(_ strides: (Int64, Int64, Int64, Int64), _ name: StaticSt
 }
 
 @_optimize(size)
-func validate(_ pointer: UnsafePointer<conv2d_solve_params>?, of layer: Layer) throws(Failure) -> SolveOptions {
-    if case .none = layer.activation {} else {
+func validate(
+    _ pointer: UnsafePointer<conv2d_solve_params>?, of layer: Layer, activation: Int32
+) throws(Failure) -> SolveOptions {
+    if activation != 0 {
         throw Failure(
             CONVOLUTION_ERROR_ACTIVATION,
-            "activation must be NONE (0) to be solved for; behind a RELU, mask the elements that are 0")
+            "activation is \(activation); to be solved for it must be NONE (0); behind a RELU, mask the elements that are 0")
     }
     if layer.means.accumulates { throw Failure(CONVOLUTION_ERROR_FLAG, "accumulate is 1; to be solved for it must be 0") }
     var p = conv2d_solve_params()

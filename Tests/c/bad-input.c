@@ -292,6 +292,25 @@ static const struct {
 };
 #undef BAD
 
+/* What a layer's params are refused for, its gradients and the rest of the operator refuse as well. */
+#define JUDGE(call) judge(line, #call, call, status, pieces)
+#define JUDGE_OPERATOR(verb)                                                                                          \
+    do {                                                                                                              \
+        int64_t *counts = (int64_t *)(void *)output.bytes;                                                            \
+        verb##_backward_input_plan *back = (verb##_backward_input_plan *)(void *)&not_a_plan;                         \
+        JUDGE(verb##_workspace_size(p, counts, counts + 1, counts + 2));                                              \
+        JUDGE(verb##_backward_input(p, input, kernel, output.bytes));                                                 \
+        JUDGE(verb##_backward_input_plan_create(p, kernel, &back));                                                   \
+        check(line, "a failing call made a plan", back == NULL);                                                      \
+        JUDGE(verb##_backward_kernel(p, input, input, output.bytes));                                                 \
+        JUDGE(verb##_backward_bias(p, input, output.bytes));                                                          \
+        JUDGE(verb##_gram(p, kernel, input, output.bytes));                                                           \
+        JUDGE(verb##_adjoint_test(p, kernel, 1, (double *)(void *)output.bytes));                                     \
+        JUDGE(verb##_matrix_size(p, counts, counts + 1, counts + 2));                                                 \
+        JUDGE(verb##_matrix(p, kernel, output.bytes, 1));                                                             \
+        JUDGE(verb##_matrix_csr(p, kernel, counts, counts + 1, output.bytes, 1));                                     \
+    } while (0)
+
 static void conv2d_table(void) {
     for (size_t i = 0; i < sizeof conv2d_rows / sizeof *conv2d_rows; i++) {
         const conv2d_params *p = &conv2d_rows[i].params;
@@ -304,6 +323,9 @@ static void conv2d_table(void) {
         judge(line, "conv2d", conv2d(p, input, kernel, bias, output.bytes), status, pieces);
         judge(line, "conv2d_plan_create", conv2d_plan_create(p, kernel, bias, &plan), status, pieces);
         check(line, "conv2d_plan_create failed and *plan is not NULL", plan == NULL);
+        JUDGE_OPERATOR(conv2d);
+        JUDGE(conv2d_solve(p, NULL, kernel, bias, input, output.bytes, NULL));
+        JUDGE(conv2d_rank_report(p, kernel, (conv2d_rank *)(void *)output.bytes));
     }
 }
 
@@ -462,6 +484,8 @@ static void transpose_table(void) {
         judge(line, "conv2d_transpose", conv2d_transpose(p, input, kernel, bias, output.bytes), status, pieces);
         judge(line, "conv2d_transpose_plan_create", conv2d_transpose_plan_create(p, kernel, bias, &plan), status, pieces);
         check(line, "conv2d_transpose_plan_create failed and *plan is not NULL", plan == NULL);
+        JUDGE_OPERATOR(conv2d_transpose);
+        JUDGE(conv2d_transpose_overlap(p, (int64_t *)(void *)output.bytes, 1));
     }
 }
 
@@ -579,6 +603,16 @@ static void upsample_table(void) {
         judge(line, "upsample2d", upsample2d(p, input, output.bytes), status, pieces);
         judge(line, "upsample2d_plan_create", upsample2d_plan_create(p, &plan), status, pieces);
         check(line, "upsample2d_plan_create failed and *plan is not NULL", plan == NULL);
+        int64_t *counts = (int64_t *)(void *)output.bytes;
+        upsample2d_backward_plan *back = (upsample2d_backward_plan *)(void *)&not_a_plan;
+        JUDGE(upsample2d_backward(p, input, output.bytes));
+        JUDGE(upsample2d_backward_plan_create(p, &back));
+        check(line, "a failing call made a plan", back == NULL);
+        JUDGE(upsample2d_gram(p, input, output.bytes));
+        JUDGE(upsample2d_adjoint_test(p, 1, (double *)(void *)output.bytes));
+        JUDGE(upsample2d_matrix_size(p, counts, counts + 1, counts + 2));
+        JUDGE(upsample2d_matrix(p, output.bytes, 1));
+        JUDGE(upsample2d_matrix_csr(p, counts, counts + 1, output.bytes, 1));
     }
 }
 
@@ -631,6 +665,8 @@ static void judge_both(int line, const upsample2d_params *u, const conv2d_params
     judge(line, "upsample2d_conv2d", upsample2d_conv2d(u, c, input, kernel, bias, output.bytes), status, pieces);
     judge(line, "upsample2d_conv2d_plan_create", upsample2d_conv2d_plan_create(u, c, kernel, bias, &plan), status, pieces);
     check(line, "upsample2d_conv2d_plan_create failed and *plan is not NULL", plan == NULL);
+    int64_t *sizes = (int64_t *)(void *)output.bytes;
+    JUDGE(upsample2d_conv2d_workspace_size(u, c, sizes, sizes + 1, sizes + 2));
 }
 
 static void upsampled_table(void) {
@@ -984,7 +1020,7 @@ static void solving(void) {
     mask[89] = 2;
     EXPECT(MASK, "mask|2|89", SOLVE(.mask = mask, .mask_size = 90));
     mask[89] = 1;
-    EXPECT(ACTIVATION, "activation|NONE|mask", conv2d_solve(&relu, NULL, weights, bias, y, x, NULL));
+    EXPECT(ACTIVATION, "activation is 1|NONE|mask", conv2d_solve(&relu, NULL, weights, bias, y, x, NULL));
     EXPECT(FLAG, "accumulate|1", conv2d_solve(&adding, NULL, weights, bias, y, x, NULL));
     EXPECT(STRIDE, "stride_height|-1", conv2d_solve(&bad_stride, NULL, weights, bias, y, x, NULL));
     EXPECT(ELEMENT_STRIDES, "input_strides", conv2d_solve(&shared, NULL, weights, bias, y, x, NULL));
