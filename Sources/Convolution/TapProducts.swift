@@ -43,11 +43,34 @@ struct TapProducts {
     /// Columns of a packed row.
     var width: Int { bandColumns + columnReach.upperBound - columnReach.lowerBound }
     /// Rows of products that the kernels write for a part, which may be more than there are.
-    var productRows: Int { partChannels * taps + commonTileRows }
+    var productRows: Int { partChannels * taps + largestTileSide }
+
+    /// Places the scratch memory; its bytes.
+    mutating func layOut(lanes: Int, elementBytes size: Int) -> Int {
+        // An odd number of cache lines from channel to channel: else a tile's lines would crowd into a few sets of the cache.
+        pitch = (ceilDivide(ceilDivide(stripeRows * width, lanes) * lanes * size, 64) | 1) * 64 / size
+        weightPitch = (ceilDivide(productRows * size, 64) | 1) * 64 / size
+        var bytes = 0
+        func place(_ length: Int) -> Int {
+            defer { bytes += aligned(length) }
+            return bytes
+        }
+        let pointer = MemoryLayout<UnsafeRawPointer>.stride
+        let vectors = ceilDivide(bandColumns, lanes)
+        packed = place(channelBlock * pitch * size)
+        // The last vectors of a row may read beyond it.
+        products = place((slots * productRows * pitch + lanes) * size)
+        sums = place(max(partChannels * vectors * lanes, largestTileScalars) * size)
+        sources = place(taps * pointer)
+        targets = place(vectors * pointer)
+        widths = place(vectors * pointer)
+        return bytes
+    }
 }
 
-/// A stripe with its products stays in a level-2 cache.
+/// A stripe with its products stays in a level-2 cache. Of fewer pixels than this the last vectors are too large a part.
 private let stripeBytes = 1 << 19
+private let fewestPixels = 96
 
 /// More output channels fill vectors of their own; fewer input channels are soon added up.
 private let mostOutputs = 8
@@ -56,7 +79,9 @@ private let fewestInputs = 8
 extension Layer {
     /// Whether products come first: a property of the layer alone, as the bits depend on it. nil, or the channels of a chain.
     func productChain() -> Int? {
-        guard transposed, hasOutput, outChannelsPerGroup <= mostOutputs, inChannelsPerGroup >= fewestInputs, vertical.fitsProducts, horizontal.fitsProducts else { return nil }
+        guard transposed, hasOutput, outChannelsPerGroup <= mostOutputs, inChannelsPerGroup >= fewestInputs, vertical.fitsProducts,
+            horizontal.fitsProducts
+        else { return nil }
         // As long as the phase with the fewest terms permits; that with most must keep the bound as well.
         let inputs = inChannelsPerGroup
         let few = max(1, vertical.kernel / vertical.stride) * max(1, horizontal.kernel / horizontal.stride)
@@ -97,55 +122,38 @@ extension ConvolutionPlan {
         }
         var part = TapProducts(
             channelBlock: chain, rows: rows, columns: columns, rowReach: top...bottom, columnReach: left...right, bandRows: rows,
-            bandColumns: columns, partChannels: layer.outChannelsPerGroup, stripeRows: 1, taps: layer.vertical.kernel * layer.horizontal.kernel,
-            kernelColumns: layer.horizontal.kernel)
+            bandColumns: columns, partChannels: layer.outChannelsPerGroup, stripeRows: 1,
+            taps: layer.vertical.kernel * layer.horizontal.kernel, kernelColumns: layer.horizontal.kernel)
 
         // As many bands for each thread; the rows around a band are multiplied for its neighbour too, so they should not be small.
         let fewest = threads == 1 ? 1 : ceilDivide(threads, layer.batch * layer.groups)
         let bands = fewest * (threads == 1 ? 1 : max(1, min(4, rows / (fewest * 16 * (bottom - top + 1)))))
         part.bandRows = ceilDivide(rows, bands)
 
-        // Stripes of so many pixels that the last vectors waste little, then as much as the cache holds.
-        let budget = (stripeBytes >> economy) / size
-        part.stripeRows = max(1, min(part.bandRows, 768 / part.width))
-        func elements() -> Int {
-            let pixels = part.stripeRows * part.width
-            return pixels * (part.channelBlock + part.slots * (part.partChannels * part.taps))
-        }
-        while elements() > budget {
-            if part.partChannels > 1, part.partChannels * part.taps > 96 || part.stripeRows == 1 {
-                part.partChannels = ceilDivide(part.partChannels, 2)
-            } else if part.stripeRows > 1 {
+        // From much at a time to little, until a stripe fits; if none does, what takes the least.
+        part.stripeRows = max(1, min(rows, 768 / part.width))
+        var best = part
+        var least = Int.max
+        while true {
+            let bytes = part.layOut(lanes: table.lanes, elementBytes: size)
+            if bytes < least { (best, least) = (part, bytes) }
+            if bytes <= stripeBytes >> economy { break }
+            // Each part of the channels packs the input anew.
+            if part.stripeRows > 1, part.partChannels == 1 || (part.stripeRows - 1) * part.width >= fewestPixels {
                 part.stripeRows -= ceilDivide(part.stripeRows, 8)
+            } else if part.partChannels > 1 {
+                part.partChannels = ceilDivide(part.partChannels, 2)
             } else if part.bandColumns > 4 * table.lanes {
                 part.bandColumns = ceilDivide(ceilDivide(part.bandColumns, 2), table.lanes) * table.lanes
             } else {
+                part = best
                 break
             }
         }
-
-        // An odd number of cache lines from channel to channel: else a tile's lines would crowd into a few sets of the cache.
-        part.pitch = (ceilDivide(ceilDivide(part.stripeRows * part.width, table.lanes) * table.lanes * size, 64) | 1) * 64 / size
-        part.weightPitch = (ceilDivide(part.productRows * size, 64) | 1) * 64 / size
-        let parts = ceilDivide(layer.outChannelsPerGroup, part.partChannels)
-        itemsPerBlock = layer.batch * layer.groups * parts * part.rowBands * part.columnBands
-        var bytes = 0
-        func place(_ length: Int) -> Int {
-            defer { bytes += aligned(length) }
-            return bytes
-        }
-        let pointer = MemoryLayout<UnsafeRawPointer>.stride
-        let vectors = ceilDivide(part.bandColumns, table.lanes)
-        part.packed = place(part.channelBlock * part.pitch * size)
-        // The last vectors of a row may read beyond it.
-        part.products = place((part.slots * part.productRows * part.pitch + table.lanes) * size)
-        part.sums = place(max(part.partChannels * vectors * table.lanes, largestTileScalars) * size)
-        part.sources = place(part.taps * pointer)
-        part.targets = place(vectors * pointer)
-        part.widths = place(vectors * pointer)
+        itemsPerBlock = layer.batch * layer.groups * ceilDivide(layer.outChannelsPerGroup, part.partChannels) * part.rowBands * part.columnBands
         workspace = WorkspaceLayout()
         workspace.sums = part.sums
-        workspace.bytes = bytes
+        workspace.bytes = part.layOut(lanes: table.lanes, elementBytes: size)
         tapProducts = part
     }
 

@@ -48,15 +48,14 @@ func turnLines<Scalar: KernelScalar>(
                 }
             }
             let lineEnd = size == 4 && line &+ 4 <= lines ? line &+ 4 : line &+ 1
-            while b < end {
-                var a = line
-                while a < lineEnd {
-                    copyElement(source + (a &* sourceLine &+ b), to: target + (b &* targetLine &+ a))
-                    a &+= 1
+            while line < lineEnd {
+                var rest = b
+                while rest < end {
+                    copyElement(source + (line &* sourceLine &+ rest), to: target + (rest &* targetLine &+ line))
+                    rest &+= 1
                 }
-                b &+= 1
+                line &+= 1
             }
-            line = lineEnd
         }
         first = end
     }
