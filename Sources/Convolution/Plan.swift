@@ -200,7 +200,8 @@ struct Panels {
             // Short rows fill the vectors of `accumulateColumns` better, whose tiles span rows.
             // Several channels that are neighbours in the output are better stored together, and many better computed together.
             stencils = canStencil(layer) && (outputs == 1 || outputs <= 4 && layer.output.column == 1)
-                && (maySeparate(layer) || columns >= 2 * table.lanes)
+                && (maySeparate(layer) || columns >= 2 * table.lanes
+                    || columns >= table.lanes && 4 * columns >= 3 * table.lanes * ceilDivide(columns, table.lanes))
             isWide = !stencils && outputs >= 1 && outputs <= 4 && columns >= 4 * table.wideTiles[outputs - 1].vectors * table.lanes
             perGroup = stencils ? outputs : outputs / most + (rest == 0 ? 0 : rest <= 4 ? 1 : 2)
             count = perGroup * layer.groups

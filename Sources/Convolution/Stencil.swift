@@ -4,11 +4,11 @@ import ConvolutionKernels
 // Layers of one input channel per group whose vectors hold columns (`accumulateStencil`): tiles of four output rows of a channel. A kernel
 // that is a column times a row is run as two passes.
 
-/// Whether `accumulateStencil` computes this layer where the vectors hold columns: one output row on is one kernel row on.
+/// Whether `accumulateStencil` computes this layer where the vectors hold columns: one output row on is some kernel rows on.
 func canStencil(_ layer: Layer) -> Bool {
     layer.vertical.repetition == 1 && layer.horizontal.repetition == 1 && layer.inChannelsPerGroup == 1
         && (!layer.transposed || layer.vertical.stride == 1 && layer.horizontal.stride == 1)
-        && layer.vertical.stride == layer.vertical.dilation
+        && layer.vertical.stride % layer.vertical.dilation == 0 && layer.vertical.stride / layer.vertical.dilation <= layer.vertical.kernel
         && chunkTerms(layer.vertical.kernel * layer.horizontal.kernel) >= layer.horizontal.kernel
 }
 
@@ -102,6 +102,7 @@ private struct StencilItem<Scalar> {
     var offsets: UnsafePointer<Int>
     var kernelRows: Int
     var kernelColumns: Int
+    var rowStep: Int
     var rowsPerChunk: Int
     var weights: UnsafePointer<Scalar>
     var bias: UnsafePointer<Scalar>
@@ -123,7 +124,7 @@ func stencil<Scalar: KernelScalar>(
         plan: plan, kernel: plan.pointee.stencil(columns: columns.count), rows: addresses + stencilRows,
         targets: UnsafeMutableRawPointer(addresses).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self),
         sums: (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self), offsets: UnsafePointer(offsets),
-        kernelRows: vertical.taps, kernelColumns: separates ? 1 : horizontal.taps,
+        kernelRows: vertical.taps, kernelColumns: separates ? 1 : horizontal.taps, rowStep: vertical.inputStep / vertical.offsetStep,
         rowsPerChunk: separates ? vertical.taps : block.pointee.segmentsPerChunk / horizontal.taps,
         weights: UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights,
         bias: UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)),
@@ -152,9 +153,10 @@ func stencil<Scalar: KernelScalar>(
             // The last rows rather repeat some of those before than be incomplete; but to add twice would be wrong.
             if !layer.means.accumulates { row = max(rows.lowerBound, min(row, rows.upperBound - stencilRows)) }
             let count = min(stencilRows, rows.upperBound - row)
-            for i in 0..<(vertical.taps + stencilRows - 1) {
-                let place = (row + min(i, vertical.taps + count - 2)) * vertical.offsetStep + vertical.offsetStart
-                let index = i < vertical.taps + count - 1 ? borderIndex(place, layer.vertical.input, layer.paddingMode) : nil
+            let last = vertical.taps + (count - 1) * item.rowStep - 1
+            for i in 0..<(vertical.taps + (stencilRows - 1) * item.rowStep) {
+                let place = row * vertical.inputStep + min(i, last) * vertical.offsetStep + vertical.offsetStart
+                let index = i <= last ? borderIndex(place, layer.vertical.input, layer.paddingMode) : nil
                 item.rows[i] = index.map { first + ($0 - source.rowOrigin) * source.rowStride } ?? source.outside + shift
             }
             for p in 0..<stencilRows {
@@ -184,8 +186,8 @@ private func filterRows<Scalar: KernelScalar>(
         }
         let arguments = StencilArguments(
             rows: UnsafePointer(item.rows), offsets: item.offsets, kernelRows: 1, kernelColumns: item.plan.pointee.layer.horizontal.kernel,
-            rowsPerChunk: 1, weights: factors + item.kernelRows, column: 0, tiles: tiles, tile: item.sums, outputs: UnsafePointer(item.targets),
-            streaming: false, bias: 0, low: -.infinity, high: .infinity)
+            rowStep: 1, rowsPerChunk: 1, weights: factors + item.kernelRows, column: 0, tiles: tiles, tile: item.sums,
+            outputs: UnsafePointer(item.targets), streaming: false, bias: 0, low: -.infinity, high: .infinity)
         withUnsafePointer(to: arguments) { item.kernel.accumulate($0) }
         row += count
     }
@@ -201,8 +203,8 @@ private func run<Scalar: KernelScalar>(_ item: StencilItem<Scalar>, columns: Int
     func accumulate(from column: Int, tiles: Int, streaming: Bool, finishes: Bool) {
         let arguments = StencilArguments(
             rows: UnsafePointer(item.rows), offsets: item.offsets, kernelRows: item.kernelRows, kernelColumns: item.kernelColumns,
-            rowsPerChunk: item.rowsPerChunk, weights: item.weights, column: column, tiles: tiles, tile: item.sums,
-            outputs: finishes ? UnsafePointer(item.targets) : nil, streaming: streaming, bias: item.bias[0],
+            rowStep: item.rowStep, rowsPerChunk: item.rowsPerChunk, weights: item.weights, column: column, tiles: tiles,
+            tile: item.sums, outputs: finishes ? UnsafePointer(item.targets) : nil, streaming: streaming, bias: item.bias[0],
             low: bounds?.low ?? 0, high: bounds?.high ?? 0)
         withUnsafePointer(to: arguments) { item.kernel.accumulate($0) }
     }

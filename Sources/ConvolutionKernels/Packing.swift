@@ -114,6 +114,14 @@ public func packLine<Scalar: KernelScalar>(from source: UnsafePointer<Scalar>, s
         return
     }
     var i = 0
+    if stride == 2 {
+        // A number that the compiler knows: it makes vectors of these.
+        while i < count {
+            copyElement(source + i &* 2, to: target + i)
+            i &+= 1
+        }
+        return
+    }
     while i < count {
         copyElement(source + i &* stride, to: target + i)
         i &+= 1

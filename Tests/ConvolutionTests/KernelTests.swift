@@ -348,16 +348,19 @@ private enum TileKind: CaseIterable {
 @Suite struct StencilKernelTests {
     private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
         for index in 0..<2 {
-            for (kernelRows, kernelColumns, perChunk) in [(1, 1, 1), (1, 5, 3), (2, 3, 2), (3, 3, 3), (3, 2, 2), (7, 3, 2), (6, 1, 9)] {
+            for (kernelRows, kernelColumns, rowStep, perChunk) in [
+                (1, 1, 1, 1), (1, 5, 1, 3), (2, 3, 1, 2), (3, 3, 1, 3), (3, 2, 1, 2), (7, 3, 1, 2), (6, 1, 1, 9), (3, 3, 2, 3), (5, 2, 2, 1),
+                (2, 3, 2, 1), (7, 1, 3, 4),
+            ] {
                 for (finishes, tiles, streaming) in [(false, 1, false), (true, 1, false), (true, 3, false), (true, 2, true)] {
-                    check(table, table.stencils[index], kernelRows, kernelColumns, perChunk, finishes, tiles, streaming, Scalar.self)
+                    check(table, table.stencils[index], kernelRows, kernelColumns, rowStep, perChunk, finishes, tiles, streaming, Scalar.self)
                 }
             }
         }
     }
 
     private func check<Scalar: KernelScalar>(
-        _ table: KernelTable, _ kernel: StencilKernel, _ kernelRows: Int, _ kernelColumns: Int, _ perChunk: Int, _ finishes: Bool,
+        _ table: KernelTable, _ kernel: StencilKernel, _ kernelRows: Int, _ kernelColumns: Int, _ rowStep: Int, _ perChunk: Int, _ finishes: Bool,
         _ tiles: Int, _ streaming: Bool, _: Scalar.Type
     ) {
         var numbers = SeededNumbers(seed: kernelRows * 100 + kernelColumns)
@@ -368,8 +371,9 @@ private enum TileKind: CaseIterable {
         // Taps anywhere in the row, as where the output's steps deal the input into planes.
         let offsets = (0..<kernelColumns).map { $0 % 2 * (columns + 9) + $0 / 2 }
         let rowPitch = 2 * (columns + 9) + kernelColumns
-        let input = Field<Scalar>((kernelRows + 3) * rowPitch)
-        for row in 0..<(kernelRows + 3) {
+        let inputRows = kernelRows + 3 * rowStep
+        let input = Field<Scalar>(inputRows * rowPitch)
+        for row in 0..<inputRows {
             for offset in offsets {
                 for x in 0..<columns { input.set(row * rowPitch + offset + column + x, draw()) }
             }
@@ -387,14 +391,14 @@ private enum TileKind: CaseIterable {
         defer { for field in [input, weights, tile, output] { field.free() } }
 
         let (low, high, bias): (Scalar, Scalar, Scalar) = (-40, 50, 3)
-        let rows = (0..<(kernelRows + 3)).map { UnsafePointer(input.pointer($0 * rowPitch)) }
+        let rows = (0..<inputRows).map { UnsafePointer(input.pointer($0 * rowPitch)) }
         let targets = (0..<4).map { output.pointer(base + $0 * outputPitch) }
         rows.withUnsafeBufferPointer { rows in
             targets.withUnsafeBufferPointer { targets in
                 offsets.withUnsafeBufferPointer { offsets in
                     let arguments = StencilArguments(
                         rows: rows.baseAddress!, offsets: offsets.baseAddress!, kernelRows: kernelRows, kernelColumns: kernelColumns,
-                        rowsPerChunk: perChunk, weights: weights.pointer(1), column: column, tiles: tiles, tile: tile.pointer(1),
+                        rowStep: rowStep, rowsPerChunk: perChunk, weights: weights.pointer(1), column: column, tiles: tiles, tile: tile.pointer(1),
                         outputs: finishes ? targets.baseAddress : nil, streaming: streaming, bias: bias, low: low, high: high)
                     withUnsafePointer(to: arguments) { kernel.accumulate($0) }
                 }
@@ -405,7 +409,7 @@ private enum TileKind: CaseIterable {
             for x in 0..<columns {
                 var sum: Scalar = 0
                 for a in 0..<kernelRows {
-                    for b in 0..<kernelColumns { sum += rows[a + p][offsets[b] + column + x] * weights.elements[1 + a * kernelColumns + b] }
+                    for b in 0..<kernelColumns { sum += rows[a + p * rowStep][offsets[b] + column + x] * weights.elements[1 + a * kernelColumns + b] }
                 }
                 let got = finishes ? output.elements[base + p * outputPitch + column + x] : tile.elements[1 + p * width + x]
                 if got != (finishes ? min(max(sum + bias, low), high) : sum) { right = false }
