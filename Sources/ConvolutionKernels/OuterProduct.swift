@@ -22,8 +22,8 @@ public struct OuterProductArguments<Scalar> {
     @inlinable @inline(__always)
     public init(
         lefts: UnsafePointer<UnsafePointer<Scalar>>, rights: UnsafePointer<UnsafePointer<Scalar>>, leftOffset: Int, rightOffset: Int,
-        leftPitch: Int, rightPitch: Int, segments: Int, length: Int, segmentsPerChunk: Int, tile: UnsafeMutablePointer<Scalar>, tilePitch: Int,
-        continues: Bool
+        leftPitch: Int, rightPitch: Int, segments: Int, length: Int, segmentsPerChunk: Int,
+        tile: UnsafeMutablePointer<Scalar>, tilePitch: Int, continues: Bool
     ) {
         self.lefts = lefts
         self.rights = rights
