@@ -669,9 +669,9 @@ extension ConvolutionPlan {
                 block.bandRows = (block.bandRows - 1) * 7 / 8 / stencilRows * stencilRows
             } else if block.bandRows > 8 {
                 block.bandRows = (block.bandRows + 1) / 2
-            } else if layer.groups > 1, block.panelChunks < layer.groups {
+            } else if layer.groups > 1, block.panelChunks < min(layer.groups, panelCount) {
                 // Not beyond one group each: its panels would pack the same input again.
-                block.panelChunks = min(layer.groups, block.panelChunks * 2)
+                block.panelChunks = min(layer.groups, panelCount, block.panelChunks * 2)
             } else if block.bandRows > 1 {
                 block.bandRows = (block.bandRows + 1) / 2
             } else if block.bandColumns > 4 * table.lanes {
