@@ -115,6 +115,8 @@ struct Tile<Scalar> {
     /// Strategy `channels`: see `TileArguments.order`.
     var order: UnsafeMutablePointer<Int32>
     var chunks = 0
+    /// Those in `order`.
+    var taps = 0
 
     /// One more position, `unit` columns or what there is of them before `end`.
     @inline(__always)
@@ -367,6 +369,7 @@ func runItem<Scalar: KernelScalar>(
         }
 
         var laidOut = 0
+        var tapsOfTiles = 0
         for index in panels {
             let reach = plan.pointee.panels[index].reach(strategy)
             if reach != laidOut {
@@ -378,6 +381,7 @@ func runItem<Scalar: KernelScalar>(
                     if tile.pointee.isPlain, plain >= 0 {
                         tile.pointee.runs = tiles[plain].runs
                         (tile.pointee.order, tile.pointee.chunks) = (tiles[plain].order, tiles[plain].chunks)
+                        tile.pointee.taps = tiles[plain].taps
                         tile.pointee.shift = (tile.pointee.images[0] - tiles[plain].images[0]) * source.imageStride
                             + (tile.pointee.rows[0] - tiles[plain].rows[0]) * vertical.inputStep * source.rowStride
                             + (tile.pointee.columns[0] - tiles[plain].columns[0]) * columnUnit
@@ -392,10 +396,16 @@ func runItem<Scalar: KernelScalar>(
                         columnOffsets: (workspace + layout.columnOffsets).assumingMemoryBound(to: Int.self))
                     if tile.pointee.isPlain { plain = t }
                 }
+                tapsOfTiles = 0
+                for t in 0..<stripCount { tapsOfTiles += tiles[t].taps * tiles[t].repeats }
             }
+            // The weights after the last panel's are those of the next group's first, or of the next phase's.
+            let isLast = index + 1 == panels.upperBound
             multiply(
-                plan, block, plan.pointee.panels + index, source, tiles, strips: stripCount, tiles: tileCount, inputStep: stride &* columnUnit,
-                outputStep: stride &* horizontal.outputStep &* layer.output.column, sums, isFirst: index == panels.lowerBound)
+                plan, block, index, source, tiles, strips: stripCount, tiles: tileCount, taps: tapsOfTiles, inputStep: stride &* columnUnit,
+                outputStep: stride &* horizontal.outputStep &* layer.output.column, sums, isFirst: index == panels.lowerBound,
+                following: plan.pointee.weights(
+                    of: isLast ? panels.lowerBound : index + 1, isLast && route.isDone ? plan.pointee.after(block) : block))
         }
     }
     if plan.pointee.streams { shim_finish_streaming() }
@@ -403,10 +413,11 @@ func runItem<Scalar: KernelScalar>(
 
 /// One panel of output channels over a group of tiles. `inputStep` and `outputStep` lead from one repetition of a plain tile to the next.
 private func multiply<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panel: UnsafePointer<Panel>, _ source: Source<Scalar>,
-    _ tiles: UnsafeMutablePointer<Tile<Scalar>>, strips: Int, tiles tileCount: Int, inputStep: Int, outputStep: Int,
-    _ sums: UnsafeMutablePointer<Scalar>, isFirst: Bool
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panelIndex: Int, _ source: Source<Scalar>,
+    _ tiles: UnsafeMutablePointer<Tile<Scalar>>, strips: Int, tiles tileCount: Int, taps tapsOfTiles: Int, inputStep: Int, outputStep: Int,
+    _ sums: UnsafeMutablePointer<Scalar>, isFirst: Bool, following: UnsafePointer<Scalar>
 ) {
+    let panel = plan.pointee.panels + panelIndex
     let strategy = plan.pointee.strategy
     let inputs = plan.pointee.layer.inChannelsPerGroup
     let taps = block.pointee.taps
@@ -419,8 +430,7 @@ private func multiply<Scalar: KernelScalar>(
     let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.pointee.offset
     let activation = plan.pointee.layer.activation.converted(to: Scalar.self)
     let bounds = activation.bounds
-    var weights = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights
-        + panel.pointee.offset * taps * inputs
+    var weights: UnsafePointer<Scalar> = plan.pointee.weights(of: panelIndex, block)
     let firstInput: Int
     switch strategy {
     case .channels:
@@ -438,6 +448,18 @@ private func multiply<Scalar: KernelScalar>(
     let streams = mayFinish && plan.pointee.streams && strategy == .channels
         && plan.pointee.alignsPixels(UnsafeRawPointer(tiles.pointee.targets[0] + outputOffset))
     let mergedTaps = block.pointee.horizontal.taps
+    // Weights that stay in the cache need not be fetched; while the first panel is multiplied, the input of the next group is, so many
+    // elements of it for each channel.
+    let fetchesInput = block.pointee.fetchesInput
+    var nextInput = source.base
+    var inputShare = 0
+    if fetchesInput, isFirst {
+        let pixel = block.pointee.horizontal.inputStep * source.columnStride
+        inputShare = tileCount * reach * pixel / inputs
+        nextInput += tiles.pointee.images[0] * source.imageStride
+            + (tiles.pointee.rows[0] * block.pointee.vertical.inputStep + block.pointee.vertical.lastOffset) * source.rowStride
+            + (tiles.pointee.columns[0] + tileCount * reach) * pixel
+    }
     var channel = 0
     // Made once, and changed from tile to tile: what was written long before can be read in any pieces at once.
     var arguments = TileArguments(
@@ -450,27 +472,15 @@ private func multiply<Scalar: KernelScalar>(
     while channel < inputs {
         let length = min(block.pointee.channelBlock, inputs - channel)
         let isLast = channel + length == inputs
-        // While this part of the weights is multiplied, the tiles fetch the next one, each a share of it.
+        // While this part of the weights is multiplied, each tile fetches its share of what follows: line after line, since single lines left out
+        // would cost more than the same number in a row, which the processor foresees.
         let next = weights + taps * length * width
-        let isLastOfAll = isLast && panel == plan.pointee.panels + plan.pointee.panelCount - 1
+        let aheadBytes = (fetchesInput ? inputShare : taps * width) * length * MemoryLayout<Scalar>.stride
         arguments.panel = weights
         arguments.tile = sums
         arguments.continues = channel > 0
-        arguments.ahead = UnsafeRawPointer(isLastOfAll ? weights : next)
-        arguments.aheadStep = isLastOfAll ? 0 : (width * MemoryLayout<Scalar>.stride + tileCount - 1) / tileCount
-        var aheadPerTile = taps * length * arguments.aheadStep
-        if isFirst, block.pointee.fetchesInput {
-            // The weights are there; what is fetched is the input of the next group, by its first panel.
-            let tile = tiles.pointee
-            let pixel = block.pointee.horizontal.inputStep * source.columnStride
-            arguments.aheadStep = ceilDivide(reach * pixel * MemoryLayout<Scalar>.stride, taps * inputs)
-            aheadPerTile = reach * pixel * MemoryLayout<Scalar>.stride
-            let row = tile.rows[0] * block.pointee.vertical.inputStep + block.pointee.vertical.lastOffset
-            let column = (tile.columns[0] + tileCount * reach) * block.pointee.horizontal.inputStep
-            arguments.ahead = UnsafeRawPointer(
-                source.base + tile.images[0] * source.imageStride + row * source.rowStride + column * source.columnStride)
-                + channel * taps * arguments.aheadStep
-        }
+        arguments.ahead = UnsafeRawPointer(fetchesInput ? nextInput + inputShare * channel : isLast ? following : next)
+        arguments.aheadStep = min(64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))
         for t in 0..<strips {
             let tile = tiles + t
             let count = tile.pointee.count
@@ -496,7 +506,7 @@ private func multiply<Scalar: KernelScalar>(
                         arguments.pointee.channelOffset &+= inputStep
                         arguments.pointee.outputOffset &+= outputStep
                         arguments.pointee.tile += largestTileScalars
-                        arguments.pointee.ahead += aheadPerTile
+                        arguments.pointee.ahead += tile.pointee.taps * length * arguments.pointee.aheadStep
                     }
                 }
             }
@@ -689,6 +699,7 @@ private func layOutPixels<Scalar: KernelScalar>(
         }
     }
     tile.pointee.chunks = chunks
+    tile.pointee.taps = (run - tile.pointee.runs) / reach * merged
 }
 
 /// Copies the rectangle's part of the input into `target`, arranged as the plan's kernels read it.

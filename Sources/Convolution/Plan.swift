@@ -148,6 +148,20 @@ struct ConvolutionPlan {
         return try times(pixels, layer.inChannels, "the pixels of a row of taps")
     }
 
+    /// The packed weights of a panel.
+    @inline(__always)
+    func weights<Scalar>(of panel: Int, _ block: UnsafePointer<Block>) -> UnsafePointer<Scalar> {
+        UnsafePointer(weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights
+            + panels[panel].offset * block.pointee.taps * layer.inChannelsPerGroup
+    }
+
+    /// The block whose items follow those of `block`.
+    @inline(__always)
+    func after(_ block: UnsafePointer<Block>) -> UnsafePointer<Block> {
+        let next = block + 1
+        return next < blocks + blockCount ? next : UnsafePointer(blocks)
+    }
+
     /// Strategy `channels`: a panel's channels are aligned to vectors at all pixels, if they are at one, in `place`.
     @inline(__always)
     func alignsPixels(_ place: UnsafeRawPointer) -> Bool {
@@ -176,6 +190,8 @@ struct Panels {
     var vectors = 0
     /// Packed output channels, padding included: the sum of all panels' widths.
     var width = 0
+    /// Strategy `channels`: one input pixel, each of whose products goes to a pixel of its own, or one output pixel.
+    var isPixel = false
 
     init(_ layer: Layer, _ table: KernelTable, _ strategy: Strategy) {
         self.strategy = strategy
@@ -186,6 +202,8 @@ struct Panels {
             perGroup = cheapestDivision(vectors, table)
             count = perGroup * layer.groups
             width = vectors * table.lanes * layer.groups
+            isPixel = layer.batch == 1 && (layer.vertical.input == 1 && layer.horizontal.input == 1
+                || layer.vertical.output == 1 && layer.horizontal.output == 1)
         case .lanes:
             vectors = ceilDivide(layer.outChannels, table.lanes)
             walks = canWalk(layer)
@@ -224,7 +242,8 @@ struct Panels {
             return Panel(
                 group: group, firstChannel: group * outputs + first, channels: min(count * table.lanes, members - first),
                 offset: group * vectors * table.lanes + first, width: count * table.lanes,
-                kernel: permutes ? table.groupTile ?? table.laneTiles[0] : strategy == .lanes ? table.laneTiles[count - 1] : table.tiles[count - 1])
+                kernel: permutes ? table.groupTile ?? table.laneTiles[0] : strategy == .lanes ? table.laneTiles[count - 1]
+                    : isPixel && count == table.widestTile ? table.pixelTile : table.tiles[count - 1])
         case .columns:
             let group = index / perGroup
             let place = index % perGroup

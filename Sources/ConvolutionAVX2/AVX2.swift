@@ -67,6 +67,9 @@ public enum AVX2Float64: InstructionSet {
                 accumulateTile(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        pixelTile: TileKernel(rows: 1, vectors: 3) {
+            accumulateTile(AVX2Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+        },
         laneTiles: [
             TileKernel(rows: 8, vectors: 1) {
                 accumulateLanes(AVX2Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
@@ -171,6 +174,9 @@ public enum AVX2Float64: InstructionSet {
                 accumulateTile(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        pixelTile: TileKernel(rows: 1, vectors: 3) {
+            accumulateTile(AVX2Float64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+        },
         laneTiles: [
             TileKernel(rows: 8, vectors: 1) {
                 accumulateLanes(AVX2Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)

@@ -71,6 +71,9 @@ public enum BaselineFloat64: InstructionSet {
                 accumulateTile(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        pixelTile: TileKernel(rows: 1, vectors: 3) {
+            accumulateTile(BaselineFloat32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+        },
         laneTiles: [
             TileKernel(rows: 8, vectors: 1) {
                 accumulateLanes(BaselineFloat32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
@@ -175,6 +178,9 @@ public enum BaselineFloat64: InstructionSet {
                 accumulateTile(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        pixelTile: TileKernel(rows: 1, vectors: 3) {
+            accumulateTile(BaselineFloat64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+        },
         laneTiles: [
             TileKernel(rows: 8, vectors: 1) {
                 accumulateLanes(BaselineFloat64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)

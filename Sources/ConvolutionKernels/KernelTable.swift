@@ -6,6 +6,8 @@ public struct KernelTable {
     /// the third. `tiles` broadcast the input, `laneTiles` do not.
     public var tiles: InlineArray<4, TileKernel>
     public var laneTiles: InlineArray<4, TileKernel>
+    /// As the widest of `tiles`, for one pixel.
+    public var pixelTile: TileKernel
     /// `accumulateGroups` of one vector, where the tier has a permutation of any lanes.
     public var groupTile: TileKernel?
     /// As `tiles`: of `OuterProductArguments`.
@@ -35,7 +37,7 @@ public struct KernelTable {
 
     @inlinable @inline(__always)
     public init(
-        lanes: Int, tiles: InlineArray<4, TileKernel>, laneTiles: InlineArray<4, TileKernel>,
+        lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel, laneTiles: InlineArray<4, TileKernel>,
         groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>,
         planes: @escaping @convention(c) (UnsafeRawPointer) -> Void, walks: InlineArray<2, WalkKernel>, stencils: InlineArray<2, StencilKernel>,
         widestTile: Int,
@@ -52,6 +54,7 @@ public struct KernelTable {
     ) {
         self.lanes = lanes
         self.tiles = tiles
+        self.pixelTile = pixelTile
         self.laneTiles = laneTiles
         self.groupTile = groupTile
         self.outerTiles = outerTiles
