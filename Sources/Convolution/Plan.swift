@@ -296,7 +296,8 @@ private let singleLineStart = 300.0
 /// The strategy with the least work, counted in vectors of multiply-adds per output pixel.
 private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     let outputs = layer.outChannelsPerGroup
-    if outputs == 0 { return .channels }
+    // Beside an axis without elements the other may be longer than memory, and what is packed of it too.
+    if outputs == 0 || layer.vertical.input == 0 || layer.horizontal.input == 0 { return .channels }
     if maySeparate(layer) { return .columns }
     let lanes = Double(table.lanes)
     let channelsFirst = layer.output.column == 1 && layer.output.channel != 1
