@@ -106,7 +106,7 @@ struct ConvolutionPlan {
     var bias: UnsafeMutableRawPointer
     /// Pixels outside the input, arranged as the kernels read them: one, or for merged taps as many as a row has.
     var outside: UnsafeMutableRawPointer
-    /// `[output row]` and `[output column]`: 1 if some block covers it. Others hold the activated bias alone.
+    /// `[output row]` and `[output column]`: 1 if some block covers it. Others hold the activated bias alone. Empty where all are covered.
     var coveredRows: UnsafeMutablePointer<UInt8>
     var coveredColumns: UnsafeMutablePointer<UInt8>
     var fullyCovered: Bool
@@ -284,10 +284,10 @@ private func cheapestDivision(_ vectors: Int, _ table: KernelTable) -> Int {
 }
 
 /// What moving data costs, in vectors of multiply-adds; measured, roughly. An element turned from pixels into planes or back while it is
-/// packed or stored; the same where that is done one by one, or where the stores of a tile are not neighbours; a pixel's share of a tile's
+/// packed or stored; the same for a walk, or where the stores of a tile are not neighbours; a pixel's share of a tile's
 /// beginning and end; the start of a line that is packed alone, and computed alone too.
 private func turned(_ layer: Layer) -> Double { layer.isDouble ? 5 : 2.5 }
-private let turnedSingly = 4.5
+private let turnedInWalk = 3.0
 private let scattered = 20.0
 private let tileStart = 10.0
 private let lineStart = 100.0
@@ -335,8 +335,8 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     var byLanes = Double.infinity
     if layer.groups > 1, layer.inChannelsPerGroup <= 8 {
         byLanes = Double(ceilDivide(layer.outChannels, table.lanes)) * (canPermute(layer, table) ? 1 : 2) * terms
-        if turnsInput { byLanes += turnedSingly * read }
-        if channelsFirst { byLanes += turnedSingly * stored }
+        if turnsInput { byLanes += turnedInWalk * read }
+        if channelsFirst { byLanes += turnedInWalk * stored }
     }
     if byLanes <= byChannels, byLanes <= byColumns { return .lanes }
     return byColumns < byChannels ? .columns : .channels
@@ -379,6 +379,7 @@ struct WorkspaceLayout {
     var rowOffsets = 0
     var columnOffsets = 0
     var sums = 0
+    var lines = 0
     var rectangle = 0
     var bytes = 0
 }
@@ -786,23 +787,27 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
 
     // No blocks where there is nothing to add up or nothing to store; then no size of theirs is multiplied either.
     let hasOutput = layer.hasOutput
-    var rowLattices = 0
-    var columnLattices = 0
+    var (rowLattices, rowsCovered) = (0, 0)
+    var (columnLattices, columnsCovered) = (0, 0)
     if hasOutput, inputs > 0 {
-        forEachLattice(layer.vertical, transposed: layer.transposed) { _ in rowLattices += 1 }
-        forEachLattice(layer.horizontal, transposed: layer.transposed) { _ in columnLattices += 1 }
+        forEachLattice(layer.vertical, transposed: layer.transposed) { (rowLattices, rowsCovered) = (rowLattices + 1, rowsCovered + $0.count) }
+        forEachLattice(layer.horizontal, transposed: layer.transposed) {
+            (columnLattices, columnsCovered) = (columnLattices + 1, columnsCovered + $0.count)
+        }
     }
+    // No output row or column is in two lattices.
+    let fullyCovered = !hasOutput || rowsCovered == layer.vertical.output && columnsCovered == layer.horizontal.output
 
     let panels = Panels(layer, table, chain == nil ? chooseStrategy(layer, table) : .columns)
     let memory = try PlanMemory(
-        panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"), rows: hasOutput ? layer.vertical.output : 0,
-        columns: hasOutput ? layer.horizontal.output : 0)
+        panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"), rows: fullyCovered ? 0 : layer.vertical.output,
+        columns: fullyCovered ? 0 : layer.horizontal.output)
     for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
     var plan = ConvolutionPlan(
         layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks,
         stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels, panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0,
         weights: memory.header, bias: memory.header,
-        outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: true,
+        outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: fullyCovered,
         mendsBorder: false, skipsOutside: false, readsInputDirectly: false, workspace: WorkspaceLayout())
     switch plan.strategy {
     case .channels: plan.readsInputDirectly = layer.input.channel == 1 || layer.inChannels <= 1
@@ -824,7 +829,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     var overflow = false
     if rowLattices > 0 {
         forEachLattice(layer.vertical, transposed: layer.transposed) { vertical in
-            for q in 0..<vertical.count { plan.coveredRows[vertical.outputStart + q * vertical.outputStep] = 1 }
+            if !fullyCovered { for q in 0..<vertical.count { plan.coveredRows[vertical.outputStart + q * vertical.outputStep] = 1 } }
             forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in
                 let terms = vertical.taps * horizontal.taps * inputs
                 let chunk = chunkTerms(terms)
@@ -853,18 +858,17 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
                 overflow = overflow || tooMany || more > largestLength
                 weightElements = overflow ? 0 : weightElements + more
                 plan.workspace.include(
-                    block, walkRuns: plan.walks ? 2 * plan.walkRuns(block) : 0, rectangleBytes: plan.readsInputDirectly ? 0 : plan.largestRectangle(block) * size, elementBytes: size)
+                    block, walkRuns: plan.walks ? 2 * plan.walkRuns(block) : 0, walkLines: plan.walkLines,
+                    rectangleBytes: plan.readsInputDirectly ? 0 : plan.largestRectangle(block) * size, elementBytes: size)
                 plan.blocks[plan.blockCount] = block
                 plan.blockCount += 1
             }
         }
-        forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in
-            for q in 0..<horizontal.count { plan.coveredColumns[horizontal.outputStart + q * horizontal.outputStep] = 1 }
+        if !fullyCovered {
+            forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in
+                for q in 0..<horizontal.count { plan.coveredColumns[horizontal.outputStart + q * horizontal.outputStep] = 1 }
+            }
         }
-    }
-    if hasOutput {
-        for row in 0..<layer.vertical.output where plan.coveredRows[row] == 0 { plan.fullyCovered = false }
-        for column in 0..<layer.horizontal.output where plan.coveredColumns[column] == 0 { plan.fullyCovered = false }
     }
     plan.workspace.finish(elementBytes: size)
     if let chain, plan.blockCount > 0, !overflow {
@@ -1025,7 +1029,7 @@ struct PlanMemory {
 
 extension WorkspaceLayout {
     /// Collects sizes first (in the fields that later hold offsets); `finish` turns them into offsets.
-    mutating func include(_ block: Block, walkRuns: Int, rectangleBytes: Int, elementBytes: Int) {
+    mutating func include(_ block: Block, walkRuns: Int, walkLines: Int, rectangleBytes: Int, elementBytes: Int) {
         let pointer = MemoryLayout<UnsafeRawPointer>.stride
         tiles = max(tiles, aligned(block.tilesPerGroup * MemoryLayout<Tile<Double>>.stride))
         runs = max(runs, aligned(max(block.tilesPerGroup * block.taps * largestTileSide, walkRuns) * pointer))
@@ -1033,6 +1037,7 @@ extension WorkspaceLayout {
         rowOffsets = max(rowOffsets, aligned(block.vertical.taps * largestTileSide * pointer))
         columnOffsets = max(columnOffsets, aligned(block.horizontal.taps * largestTileSide * pointer))
         sums = max(sums, aligned(block.tilesPerGroup * largestTileScalars * elementBytes))
+        lines = max(lines, aligned(walkLines * elementBytes))
         rectangle = max(rectangle, aligned(rectangleBytes))
     }
 
@@ -1045,7 +1050,8 @@ extension WorkspaceLayout {
         columnOffsets = rowOffsets + sizes.rowOffsets
         sums = columnOffsets + sizes.columnOffsets
         // One tile at least: elements that no tap reaches are finished in it too.
-        rectangle = sums + max(sizes.sums, aligned(largestTileScalars * elementBytes))
+        lines = sums + max(sizes.sums, aligned(largestTileScalars * elementBytes))
+        rectangle = lines + sizes.lines
         bytes = rectangle + sizes.rectangle
     }
 }

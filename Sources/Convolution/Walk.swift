@@ -19,6 +19,12 @@ extension ConvolutionPlan {
         (table.walks[horizontal.inputStep - 1].columns - 1) * horizontal.inputStep + horizontal.taps
     }
 
+    /// Output that lies in planes is gathered as pixels first, two rows of up to this many columns, and then turned: whole cache lines of
+    /// a plane are stored at once, however few columns a tile has.
+    var walkLineColumns: Int { min(layer.horizontal.output, 16 * table.walks[0].columns) }
+    var walkLines: Int { turnsWalk ? 2 * walkLineColumns * table.lanes : 0 }
+    var turnsWalk: Bool { walks && layer.output.column == 1 && layer.output.channel != 1 && !layer.means.accumulates }
+
     /// Addresses of a tile: see `WalkArguments.runs`.
     @inline(__always)
     func walkRuns(_ block: Block) -> Int { (block.vertical.taps + rowStep(block.vertical)) * walkColumns(block.horizontal) }
@@ -33,6 +39,16 @@ private struct WalkTile {
     /// Columns that pixels of the output read; more are addressed, and repeat the last.
     var columns: Int
     var hasLower: Bool
+}
+
+/// Where a walk's pixels go: the output, or lines that are turned into it.
+private struct WalkTarget<Scalar> {
+    var base: UnsafeMutablePointer<Scalar>
+    var row: Int
+    var column: Int
+    var channel: Int
+    /// The channel that `base` belongs to.
+    var firstChannel = 0
 }
 
 /// An item of a plan that walks. `available` are the rows and columns that `source` holds, border included where it is packed.
@@ -51,6 +67,12 @@ func walk<Scalar: KernelScalar>(
     let plainRuns = runs + plan.pointee.walkRuns(block.pointee)
     let offsets = (workspace + plan.pointee.workspace.columnOffsets).assumingMemoryBound(to: Int.self)
     var plainPlace: Int?
+    // Packed for a walk, an item has one panel.
+    let turns = plan.pointee.turnsWalk && panels.count == 1
+    let width = plan.pointee.table.lanes
+    let lineColumns = plan.pointee.walkLineColumns
+    let lines = (workspace + plan.pointee.workspace.lines).assumingMemoryBound(to: Scalar.self)
+    let panel = plan.pointee.panels[panels.lowerBound]
 
     var row = rows.lowerBound
     while row < rows.upperBound {
@@ -61,6 +83,7 @@ func walk<Scalar: KernelScalar>(
         let plainRows = hasLower && top >= available.rows.lowerBound && top + inputRows <= available.rows.upperBound
         let line = output + rowImage * layer.output.batch + index * layer.output.row
         var column = columns.lowerBound
+        var lineStart = column
         while column < columns.upperBound {
             // The last tile rather repeats pixels of the one before than be incomplete; but to add twice would be wrong.
             if !layer.means.accumulates { column = max(columns.lowerBound, min(column, columns.upperBound - reach)) }
@@ -68,7 +91,13 @@ func walk<Scalar: KernelScalar>(
             let tile = WalkTile(
                 image: rowImage, top: top, left: column * horizontal.inputStep + horizontal.offsetStart,
                 columns: (count - 1) * horizontal.inputStep + horizontal.taps, hasLower: hasLower)
-            let target = line + column * layer.output.column
+            if turns, column < lineStart { lineStart = column }
+            let target = turns
+                ? WalkTarget(
+                    base: lines + (column - lineStart) * width, row: lineColumns * width, column: width, channel: 1,
+                    firstChannel: panel.firstChannel)
+                : WalkTarget(
+                    base: line + column * layer.output.column, row: layer.output.row, column: layer.output.column, channel: layer.output.channel)
             if plainRows, tile.left >= available.columns.lowerBound, tile.left + inputColumns <= available.columns.upperBound {
                 let place = rowImage * source.imageStride + top * source.rowStride + tile.left * source.columnStride
                 if plainPlace == nil { layOut(plan, block, source, available, tile, offsets, plainRuns) }
@@ -80,10 +109,33 @@ func walk<Scalar: KernelScalar>(
                 multiply(plan, block, source, panels, UnsafePointer(runs), shift: 0, target, count, hasLower, workspace)
             }
             column += reach
+            let end = min(column, columns.upperBound)
+            if turns, end + reach > lineStart + lineColumns || end == columns.upperBound {
+                for lower in 0..<(hasLower ? 2 : 1) {
+                    turn(
+                        lines + lower * lineColumns * width, width: width, columns: end - lineStart, channels: panel.channels,
+                        to: line + lower * layer.output.row + lineStart + panel.firstChannel * layer.output.channel, plane: layer.output.channel)
+                }
+                lineStart = end
+            }
         }
         row += hasLower ? 2 : 1
     }
     if plan.pointee.streams { shim_finish_streaming() }
+}
+
+/// Pixels into planes, a few planes at a time: their cache lines may fall into few sets of the cache.
+private func turn<Scalar: KernelScalar>(
+    _ pixels: UnsafePointer<Scalar>, width: Int, columns: Int, channels: Int, to target: UnsafeMutablePointer<Scalar>, plane: Int
+) {
+    var channel = 0
+    while channel < channels {
+        let count = min(4, channels - channel)
+        packLines(
+            from: pixels + channel, rowStride: 0, columnStride: width, channelStride: 1, rows: 1, columns: columns, channels: count, rowPitch: 0,
+            pitch: plane, to: target + channel * plane)
+        channel += count
+    }
 }
 
 /// runs[input row][column] = where the tile finds that pixel's channels.
@@ -119,7 +171,7 @@ private func layOut<Scalar: KernelScalar>(
 /// A tile of all panels: those of whole vectors in one call, if bias and bounds are all that is still to come.
 private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ panels: Range<Int>,
-    _ runs: UnsafePointer<UnsafePointer<Scalar>>, shift: Int, _ target: UnsafeMutablePointer<Scalar>, _ count: Int, _ hasLower: Bool,
+    _ runs: UnsafePointer<UnsafePointer<Scalar>>, shift: Int, _ target: WalkTarget<Scalar>, _ count: Int, _ hasLower: Bool,
     _ workspace: UnsafeMutableRawPointer
 ) {
     let layer = plan.pointee.layer
@@ -128,14 +180,14 @@ private func multiply<Scalar: KernelScalar>(
     let kernel = plan.pointee.table.walks[horizontal.inputStep - 1]
     let sums = (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
     let activation = layer.activation.converted(to: Scalar.self)
-    let bounds = layer.output.channel == 1 && !layer.means.accumulates ? activation.bounds : nil
+    let bounds = target.channel == 1 && !layer.means.accumulates ? activation.bounds : nil
     let last = plan.pointee.panels[panels.upperBound - 1]
     let whole = bounds == nil ? panels.lowerBound : last.channels == last.width ? panels.upperBound : panels.upperBound - 1
     var index = panels.lowerBound
     while index < panels.upperBound {
         let panel = plan.pointee.panels + index
         let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.pointee.offset
-        let upper = target + panel.pointee.firstChannel * layer.output.channel
+        let upper = target.base + (panel.pointee.firstChannel - target.firstChannel) * target.channel
         let finishes = index < whole
         var arguments = WalkArguments(
             runs: runs, channelOffset: panel.pointee.offset - source.channelOrigin + shift, kernelRows: vertical.taps,
@@ -144,19 +196,19 @@ private func multiply<Scalar: KernelScalar>(
             panel: UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights
                 + panel.pointee.offset * block.pointee.taps,
             vectors: finishes ? whole - index : 1, tile: sums, upper: finishes ? upper : nil,
-            lower: finishes && hasLower ? upper + layer.output.row : nil, columns: count, columnStride: layer.output.column, bias: bias,
+            lower: finishes && hasLower ? upper + target.row : nil, columns: count, columnStride: target.column, bias: bias,
             low: bounds?.low ?? 0, high: bounds?.high ?? 0)
-        arguments.streams = plan.pointee.streams && plan.pointee.alignsPixels(UnsafeRawPointer(target))
+        arguments.streams = plan.pointee.streams && layer.output.channel == 1 && plan.pointee.alignsPixels(UnsafeRawPointer(target.base))
         withUnsafePointer(to: arguments) { kernel.accumulate($0) }
         if !finishes {
             for row in 0..<(hasLower ? 2 : 1) {
-                var targets = InlineArray<8, UnsafeMutablePointer<Scalar>>(repeating: upper + row * layer.output.row)
-                for r in 0..<count { targets[r] += r * layer.output.column }
+                var targets = InlineArray<8, UnsafeMutablePointer<Scalar>>(repeating: upper + row * target.row)
+                for r in 0..<count { targets[r] += r * target.column }
                 targets.span.withUnsafeBufferPointer { targets in
                     guard let targets = targets.baseAddress else { return }
                     let arguments = EpilogueArguments(
                         tile: sums + row * kernel.columns * panel.pointee.width, rows: count, lanes: panel.pointee.width,
-                        channels: panel.pointee.channels, bias: bias, outputs: targets, channelStride: layer.output.channel,
+                        channels: panel.pointee.channels, bias: bias, outputs: targets, channelStride: target.channel,
                         activation: activation, accumulates: layer.means.accumulates)
                     withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
                 }
