@@ -139,6 +139,9 @@ private struct Route {
     var height: Int
     var innerRows: Range<Int>
     var innerColumns: Range<Int>
+    /// Of the first row.
+    var firstImage = 0
+    var firstImageRow = 0
     /// The next position. Parts are corners and sides in turn around the border, then the inside.
     var part = -1
     var row = 0
@@ -153,6 +156,7 @@ private struct Route {
         self.height = height
         self.innerRows = innerRows
         self.innerColumns = innerColumns
+        (firstImage, firstImageRow) = rows.lowerBound.quotientAndRemainder(dividingBy: height)
         nextPart()
     }
 
@@ -187,6 +191,7 @@ private struct Route {
             if part == 9 { return }
             (column, columnEnd) = partColumns
             row = rows.lowerBound - 1
+            (image, imageRow) = (firstImage, firstImageRow - 1)
             if column < columnEnd, nextRow() { return }
         }
     }
@@ -195,7 +200,8 @@ private struct Route {
     private mutating func nextRow() -> Bool {
         while row + 1 < rows.upperBound {
             row += 1
-            (image, imageRow) = row.quotientAndRemainder(dividingBy: height)
+            imageRow += 1
+            if imageRow == height { (image, imageRow) = (image + 1, 0) }
             if (imageRow < innerRows.lowerBound ? 0 : imageRow < innerRows.upperBound ? 1 : 2) == sides.row { return true }
         }
         return false
@@ -581,8 +587,15 @@ private func offsetsAlong(
 ) {
     guard let indices = indices.baseAddress else { return }
     for r in 0..<reach {
-        var index = indices[min(r, count &- 1)] &* lattice.inputStep &+ lattice.offsetStart
         var place = offsets + r
+        if r > 0, r >= count || indices[r] == indices[r &- 1] {
+            for _ in 0..<lattice.taps {
+                place.pointee = place[-1]
+                place += reach
+            }
+            continue
+        }
+        var index = indices[r] &* lattice.inputStep &+ lattice.offsetStart
         for _ in 0..<lattice.taps {
             if let inside = borderIndex(index, length, mode) {
                 place.pointee = (inside &- origin) &* stride
