@@ -20,6 +20,8 @@ private protocol MeetingAxis {
     var taps: Int { get }
     /// The tap's input index for output index `t`, nil if it meets none.
     func meeting(_ t: Int, tap: Int) -> Int?
+    /// The number of meetings where no output index meets an input index twice and that is known without a look at each.
+    var meetingsIfDistinct: Int? { get }
 }
 
 private struct LayerAxis: MeetingAxis {
@@ -37,6 +39,25 @@ private struct LayerAxis: MeetingAxis {
         guard place >= 0, place % axis.stride == 0, place / axis.stride < axis.input else { return nil }
         return place / axis.stride
     }
+
+    var meetingsIfDistinct: Int? {
+        guard mode == .constant else { return nil }
+        // Pairs of q and a tap with 0 <= q * stride - start + tap * dilation < length: q is the output index and `length` that of the
+        // input, or transposed the other way round. One loop, over what there is less of.
+        let (count, length) = transposed ? (axis.input, axis.output) : (axis.output, axis.input)
+        var total = 0
+        if count <= taps {
+            for q in 0..<count { total += Self.inside(taps, step: axis.dilation, from: q * axis.stride - axis.start, length) }
+        } else {
+            for tap in 0..<taps { total += Self.inside(count, step: axis.stride, from: tap * axis.dilation - axis.start, length) }
+        }
+        return total
+    }
+
+    /// How many of the places `from` + i * `step`, i below `count`, are from 0 to below `length`.
+    private static func inside(_ count: Int, step: Int, from: Int, _ length: Int) -> Int {
+        max(0, min(count, ceilDivide(length - from, step)) - max(0, ceilDivide(-from, step)))
+    }
 }
 
 private struct UpsampleAxis<Scalar: KernelScalar>: MeetingAxis {
@@ -51,6 +72,8 @@ private struct UpsampleAxis<Scalar: KernelScalar>: MeetingAxis {
 
     /// Taps without weight are none: they fill the table up.
     func meeting(_ t: Int, tap: Int) -> Int? { weight(t, tap: tap) == 0 ? nil : table.elements[t * table.taps + tap] }
+
+    var meetingsIfDistinct: Int? { nil }
 }
 
 /// The meetings of output index `t`, ascending by index and tap, into `list` (room for one per tap); returns how many.
@@ -91,6 +114,7 @@ private func distinctMeetings(_ axis: some MeetingAxis) throws(Failure) -> Int {
         throw Failure(
             CONVOLUTION_ERROR_OVERFLOW, "the matrix: \(axis.outputs) output rows or columns times \(axis.taps) taps is more than memory can hold")
     }
+    if let known = axis.meetingsIfDistinct { return known }
     let list = try allocate(axis.taps, of: MemoryLayout<Meeting>.stride, "the matrix").assumingMemoryBound(to: Meeting.self)
     var total = 0
     for t in 0..<axis.outputs {
