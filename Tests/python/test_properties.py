@@ -318,6 +318,7 @@ BIT_LAYERS = [
     ("conv2d", (2, 14, 15, 48), (3, 3, 1, 48), {"groups": 48, "padding": "same", "activation": "relu6"}),
     ("conv2d", (2, 15, 17, 32), (3, 5, 1, 32), {"groups": 32, "padding": "same", "strides": 2, "dilation_rate": (2, 1)}),
     ("conv2d", (2, 13, 16, 20), (11, 9, 1, 20), {"groups": 20, "padding": "same"}),
+    ("conv2d", (1, 3, 113, 40), (3, 19, 1, 40), {"groups": 40, "padding": "same"}),
     ("conv2d", (2, 2, 130, 2), (1, 120, 1, 2), {"groups": 2, "padding": "same"}),
     ("conv2d", (2, 9, 80, 2), (3, 3, 1, 2), {"groups": 2, "strides": 2, "dilation_rate": (2, 1), "activation": "sigmoid"}),
     ("conv2d", (2, 12, 14, 16), (5, 3, 1, 32), {"groups": 16, "strides": (2, 1), "padding": "same_lower"}),
