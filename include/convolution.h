@@ -212,10 +212,11 @@ int32_t convolution_isa_supported(const char *name);
 /*
  * algorithm: what the caller permits. The default keeps the bound on rounding errors that stands above under NUMBERS.
  *
- * WINOGRAD permits Winograd's F(4x4, 3x3), with a quarter of the multiplications. It is used by conv2d and conv2d_transpose for
- * finite 3x3 kernels of stride and dilation 1 with 16 to 1024 (double: 512) input channels and at least 16 output channels per
- * group, and at least 4 rows and columns of output; otherwise the call is that of the default. It computes 4x4 outputs together,
- * from 6x6 inputs (tiles start at output element [0][0]), so that
+ * WINOGRAD permits Winograd's F(4x4, 3x3), with a quarter of the multiplications. It is used by conv2d, conv2d_transpose and their
+ * input gradients for finite 3x3 kernels of stride 1 with 16 to 1024 (double: 512) input channels and at least 16 output channels per
+ * group, and at least 4 rows and columns of output, times the dilation; otherwise the call is that of the default. (Of the adjoint
+ * layer, in an input gradient.) It computes 4x4 outputs together, which lie a dilation apart, from 6x6 inputs (tiles start at output
+ * element [0][0]; with dilations d and e at [i][j] for each i < d and j < e), so that
  *   - an error is relative to its whole tile, not to its own sum. With S the sum over input channels of the tile's largest |x|
  *     times the largest |w|: at most (89 + channels / 64) * 751 * 2^-24 * S (double: 2^-53); measured, never more than 50 *
  *     2^-24 * S. For data that varies alike everywhere that means, in units of the element's own M (normal and uniform numbers,

@@ -7,7 +7,7 @@ import ConvolutionKernels
 /// What a plan for Winograd's algorithm has instead of blocks. Packed weights:
 /// `[group][panel][point][input channel][output channel]`.
 struct Winograd {
-    /// Tiles of one image, anchored at its first output pixel.
+    /// Tiles of one image, anchored at its first output pixels.
     var tileRows: Int
     var tileColumns: Int
     /// An item's tiles: so many of all images', one after the other.
@@ -54,7 +54,28 @@ extension Layer {
 }
 
 extension Axis {
-    fileprivate var takesWinograd: Bool { kernel == 3 && stride == 1 && dilation == 1 && output >= winogradOutputs }
+    fileprivate var takesWinograd: Bool { kernel == 3 && stride == 1 && output >= winogradOutputs * dilation }
+
+    /// Outputs `dilation` apart read inputs `dilation` apart: so many phases are tiled each by itself. Some have one output more.
+    fileprivate var winogradPhases: (longer: Int, tilesOfLonger: Int, tiles: Int) {
+        let outputs = output / dilation
+        return (output % dilation, ceilDivide(outputs + 1, winogradOutputs), ceilDivide(outputs, winogradOutputs))
+    }
+
+    fileprivate var winogradTiles: Int {
+        let phases = winogradPhases
+        return phases.longer * phases.tilesOfLonger + (dilation - phases.longer) * phases.tiles
+    }
+
+    /// The first output of a tile.
+    @inline(__always)
+    fileprivate func winogradStart(_ tile: Int) -> Int {
+        let phases = winogradPhases
+        let isLonger = tile < phases.longer * phases.tilesOfLonger
+        let tiles = isLonger ? phases.tilesOfLonger : phases.tiles
+        let place = isLonger ? tile : tile - phases.longer * phases.tilesOfLonger
+        return (isLonger ? 0 : phases.longer) + place / tiles + place % tiles * winogradOutputs * dilation
+    }
 }
 
 /// A plan for Winograd's algorithm, without weights yet.
@@ -63,8 +84,8 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
     let size = layer.isDouble ? 8 : 4
     let inputs = layer.inChannelsPerGroup
-    let tileRows = ceilDivide(layer.vertical.output, winogradOutputs)
-    let tileColumns = ceilDivide(layer.horizontal.output, winogradOutputs)
+    let tileRows = layer.vertical.winogradTiles
+    let tileColumns = layer.horizontal.winogradTiles
     let tiles = try times(layer.batch, times(tileRows, tileColumns, "tiles"), "tiles")
     let panels = Panels(layer, table, tiles: tiles)
     var tallest = 1
@@ -99,8 +120,8 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
         readsInputDirectly: layer.input.channel == 1 && inputs % table.lanes == 0, channelPitch: channelPitch,
         pointPitch: pitch(channelPitch), sumPitch: pitch(widest))
     if layer.transposed {
-        part.rowStart = layer.vertical.start - 2
-        part.columnStart = layer.horizontal.start - 2
+        part.rowStart = layer.vertical.start - 2 * layer.vertical.dilation
+        part.columnStart = layer.horizontal.start - 2 * layer.horizontal.dilation
     }
     var bytes = 0
     func place(_ length: Int) -> Int {
@@ -273,11 +294,11 @@ private func transformTiles<Scalar: KernelScalar>(
     var columns = InlineArray<6, Int>(repeating: 0)
     var tile = TilePlace(firstTile, part)
     for _ in 0..<count {
-        let row = tile.row * winogradOutputs + part.rowStart
-        let column = tile.column * winogradOutputs + part.columnStart
+        let row = layer.vertical.winogradStart(tile.row) + part.rowStart
+        let column = layer.horizontal.winogradStart(tile.column) + part.columnStart
         for i in 0..<winogradInputs {
-            rows[i] = readIndex(row + i, layer.vertical, layer.paddingMode)
-            columns[i] = readIndex(column + i, layer.horizontal, layer.paddingMode)
+            rows[i] = readIndex(row + i * layer.vertical.dilation, layer.vertical, layer.paddingMode)
+            columns[i] = readIndex(column + i * layer.horizontal.dilation, layer.horizontal, layer.paddingMode)
         }
         let image = input + tile.image * layer.input.batch + group * inputs * layer.input.channel
         for i in 0..<winogradInputs {
@@ -307,7 +328,7 @@ private func transformTiles<Scalar: KernelScalar>(
 private func readIndex(_ index: Int, _ axis: Axis, _ mode: BorderMode) -> Int {
     if UInt(bitPattern: index) < UInt(bitPattern: axis.input) { return index }
     // Within what the padding permits: not beyond the last tap of the last output.
-    guard index < axis.output + 2 - axis.start, let place = borderIndex(index, axis.input, mode) else { return -1 }
+    guard index < axis.output + 2 * axis.dilation - axis.start, let place = borderIndex(index, axis.input, mode) else { return -1 }
     return place
 }
 
@@ -373,19 +394,21 @@ private func finishTiles<Scalar: KernelScalar>(
     let scratch = (memory + part.scratch).assumingMemoryBound(to: Scalar.self)
     let places = (memory + part.addresses).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self)
     var sums = (memory + part.sums).assumingMemoryBound(to: Scalar.self)
+    let rowStride = layer.output.row * layer.vertical.dilation
+    let columnStride = layer.output.column * layer.horizontal.dilation
     var tile = TilePlace(firstTile, part)
     for _ in 0..<count {
-        let row = tile.row * winogradOutputs
-        let column = tile.column * winogradOutputs
-        let rows = min(winogradOutputs, layer.vertical.output - row)
-        let columns = min(winogradOutputs, layer.horizontal.output - column)
+        let row = layer.vertical.winogradStart(tile.row)
+        let column = layer.horizontal.winogradStart(tile.column)
+        let rows = min(winogradOutputs, ceilDivide(layer.vertical.output - row, layer.vertical.dilation))
+        let columns = min(winogradOutputs, ceilDivide(layer.horizontal.output - column, layer.horizontal.dilation))
         let corner = output + tile.image * layer.output.batch + row * layer.output.row + column * layer.output.column
             + panel.pointee.firstChannel * layer.output.channel
         for i in 0..<winogradOutputs {
             for j in 0..<winogradOutputs {
                 let pixel = i * winogradOutputs + j
                 places[pixel] = !isDirect ? values + pixel * width
-                    : i < rows && j < columns ? corner + i * layer.output.row + j * layer.output.column : spare
+                    : i < rows && j < columns ? corner + i * rowStride + j * columnStride : spare
             }
         }
         let arguments = WinogradOutputArguments(
@@ -396,10 +419,10 @@ private func finishTiles<Scalar: KernelScalar>(
         if isBounded, !isDirect {
             unpackTile(
                 values, pitch: width, channels: panel.pointee.channels, rows: rows, columns: columns, to: corner,
-                rowStride: layer.output.row, columnStride: layer.output.column, channelStride: layer.output.channel)
+                rowStride: rowStride, columnStride: columnStride, channelStride: layer.output.channel)
         } else if !isBounded {
             for i in 0..<rows {
-                for j in 0..<columns { places[j] = corner + i * layer.output.row + j * layer.output.column }
+                for j in 0..<columns { places[j] = corner + i * rowStride + j * columnStride }
                 let arguments = EpilogueArguments(
                     tile: values + i * winogradOutputs * width, rows: columns, lanes: width, channels: panel.pointee.channels,
                     bias: bias, outputs: UnsafePointer(places), channelStride: layer.output.channel, activation: activation,

@@ -24,7 +24,9 @@ LAYERS = [
     ("conv2d", (2, 12, 17, 32), (3, 3, 16, 64), {"groups": 2, "padding": 1, "padding_mode": "circular", "flip_kernel": True}),
     ("conv2d", (2, 8, 9, 130), (3, 3, 130, 48), {"padding": "full", "padding_mode": "constant", "padding_value": 1.5}),
     ("conv2d", (1, 40, 45, 32), (3, 3, 32, 96), {"padding": "same_lower", "activation": "relu6"}),
+    ("conv2d", (2, 14, 13, 32), (3, 3, 32, 48), {"padding": "same", "padding_mode": "reflect", "dilation_rate": (2, 3)}),
     ("conv2d_transpose", (2, 7, 9, 32), (3, 3, 32, 32), {"padding": "same"}),
+    ("conv2d_transpose", (2, 7, 9, 24), (3, 3, 16, 24), {"dilation_rate": (1, 3)}),
     ("conv2d_transpose", (2, 4, 6, 48), (3, 3, 17, 48), {"activation": "leaky_relu"}),
     ("conv2d_transpose", (2, 6, 5, 40), (3, 3, 20, 40), {"groups": 2, "flip_kernel": True}),
 ]
@@ -86,9 +88,10 @@ def layers(draw):
     mode = draw(st.sampled_from(["zeros", "constant", "reflect", "symmetric", "replicate", "circular"]))
     sizes = [draw(st.integers(5, 15)) for _ in range(2)]
     pads = [(draw(st.integers(-1, 4)), draw(st.integers(1, 4))) for _ in range(2)]
-    groups = draw(st.sampled_from([1, 1, 2]))
+    groups, dilation = draw(st.sampled_from([1, 1, 2])), draw(st.sampled_from([1, 1, 2]))
     channels, outputs = draw(st.integers(16, 72)), draw(st.integers(16, 72))
-    options = {"padding": tuple(pads), "padding_mode": mode, "groups": groups, "flip_kernel": draw(st.booleans())}
+    options = {"padding": tuple(pads), "padding_mode": mode, "groups": groups, "flip_kernel": draw(st.booleans()),
+               "dilation_rate": dilation}
     if mode == "constant":
         options["padding_value"] = 0.75
     return (1, *sizes, groups * channels), (3, 3, channels, groups * outputs), options
@@ -268,7 +271,8 @@ def test_where_it_is_used(isa):
 
 
 @pytest.mark.parametrize("shape, kernel_shape, options, poison", [
-    ((1, 12, 12, 32), (3, 3, 32, 32), {"strides": 2}, None), ((1, 12, 12, 32), (3, 3, 32, 32), {"dilation_rate": 2}, None),
+    ((1, 12, 12, 32), (3, 3, 32, 32), {"strides": 2}, None),
+    ((1, 12, 12, 32), (3, 3, 32, 32), {"dilation_rate": 4, "padding": "same"}, None),
     ((1, 12, 12, 32), (5, 5, 32, 32), {}, None), ((1, 12, 12, 32), (3, 1, 32, 32), {}, None),
     ((1, 12, 12, 3), (3, 3, 3, 32), {}, None), ((1, 12, 12, 32), (3, 3, 32, 2), {}, None),
     ((1, 12, 12, 32), (3, 3, 1, 32), {"groups": 32}, None),

@@ -147,7 +147,7 @@ class Ours(Native):
             self.algorithms = {"winograd": value.value}
 
     def variants(self, layer):
-        winograd = layer.kernel == 3 and layer.stride == layer.dilation == 1 and not layer.gradient
+        winograd = layer.kernel == 3 and layer.stride == 1 and layer.gradient != "kernel"
         winograd = winograd and min(layer.channels, layer.out_channels) >= 16 * layer.groups
         return ["nhwc", "nchw"] + [f"{layout}-{a}" for a in self.algorithms for layout in ("nhwc", "nchw") if winograd]
 
