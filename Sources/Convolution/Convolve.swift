@@ -88,10 +88,6 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
     }
 }
 
-/// A place that stands for "outside the input" among offsets. Offsets of elements are far smaller, so that the sum of a row's and a
-/// column's offset tells as well whether either is outside.
-let outsideOffset = Int.min / 2
-
 /// A register tile of an item: its positions (pixels, or vectors of columns) and where their results go.
 struct Tile<Scalar> {
     var count = 0
@@ -351,7 +347,10 @@ func runItem<Scalar: KernelScalar>(
             }
             let last = empty.count - 1
             // Positions beyond the last repeat it.
-            for r in empty.count..<largestTileSide { empty.targets[r] = empty.targets[last] }
+            for r in empty.count..<largestTileSide {
+                empty.targets[r] = empty.targets[last]
+                (empty.images[r], empty.rows[r], empty.columns[r]) = (empty.images[last], empty.rows[last], empty.columns[last])
+            }
             empty.isPlain = (empty.count == step || isWide) && empty.rows[0] == empty.rows[last] && empty.images[0] == empty.images[last]
                 && empty.columns[last] - empty.columns[0] == last * unit
                 && meetsNoBorder(vertical, empty.rows[0], empty.rows[0], layer.vertical.input)
@@ -578,32 +577,27 @@ private func meetsNoBorder(_ lattice: Lattice, _ first: Int, _ last: Int, _ inpu
         && last * lattice.inputStep + lattice.offsetStart + max(reach, 0) < input
 }
 
-/// offsets[tap][r] = where the tap of output index `indices[r]` reads along the axis, for the first `count` indices; the last is repeated
-/// up to `reach`. For small layers this is a good part of the time: indices and offsets were checked with the layer.
-@inline(never)
+/// offsets[tap][r] = where the tap of output index `indices[r]` reads along the axis, `shifts[r]` further.
 private func offsetsAlong(
-    _ lattice: Lattice, _ indices: UnsafeBufferPointer<Int>, _ count: Int, _ reach: Int, length: Int, _ mode: BorderMode, origin: Int,
-    stride: Int, into offsets: UnsafeMutablePointer<Int>
+    _ plan: UnsafePointer<ConvolutionPlan>, _ lattice: Lattice, _ indices: InlineArray<8, Int>, shifts: InlineArray<8, Int>, length: Int,
+    origin: Int, stride: Int, into offsets: UnsafeMutablePointer<Int>
 ) {
-    guard let indices = indices.baseAddress else { return }
-    for r in 0..<reach {
-        var place = offsets + r
-        if r > 0, r >= count || indices[r] == indices[r &- 1] {
-            for _ in 0..<lattice.taps {
-                place.pointee = place[-1]
-                place += reach
+    indices.span.withUnsafeBufferPointer { indices in
+        shifts.span.withUnsafeBufferPointer { shifts in
+            guard let indices = indices.baseAddress, let shifts = shifts.baseAddress else { return }
+            let axis = AxisArguments(
+                indices: indices, shifts: shifts, inputStep: lattice.inputStep, offsetStart: lattice.offsetStart,
+                offsetStep: lattice.offsetStep, taps: lattice.taps, length: length, origin: origin, stride: stride, offsets: offsets)
+            withUnsafePointer(to: axis) { plan.pointee.table.layOutAxis($0) }
+            let mode = plan.pointee.layer.paddingMode
+            if mode == .constant { return }
+            for tap in 0..<lattice.taps {
+                for r in 0..<largestTileSide where offsets[tap &* largestTileSide &+ r] == outsideOffset {
+                    let index = indices[r] &* lattice.inputStep &+ lattice.offsetStart &+ tap &* lattice.offsetStep
+                    guard let inside = borderIndex(index, length, mode) else { continue }
+                    offsets[tap &* largestTileSide &+ r] = (inside &- origin) &* stride &+ shifts[r]
+                }
             }
-            continue
-        }
-        var index = indices[r] &* lattice.inputStep &+ lattice.offsetStart
-        for _ in 0..<lattice.taps {
-            if let inside = borderIndex(index, length, mode) {
-                place.pointee = (inside &- origin) &* stride
-            } else {
-                place.pointee = outsideOffset
-            }
-            index &+= lattice.offsetStep
-            place += reach
         }
     }
 }
@@ -614,47 +608,44 @@ private func layOut<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ tile: UnsafeMutablePointer<Tile<Scalar>>,
     reach: Int, rowOffsets: UnsafeMutablePointer<Int>, columnOffsets: UnsafeMutablePointer<Int>
 ) {
-    let mode = plan.pointee.layer.paddingMode
     let vertical = block.pointee.vertical
     let horizontal = block.pointee.horizontal
-    let rowsInInput = plan.pointee.layer.vertical.input
-    let columnsInInput = plan.pointee.layer.horizontal.input
-    let count = tile.pointee.count
-    tile.pointee.rows.span.withUnsafeBufferPointer {
-        offsetsAlong(
-            vertical, $0, count, reach, length: rowsInInput, mode, origin: source.rowOrigin, stride: source.rowStride, into: rowOffsets)
-    }
-    if plan.pointee.layer.batch > 1 {
-        for r in 0..<reach {
-            let image = tile.pointee.images[min(r, count - 1)] &* source.imageStride
-            for tap in 0..<vertical.taps where rowOffsets[tap &* reach &+ r] != outsideOffset { rowOffsets[tap &* reach &+ r] &+= image }
-        }
-    }
+    var shifts = tile.pointee.images
+    for r in 0..<largestTileSide { shifts[r] &*= source.imageStride }
+    offsetsAlong(
+        plan, vertical, tile.pointee.rows, shifts: shifts, length: plan.pointee.layer.vertical.input, origin: source.rowOrigin,
+        stride: source.rowStride, into: rowOffsets)
     if source.plane > 0 {
-        for r in 0..<reach {
-            let column = tile.pointee.columns[min(r, count - 1)] * horizontal.inputStep + horizontal.offsetStart
+        for r in 0..<largestTileSide {
+            let column = tile.pointee.columns[r] * horizontal.inputStep + horizontal.offsetStart
             for tap in 0..<horizontal.taps {
                 let place = column + tap * horizontal.offsetStep - source.columnOrigin
-                columnOffsets[tap * reach + r] = place % horizontal.inputStep * source.plane + place / horizontal.inputStep
+                columnOffsets[tap * largestTileSide + r] = place % horizontal.inputStep * source.plane + place / horizontal.inputStep
             }
         }
     } else {
-        tile.pointee.columns.span.withUnsafeBufferPointer {
-            offsetsAlong(
-                horizontal, $0, count, reach, length: columnsInInput, mode, origin: source.columnOrigin, stride: source.columnStride,
-                into: columnOffsets)
-        }
+        offsetsAlong(
+            plan, horizontal, tile.pointee.columns, shifts: InlineArray(repeating: 0), length: plan.pointee.layer.horizontal.input,
+            origin: source.columnOrigin, stride: source.columnStride, into: columnOffsets)
     }
     if plan.pointee.strategy == .channels {
-        layOutPixels(plan, block, source, tile, reach: reach, rowOffsets: rowOffsets, columnOffsets: columnOffsets)
+        let merged = tile.pointee.mergesTaps ? horizontal.taps : 1
+        var arguments = RunsArguments(
+            rowOffsets: rowOffsets, columnOffsets: columnOffsets, rows: vertical.taps, columns: horizontal.taps / merged, reach: reach,
+            segmentsPerChunk: block.pointee.segmentsPerChunk / merged, skipsOutside: plan.pointee.skipsOutside,
+            elementBytes: MemoryLayout<Scalar>.stride, base: UnsafeRawPointer(source.base), outside: UnsafeRawPointer(source.outside),
+            runs: UnsafeMutableRawPointer(tile.pointee.runs), order: tile.pointee.order)
+        withUnsafeMutablePointer(to: &arguments) { plan.pointee.table.layOutRuns($0) }
+        tile.pointee.chunks = arguments.chunks
+        tile.pointee.taps = arguments.segments * merged
         return
     }
     var run = tile.pointee.runs
     for v in 0..<vertical.taps {
         for h in 0..<horizontal.taps {
             for r in 0..<reach {
-                let rowOffset = rowOffsets[v * reach + r]
-                let columnOffset = columnOffsets[h * reach + r]
+                let rowOffset = rowOffsets[v * largestTileSide + r]
+                let columnOffset = columnOffsets[h * largestTileSide + r]
                 if source.plane > 0 {
                     run[r] = (rowOffset == outsideOffset ? source.outside : source.base + rowOffset) + columnOffset
                 } else {
@@ -664,55 +655,6 @@ private func layOut<Scalar: KernelScalar>(
             run += reach
         }
     }
-}
-
-/// The strategy `channels`: the runs of the taps, or of merged rows of them, that are not outside for all of the tile, and their order.
-private func layOutPixels<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>,
-    _ tile: UnsafeMutablePointer<Tile<Scalar>>, reach: Int, rowOffsets: UnsafePointer<Int>, columnOffsets: UnsafePointer<Int>
-) {
-    let merged = tile.pointee.mergesTaps ? block.pointee.horizontal.taps : 1
-    let columns = block.pointee.horizontal.taps / merged
-    let perChunk = block.pointee.segmentsPerChunk / merged
-    let segments = block.pointee.vertical.taps * columns
-    let skips = plan.pointee.skipsOutside
-    var run = tile.pointee.runs
-    var order = tile.pointee.order
-    var chunks = 0
-    var count = 0
-    var inChunk = 0
-    var segment = 0
-    for v in 0..<block.pointee.vertical.taps {
-        for h in 0..<columns {
-            // Without branches: at the border none of them could be foreseen.
-            var largest = Int.min
-            let inRow = rowOffsets + v &* reach
-            let inColumn = columnOffsets + h &* reach
-            for r in 0..<reach {
-                let offset = inRow[r] &+ inColumn[r]
-                largest = max(largest, offset)
-                run[r] = offset < outsideOffset / 2 ? source.outside : source.base + offset
-            }
-            if largest >= outsideOffset / 2 || !skips {
-                count += 1
-                order[count] = Int32(truncatingIfNeeded: segment)
-                run += reach
-            }
-            segment += 1
-            inChunk += 1
-            // A chunk of nothing but zeros is left out as well; but some chunk must be there to be finished.
-            if inChunk == perChunk || segment == segments {
-                if count > 0 || segment == segments && chunks == 0 {
-                    order[0] = Int32(truncatingIfNeeded: count)
-                    order += 1 + count
-                    chunks += 1
-                }
-                (count, inChunk) = (0, 0)
-            }
-        }
-    }
-    tile.pointee.chunks = chunks
-    tile.pointee.taps = (run - tile.pointee.runs) / reach * merged
 }
 
 /// Copies the rectangle's part of the input into `target`, arranged as the plan's kernels read it.

@@ -144,6 +144,8 @@ public enum AVX2Float64: InstructionSet {
                 accumulateWide(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        layOutAxis: { layOutAxis($0) },
+        layOutRuns: { layOutRuns($0) },
         finish: { finishTile(AVX2Float32.self, $0) },
         finishColumns: { finishColumns(AVX2Float32.self, $0) },
         shiftedSums: { shiftedSums(AVX2Float32.self, $0) },
@@ -251,6 +253,8 @@ public enum AVX2Float64: InstructionSet {
                 accumulateWide(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        layOutAxis: { layOutAxis($0) },
+        layOutRuns: { layOutRuns($0) },
         finish: { finishTile(AVX2Float64.self, $0) },
         finishColumns: { finishColumns(AVX2Float64.self, $0) },
         shiftedSums: { shiftedSums(AVX2Float64.self, $0) },

@@ -147,6 +147,8 @@ public enum AVX512Float64: PermutingInstructionSet {
                 accumulateWide(AVX512Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<6, Bool>.self, $0)
             },
         ],
+        layOutAxis: { layOutAxis($0) },
+        layOutRuns: { layOutRuns($0) },
         finish: { finishTile(AVX512Float32.self, $0) },
         finishColumns: { finishColumns(AVX512Float32.self, $0) },
         shiftedSums: { shiftedSums(AVX512Float32.self, $0) },
@@ -254,6 +256,8 @@ public enum AVX512Float64: PermutingInstructionSet {
                 accumulateWide(AVX512Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<6, Bool>.self, $0)
             },
         ],
+        layOutAxis: { layOutAxis($0) },
+        layOutRuns: { layOutRuns($0) },
         finish: { finishTile(AVX512Float64.self, $0) },
         finishColumns: { finishColumns(AVX512Float64.self, $0) },
         shiftedSums: { shiftedSums(AVX512Float64.self, $0) },

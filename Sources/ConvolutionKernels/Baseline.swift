@@ -148,6 +148,8 @@ public enum BaselineFloat64: InstructionSet {
                 accumulateWide(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        layOutAxis: { layOutAxis($0) },
+        layOutRuns: { layOutRuns($0) },
         finish: { finishTile(BaselineFloat32.self, $0) },
         finishColumns: { finishColumns(BaselineFloat32.self, $0) },
         shiftedSums: { shiftedSums(BaselineFloat32.self, $0) },
@@ -255,6 +257,8 @@ public enum BaselineFloat64: InstructionSet {
                 accumulateWide(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        layOutAxis: { layOutAxis($0) },
+        layOutRuns: { layOutRuns($0) },
         finish: { finishTile(BaselineFloat64.self, $0) },
         finishColumns: { finishColumns(BaselineFloat64.self, $0) },
         shiftedSums: { shiftedSums(BaselineFloat64.self, $0) },

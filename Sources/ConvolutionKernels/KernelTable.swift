@@ -23,6 +23,8 @@ public struct KernelTable {
     public var columnTiles: InlineArray<5, TileKernel>
     /// Kernels of 1 to 4 output channels over vectors that follow each other in one row.
     public var wideTiles: InlineArray<4, TileKernel>
+    public var layOutAxis: @convention(c) (UnsafeRawPointer) -> Void
+    public var layOutRuns: @convention(c) (UnsafeMutableRawPointer) -> Void
     public var finish: @convention(c) (UnsafeRawPointer) -> Void
     public var finishColumns: @convention(c) (UnsafeRawPointer) -> Void
     public var shiftedSums: @convention(c) (UnsafeRawPointer) -> Void
@@ -41,7 +43,10 @@ public struct KernelTable {
         groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>,
         planes: @escaping @convention(c) (UnsafeRawPointer) -> Void, walks: InlineArray<2, WalkKernel>, stencils: InlineArray<2, StencilKernel>,
         widestTile: Int,
-        columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>, finish: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>,
+        layOutAxis: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        layOutRuns: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void,
+        finish: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         finishColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         shiftedSums: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         transformInput: @escaping @convention(c) (UnsafeRawPointer) -> Void,
@@ -64,6 +69,8 @@ public struct KernelTable {
         self.widestTile = widestTile
         self.columnTiles = columnTiles
         self.wideTiles = wideTiles
+        self.layOutAxis = layOutAxis
+        self.layOutRuns = layOutRuns
         self.finish = finish
         self.finishColumns = finishColumns
         self.shiftedSums = shiftedSums
