@@ -79,6 +79,12 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
                 execution.pointee.output.assumingMemoryBound(to: Scalar.self), workspace)
             continue
         }
+        if let part = plan.pointee.turning {
+            runTurned(
+                plan, part, item, execution.pointee.input.assumingMemoryBound(to: Scalar.self),
+                execution.pointee.output.assumingMemoryBound(to: Scalar.self), workspace)
+            continue
+        }
         // Phases take turns: they read the same rows, and what they write interleaves.
         let block = plan.pointee.blocks + item % plan.pointee.blockCount
         let part = item / plan.pointee.blockCount
@@ -230,9 +236,39 @@ struct Source<Scalar> {
     var channelOrigin: Int
 }
 
-/// One item of a block: some rows and columns of its outputs, some of their channels.
+/// What an item of a block computes: some rows (of all images from `image` on, or of that one) and columns of its outputs, some channels.
+struct Portion {
+    var image = 0
+    var rows: Range<Int>
+    var columns: Range<Int>
+    var panels: Range<Int>
+    /// Of the block that comes next.
+    var nextPanel: Int
+}
+
 func runItem<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ item: Int, _ input: UnsafePointer<Scalar>,
+    _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
+) {
+    // Which item: the panel chunk runs fastest, so that threads share the input they read.
+    var rest = item
+    let panels = block.pointee.panels(rest % block.pointee.panelChunks, of: plan.pointee)
+    rest /= block.pointee.panelChunks
+    let firstColumn = rest % block.pointee.columnBands * block.pointee.bandColumns
+    rest /= block.pointee.columnBands
+    let firstRow = rest % block.pointee.rowBands * block.pointee.bandRows
+    run(
+        plan, block,
+        Portion(
+            image: rest / block.pointee.rowBands,
+            rows: firstRow..<min(firstRow + block.pointee.bandRows, plan.pointee.rows(block.pointee)),
+            columns: firstColumn..<min(firstColumn + block.pointee.bandColumns, block.pointee.horizontal.count), panels: panels,
+            nextPanel: panels.lowerBound),
+        input, output, workspace)
+}
+
+func run<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ input: UnsafePointer<Scalar>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
 ) {
     let layer = plan.pointee.layer
@@ -241,17 +277,9 @@ func runItem<Scalar: KernelScalar>(
     let vertical = block.pointee.vertical
     let horizontal = block.pointee.horizontal
     let inputs = layer.inChannelsPerGroup
-
-    // Which item: the panel chunk runs fastest, so that threads share the input they read.
-    var rest = item
-    let panels = block.pointee.panels(rest % block.pointee.panelChunks, of: plan.pointee)
-    rest /= block.pointee.panelChunks
-    let firstColumn = rest % block.pointee.columnBands * block.pointee.bandColumns
-    rest /= block.pointee.columnBands
-    let firstRow = rest % block.pointee.rowBands * block.pointee.bandRows
-    let image = rest / block.pointee.rowBands
-    let rows = min(block.pointee.bandRows, plan.pointee.rows(block.pointee) - firstRow)
-    let columns = min(block.pointee.bandColumns, horizontal.count - firstColumn)
+    let (image, panels) = (portion.image, portion.panels)
+    let (firstRow, rows) = (portion.rows.lowerBound, portion.rows.count)
+    let (firstColumn, columns) = (portion.columns.lowerBound, portion.columns.count)
 
     var rectangle = Rectangle(images: 0..<0, rows: 0..<0, columns: 0..<0, channels: 0..<0)
     var available = (rows: 0..<layer.vertical.input, columns: 0..<layer.horizontal.input)
@@ -409,8 +437,9 @@ func runItem<Scalar: KernelScalar>(
             multiply(
                 plan, block, index, source, tiles, strips: stripCount, tiles: tileCount, taps: tapsOfTiles, inputStep: stride &* columnUnit,
                 outputStep: stride &* horizontal.outputStep &* layer.output.column, sums, isFirst: index == panels.lowerBound,
-                following: plan.pointee.weights(
-                    of: isLast ? panels.lowerBound : index + 1, isLast && route.isDone ? plan.pointee.after(block) : block))
+                following: isLast && route.isDone
+                    ? plan.pointee.weights(of: portion.nextPanel, plan.pointee.after(block))
+                    : plan.pointee.weights(of: isLast ? panels.lowerBound : index + 1, block))
         }
     }
     if plan.pointee.streams { shim_finish_streaming() }

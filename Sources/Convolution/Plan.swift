@@ -123,6 +123,8 @@ struct ConvolutionPlan {
     var winograd: Winograd? = nil
     /// Not nil: the blocks are phases of this, and have no weights of their own.
     var tapProducts: TapProducts? = nil
+    /// Not nil: the blocks make pixels in scratch memory.
+    var turning: Turning? = nil
 
     /// Bands run on from image to image, so that small images share a pass over the weights.
     var spansImages: Bool { strategy == .channels || readsInputDirectly }
@@ -130,7 +132,7 @@ struct ConvolutionPlan {
     /// Output rows that a block's bands divide.
     func rows(_ block: Block) -> Int { block.vertical.count * (spansImages ? layer.batch : 1) }
 
-    var items: Int { winograd?.items ?? (tapProducts == nil ? itemsPerBlock * blockCount : itemsPerBlock) }
+    var items: Int { winograd?.items ?? turning?.items ?? (tapProducts == nil ? itemsPerBlock * blockCount : itemsPerBlock) }
 
     /// Threads of one execution, each with a workspace of its own.
     var executionThreads: Int {
@@ -284,11 +286,12 @@ private func cheapestDivision(_ vectors: Int, _ table: KernelTable) -> Int {
 }
 
 /// What moving data costs, in vectors of multiply-adds; measured, roughly. An element turned from pixels into planes or back while it is
-/// packed or stored; the same for a walk, or where the stores of a tile are not neighbours; a pixel's share of a tile's
-/// beginning and end; the start of a line that is packed alone, and computed alone too.
+/// packed or stored; the same for a walk, or where the stores of a tile are not neighbours; an element of a line stored beside those of
+/// other phases; a pixel's share of a tile's beginning and end; the start of a line that is packed alone, and computed alone too.
 private func turned(_ layer: Layer) -> Double { layer.isDouble ? 5 : 2.5 }
 private let turnedInWalk = 3.0
 private let scattered = 20.0
+private let interleaved = 7.0
 private let tileStart = 10.0
 private let lineStart = 100.0
 private let singleLineStart = 300.0
@@ -317,7 +320,7 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     let vectors = ceilDivide(outputs, table.lanes)
     var byChannels = Double(layer.groups * vectors) * terms + Double(layer.groups * ceilDivide(vectors, table.widestTile)) * tileStart
     if turnsInput { byChannels += turned(layer) * read }
-    if channelsFirst { byChannels += stored * (hasPhases ? scattered : turned(layer)) }
+    if channelsFirst { byChannels += stored * (hasPhases && !layer.mayTurn ? scattered : turned(layer)) }
 
     var byColumns = Double.infinity
     if outputs > 4, readsColumns(layer, table) {
@@ -330,6 +333,7 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
         let planes = Double(layer.transposed ? 1 : min(layer.horizontal.stride, layer.horizontal.kernel))
         byColumns += linesRead * planes * (outputs == 1 ? singleLineStart : lineStart)
         if layer.input.column != 1 { byColumns += turned(layer) * read }
+        if channelsFirst, hasPhases { byColumns += interleaved * stored }
     }
 
     var byLanes = Double.infinity
@@ -407,6 +411,23 @@ private func forEachLattice(_ axis: Axis, transposed: Bool, _ body: (Lattice) ->
         for first in 0..<Lattice.phaseCount(axis) {
             if let lattice = Lattice.phase(axis, first: first) { body(lattice) }
         }
+    }
+}
+
+extension Layer {
+    /// Every output element has taps, though perhaps none inside the input.
+    fileprivate var coversOutput: Bool {
+        func covers(_ axis: Axis) -> Bool {
+            var outputs = 0
+            forEachLattice(axis, transposed: transposed) { outputs += $0.count }
+            return outputs == axis.output
+        }
+        return covers(vertical) && covers(horizontal)
+    }
+
+    /// Whether vectors of channels are fewer than in the layer it was made from.
+    fileprivate func savesVectors(_ given: Layer, _ lanes: Int) -> Bool {
+        ceilDivide(outChannels, lanes) < ceilDivide(given.outChannels, lanes) * columnsPerPixel
     }
 }
 
@@ -780,7 +801,11 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     let table = given.isDouble ? given.tier.float64 : given.tier.float32
     let chain = given.productChain()
     var layer = given.flattened
-    if chain == nil, let widened = given.widened, chooseStrategy(widened, table) == .channels { layer = widened }
+    let turns = chain == nil && economy == 0 && given.mayTurn && given.coversOutput && chooseStrategy(given, table) == .channels
+    if turns { layer = try given.onPixels(lanes: table.lanes) }
+    if chain == nil, let widened = layer.widened, turns ? widened.savesVectors(layer, table.lanes) : chooseStrategy(widened, table) == .channels {
+        layer = widened
+    }
     let size = layer.isDouble ? 8 : 4
     let inputs = layer.inChannelsPerGroup
     let outputs = layer.outChannelsPerGroup
@@ -798,7 +823,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     // No output row or column is in two lattices.
     let fullyCovered = !hasOutput || rowsCovered == layer.vertical.output && columnsCovered == layer.horizontal.output
 
-    let panels = Panels(layer, table, chain == nil ? chooseStrategy(layer, table) : .columns)
+    let panels = Panels(layer, table, turns ? .channels : chain == nil ? chooseStrategy(layer, table) : .columns)
     let memory = try PlanMemory(
         panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"), rows: fullyCovered ? 0 : layer.vertical.output,
         columns: fullyCovered ? 0 : layer.horizontal.output)
@@ -880,7 +905,21 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
             throw error
         }
     }
-    if hasOutput {
+    if turns, !overflow {
+        let fits: Bool
+        do throws(Failure) {
+            fits = try plan.divideTurned(given, threads: threads)
+        } catch {
+            shim_free(memory.header)
+            throw error
+        }
+        if !fits {
+            shim_free(memory.header)
+            var layer = given
+            layer.means.turns = false
+            return try draft(layer, economy: economy)
+        }
+    } else if hasOutput {
         let elements = Double(layer.batch * layer.outChannels) * Double(layer.vertical.output * layer.horizontal.output)
         plan.streams = elements * Double(size) >= Double(streamedBytes)
     }
@@ -951,6 +990,14 @@ private func packedPlan<Scalar: KernelScalar>(
 
     if let kernel {
         if layer.transposed, plan.blockCount > 0, plan.tapProducts == nil { plan.mendsBorder = hasNotFinite(kernel, layer) }
+        if plan.turning != nil, plan.mendsBorder {
+            // The border is mended in the caller's arrays.
+            shim_free(plan.weights)
+            shim_free(memory.header)
+            var layer = layer
+            layer.means.turns = false
+            return try packedPlan(layer, kernel: kernel, bias: bias)
+        }
         if let part = plan.tapProducts {
             packProductWeights(&plan, part, kernel)
         } else {

@@ -392,7 +392,9 @@ def bit_layer(request, isa):
 
 def test_bits_do_not_depend_on_the_data_format(bit_layer):
     first = np.ascontiguousarray(bit_layer.x.transpose(0, 3, 1, 2))
-    assert_same_bits(bit_layer.run(first, data_format="channels_first").transpose(0, 2, 3, 1), bit_layer.run())
+    expected = bit_layer.run().transpose(0, 3, 1, 2)
+    for threads in (1, 2, 5):
+        assert_same_bits(bit_layer.run(first, data_format="channels_first", threads=threads), expected)
 
 
 def test_bits_do_not_depend_on_the_batch(bit_layer):
@@ -409,6 +411,7 @@ def test_bits_do_not_depend_on_the_threads(bit_layer):
 
 def test_bits_of_a_large_layer_do_not_depend_on_the_threads(isa):
     large = [("conv2d", (2, 61, 67, 24), (3, 3, 24, 40)), ("conv2d_transpose", (1, 40, 50, 24), (4, 4, 10, 24)),
+             ("conv2d_transpose", (2, 30, 33, 256), (3, 3, 70, 256)),
              ("upsample2d", (2, 150, 130, 7), None), ("upsample2d_conv2d", (1, 61, 40, 24), (3, 3, 24, 24))]
     for op, shape, kernel_shape in large:
         layer = Layer(op, shape, kernel_shape, {"size": 2, "interpolation": "bilinear"} if op == "upsample2d" else {"strides": 2},
@@ -416,6 +419,9 @@ def test_bits_of_a_large_layer_do_not_depend_on_the_threads(isa):
         alone = layer.run()
         for threads in range(2, 9):
             assert_same_bits(layer.run(threads=threads), alone)
+        first = np.ascontiguousarray(layer.x.transpose(0, 3, 1, 2))
+        for threads in (1, 2, 3):
+            assert_same_bits(layer.run(first, data_format="channels_first", threads=threads).transpose(0, 2, 3, 1), alone)
 
 
 def test_bits_of_a_plan_are_those_of_the_plain_call(bit_layer):

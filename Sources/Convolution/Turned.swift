@@ -1,0 +1,198 @@
+import CConvolutionShims
+import ConvolutionKernels
+
+// Transposed convolutions of channels-first arrays whose kernels work on pixels. The phases of an output line would be stored element by
+// element, each into a cache line that lies a plane from the one before. So a band of the input is turned into pixels once, all phases
+// make pixels of it, and these are turned into whole output lines.
+
+/// What such a plan has in addition: its layer's strides are those of pixels in scratch memory.
+struct Turning {
+    /// The caller's.
+    var input: Strides
+    var output: Strides
+    /// An item: some places of the lattices, of one image or all of some images, and of some panels.
+    var bandImages = 1
+    var bandRows = 1
+    var imageBands = 1
+    var rowBands = 1
+    var panelChunks = 1
+    /// Panels whose pixels are turned together.
+    var panels = 1
+    /// Lines of the output from one place to the next, and the input rows that the first place's taps read.
+    var outputStep: Int
+    var rowReach: ClosedRange<Int>
+    /// Places of an image, of the phase that has most.
+    var places: Int
+    /// One thread's scratch memory, as byte offsets.
+    var inputAt = 0
+    var outputAt = 0
+
+    var items: Int { imageBands * rowBands * panelChunks }
+
+    /// Rows that a band of `count` places reads at most.
+    func inputRows(_ count: Int) -> Int { count + rowReach.upperBound - rowReach.lowerBound }
+}
+
+/// Pixels of a band, in and out, stay in a level-2 cache with the weights in use.
+private let bandBytes = 1 << 19
+/// Beyond this, one row takes more than a thread should have.
+private let mostBytes = 3 << 18
+/// Fewer pixels would read the weights too often.
+private let fewestPixels = 64
+/// Planes that are written side by side.
+private let planes = 8
+
+extension Layer {
+    /// Whether a plan of the strategy `channels` may be `Turning`.
+    var mayTurn: Bool {
+        transposed && means.turns && !means.accumulates && hasOutput && outChannels > 1 && inChannels > 1 && output.column == 1
+            && output.channel != 1 && input.channel != 1
+    }
+
+    /// The layer on pixels, without gaps but one that keeps the pixels of a column from meeting in few sets of the cache.
+    func onPixels(lanes: Int) throws(Failure) -> Layer {
+        var layer = self
+        let pixel = inChannels % (16 * lanes) == 0 ? inChannels + lanes : inChannels
+        let row = try times(horizontal.input, pixel, "a row of pixels")
+        layer.input = Strides(batch: try times(vertical.input, row, "pixels"), row: row, column: pixel, channel: 1)
+        layer.output = try outputPixels(of: outChannels)
+        return layer
+    }
+
+    func outputPixels(of channels: Int) throws(Failure) -> Strides {
+        let row = try times(horizontal.output, channels, "a row of pixels")
+        return Strides(batch: try times(vertical.output, row, "pixels"), row: row, column: channels, channel: 1)
+    }
+}
+
+extension ConvolutionPlan {
+    /// Divides the work of a plan on pixels whose blocks are there. False if that takes too much memory.
+    mutating func divideTurned(_ given: Layer, threads: Int) throws(Failure) -> Bool {
+        let size = layer.isDouble ? 8 : 4
+        var (low, high, places) = (Int.max, Int.min, 0)
+        for i in 0..<blockCount {
+            let vertical = blocks[i].vertical
+            let reach = (vertical.taps - 1) * vertical.offsetStep
+            low = min(low, vertical.offsetStart + min(reach, 0))
+            high = max(high, vertical.offsetStart + max(reach, 0))
+            places = max(places, vertical.count)
+        }
+        var part = Turning(input: given.input, output: given.output, outputStep: layer.vertical.stride, rowReach: low...high, places: places)
+        // Phases side by side are turned with all their channels.
+        let isWidened = layer.columnsPerPixel > 1
+        part.panels = isWidened ? panelCount : 1
+        var channels = isWidened ? layer.outChannels : 0
+        for i in 0..<panelCount { channels = max(channels, panels[i].channels) }
+        if !isWidened { layer.output = try layer.outputPixels(of: channels) }
+
+        let inputRow = try times(layer.input.row, size, "pixels")
+        let outputRow = try times(layer.output.row, part.outputStep * size, "pixels")
+        if try times(inputRow, min(part.inputRows(1), layer.vertical.input), "pixels") > mostBytes || outputRow > mostBytes { return false }
+        let most = max(1, min(bandBytes / inputRow, bandBytes / outputRow))
+        let wanted = threads == 1 ? 1 : 4 * threads
+        let fewest = ceilDivide(fewestPixels, layer.horizontal.input)
+        let rows = min(most, max(fewest, ceilDivide(layer.batch * places, wanted)))
+        part.bandImages = max(1, min(layer.batch, rows / places))
+        part.imageBands = ceilDivide(layer.batch, part.bandImages)
+        let bands = ceilDivide(places, rows)
+        part.bandRows = ceilDivide(places, bands > 1 && layer.batch == 1 ? ceilDivide(bands, threads) * threads : bands)
+        part.rowBands = ceilDivide(places, part.bandRows)
+        if threads > 1, !isWidened { part.panelChunks = min(panelCount, max(1, 2 * threads / part.items)) }
+
+        part.inputAt = workspace.bytes
+        part.outputAt = part.inputAt
+            + aligned(try times(inputRow, part.bandImages * min(part.inputRows(part.bandRows), layer.vertical.input), "pixels"))
+        workspace.bytes = part.outputAt + aligned(try times(outputRow, part.bandImages * part.bandRows, "pixels"))
+        turning = part
+        return true
+    }
+}
+
+/// One item: see `Turning`.
+func runTurned<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Turning, _ item: Int, _ input: UnsafePointer<Scalar>,
+    _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
+) {
+    let layer = plan.pointee.layer
+    let chunk = item % part.panelChunks
+    let firstRow = item / part.panelChunks % part.rowBands * part.bandRows
+    let firstImage = item / part.panelChunks / part.rowBands * part.bandImages
+    let images = firstImage..<min(firstImage + part.bandImages, layer.batch)
+    let places = firstRow..<min(firstRow + part.bandRows, part.places)
+    let rows = max(0, places.lowerBound + part.rowReach.lowerBound)..<min(layer.vertical.input, places.upperBound + part.rowReach.upperBound)
+    let lines = places.lowerBound * part.outputStep..<min(layer.vertical.output, places.upperBound * part.outputStep)
+
+    // A single image has rows from the band's first on; of several all rows are there.
+    let pixels = (workspace + part.inputAt).assumingMemoryBound(to: Scalar.self)
+    for image in images {
+        turnInput(
+            layer, input + image * part.input.batch + rows.lowerBound * part.input.row, part.input, rows: rows.count,
+            to: pixels + (image - firstImage) * layer.input.batch)
+    }
+    let results = (workspace + part.outputAt).assumingMemoryBound(to: Scalar.self)
+    let panels = plan.pointee.panelCount * chunk / part.panelChunks..<plan.pointee.panelCount * (chunk + 1) / part.panelChunks
+    var first = panels.lowerBound
+    while first < panels.upperBound {
+        let end = min(first + part.panels, panels.upperBound)
+        let last = plan.pointee.panels[end - 1]
+        let firstChannel = plan.pointee.panels[first].firstChannel
+        for index in 0..<plan.pointee.blockCount {
+            let block = plan.pointee.blocks + index
+            let height = block.pointee.vertical.count
+            let count = min(places.upperBound, height) - places.lowerBound
+            if count <= 0 { continue }
+            let start = firstImage * height + places.lowerBound
+            let isLast = index + 1 == plan.pointee.blockCount
+            run(
+                plan, block,
+                Portion(
+                    rows: start..<start + (images.count - 1) * height + count, columns: 0..<block.pointee.horizontal.count,
+                    panels: first..<end, nextPanel: !isLast ? first : end < panels.upperBound ? end : panels.lowerBound),
+                UnsafePointer(pixels) - (firstImage * layer.input.batch + rows.lowerBound * layer.input.row),
+                results - (firstImage * layer.output.batch + lines.lowerBound * layer.output.row + firstChannel), workspace)
+        }
+        for image in images {
+            turnOutput(
+                layer, results + (image - firstImage) * layer.output.batch, rows: lines.count,
+                channels: last.firstChannel + last.channels - firstChannel, part.output,
+                to: output + image * part.output.batch + lines.lowerBound * part.output.row + firstChannel * part.output.channel)
+        }
+        first = end
+    }
+}
+
+/// Rows of planes to pixels.
+private func turnInput<Scalar: KernelScalar>(
+    _ layer: Layer, _ source: UnsafePointer<Scalar>, _ strides: Strides, rows: Int, to pixels: UnsafeMutablePointer<Scalar>
+) {
+    let isWhole = strides.row == layer.horizontal.input * strides.column
+    for row in 0..<(isWhole ? 1 : rows) {
+        var channel = 0
+        while channel < layer.inChannels {
+            packPixels(
+                from: source + row * strides.row + channel * strides.channel, columnStride: strides.column, channelStride: strides.channel,
+                columns: layer.horizontal.input * (isWhole ? rows : 1), channels: min(2 * planes, layer.inChannels - channel),
+                pixelPitch: layer.input.column, to: pixels + row * layer.input.row + channel)
+            channel += 2 * planes
+        }
+    }
+}
+
+/// Rows of pixels to planes: some planes at a time, since all would meet in one set of the nearest cache.
+private func turnOutput<Scalar: KernelScalar>(
+    _ layer: Layer, _ pixels: UnsafePointer<Scalar>, rows: Int, channels: Int, _ strides: Strides, to target: UnsafeMutablePointer<Scalar>
+) {
+    // A pixel of a widened layer is several columns.
+    let columns = layer.horizontal.output * layer.columnsPerPixel
+    let channels = channels / layer.columnsPerPixel
+    let column = layer.output.column / layer.columnsPerPixel
+    let isWhole = strides.row == columns
+    var channel = 0
+    while channel < channels {
+        packLines(
+            from: pixels + channel, rowStride: layer.output.row, columnStride: column, channelStride: 1, rows: isWhole ? 1 : rows,
+            columns: columns * (isWhole ? rows : 1), channels: min(planes, channels - channel), rowPitch: strides.row,
+            pitch: strides.channel, to: target + channel * strides.channel)
+        channel += planes
+    }
+}
