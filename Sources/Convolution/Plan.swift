@@ -346,13 +346,16 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     return byColumns < byChannels ? .columns : .channels
 }
 
-/// Whether `accumulateWalk` computes this layer: a tap's column is the next pixel's, or the next but one's, column of another tap.
+/// Whether `accumulateWalk` computes this layer: a tap's column is the next pixel's, or the next but one's, column of another tap. Of a
+/// transposed convolution that is each phase, one pixel in `stride` of the output.
 private func canWalk(_ layer: Layer) -> Bool {
-    !layer.transposed && layer.vertical.repetition == 1 && layer.horizontal.repetition == 1
-        && layer.inChannelsPerGroup == 1 && layer.outChannelsPerGroup == 1 && layer.horizontal.stride <= 2
-        && layer.horizontal.stride <= layer.horizontal.kernel && layer.horizontal.dilation == 1
-        && fitsColumns(layer.vertical) && fitsColumns(layer.horizontal)
-        && chunkTerms(layer.vertical.kernel * layer.horizontal.kernel) >= layer.horizontal.kernel
+    let (vertical, horizontal) = (layer.vertical, layer.horizontal)
+    // Taps of one chunk are at least 16: a phase's rows are shorter, or the kernel's own.
+    return vertical.repetition == 1 && horizontal.repetition == 1 && layer.inChannelsPerGroup == 1 && layer.outChannelsPerGroup == 1
+        && (layer.transposed
+            ? horizontal.stride % horizontal.dilation == 0 && (horizontal.kernel <= 16 || vertical.stride == 1 && horizontal.stride == 1)
+            : horizontal.stride <= 2 && horizontal.stride <= horizontal.kernel && horizontal.dilation == 1)
+        && fitsColumns(vertical) && fitsColumns(horizontal) && chunkTerms(vertical.kernel * horizontal.kernel) >= horizontal.kernel
 }
 
 /// Whether `accumulateGroups` computes this layer: vectors of whole groups, neighbours in memory, with an output channel for each input.

@@ -23,7 +23,9 @@ extension ConvolutionPlan {
     /// a plane are stored at once, however few columns a tile has.
     var walkLineColumns: Int { min(layer.horizontal.output, 16 * table.walks[0].columns) }
     var walkLines: Int { turnsWalk ? 2 * walkLineColumns * table.lanes : 0 }
-    var turnsWalk: Bool { walks && layer.output.column == 1 && layer.output.channel != 1 && !layer.means.accumulates }
+    var turnsWalk: Bool {
+        walks && layer.output.column == 1 && layer.output.channel != 1 && layer.columnPhases == 1 && !layer.means.accumulates
+    }
 
     /// Addresses of a tile: see `WalkArguments.runs`.
     @inline(__always)
@@ -73,6 +75,8 @@ func walk<Scalar: KernelScalar>(
     let lineColumns = plan.pointee.walkLineColumns
     let lines = (workspace + plan.pointee.workspace.lines).assumingMemoryBound(to: Scalar.self)
     let panel = plan.pointee.panels[panels.lowerBound]
+    let (rowPitch, columnPitch) = (vertical.outputStep * layer.output.row, horizontal.outputStep * layer.output.column)
+    let origin = output + vertical.outputStart * layer.output.row + horizontal.outputStart * layer.output.column
 
     var row = rows.lowerBound
     while row < rows.upperBound {
@@ -81,7 +85,7 @@ func walk<Scalar: KernelScalar>(
         let hasLower = row + 1 < rows.upperBound && index + 1 < vertical.count
         let top = index * vertical.inputStep + vertical.offsetStart
         let plainRows = hasLower && top >= available.rows.lowerBound && top + inputRows <= available.rows.upperBound
-        let line = output + rowImage * layer.output.batch + index * layer.output.row
+        let line = origin + rowImage * layer.output.batch + index * rowPitch
         var column = columns.lowerBound
         var lineStart = column
         while column < columns.upperBound {
@@ -97,7 +101,7 @@ func walk<Scalar: KernelScalar>(
                     base: lines + (column - lineStart) * width, row: lineColumns * width, column: width, channel: 1,
                     firstChannel: panel.firstChannel)
                 : WalkTarget(
-                    base: line + column * layer.output.column, row: layer.output.row, column: layer.output.column, channel: layer.output.channel)
+                    base: line + column * columnPitch, row: rowPitch, column: columnPitch, channel: layer.output.channel)
             if plainRows, tile.left >= available.columns.lowerBound, tile.left + inputColumns <= available.columns.upperBound {
                 let place = rowImage * source.imageStride + top * source.rowStride + tile.left * source.columnStride
                 if plainPlace == nil { layOut(plan, block, source, available, tile, offsets, plainRuns) }
@@ -114,7 +118,7 @@ func walk<Scalar: KernelScalar>(
                 for lower in 0..<(hasLower ? 2 : 1) {
                     turn(
                         lines + lower * lineColumns * width, width: width, columns: end - lineStart, channels: panel.channels,
-                        to: line + lower * layer.output.row + lineStart + panel.firstChannel * layer.output.channel, plane: layer.output.channel)
+                        to: line + lower * rowPitch + lineStart + panel.firstChannel * layer.output.channel, plane: layer.output.channel)
                 }
                 lineStart = end
             }

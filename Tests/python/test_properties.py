@@ -334,6 +334,7 @@ BIT_LAYERS = [
     ("conv2d_transpose", (2, 5, 7, 3), (3, 2, 17, 3), {"strides": (2, 3), "activation": "leaky_relu"}),
     ("conv2d_transpose", (2, 9, 8, 16), (3, 3, 1, 16), {"groups": 16, "strides": 2, "padding": "same"}),
     ("conv2d_transpose", (2, 6, 6, 8), (5, 5, 8, 8), {"dilation_rate": 2}),
+    ("conv2d_transpose", (2, 6, 18, 40), (3, 5, 1, 40), {"groups": 40, "dilation_rate": (2, 1), "activation": "relu"}),
     ("conv2d_transpose", (2, 5, 8, 1), (5, 3, 1, 1), {"strides": (3, 2)}),
     ("conv2d_transpose", (2, 4, 4, 96), (4, 4, 40, 96), {"strides": 2, "padding": "same", "activation": "relu"}),
     ("conv2d", (2, 11, 41, 1), (5, 3, 1, 4), {"padding": "same", "padding_mode": "replicate", "activation": "relu"}),
