@@ -205,11 +205,9 @@ public func finishTile<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
         if arguments.accumulates {
             mapVectors(I.self, row, vectors, { bias.loadUnaligned(fromByteOffset: $0 &* I.bytes, as: I.Vector.self) }, { $0 })
             add(arguments.outputs[r], arguments.channels, stride: arguments.channelStride, to: row)
-            activate(I.self, row, vectors: vectors, arguments.activation) { _ in I.Vector(repeating: 0) }
-        } else {
-            activate(I.self, row, vectors: vectors, arguments.activation) {
-                bias.loadUnaligned(fromByteOffset: $0 &* I.bytes, as: I.Vector.self)
-            }
+        }
+        activate(I.self, row, vectors: vectors, arguments.activation) {
+            arguments.accumulates ? I.Vector(repeating: 0) : bias.loadUnaligned(fromByteOffset: $0 &* I.bytes, as: I.Vector.self)
         }
         if arguments.channelStride == 1 { store(I.self, row, arguments.channels, to: arguments.outputs[r], stride: 1) }
         r &+= 1
@@ -247,10 +245,9 @@ public func finishColumns<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer)
                     to: row + n &* I.lanes)
                 n &+= 1
             }
-            activate(I.self, row, vectors: arguments.vectors, arguments.activation) { _ in I.Vector(repeating: 0) }
-        } else {
-            activate(I.self, row, vectors: arguments.vectors, arguments.activation) { _ in bias }
         }
+        let addend = arguments.accumulates ? I.Vector(repeating: 0) : bias
+        activate(I.self, row, vectors: arguments.vectors, arguments.activation) { _ in addend }
         r &+= 1
     }
     var n = 0
