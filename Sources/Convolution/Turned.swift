@@ -67,6 +67,7 @@ extension Layer {
 
 extension ConvolutionPlan {
     /// Divides the work of a plan on pixels whose blocks are there. False if that takes too much memory.
+    @_optimize(size)
     mutating func divideTurned(_ given: Layer, threads: Int) throws(Failure) -> Bool {
         let size = layer.isDouble ? 8 : 4
         var (low, high, places) = (Int.max, Int.min, 0)
@@ -109,6 +110,7 @@ extension ConvolutionPlan {
 }
 
 /// One item: see `Turning`.
+@_optimize(size)
 func runTurned<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ part: Turning, _ item: Int, _ input: UnsafePointer<Scalar>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
@@ -162,6 +164,7 @@ func runTurned<Scalar: KernelScalar>(
 }
 
 /// Rows of planes to pixels.
+@_optimize(size)
 private func turnInput<Scalar: KernelScalar>(
     _ layer: Layer, _ source: UnsafePointer<Scalar>, _ strides: Strides, rows: Int, to pixels: UnsafeMutablePointer<Scalar>
 ) {
@@ -179,6 +182,7 @@ private func turnInput<Scalar: KernelScalar>(
 }
 
 /// Rows of pixels to planes: some planes at a time, since all would meet in one set of the nearest cache.
+@_optimize(size)
 private func turnOutput<Scalar: KernelScalar>(
     _ layer: Layer, _ pixels: UnsafePointer<Scalar>, rows: Int, channels: Int, _ strides: Strides, to target: UnsafeMutablePointer<Scalar>
 ) {

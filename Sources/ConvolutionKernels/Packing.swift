@@ -61,6 +61,14 @@ func turnLines<Scalar: KernelScalar>(
     }
 }
 
+/// The same, used by `Convolution` alone, so that there is one copy under one set of flags.
+@inlinable @inline(never)
+func turn<Scalar: KernelScalar>(
+    _ source: UnsafePointer<Scalar>, lines: Int, count: Int, sourceLine: Int, to target: UnsafeMutablePointer<Scalar>, targetLine: Int
+) {
+    turnLines(source, lines: lines, count: count, sourceLine: sourceLine, to: target, targetLine: targetLine)
+}
+
 /// `[column][channel]` with neighbouring channels, pixels `pixelPitch` apart.
 @inlinable @inline(__always)
 public func packPixels<Scalar: KernelScalar>(
@@ -68,7 +76,7 @@ public func packPixels<Scalar: KernelScalar>(
     to target: UnsafeMutablePointer<Scalar>
 ) {
     if columnStride == 1, channelStride != 1 {
-        turnLines(source, lines: channels, count: columns, sourceLine: channelStride, to: target, targetLine: pixelPitch)
+        turn(source, lines: channels, count: columns, sourceLine: channelStride, to: target, targetLine: pixelPitch)
         return
     }
     var column = 0
@@ -188,7 +196,7 @@ func packRow<Scalar: KernelScalar>(
     to target: UnsafeMutablePointer<Scalar>
 ) {
     if channelStride == 1 {
-        turnLines(source, lines: columns, count: channels, sourceLine: columnStride, to: target, targetLine: pitch)
+        turn(source, lines: columns, count: channels, sourceLine: columnStride, to: target, targetLine: pitch)
         return
     }
     var channel = 0
