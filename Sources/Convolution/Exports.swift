@@ -68,7 +68,8 @@ public func conv2d(
 
 @c @implementation
 public func conv2d_plan_create(
-    _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ bias: UnsafeRawPointer?, _ plan: UnsafeMutablePointer<OpaquePointer?>?
+    _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ bias: UnsafeRawPointer?,
+    _ plan: UnsafeMutablePointer<OpaquePointer?>?
 ) -> Int32 {
     status { () throws(Failure) in
         let plan = try cleared(plan)
@@ -353,14 +354,16 @@ public func conv2d_transpose_matrix_csr(
 
 @c @implementation
 public func conv2d_transpose_gram(
-    _ params: UnsafePointer<conv2d_transpose_params>?, _ kernel: UnsafeRawPointer?, _ input: UnsafeRawPointer?, _ result: UnsafeMutableRawPointer?
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ kernel: UnsafeRawPointer?, _ input: UnsafeRawPointer?,
+    _ result: UnsafeMutableRawPointer?
 ) -> Int32 {
     status { () throws(Failure) in try gram(validate(params), kernel, input, result) }
 }
 
 @c @implementation
 public func conv2d_transpose_adjoint_test(
-    _ params: UnsafePointer<conv2d_transpose_params>?, _ kernel: UnsafeRawPointer?, _ seed: UInt64, _ relative_error: UnsafeMutablePointer<Double>?
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ kernel: UnsafeRawPointer?, _ seed: UInt64,
+    _ relative_error: UnsafeMutablePointer<Double>?
 ) -> Int32 {
     status { () throws(Failure) in try adjointTest(validate(params), kernel, seed: seed, relative_error) }
 }
@@ -388,7 +391,9 @@ public func upsample2d_output_shape(_ params: UnsafePointer<upsample2d_params>?,
 }
 
 @c @implementation
-public func upsample2d(_ params: UnsafePointer<upsample2d_params>?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) -> Int32 {
+public func upsample2d(
+    _ params: UnsafePointer<upsample2d_params>?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?
+) -> Int32 {
     status { () throws(Failure) in
         let resampling = try validate(params)
         try checkArguments(resampling, input: input, output: output)
@@ -410,7 +415,7 @@ public func upsample2d_plan_create(_ params: UnsafePointer<upsample2d_params>?, 
 @c @implementation
 public func upsample2d_plan_execute(_ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) -> Int32 {
     status { () throws(Failure) in
-        guard let plan = UnsafePointer<ResamplingPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL; it must be one that plan_create has made") }
+        let plan: UnsafePointer<ResamplingPlan> = try given(plan)
         try checkArguments(plan.pointee.resampling, input: input, output: output)
         try execute(plan, input: input, output: output)
     }
@@ -435,7 +440,9 @@ public func upsample2d_backward(
 }
 
 @c @implementation
-public func upsample2d_backward_plan_create(_ params: UnsafePointer<upsample2d_params>?, _ plan: UnsafeMutablePointer<OpaquePointer?>?) -> Int32 {
+public func upsample2d_backward_plan_create(
+    _ params: UnsafePointer<upsample2d_params>?, _ plan: UnsafeMutablePointer<OpaquePointer?>?
+) -> Int32 {
     status { () throws(Failure) in
         let plan = try cleared(plan)
         plan.pointee = OpaquePointer(try createGradientPlan(validate(params)))
@@ -447,7 +454,7 @@ public func upsample2d_backward_plan_execute(
     _ plan: OpaquePointer?, _ output_gradient: UnsafeRawPointer?, _ input_gradient: UnsafeMutableRawPointer?
 ) -> Int32 {
     status { () throws(Failure) in
-        guard let plan = UnsafePointer<UpsampleGradientPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL; it must be one that plan_create has made") }
+        let plan: UnsafePointer<UpsampleGradientPlan> = try given(plan)
         try checkUpsampleGradient(plan.pointee.resampling, outputGradient: output_gradient, inputGradient: input_gradient)
         try execute(plan, outputGradient: output_gradient, inputGradient: input_gradient)
     }
@@ -537,9 +544,7 @@ public func upsample2d_conv2d_plan_execute(
     _ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?
 ) -> Int32 {
     status { () throws(Failure) in
-        guard let plan = UnsafePointer<UpsampledConvolutionPlan>(plan) else {
-            throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL; it must be one that plan_create has made")
-        }
+        let plan: UnsafePointer<UpsampledConvolutionPlan> = try given(plan)
         try checkArguments(plan.pointee.both, input: input, kernel: nil, bias: nil, output: output)
         try execute(plan, input: input, output: output)
     }
@@ -570,7 +575,8 @@ private func store(
 }
 
 private func store(
-    _ size: WorkspaceNeed, _ plan: UnsafeMutablePointer<Int64>?, _ execution: UnsafeMutablePointer<Int64>?, _ least: UnsafeMutablePointer<Int64>?
+    _ size: WorkspaceNeed, _ plan: UnsafeMutablePointer<Int64>?, _ execution: UnsafeMutablePointer<Int64>?,
+    _ least: UnsafeMutablePointer<Int64>?
 ) {
     plan?.pointee = Int64(size.plan)
     execution?.pointee = Int64(size.execution)
@@ -605,7 +611,7 @@ private func run(
 }
 
 private func run(_ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) throws(Failure) {
-    guard let plan = UnsafePointer<ConvolutionPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL; it must be one that plan_create has made") }
+    let plan: UnsafePointer<ConvolutionPlan> = try given(plan)
     try checkArguments(plan.pointee.layer, input: input, kernel: nil, bias: nil, output: output)
     try execute(plan, input: input, output: output)
 }
@@ -623,7 +629,7 @@ private func runBackwardInput(
 private func runBackwardInput(
     _ plan: OpaquePointer?, _ outputGradient: UnsafeRawPointer?, _ inputGradient: UnsafeMutableRawPointer?
 ) throws(Failure) {
-    guard let plan = UnsafePointer<InputGradientPlan>(plan) else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL; it must be one that plan_create has made") }
+    let plan: UnsafePointer<InputGradientPlan> = try given(plan)
     try checkInputGradient(plan.pointee.layer, outputGradient: outputGradient, kernel: nil, inputGradient: inputGradient)
     try execute(plan, outputGradient: outputGradient, inputGradient: inputGradient)
 }
@@ -648,6 +654,11 @@ private func runBackwardBias(
 
 private func destroyLayerPlan(_ plan: OpaquePointer?) {
     if let plan = UnsafeMutablePointer<ConvolutionPlan>(plan) { destroy(plan) }
+}
+
+private func given<Plan>(_ plan: OpaquePointer?) throws(Failure) -> UnsafePointer<Plan> {
+    guard let plan else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL; it must be one that plan_create has made") }
+    return UnsafePointer(plan)
 }
 
 private func cleared(_ plan: UnsafeMutablePointer<OpaquePointer?>?) throws(Failure) -> UnsafeMutablePointer<OpaquePointer?> {
