@@ -308,8 +308,9 @@ void conv2d_plan_destroy(conv2d_plan *plan);
 /* Memory in bytes: of a plan (the packed kernel and bias); of one execution beyond it, all its threads together; and the least
  * workspace_limit that this layer can be computed with. Any result pointer may be NULL. An execution stays within workspace_limit by
  * fewer threads, and a thread by working on less at a time, at some cost in speed; the bits of the result stay the same. Less than the
- * least is WORKSPACE, here and wherever the layer is to be computed. Without a limit a thread takes at most 2 MiB, whatever the size of the
- * image, unless a single row of windows needs more. The plain call holds both plan and workspace. */
+ * least is WORKSPACE, here and wherever the layer is to be computed. Without a limit a thread takes at most 2 MiB, whatever the size of
+ * the image, unless a single row of windows needs more; by WINOGRAD at most a third of the packed kernel if that is more, and 13 MiB.
+ * The plain call holds both plan and workspace. */
 int32_t conv2d_workspace_size(const conv2d_params *params, int64_t *plan, int64_t *execution, int64_t *least);
 
 /*

@@ -25,6 +25,8 @@ struct Winograd {
     var channelPitch: Int
     var pointPitch: Int
     var sumPitch: Int
+    /// Input and output are large: the pixels of the next tiles are fetched.
+    var fetchesImages: Bool
     /// One thread's scratch memory, as byte offsets.
     var transformed = 0
     var sums = 0
@@ -39,8 +41,12 @@ struct Winograd {
     var imageTiles: Int { tileRows * tileColumns }
 }
 
-/// Bytes of transformed input and sums that an item works on.
-private let runBytes = 3 << 19
+/// Bytes of transformed input and sums that an item works on: as many as a level-2 cache holds, or a quarter of a large kernel's, which
+/// comes from memory once per item.
+private func runBytes(kernel: Int) -> Int { max(3 << 19, min(12 << 20, kernel / 4)) }
+
+/// Input and output of so many bytes together are not in a level-2 cache any longer.
+private let fetchedBytes = 2 << 20
 
 /// Channels of a chunk of the sum over them, at most.
 private let longestChunk = 64
@@ -99,7 +105,7 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     // Tiles of an item: as many as the caches hold, fewer where threads would wait, and spread evenly.
     let channelPitch = ceilDivide(inputs, table.lanes) * table.lanes
     let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
-    let most = max(1, (runBytes >> economy) / (winogradPoints * size * (channelPitch + widest) * tallest)) * tallest
+    let most = max(1, (runBytes(kernel: winogradPoints * size * inputs * panels.width / layer.groups) >> economy) / (winogradPoints * size * (channelPitch + widest) * tallest)) * tallest
     let wanted = max(ceilDivide(tiles, most), threads == 1 ? 1 : min(4 * threads, tiles / (2 * tallest)))
     let run = min(ceilDivide(ceilDivide(tiles, wanted), tallest) * tallest, most)
     let runs = ceilDivide(tiles, run)
@@ -118,7 +124,8 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
         chunk: ceilDivide(inputs, ceilDivide(inputs, longestChunk)),
         rowStart: -layer.vertical.start, columnStart: -layer.horizontal.start,
         readsInputDirectly: layer.input.channel == 1 && inputs % table.lanes == 0, channelPitch: channelPitch,
-        pointPitch: pitch(channelPitch), sumPitch: pitch(widest))
+        pointPitch: pitch(channelPitch), sumPitch: pitch(widest),
+        fetchesImages: imageBytes(layer) >= Double(fetchedBytes))
     if layer.transposed {
         part.rowStart = layer.vertical.start - 2 * layer.vertical.dilation
         part.columnStart = layer.horizontal.start - 2 * layer.horizontal.dilation
@@ -155,6 +162,12 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     plan.winograd = part
     plan.workspace.bytes = bytes
     return Draft(plan: plan, memory: memory, weightElements: weightElements)
+}
+
+private func imageBytes(_ layer: Layer) -> Double {
+    let input = Double(layer.vertical.input * layer.horizontal.input) * Double(layer.inChannels)
+    let output = Double(layer.vertical.output * layer.horizontal.output) * Double(layer.outChannels)
+    return (input + output) * Double(layer.batch * (layer.isDouble ? 8 : 4))
 }
 
 extension Panels {
@@ -290,6 +303,10 @@ private func transformTiles<Scalar: KernelScalar>(
     let patch = (memory + part.patch).assumingMemoryBound(to: Scalar.self)
     var target = (memory + part.transformed).assumingMemoryBound(to: Scalar.self)
     if !part.readsInputDirectly { patch.update(repeating: 0, count: winogradPoints * part.channelPitch) }
+    // The pixels some tiles further, if those are in the same row.
+    let tilesAhead = ceilDivide(8 * plan.pointee.table.lanes, part.channelPitch)
+    let ahead = part.fetchesImages && part.readsInputDirectly
+        ? tilesAhead * winogradOutputs * layer.horizontal.dilation * layer.input.column * MemoryLayout<Scalar>.stride : 0
     var rows = InlineArray<6, Int>(repeating: 0)
     var columns = InlineArray<6, Int>(repeating: 0)
     var tile = TilePlace(firstTile, part)
@@ -315,7 +332,7 @@ private func transformTiles<Scalar: KernelScalar>(
         }
         let arguments = WinogradInputArguments(
             pixels: pixels, vectors: part.channelPitch / plan.pointee.table.lanes, scratch: scratch, target: target,
-            pointPitch: part.pointPitch)
+            pointPitch: part.pointPitch, ahead: ahead)
         withUnsafePointer(to: arguments) { plan.pointee.table.transformInput($0) }
         target += part.channelPitch
         tile.advance(part)
@@ -354,13 +371,18 @@ private func multiplyPoints<Scalar: KernelScalar>(
     }
     var weights = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self))
         + panel.pointee.offset * winogradPoints * inputs
+    // While a point's tiles are multiplied, the next point's weights are fetched: most of them, or none.
+    let weightBytes = inputs * width * MemoryLayout<Scalar>.stride
+    let fetches = ceilDivide(count, kernel.rows) * inputs
+    let aheadStep = fetches * 128 < weightBytes ? 0 : min(64, ceilDivide(weightBytes, fetches))
     for point in 0..<winogradPoints {
         var tile = 0
+        var ahead = UnsafeRawPointer(weights) + (aheadStep > 0 ? weightBytes : 0)
         while tile < count {
             var arguments = TileArguments(
                 runs: UnsafePointer(chains), channelOffset: point * part.pointPitch + tile * part.channelPitch, channelPitch: 1,
                 order: UnsafePointer(order), chunks: whole, segments: whole, length: part.chunk, segmentsPerChunk: 1, panel: weights,
-                tile: sums + point * part.sumPitch + tile * width, continues: false, outputs: nil, outputOffset: 0,
+                ahead: ahead, aheadStep: aheadStep, tile: sums + point * part.sumPitch + tile * width, continues: false, outputs: nil, outputOffset: 0,
                 rows: 0, outputPitch: 0, bias: bias, low: 0, high: 0)
             withUnsafePointer(to: arguments) { kernel.accumulate($0) }
             if inputs > whole * part.chunk {
@@ -369,9 +391,11 @@ private func multiplyPoints<Scalar: KernelScalar>(
                 arguments.length = inputs - whole * part.chunk
                 arguments.panel = weights + whole * part.chunk * width
                 arguments.continues = true
+                arguments.ahead += whole * part.chunk * aheadStep
                 withUnsafePointer(to: arguments) { kernel.accumulate($0) }
             }
             tile += kernel.rows
+            ahead += inputs * aheadStep
         }
         weights += inputs * width
     }
@@ -396,6 +420,8 @@ private func finishTiles<Scalar: KernelScalar>(
     var sums = (memory + part.sums).assumingMemoryBound(to: Scalar.self)
     let rowStride = layer.output.row * layer.vertical.dilation
     let columnStride = layer.output.column * layer.horizontal.dilation
+    // The pixels of the next tile, if that is in the same row.
+    let ahead = part.fetchesImages && isDirect ? winogradOutputs * columnStride * MemoryLayout<Scalar>.stride : 0
     var tile = TilePlace(firstTile, part)
     for _ in 0..<count {
         let row = layer.vertical.winogradStart(tile.row)
@@ -414,7 +440,8 @@ private func finishTiles<Scalar: KernelScalar>(
         let arguments = WinogradOutputArguments(
             sums: UnsafePointer(sums), pointPitch: part.sumPitch, vectors: panel.pointee.kernel.vectors, scratch: scratch,
             outputs: UnsafePointer(places), bias: isBounded ? bias : bias - plan.pointee.width,
-            low: isBounded ? bounds?.low ?? 0 : -.infinity, high: isBounded ? bounds?.high ?? 0 : .infinity)
+            low: isBounded ? bounds?.low ?? 0 : -.infinity, high: isBounded ? bounds?.high ?? 0 : .infinity,
+            ahead: ahead)
         withUnsafePointer(to: arguments) { plan.pointee.table.transformOutput($0) }
         if isBounded, !isDirect {
             unpackTile(

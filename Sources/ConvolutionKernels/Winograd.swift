@@ -1,3 +1,5 @@
+import CConvolutionShims
+
 // The transforms of Winograd's algorithm F(4x4, 3x3): 4x4 outputs of a 3x3 convolution from 6x6 inputs by 36 products per pair of
 // channels where the sum itself takes 144. See "Winograd" in this module's README.
 //
@@ -21,17 +23,20 @@ public struct WinogradInputArguments<Scalar> {
     /// `[36][pointPitch]`: where the channels go, per point.
     public var target: UnsafeMutablePointer<Scalar>
     public var pointPitch: Int
+    /// Bytes from a pixel to one that is read soon, which is fetched; 0: none.
+    public var ahead: Int
 
     @inlinable @inline(__always)
     public init(
         pixels: UnsafePointer<UnsafePointer<Scalar>>, vectors: Int, scratch: UnsafeMutablePointer<Scalar>,
-        target: UnsafeMutablePointer<Scalar>, pointPitch: Int
+        target: UnsafeMutablePointer<Scalar>, pointPitch: Int, ahead: Int = 0
     ) {
         self.pixels = pixels
         self.vectors = vectors
         self.scratch = scratch
         self.target = target
         self.pointPitch = pointPitch
+        self.ahead = ahead
     }
 }
 
@@ -49,11 +54,13 @@ public struct WinogradOutputArguments<Scalar> {
     public var bias: UnsafePointer<Scalar>
     public var low: Scalar
     public var high: Scalar
+    /// Bytes from a pixel to one that is written soon, which is fetched; 0: none.
+    public var ahead: Int
 
     @inlinable @inline(__always)
     public init(
         sums: UnsafePointer<Scalar>, pointPitch: Int, vectors: Int, scratch: UnsafeMutablePointer<Scalar>,
-        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, bias: UnsafePointer<Scalar>, low: Scalar, high: Scalar
+        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, bias: UnsafePointer<Scalar>, low: Scalar, high: Scalar, ahead: Int = 0
     ) {
         self.sums = sums
         self.pointPitch = pointPitch
@@ -63,6 +70,7 @@ public struct WinogradOutputArguments<Scalar> {
         self.bias = bias
         self.low = low
         self.high = high
+        self.ahead = ahead
     }
 }
 
@@ -214,6 +222,9 @@ public func transformInput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer
                 UnsafeRawPointer(pixels[24]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
                 UnsafeRawPointer(pixels[30]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
             ))
+            if arguments.ahead != 0 {
+                for row in 0..<6 { shim_prefetch(UnsafeRawPointer(pixels[row &* 6]) + (offset &+ arguments.ahead)) }
+            }
             let place = scratch + column &* I.bytes
             place.storeBytes(of: points.0, as: I.Vector.self)
             place.storeBytes(of: points.1, toByteOffset: 6 &* I.bytes, as: I.Vector.self)
@@ -269,6 +280,9 @@ public func transformOutput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointe
         while row < 4 {
             let values = winogradOutputs(I.self, winogradLine(I.self, scratch + row &* 6 &* I.bytes, step: I.bytes))
             let outputs = arguments.outputs + row &* 4
+            if arguments.ahead != 0 {
+                for column in 0..<4 { shim_prefetch(UnsafeRawPointer(outputs[column]) + (offset &+ arguments.ahead)) }
+            }
             storeBounded(I.self, I.sum(values.0, bias), low, high, to: UnsafeMutableRawPointer(outputs[0]) + offset)
             storeBounded(I.self, I.sum(values.1, bias), low, high, to: UnsafeMutableRawPointer(outputs[1]) + offset)
             storeBounded(I.self, I.sum(values.2, bias), low, high, to: UnsafeMutableRawPointer(outputs[2]) + offset)
