@@ -992,38 +992,27 @@ private func packedPlan<Scalar: KernelScalar>(
     }
 
     if let kernel {
-        if layer.transposed, plan.blockCount > 0, plan.tapProducts == nil { plan.mendsBorder = hasNotFinite(kernel, layer) }
-        if plan.turning != nil, plan.mendsBorder {
-            // The border is mended in the caller's arrays.
+        let isFinite: Bool
+        do throws(Failure) {
+            isFinite = try packKernel(&plan, kernel, elements: weightElements)
+        } catch {
             shim_free(plan.weights)
             shim_free(memory.header)
-            var layer = layer
-            layer.means.turns = false
-            return try packedPlan(layer, kernel: kernel, bias: bias)
+            throw error
         }
-        if let part = plan.tapProducts {
-            packProductWeights(&plan, part, kernel)
-        } else {
-            for i in 0..<plan.blockCount { packWeights(plan, plan.blocks[i], kernel) }
-        }
-        if plan.winograd != nil, !packWinograd(plan, kernel) {
-            // An infinity or NaN would spread to all elements; the default algorithm keeps it where it belongs.
+        plan.mendsBorder = layer.transposed && plan.tapProducts == nil && !isFinite
+        plan.skipsOutside = plan.strategy == .channels && layer.paddingMode == .constant && layer.paddingValue == 0 && isFinite
+        if !isFinite, plan.winograd != nil || plan.turning != nil {
+            // With Winograd's algorithm an infinity or NaN would spread to all elements; the default one keeps it where it belongs. And the
+            // border is mended in the caller's arrays.
             shim_free(plan.weights)
             shim_free(memory.header)
             var layer = layer
             layer.means.permitsWinograd = false
+            layer.means.turns = false
             return try packedPlan(layer, kernel: kernel, bias: bias)
         }
         if plan.blockCount > 0, maySeparate(layer) { separateWeights(&plan, plan.weights.assumingMemoryBound(to: Scalar.self)) }
-        if plan.strategy == .channels, layer.paddingMode == .constant, layer.paddingValue == 0 {
-            // Of the packed weights: each may be a sum of the kernel's.
-            plan.skipsOutside = true
-            let packed = plan.weights.assumingMemoryBound(to: Scalar.self)
-            for i in 0..<weightElements where !packed[i].isFinite {
-                plan.skipsOutside = false
-                break
-            }
-        }
     }
     let packedBias = plan.bias.assumingMemoryBound(to: Scalar.self)
     packedBias.update(repeating: 0, count: plan.width)
@@ -1103,90 +1092,6 @@ extension WorkspaceLayout {
         lines = sums + max(sizes.sums, aligned(largestTileScalars * elementBytes))
         rectangle = lines + sizes.lines
         bytes = rectangle + sizes.rectangle
-    }
-}
-
-private func packWeights<Scalar: KernelScalar>(_ plan: ConvolutionPlan, _ block: Block, _ kernel: UnsafePointer<Scalar>) {
-    let layer = plan.layer
-    let inputs = layer.inChannelsPerGroup
-    let outputs = layer.outChannelsPerGroup
-    let strides = layer.kernelStrides
-    var target = plan.weights.assumingMemoryBound(to: Scalar.self) + block.weights
-    for index in 0..<plan.panelCount {
-        let panel = plan.panels[index]
-        var firstInput = 0
-        while firstInput < inputs {
-            let blockEnd = min(firstInput + block.channelBlock, inputs)
-            for v in 0..<block.vertical.taps {
-                for h in 0..<block.horizontal.taps {
-                    let tap = Tap(layer, rows: block.vertical.kernelElements(v), columns: block.horizontal.kernelElements(h))
-                    for input in firstInput..<blockEnd {
-                        var source = kernel + tap.offset + input * strides.input
-                        if plan.strategy == .lanes {
-                            for lane in 0..<panel.channels {
-                                let channel = panel.firstChannel + lane
-                                target[lane] = tap.weight(
-                                    source + channel / outputs * strides.group + channel % outputs * strides.output)
-                            }
-                        } else {
-                            source += panel.group * strides.group
-                            var lane = 0
-                            while lane < panel.channels {
-                                let (offset, count) = layer.kernelChannel(panel.firstChannel - panel.group * outputs + lane)
-                                let end = min(lane + count, panel.channels)
-                                let first = source + offset - lane * strides.output
-                                while lane < end {
-                                    target[lane] = tap.weight(first + lane * strides.output)
-                                    lane += 1
-                                }
-                            }
-                        }
-                        for lane in panel.channels..<panel.width { target[lane] = 0 }
-                        target += panel.width
-                    }
-                }
-            }
-            firstInput = blockEnd
-        }
-    }
-}
-
-/// The kernel elements that one tap of a block stands for.
-private struct Tap {
-    var rows: Int
-    var columns: Int
-    /// In the caller's kernel: of the first of them, and from row to row and column to column.
-    var offset: Int
-    var rowStep: Int
-    var columnStep: Int
-
-    init(_ layer: Layer, rows: Range<Int>, columns: Range<Int>) {
-        self.rows = rows.count
-        self.columns = columns.count
-        offset = layer.kernelIndex(row: rows.lowerBound, column: columns.lowerBound, input: 0, output: 0, group: 0)
-        let strides = layer.kernelStrides
-        rowStep = layer.flipKernel ? -strides.row : strides.row
-        columnStep = layer.flipKernel ? -strides.column : strides.column
-    }
-
-    /// Their sum for one pair of channels, whose first element is `first`: in double, with what each addition loses added at the
-    /// end, so that it is rounded once for doubles too.
-    @inline(__always)
-    func weight<Scalar: KernelScalar>(_ first: UnsafePointer<Scalar>) -> Scalar {
-        if rows == 1, columns == 1 { return first[0] }
-        var sum = 0.0
-        var lost = 0.0
-        for row in 0..<rows {
-            for column in 0..<columns {
-                let element = Double(first[row * rowStep + column * columnStep])
-                let next = sum + element
-                let added = next - sum
-                lost += (sum - (next - added)) + (element - added)
-                sum = next
-            }
-        }
-        // Where an infinity takes part, what is lost is not a number.
-        return Scalar(sum.isFinite ? sum + lost : sum)
     }
 }
 

@@ -164,7 +164,10 @@ extension ConvolutionPlan {
     }
 }
 
-func packProductWeights<Scalar: KernelScalar>(_ plan: inout ConvolutionPlan, _ part: TapProducts, _ kernel: UnsafePointer<Scalar>) {
+/// Whether all weights are finite.
+func packProductWeights<Scalar: KernelScalar>(
+    _ plan: inout ConvolutionPlan, _ part: TapProducts, _ kernel: UnsafePointer<Scalar>
+) -> Bool {
     let layer = plan.layer
     let strides = layer.kernelStrides
     var target = plan.weights.assumingMemoryBound(to: Scalar.self)
@@ -193,6 +196,7 @@ func packProductWeights<Scalar: KernelScalar>(_ plan: inout ConvolutionPlan, _ p
         }
     }
     plan.tapProducts?.clearsOutside = !isFinite
+    return isFinite
 }
 
 /// One item, with its place.

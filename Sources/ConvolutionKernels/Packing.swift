@@ -1,4 +1,6 @@
-// Packing: the input in the order in which the tile kernels read it.
+import CConvolutionShims
+
+// Packing: what the caller has, in the order in which the kernels read it.
 
 /// target[0] = source[0]. Through raw memory: a plain assignment in generic code may become a call of a function that copies one element.
 @inlinable @inline(__always)
@@ -13,17 +15,20 @@ func copyElements<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, count: 
 
 /// Four lines' four neighbouring elements, to four lines of the others.
 @inlinable @inline(__always)
-func turnSquare(_ source: UnsafeRawPointer, lineBytes: Int, to target: UnsafeMutableRawPointer, targetLineBytes: Int) {
+func turnSquare(
+    _ source: UnsafeRawPointer, lineBytes: Int, to first: UnsafeMutableRawPointer, _ second: UnsafeMutableRawPointer,
+    _ third: UnsafeMutableRawPointer, _ fourth: UnsafeMutableRawPointer
+) {
     let a = source.loadUnaligned(as: SIMD4<UInt32>.self)
     let b = source.loadUnaligned(fromByteOffset: lineBytes, as: SIMD4<UInt32>.self)
     let c = source.loadUnaligned(fromByteOffset: 2 &* lineBytes, as: SIMD4<UInt32>.self)
     let d = source.loadUnaligned(fromByteOffset: 3 &* lineBytes, as: SIMD4<UInt32>.self)
     let (low, high) = (SIMD8(lowHalf: a, highHalf: b), SIMD8(lowHalf: c, highHalf: d))
     let (even, odd) = (SIMD8(lowHalf: low.evenHalf, highHalf: high.evenHalf), SIMD8(lowHalf: low.oddHalf, highHalf: high.oddHalf))
-    target.storeBytes(of: even.evenHalf, as: SIMD4<UInt32>.self)
-    target.storeBytes(of: odd.evenHalf, toByteOffset: targetLineBytes, as: SIMD4<UInt32>.self)
-    target.storeBytes(of: even.oddHalf, toByteOffset: 2 &* targetLineBytes, as: SIMD4<UInt32>.self)
-    target.storeBytes(of: odd.oddHalf, toByteOffset: 3 &* targetLineBytes, as: SIMD4<UInt32>.self)
+    first.storeBytes(of: even.evenHalf, as: SIMD4<UInt32>.self)
+    second.storeBytes(of: odd.evenHalf, as: SIMD4<UInt32>.self)
+    third.storeBytes(of: even.oddHalf, as: SIMD4<UInt32>.self)
+    fourth.storeBytes(of: odd.oddHalf, as: SIMD4<UInt32>.self)
 }
 
 /// target[b * targetLine + a] = source[a * sourceLine + b] for a below `lines`, b below `count`.
@@ -41,9 +46,10 @@ func turnLines<Scalar: KernelScalar>(
             var b = first
             if size == 4, line &+ 4 <= lines {
                 while b &+ 4 <= end {
+                    let place = target + (b &* targetLine &+ line)
                     turnSquare(
-                        source + (line &* sourceLine &+ b), lineBytes: sourceLine &* size, to: target + (b &* targetLine &+ line),
-                        targetLineBytes: targetLine &* size)
+                        source + (line &* sourceLine &+ b), lineBytes: sourceLine &* size, to: place, place + targetLine,
+                        place + 2 &* targetLine, place + 3 &* targetLine)
                     b &+= 4
                 }
             }
@@ -67,6 +73,67 @@ func turn<Scalar: KernelScalar>(
     _ source: UnsafePointer<Scalar>, lines: Int, count: Int, sourceLine: Int, to target: UnsafeMutablePointer<Scalar>, targetLine: Int
 ) {
     turnLines(source, lines: lines, count: count, sourceLine: sourceLine, to: target, targetLine: targetLine)
+}
+
+/// A cache line of 32-bit elements.
+public let turnedElements = 16
+
+/// targets[b][a] = source[a * sourceLine + b] for a below `lines`, b below `count`, which is at most `turnedElements`.
+@inlinable @inline(__always)
+public func turnElements<Scalar: KernelScalar>(
+    _ source: UnsafePointer<Scalar>, lines: Int, sourceLine: Int, count: Int, to targets: UnsafePointer<UnsafeMutablePointer<Scalar>>
+) {
+    let size = MemoryLayout<Scalar>.stride
+    var line = 0
+    if size == 4, count >= 4 {
+        while line &+ 4 <= lines {
+            let first = source + line &* sourceLine
+            // More lines than the processor keeps in mind: the next elements of each are fetched while it is at the others.
+            for i in 0..<4 { shim_prefetch(first + (i &* sourceLine &+ turnedElements)) }
+            var next = 0
+            while next < count {
+                // The last square begins early rather than end late.
+                let b = min(next, count &- 4)
+                turnSquare(
+                    first + b, lineBytes: sourceLine &* size, to: targets[b] + line, targets[b &+ 1] + line,
+                    targets[b &+ 2] + line, targets[b &+ 3] + line)
+                next &+= 4
+            }
+            line &+= 4
+        }
+    }
+    while line < lines {
+        var b = 0
+        while b < count {
+            copyElement(source + (line &* sourceLine &+ b), to: targets[b] + line)
+            b &+= 1
+        }
+        line &+= 1
+    }
+}
+
+/// Whether none is an infinity or NaN.
+@inlinable @inline(__always)
+public func areFinite<Scalar: KernelScalar>(_ elements: UnsafePointer<Scalar>, count: Int) -> Bool {
+    // All bits of the exponent: one more of it overflows into the sign. A double's are in its odd words.
+    let exponent = MemoryLayout<Scalar>.stride == 4
+        ? SIMD8<UInt32>(repeating: 0x7f80_0000) : SIMD8<UInt32>(0, 0x7ff0_0000, 0, 0x7ff0_0000, 0, 0x7ff0_0000, 0, 0x7ff0_0000)
+    let one = MemoryLayout<Scalar>.stride == 4
+        ? SIMD8<UInt32>(repeating: 0x0080_0000) : SIMD8<UInt32>(0, 0x0010_0000, 0, 0x0010_0000, 0, 0x0010_0000, 0, 0x0010_0000)
+    var found = SIMD8<UInt32>(repeating: 0)
+    let bytes = count &* MemoryLayout<Scalar>.stride
+    var offset = 0
+    while offset &+ 32 <= bytes {
+        found |= (UnsafeRawPointer(elements).loadUnaligned(fromByteOffset: offset, as: SIMD8<UInt32>.self) & exponent) &+ one
+        offset &+= 32
+    }
+    if found.max() >= 0x8000_0000 { return false }
+    var i = offset / MemoryLayout<Scalar>.stride
+    while i < count {
+        if !elements[i].isFinite { return false }
+        i &+= 1
+    }
+    return true
 }
 
 /// `[column][channel]` with neighbouring channels, pixels `pixelPitch` apart.
@@ -148,7 +215,7 @@ public func clear<Scalar: KernelScalar>(_ target: UnsafeMutablePointer<Scalar>, 
 
 /// Short lines: no call.
 @inlinable @inline(__always)
-func copyLine<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, count: Int, to target: UnsafeMutablePointer<Scalar>) {
+public func copyLine<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, count: Int, to target: UnsafeMutablePointer<Scalar>) {
     let bytes = count &* MemoryLayout<Scalar>.stride
     if bytes > 512 {
         copyElements(source, count: count, to: target)

@@ -1,0 +1,310 @@
+import CConvolutionShims
+import ConvolutionKernels
+
+// A kernel packed as the tile kernels read it, from the order of the caller's array: see `ConvolutionPlan`. Where output channels
+// are neighbours in both, they are copied; else up to 16 elements of as many lines as a panel has channels are turned at a time.
+// Either way what a line of the caches holds is read once.
+
+/// One packing, shared by its threads.
+private struct Packing {
+    var plan: UnsafePointer<ConvolutionPlan>
+    var kernel: UnsafeRawPointer
+    /// Of each thread `[kernel element]`: where the packed weights of its first input channel go.
+    var places: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+    var placesPerThread: Int
+    /// Input channels that an item packs, for one panel, and how many such items a panel has.
+    var share: Int
+    var shares: Int
+    var isNotFinite: Int32 = 0
+}
+
+/// An element takes about as long to pack as so many multiply-adds.
+private let workPerWeight = 32.0
+
+/// Packs the kernel as the plan wants it; whether all that is packed is finite.
+func packKernel<Scalar: KernelScalar>(
+    _ plan: inout ConvolutionPlan, _ kernel: UnsafePointer<Scalar>, elements: Int
+) throws(Failure) -> Bool {
+    if let part = plan.tapProducts { return packProductWeights(&plan, part, kernel) }
+    if plan.winograd != nil { return packWinograd(plan, kernel) }
+    return try packWeights(&plan, kernel, elements: elements)
+}
+
+/// Packs the weights of all blocks.
+private func packWeights<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ kernel: UnsafePointer<Scalar>, elements: Int
+) throws(Failure) -> Bool {
+    let layer = plan.pointee.layer
+    guard plan.pointee.blockCount > 0, elements > 0 else { return true }
+    let share = plan.pointee.blocks.pointee.channelBlock
+    let shares = ceilDivide(layer.inChannelsPerGroup, share)
+    let items = plan.pointee.panelCount * shares
+    let threads = threadsToUse(requested: layer.threads, items: items, work: Double(elements) * workPerWeight)
+    // Beside them a list of targets, and a line of what no tap uses; whole cache lines.
+    let placesPerThread = (layer.placesOfTaps + turnedElements + largestTileScalars / largestTileSide + 7) & ~7
+    let memory = try allocate(threads * placesPerThread, of: MemoryLayout<UnsafeMutableRawPointer?>.stride, "packing the kernel")
+    defer { shim_free(memory) }
+    var packing = Packing(
+        plan: plan, kernel: UnsafeRawPointer(kernel), places: memory.assumingMemoryBound(to: UnsafeMutableRawPointer?.self),
+        placesPerThread: placesPerThread, share: share, shares: shares)
+    withUnsafeMutablePointer(to: &packing) { packing in
+        runThreads(
+            threads, items: items, layer.isDouble ? { packItems($0, Double.self) } : { packItems($0, Float.self) },
+            shared: UnsafeMutableRawPointer(packing))
+    }
+    return packing.isNotFinite == 0
+}
+
+private func packItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
+    guard let raw else { return }
+    let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
+    let packing = context.shared.assumingMemoryBound(to: Packing.self)
+    let plan = packing.pointee.plan
+    let inputs = plan.pointee.layer.inChannelsPerGroup
+    let count = plan.pointee.blockCount
+    while let item = context.nextItem() {
+        let first = item % packing.pointee.shares * packing.pointee.share
+        var packer = PanelPacker<Scalar>(
+            plan: plan, kernel: packing.pointee.kernel.assumingMemoryBound(to: Scalar.self),
+            places: packing.pointee.places + context.number * packing.pointee.placesPerThread,
+            panel: plan.pointee.panels[item / packing.pointee.shares])
+        // The phases of a transposed convolution share out the kernel elements, and are packed together; other blocks have all of them.
+        let together = plan.pointee.layer.transposed ? count : 1
+        for block in stride(from: 0, to: count, by: together) {
+            packer.pack(block..<block + together, inputs: first..<min(first + packing.pointee.share, inputs))
+        }
+        if !packer.isFinite { shim_atomic_store(&packing.pointee.isNotFinite, 1) }
+    }
+}
+
+/// Packs the weights of one panel.
+private struct PanelPacker<Scalar: KernelScalar> {
+    var plan: UnsafePointer<ConvolutionPlan>
+    var kernel: UnsafePointer<Scalar>
+    /// `[kernel element]`, then `targets` and `unused`.
+    var places: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+    var panel: Panel
+    var isFinite = true
+
+    /// Output channels at equal distances in the caller's kernel.
+    private struct Lines {
+        var lane: Int
+        var offset: Int
+        var stride: Int
+        var count: Int
+    }
+
+    /// Some input channels of blocks that share no kernel element.
+    mutating func pack(_ blocks: Range<Int>, inputs: Range<Int>) {
+        // Between the ends of all blocks' channel blocks the rows of one tap follow each other.
+        var first = inputs.lowerBound
+        while first < inputs.upperBound {
+            var end = inputs.upperBound
+            for index in blocks {
+                let length = plan.pointee.blocks[index].channelBlock
+                end = min(end, (first / length + 1) * length)
+            }
+            packRows(blocks, inputs: first..<end)
+            first = end
+        }
+    }
+
+    @_optimize(size) @inline(never)
+    private mutating func packRows(_ blocks: Range<Int>, inputs: Range<Int>) {
+        let layer = plan.pointee.layer
+        let strides = layer.kernelStrides
+        let elements = layer.placesOfTaps
+        places.update(repeating: nil, count: elements)
+        var (low, high) = (elements, 0)
+        for index in blocks {
+            let block = plan.pointee.blocks + index
+            let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
+            let start = inputs.lowerBound - inputs.lowerBound % block.pointee.channelBlock
+            let length = min(block.pointee.channelBlock, layer.inChannelsPerGroup - start)
+            var rows = plan.pointee.weights.assumingMemoryBound(to: Scalar.self) + block.pointee.weights
+                + (panel.offset * layer.inChannelsPerGroup + start * panel.width) * block.pointee.taps
+                + (inputs.lowerBound - start) * panel.width
+            for v in 0..<vertical.taps {
+                for h in 0..<horizontal.taps {
+                    if vertical.sums != nil || horizontal.sums != nil {
+                        packSums(
+                            Tap(layer, rows: vertical.kernelElements(v), columns: horizontal.kernelElements(h)), inputs, to: rows)
+                    } else {
+                        let place = layer.place(
+                            row: vertical.kernelStart + v * vertical.kernelStep,
+                            column: horizontal.kernelStart + h * horizontal.kernelStep)
+                        places[place] = UnsafeMutableRawPointer(rows)
+                        (low, high) = (min(low, place), max(high, place + 1))
+                    }
+                    if panel.channels < panel.width {
+                        for row in 0..<inputs.count {
+                            (rows + row * panel.width + panel.channels).update(repeating: 0, count: panel.width - panel.channels)
+                        }
+                    }
+                    rows += length * panel.width
+                }
+            }
+        }
+        if low >= high { return }
+        var lane = 0
+        while lane < panel.channels {
+            let lines = lines(from: lane)
+            let source = kernel + lines.offset + inputs.lowerBound * strides.input
+            if lines.stride == 1 || strides.input == 1 || lines.count == 1 && strides.column != 1 {
+                for place in low..<high {
+                    guard let rows = places[place] else { continue }
+                    let element = layer.torchKernel
+                        ? place : place / layer.horizontal.kernel * strides.row + place % layer.horizontal.kernel * strides.column
+                    if lines.stride == 1 {
+                        copy(source + element, inputs.count, lines, to: rows.assumingMemoryBound(to: Scalar.self) + lane)
+                    } else {
+                        turn(source + element, inputs.count, of: place..<place + 1, lines, row: 0)
+                    }
+                }
+            } else if strides.input == elements, high - low == elements {
+                turn(source, inputs.count * elements, of: 0..<elements, lines, row: 0)
+            } else {
+                for row in 0..<inputs.count { turn(source + row * strides.input + low, high - low, of: low..<high, lines, row: row) }
+            }
+            lane += lines.count
+        }
+        for place in low..<high {
+            if let rows = places[place] { check(rows.assumingMemoryBound(to: Scalar.self), count: inputs.count * panel.width) }
+        }
+    }
+
+    @_optimize(size) @inline(never)
+    private func lines(from lane: Int) -> Lines {
+        let layer = plan.pointee.layer
+        let strides = layer.kernelStrides
+        let outputs = layer.outChannelsPerGroup
+        let channel = panel.firstChannel + lane
+        let rest = panel.channels - lane
+        if plan.pointee.strategy == .lanes {
+            let (group, output) = (channel / outputs, channel % outputs)
+            let offset = group * strides.group + output * strides.output
+            if outputs == 1 { return Lines(lane: lane, offset: offset, stride: strides.group, count: rest) }
+            let isEven = strides.group == outputs * strides.output
+            return Lines(lane: lane, offset: offset, stride: strides.output, count: isEven ? rest : min(rest, outputs - output))
+        }
+        let (offset, count) = layer.kernelChannel(channel - panel.group * outputs)
+        return Lines(lane: lane, offset: panel.group * strides.group + offset, stride: strides.output, count: min(rest, count))
+    }
+
+    @inline(never)
+    private mutating func check(_ packed: UnsafePointer<Scalar>, count: Int) {
+        if !areFinite(packed, count: count) { isFinite = false }
+    }
+
+    /// Rows of neighbouring output channels.
+    @inline(never)
+    private func copy(_ source: UnsafePointer<Scalar>, _ count: Int, _ lines: Lines, to target: UnsafeMutablePointer<Scalar>) {
+        let stride = plan.pointee.layer.kernelStrides.input
+        if stride == panel.width, lines.count == panel.width {
+            copyLine(source, count: count * stride, to: target)
+            return
+        }
+        for row in 0..<count { copyLine(source + row * stride, count: lines.count, to: target + row * panel.width) }
+    }
+
+    /// `count` neighbouring elements of each line: those in `range` of input channel number `row`, of the next, and so on.
+    @inline(never)
+    private func turn(_ source: UnsafePointer<Scalar>, _ count: Int, of range: Range<Int>, _ lines: Lines, row: Int) {
+        let targets = UnsafeMutableRawPointer(places + plan.pointee.layer.placesOfTaps)
+            .assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self)
+        let unused = UnsafeMutableRawPointer(targets + turnedElements).assumingMemoryBound(to: Scalar.self)
+        var place = range.lowerBound
+        var offset = row * panel.width + lines.lane
+        var first = 0
+        while first < count {
+            let length = min(turnedElements, count - first)
+            var isUsed = false
+            for i in 0..<length {
+                if let rows = places[place] {
+                    targets[i] = rows.assumingMemoryBound(to: Scalar.self) + offset
+                    isUsed = true
+                } else {
+                    targets[i] = unused
+                }
+                place += 1
+                if place == range.upperBound {
+                    place = range.lowerBound
+                    offset += panel.width
+                }
+            }
+            if isUsed { turnElements(source + first, lines: lines.count, sourceLine: lines.stride, count: length, to: targets) }
+            first += length
+        }
+    }
+
+    /// One tap that stands for several kernel elements.
+    @_optimize(size) @inline(never)
+    private mutating func packSums(_ tap: Tap, _ inputs: Range<Int>, to rows: UnsafeMutablePointer<Scalar>) {
+        let input = plan.pointee.layer.kernelStrides.input
+        var lane = 0
+        while lane < panel.channels {
+            let lines = lines(from: lane)
+            for row in 0..<inputs.count {
+                let first = kernel + tap.offset + lines.offset + (inputs.lowerBound + row) * input
+                for line in 0..<lines.count {
+                    let weight: Scalar = tap.weight(first + line * lines.stride)
+                    if !weight.isFinite { isFinite = false }
+                    rows[row * panel.width + lane + line] = weight
+                }
+            }
+            lane += lines.count
+        }
+    }
+}
+
+extension Layer {
+    /// Places that `place` tells apart.
+    fileprivate var placesOfTaps: Int { vertical.kernel * horizontal.kernel * (torchKernel ? columnsPerPixel : 1) }
+
+    /// Which of an input channel's kernel elements this is, in the order of the caller's array; where they are neighbours there,
+    /// their distance from the first.
+    fileprivate func place(row: Int, column: Int) -> Int {
+        let a = flipKernel ? vertical.kernel - 1 - row : row
+        let b = flipKernel ? horizontal.kernel - 1 - column : column
+        return torchKernel ? a * kernelStrides.row + b * kernelStrides.column : a * horizontal.kernel + b
+    }
+}
+
+/// The kernel elements that one tap of a block stands for.
+private struct Tap {
+    var rows: Int
+    var columns: Int
+    /// In the caller's kernel: of the first of them, and from row to row and column to column.
+    var offset: Int
+    var rowStep: Int
+    var columnStep: Int
+
+    init(_ layer: Layer, rows: Range<Int>, columns: Range<Int>) {
+        self.rows = rows.count
+        self.columns = columns.count
+        offset = layer.kernelIndex(row: rows.lowerBound, column: columns.lowerBound, input: 0, output: 0, group: 0)
+        let strides = layer.kernelStrides
+        rowStep = layer.flipKernel ? -strides.row : strides.row
+        columnStep = layer.flipKernel ? -strides.column : strides.column
+    }
+
+    /// Their sum for one pair of channels, whose first element is `first`: in double, with what each addition loses added at the
+    /// end, so that it is rounded once for doubles too.
+    @inline(__always)
+    func weight<Scalar: KernelScalar>(_ first: UnsafePointer<Scalar>) -> Scalar {
+        if rows == 1, columns == 1 { return first[0] }
+        var sum = 0.0
+        var lost = 0.0
+        for row in 0..<rows {
+            for column in 0..<columns {
+                let element = Double(first[row * rowStep + column * columnStep])
+                let next = sum + element
+                let added = next - sum
+                lost += (sum - (next - added)) + (element - added)
+                sum = next
+            }
+        }
+        // Where an infinity takes part, what is lost is not a number.
+        return Scalar(sum.isFinite ? sum + lost : sum)
+    }
+}
