@@ -62,10 +62,19 @@ struct Panel {
     var offset: Int
     var width: Int
     var kernel: TileKernel
+    /// For tiles of fewer pixels than the kernel's.
+    var shortKernel: TileKernel?
 
     /// Positions of a tile: pixels, or vectors of columns.
     @inline(__always)
     func reach(_ strategy: Strategy) -> Int { strategy == .columns ? kernel.vectors : kernel.rows }
+
+    /// The kernel for a tile of `count` pixels.
+    @inline(__always)
+    func kernel(for count: Int) -> TileKernel {
+        if let shortKernel, count <= shortKernel.rows { return shortKernel }
+        return kernel
+    }
 }
 
 /// A layer with its kernel and bias packed and its work divided. Read-only after creation.
@@ -241,11 +250,13 @@ struct Panels {
             let larger = vectors % perGroup
             let first = (place * share + min(place, larger)) * table.lanes
             let count = share + (place < larger ? 1 : 0)
+            let isWidest = strategy == .channels && count == table.widestTile
             return Panel(
                 group: group, firstChannel: group * outputs + first, channels: min(count * table.lanes, members - first),
                 offset: group * vectors * table.lanes + first, width: count * table.lanes,
                 kernel: permutes ? table.groupTile ?? table.laneTiles[0] : strategy == .lanes ? table.laneTiles[count - 1]
-                    : isPixel && count == table.widestTile ? table.pixelTile : table.tiles[count - 1])
+                    : isPixel && isWidest ? table.pixelTile : table.tiles[count - 1],
+                shortKernel: isWidest && !isPixel ? table.shortTile : nil)
         case .columns:
             let group = index / perGroup
             let place = index % perGroup

@@ -96,26 +96,29 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     let panels = Panels(layer, table, tiles: tiles)
     var tallest = 1
     var widest = 1
+    var shortens = true
     for index in 0..<panels.perGroup {
         let panel = panels.panel(index, layer, table)
         tallest = max(tallest, panel.kernel.rows)
         widest = max(widest, panel.width)
+        if panel.shortKernel == nil { shortens = false }
     }
 
-    // Tiles of an item: as many as the caches hold, fewer where threads would wait, and spread evenly.
+    // Tiles of an item: as many as the caches hold, and spread evenly over the threads, one or two items each. Where that would be few,
+    // threads share them and divide the panels.
     let channelPitch = ceilDivide(inputs, table.lanes) * table.lanes
     let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
-    let most = max(1, (runBytes(kernel: winogradPoints * size * inputs * panels.width / layer.groups) >> economy) / (winogradPoints * size * (channelPitch + widest) * tallest)) * tallest
-    let wanted = max(ceilDivide(tiles, most), threads == 1 ? 1 : min(4 * threads, tiles / (2 * tallest)))
-    let run = min(ceilDivide(ceilDivide(tiles, wanted), tallest) * tallest, most)
+    let bytes = runBytes(kernel: winogradPoints * size * inputs * panels.width / layer.groups) >> economy
+    let most = max(1, bytes / (winogradPoints * size * (channelPitch + widest) * tallest)) * tallest
+    let worthwhile = max(1, tiles / (2 * tallest))
+    let wanted = max(ceilDivide(tiles, most), min(worthwhile, worthwhile < 4 * threads ? threads : 2 * threads))
+    let share = ceilDivide(tiles, wanted > threads ? ceilDivide(wanted, threads) * threads : wanted)
+    let run = min(shortens ? share : ceilDivide(share, tallest) * tallest, most)
     let runs = ceilDivide(tiles, run)
-    let panelChunks = threads == 1 ? 1 : min(panels.perGroup, ceilDivide(4 * threads, runs * layer.groups))
-    // Kernels of fewer rows may compute more tiles than there are.
+    let panelChunks = min(panels.perGroup, ceilDivide(threads, runs * layer.groups))
+    // Kernels may compute more tiles than there are.
     var rows = run
-    for index in 0..<panels.perGroup {
-        let kernel = panels.panel(index, layer, table).kernel
-        rows = max(rows, ceilDivide(run, kernel.rows) * kernel.rows)
-    }
+    for index in 0..<panels.perGroup { rows = max(rows, panels.panel(index, layer, table).computedTiles(run)) }
     // An odd number of cache lines from point to point: else the points of a tile would crowd into a few sets of the cache.
     func pitch(_ elements: Int) -> Int { (ceilDivide(rows * elements * size, 64) | 1) * 64 / size }
     var part = Winograd(
@@ -130,10 +133,10 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
         part.rowStart = layer.vertical.start - 2 * layer.vertical.dilation
         part.columnStart = layer.horizontal.start - 2 * layer.horizontal.dilation
     }
-    var bytes = 0
+    var workspace = 0
     func place(_ length: Int) -> Int {
-        defer { bytes += aligned(length) }
-        return bytes
+        defer { workspace += aligned(length) }
+        return workspace
     }
     let pointer = MemoryLayout<UnsafeRawPointer>.stride
     part.transformed = place(winogradPoints * part.pointPitch * size)
@@ -144,7 +147,7 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     part.scratch = place(winogradPoints * table.lanes * size)
     part.spare = place(widest * size)
     part.addresses = place(winogradPoints * pointer)
-    part.chains = place(ceilDivide(inputs, part.chunk) * largestTileSide * pointer)
+    part.chains = place(ceilDivide(inputs, part.chunk) * 2 * largestTileSide * pointer)
     part.order = place(ceilDivide(inputs, part.chunk) * 2 * MemoryLayout<Int32>.stride)
 
     // As many negative zeros as there are biases follow the weights.
@@ -160,8 +163,23 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
         fullyCovered: true, mendsBorder: false, skipsOutside: false, readsInputDirectly: part.readsInputDirectly,
         workspace: WorkspaceLayout())
     plan.winograd = part
-    plan.workspace.bytes = bytes
+    plan.workspace.bytes = workspace
     return Draft(plan: plan, memory: memory, weightElements: weightElements)
+}
+
+extension Panel {
+    /// Rows that its kernels compute for `count` tiles.
+    fileprivate func computedTiles(_ count: Int) -> Int {
+        let calls = ceilDivide(count, kernel.rows)
+        return shortKernel.map { max(count, calls * $0.rows) } ?? calls * kernel.rows
+    }
+
+    /// The kernel for the next rows if `left` are left: the short one as soon as it suffices for all of them.
+    @inline(__always)
+    fileprivate func nextKernel(_ left: Int) -> TileKernel {
+        if let shortKernel, left <= ceilDivide(left, kernel.rows) * shortKernel.rows { return shortKernel }
+        return kernel
+    }
 }
 
 private func imageBytes(_ layer: Layer) -> Double {
@@ -181,9 +199,9 @@ extension Panels {
             perGroup = ceilDivide(vectors, most)
             var cost = 0.0
             for index in 0..<perGroup {
-                let kernel = panel(index, layer, table).kernel
+                let panel = panel(index, layer, table)
                 // Of two vectors or fewer, loads are as many as multiply-adds.
-                cost += Double(ceilDivide(tiles, kernel.rows) * kernel.rows) * (Double(kernel.vectors) + 0.5)
+                cost += Double(panel.computedTiles(tiles)) * (Double(panel.kernel.vectors) + 0.5)
             }
             if cost < best { (best, bestCount) = (cost, perGroup) }
             most -= 1
@@ -355,7 +373,7 @@ private func multiplyPoints<Scalar: KernelScalar>(
     _ memory: UnsafeMutableRawPointer, _: Scalar.Type
 ) {
     let inputs = plan.pointee.layer.inChannelsPerGroup
-    let kernel = panel.pointee.kernel
+    let tallest = panel.pointee.kernel.rows
     let width = panel.pointee.width
     let chains = (memory + part.chains).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
     let transformed = UnsafePointer((memory + part.transformed).assumingMemoryBound(to: Scalar.self))
@@ -363,8 +381,13 @@ private func multiplyPoints<Scalar: KernelScalar>(
     let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self))
     let whole = inputs / part.chunk
     let order = (memory + part.order).assumingMemoryBound(to: Int32.self)
-    for chain in 0..<ceilDivide(inputs, part.chunk) {
-        for r in 0..<kernel.rows { chains[chain * kernel.rows + r] = transformed + r * part.channelPitch + chain * part.chunk }
+    let all = ceilDivide(inputs, part.chunk)
+    for chain in 0..<all {
+        func layOut(_ rows: Int, _ chains: UnsafeMutablePointer<UnsafePointer<Scalar>>) {
+            for r in 0..<rows { chains[chain * rows + r] = transformed + r * part.channelPitch + chain * part.chunk }
+        }
+        layOut(tallest, chains)
+        if let short = panel.pointee.shortKernel { layOut(short.rows, chains + all * tallest) }
         // Each chain is one chunk.
         order[chain * 2] = 1
         order[chain * 2 + 1] = Int32(truncatingIfNeeded: chain)
@@ -373,20 +396,22 @@ private func multiplyPoints<Scalar: KernelScalar>(
         + panel.pointee.offset * winogradPoints * inputs
     // While a point's tiles are multiplied, the next point's weights are fetched: most of them, or none.
     let weightBytes = inputs * width * MemoryLayout<Scalar>.stride
-    let fetches = ceilDivide(count, kernel.rows) * inputs
+    let fetches = ceilDivide(count, tallest) * inputs
     let aheadStep = fetches * 128 < weightBytes ? 0 : min(64, ceilDivide(weightBytes, fetches))
     for point in 0..<winogradPoints {
         var tile = 0
         var ahead = UnsafeRawPointer(weights) + (aheadStep > 0 ? weightBytes : 0)
         while tile < count {
+            let kernel = panel.pointee.nextKernel(count - tile)
+            let runs = UnsafePointer(kernel.rows == tallest ? chains : chains + all * tallest)
             var arguments = TileArguments(
-                runs: UnsafePointer(chains), channelOffset: point * part.pointPitch + tile * part.channelPitch, channelPitch: 1,
+                runs: runs, channelOffset: point * part.pointPitch + tile * part.channelPitch, channelPitch: 1,
                 order: UnsafePointer(order), chunks: whole, segments: whole, length: part.chunk, segmentsPerChunk: 1, panel: weights,
                 ahead: ahead, aheadStep: aheadStep, tile: sums + point * part.sumPitch + tile * width, continues: false, outputs: nil, outputOffset: 0,
                 rows: 0, outputPitch: 0, bias: bias, low: 0, high: 0)
             withUnsafePointer(to: arguments) { kernel.accumulate($0) }
             if inputs > whole * part.chunk {
-                arguments.runs = UnsafePointer(chains + whole * kernel.rows)
+                arguments.runs = runs + whole * kernel.rows
                 arguments.chunks = 1
                 arguments.length = inputs - whole * part.chunk
                 arguments.panel = weights + whole * part.chunk * width

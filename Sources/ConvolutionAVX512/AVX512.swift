@@ -73,6 +73,9 @@ public enum AVX512Float64: PermutingInstructionSet {
         pixelTile: TileKernel(rows: 1, vectors: 4) {
             accumulateTile(AVX512Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
         },
+        shortTile: TileKernel(rows: 5, vectors: 4) {
+            accumulateTile(AVX512Float32.self, rows: InlineArray<5, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+        },
         laneTiles: [
             TileKernel(rows: 8, vectors: 1) {
                 accumulateLanes(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)

@@ -8,6 +8,8 @@ public struct KernelTable {
     public var laneTiles: InlineArray<4, TileKernel>
     /// As the widest of `tiles`, for one pixel.
     public var pixelTile: TileKernel
+    /// The same for one pixel less than the widest of `tiles`, so that tiles of both kinds make up numbers of pixels that those do not divide.
+    public var shortTile: TileKernel?
     /// `accumulateGroups` of one vector, where the tier has a permutation of any lanes.
     public var groupTile: TileKernel?
     /// As `tiles`: of `OuterProductArguments`.
@@ -39,7 +41,8 @@ public struct KernelTable {
 
     @inlinable @inline(__always)
     public init(
-        lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel, laneTiles: InlineArray<4, TileKernel>,
+        lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel, shortTile: TileKernel? = nil,
+        laneTiles: InlineArray<4, TileKernel>,
         groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>,
         planes: @escaping @convention(c) (UnsafeRawPointer) -> Void, walks: InlineArray<2, WalkKernel>, stencils: InlineArray<2, StencilKernel>,
         widestTile: Int,
@@ -60,6 +63,7 @@ public struct KernelTable {
         self.lanes = lanes
         self.tiles = tiles
         self.pixelTile = pixelTile
+        self.shortTile = shortTile
         self.laneTiles = laneTiles
         self.groupTile = groupTile
         self.outerTiles = outerTiles

@@ -243,7 +243,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
             for r in 0..<R { starts[unchecked: r] = runs[r] + arguments.channelOffset }
             runs += R
             var c = 0
-            while c < arguments.length {
+            repeat {
                 shim_prefetch(ahead)
                 ahead += arguments.aheadStep
                 var weights = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
@@ -258,7 +258,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
                     }
                 }
                 c &+= 1
-            }
+            } while c < arguments.length
         }
         if remaining == 0, let outputs = arguments.outputs {
             finishSums(I.self, &sums, arguments, outputs, continues: continues)
