@@ -514,7 +514,7 @@ private func multiply<Scalar: KernelScalar>(
         arguments.tile = sums
         arguments.continues = channel > 0
         arguments.ahead = UnsafeRawPointer(fetchesInput ? nextInput + inputShare * channel : isLast ? following : next)
-        arguments.aheadStep = min(64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))
+        arguments.aheadStep = min(kernel.rows > 1 ? 128 : 64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))
         for t in 0..<strips {
             let tile = tiles + t
             let count = tile.pointee.count

@@ -21,7 +21,8 @@ public struct TileArguments<Scalar> {
     public var segmentsPerChunk: Int
     /// Packed weights `[segment][channel][output channel]`.
     public var panel: UnsafePointer<Scalar>
-    /// `accumulateTile`: what to fetch into the cache for a later call, `aheadStep` bytes per channel of a segment.
+    /// `accumulateTile`: what to fetch into the cache for a later call, `aheadStep` bytes per channel of a segment, at most two lines (of
+    /// one pixel one line).
     public var ahead: UnsafeRawPointer
     public var aheadStep: Int
     /// `[R][N vectors]`: the sums so far, between calls and chunks.
@@ -230,6 +231,8 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
     var remaining = arguments.chunks
     var continues = arguments.continues
     var ahead = arguments.ahead
+    // The same line twice costs nothing, but one that the next step fetches as well does.
+    let second = arguments.aheadStep > 64 ? 64 : 0
     while remaining > 0 {
         remaining &-= 1
         var chunk = order[0]
@@ -245,6 +248,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
             var c = 0
             repeat {
                 shim_prefetch(ahead)
+                if R > 1 { shim_prefetch(ahead + second) }
                 ahead += arguments.aheadStep
                 var weights = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
                 for n in 0..<N {
