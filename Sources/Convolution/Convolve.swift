@@ -164,6 +164,18 @@ private struct Route {
 
     var isDone: Bool { part == 9 }
 
+    /// Positions before the inside.
+    var borderPositions: Int {
+        var inner = 0
+        var row = firstImageRow
+        for _ in rows {
+            if innerRows.contains(row) { inner += 1 }
+            row = row + 1 == height ? 0 : row + 1
+        }
+        let innerCount = max(0, min(columns.upperBound, innerColumns.upperBound) - max(columns.lowerBound, innerColumns.lowerBound))
+        return rows.count * columns.count - inner * innerCount
+    }
+
     /// 0 before the inside, 1 in it, 2 after it: of the rows and of the columns.
     private var sides: (row: Int, column: Int) {
         switch part {
@@ -337,7 +349,11 @@ func run<Scalar: KernelScalar>(
     // Where this overflows there is one column, and no use of it.
     let columnUnit = strategy == .columns ? 1 : horizontal.inputStep &* source.columnStride
     var step = largestTileSide
-    for index in panels { step = min(step, plan.pointee.panels[index].reach(strategy)) }
+    var shortens = false
+    for index in panels {
+        let panel = plan.pointee.panels + index
+        if panel.pointee.reach(strategy) <= step { (step, shortens) = (panel.pointee.reach(strategy), panel.pointee.shortKernel != nil) }
+    }
 
     // A tile may span rows unless it is wide. Tiles are worked on in groups: a group's inputs stay in the nearest cache while panel after
     // panel passes over them, and a panel's weights while tile after tile does.
@@ -351,6 +367,8 @@ func run<Scalar: KernelScalar>(
     let overlaps = strategy == .columns && plan.pointee.readsInputDirectly
     let stride = step * unit
     let plainEnd = strategy == .columns ? columnEnd : insideRange(horizontal, layer.horizontal.input).upperBound
+    // Positions that tiles of two heights make up without a rest, where they can: the border's first, then the others.
+    var left = shortens ? route.borderPositions : 0
     while !route.isDone {
         var stripCount = 0
         var tileCount = 0
@@ -363,7 +381,13 @@ func run<Scalar: KernelScalar>(
                 for r in 0..<step { empty.add(image: image + route.image, row: route.imageRow, column: route.column + r * unit, end: columnEnd, unit: unit) }
                 _ = route.advance(stride)
             } else {
-                while empty.count < step, !route.isDone {
+                var height = step
+                if shortens {
+                    if left == 0 { left = rows * columns - route.borderPositions }
+                    if tallTiles(left, step) == 0 { height = min(step - 1, left) }
+                    left -= height
+                }
+                while empty.count < height, !route.isDone {
                     empty.add(image: image + route.image, row: route.imageRow, column: route.column, end: columnEnd, unit: unit)
                     if route.advance(unit), isWide { break }
                 }
@@ -390,7 +414,11 @@ func run<Scalar: KernelScalar>(
                 }
             }
             if empty.isPlain, empty.count == step, !route.isDone, route.row == row, route.column == empty.columns[last] + unit {
-                let more = min((min(route.columnEnd, plainEnd) - route.column) / stride, block.pointee.tilesPerGroup - tileCount - 1)
+                var more = min((min(route.columnEnd, plainEnd) - route.column) / stride, block.pointee.tilesPerGroup - tileCount - 1)
+                if shortens {
+                    more = min(more, tallTiles(left, step))
+                    left -= more * step
+                }
                 if more > 0 {
                     empty.repeats += more
                     _ = route.advance(more * stride)
@@ -424,7 +452,8 @@ func run<Scalar: KernelScalar>(
                     tile.pointee.order = orders + t * ordersPerTile
                     tile.pointee.shift = 0
                     layOut(
-                        plan, block, source, tile, reach: reach,
+                        plan, block, source, tile,
+                        reach: strategy == .columns ? reach : plan.pointee.panels[index].kernel(for: tile.pointee.count).rows,
                         rowOffsets: (workspace + layout.rowOffsets).assumingMemoryBound(to: Int.self),
                         columnOffsets: (workspace + layout.columnOffsets).assumingMemoryBound(to: Int.self))
                     if tile.pointee.isPlain { plain = t }
@@ -527,11 +556,12 @@ private func multiply<Scalar: KernelScalar>(
             arguments.length = tile.pointee.mergesTaps ? length * mergedTaps : length
             arguments.outputOffset = outputOffset
             if strategy != .columns { arguments.rows = count }
+            let accumulate = panel.pointee.kernel(for: count).accumulate
             tile.pointee.targets.span.withUnsafeBufferPointer { targets in
                 arguments.outputs = finishes ? targets.baseAddress : nil
                 withUnsafeMutablePointer(to: &arguments) { arguments in
                     for _ in 0..<tile.pointee.repeats {
-                        kernel.accumulate(arguments)
+                        accumulate(arguments)
                         if isLast, !finishes {
                             finish(
                                 plan, panel, tile, arguments.pointee.tile, arguments.pointee.outputOffset, bias, activation,
@@ -588,6 +618,13 @@ extension Tile {
         for r in 0..<count where widths[r] < lanes { return false }
         return true
     }
+}
+
+/// How many of the fewest tiles of up to `step` positions that hold `positions` have as many, if the others have one less.
+@inline(__always)
+private func tallTiles(_ positions: Int, _ step: Int) -> Int {
+    let tiles = ceilDivide(positions, step)
+    return max(0, positions - tiles * (step - 1))
 }
 
 /// The outputs whose taps all read inside the input; if there are none, all.

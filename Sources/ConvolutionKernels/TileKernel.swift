@@ -16,6 +16,7 @@ public struct TileArguments<Scalar> {
     public var order: UnsafePointer<Int32>?
     public var chunks: Int
     public var segments: Int
+    /// At least 1.
     public var length: Int
     /// After each chunk the registers are added to `tile` and start anew: see "Order of the sum" in this module's README.
     public var segmentsPerChunk: Int
