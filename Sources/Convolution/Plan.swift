@@ -1026,6 +1026,8 @@ private func packedPlan<Scalar: KernelScalar>(
         if plan.blockCount > 0, maySeparate(layer) { separateWeights(&plan, plan.weights.assumingMemoryBound(to: Scalar.self)) }
     }
     let packedBias = plan.bias.assumingMemoryBound(to: Scalar.self)
+    // What leaves every sum as it is, in place of a bias: -0 + 0 would be 0.
+    if plan.winograd != nil { (packedBias - plan.width).update(repeating: -0.0, count: plan.width) }
     packedBias.update(repeating: 0, count: plan.width)
     for index in 0..<plan.panelCount {
         let panel = plan.panels[index]

@@ -9,8 +9,10 @@ import ConvolutionKernels
 private struct Packing {
     var plan: UnsafePointer<ConvolutionPlan>
     var kernel: UnsafeRawPointer
-    /// Of each thread `[kernel element]`: where the packed weights of its first input channel go.
-    var places: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+    /// Of each thread `[kernel element]`: where the packed weights of its first input channel go. And with Winograd's algorithm the
+    /// packed weights of an item, and the transformed ones of an input channel.
+    var scratch: UnsafeMutableRawPointer
+    var scratchPerThread: Int
     var placesPerThread: Int
     /// Input channels that an item packs, for one panel, and how many such items a panel has.
     var share: Int
@@ -21,38 +23,38 @@ private struct Packing {
 /// An element takes about as long to pack as so many multiply-adds.
 private let workPerWeight = 32.0
 
+/// Input channels of a panel that stay in the nearest caches before they are transformed, and after.
+private let winogradShare = 16
+
 /// Packs the kernel as the plan wants it; whether all that is packed is finite.
 func packKernel<Scalar: KernelScalar>(
     _ plan: inout ConvolutionPlan, _ kernel: UnsafePointer<Scalar>, elements: Int
 ) throws(Failure) -> Bool {
     if let part = plan.tapProducts { return packProductWeights(&plan, part, kernel) }
-    if plan.winograd != nil { return packWinograd(plan, kernel) }
-    return try packWeights(&plan, kernel, elements: elements)
-}
-
-/// Packs the weights of all blocks.
-private func packWeights<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ kernel: UnsafePointer<Scalar>, elements: Int
-) throws(Failure) -> Bool {
-    let layer = plan.pointee.layer
-    guard plan.pointee.blockCount > 0, elements > 0 else { return true }
-    let share = plan.pointee.blocks.pointee.channelBlock
+    let layer = plan.layer
+    guard plan.blockCount > 0 || plan.winograd != nil, elements > 0 else { return true }
+    let share = plan.winograd == nil ? plan.blocks.pointee.channelBlock : winogradShare
     let shares = ceilDivide(layer.inChannelsPerGroup, share)
-    let items = plan.pointee.panelCount * shares
+    let items = plan.panelCount * shares
     let threads = threadsToUse(requested: layer.threads, items: items, work: Double(elements) * workPerWeight)
-    // Beside them a list of targets, and a line of what no tap uses; whole cache lines.
-    let placesPerThread = (layer.placesOfTaps + turnedElements + largestTileScalars / largestTileSide + 7) & ~7
-    let memory = try allocate(threads * placesPerThread, of: MemoryLayout<UnsafeMutableRawPointer?>.stride, "packing the kernel")
+    // Beside the places a list of targets, and a line of what no tap uses.
+    let widest = largestTileScalars / largestTileSide
+    let placesPerThread = layer.placesOfTaps + turnedElements + widest
+    let transformed = plan.winograd == nil ? 0 : (9 * share + winogradPoints) * widest
+    let scratchPerThread = aligned(placesPerThread * 8 + transformed * MemoryLayout<Scalar>.stride)
+    let memory = try allocate(threads, of: scratchPerThread, "packing the kernel")
     defer { shim_free(memory) }
-    var packing = Packing(
-        plan: plan, kernel: UnsafeRawPointer(kernel), places: memory.assumingMemoryBound(to: UnsafeMutableRawPointer?.self),
-        placesPerThread: placesPerThread, share: share, shares: shares)
-    withUnsafeMutablePointer(to: &packing) { packing in
-        runThreads(
-            threads, items: items, layer.isDouble ? { packItems($0, Double.self) } : { packItems($0, Float.self) },
-            shared: UnsafeMutableRawPointer(packing))
+    return withUnsafePointer(to: plan) { plan in
+        var packing = Packing(
+            plan: plan, kernel: UnsafeRawPointer(kernel), scratch: memory, scratchPerThread: scratchPerThread,
+            placesPerThread: placesPerThread, share: share, shares: shares)
+        withUnsafeMutablePointer(to: &packing) { packing in
+            runThreads(
+                threads, items: items, layer.isDouble ? { packItems($0, Double.self) } : { packItems($0, Float.self) },
+                shared: UnsafeMutableRawPointer(packing))
+        }
+        return packing.isNotFinite == 0
     }
-    return packing.isNotFinite == 0
 }
 
 private func packItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
@@ -62,16 +64,22 @@ private func packItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _:
     let plan = packing.pointee.plan
     let inputs = plan.pointee.layer.inChannelsPerGroup
     let count = plan.pointee.blockCount
+    let memory = packing.pointee.scratch + context.number * packing.pointee.scratchPerThread
     while let item = context.nextItem() {
         let first = item % packing.pointee.shares * packing.pointee.share
+        let range = first..<min(first + packing.pointee.share, inputs)
+        let panel = plan.pointee.panels[item / packing.pointee.shares]
         var packer = PanelPacker<Scalar>(
             plan: plan, kernel: packing.pointee.kernel.assumingMemoryBound(to: Scalar.self),
-            places: packing.pointee.places + context.number * packing.pointee.placesPerThread,
-            panel: plan.pointee.panels[item / packing.pointee.shares])
-        // The phases of a transposed convolution share out the kernel elements, and are packed together; other blocks have all of them.
-        let together = plan.pointee.layer.transposed ? count : 1
-        for block in stride(from: 0, to: count, by: together) {
-            packer.pack(block..<block + together, inputs: first..<min(first + packing.pointee.share, inputs))
+            places: memory.assumingMemoryBound(to: UnsafeMutableRawPointer?.self), panel: panel, blocks: plan.pointee.blocks,
+            target: plan.pointee.weights.assumingMemoryBound(to: Scalar.self)
+                + panel.offset * inputs * (plan.pointee.winograd == nil ? 0 : winogradPoints))
+        if plan.pointee.winograd != nil {
+            packer.packTransformed(range, by: (memory + packing.pointee.placesPerThread * 8).assumingMemoryBound(to: Scalar.self))
+        } else {
+            // The phases of a transposed convolution share out the kernel elements; other blocks have all of them each.
+            let together = plan.pointee.layer.transposed ? count : 1
+            for block in stride(from: 0, to: count, by: together) { packer.pack(block..<block + together, inputs: range) }
         }
         if !packer.isFinite { shim_atomic_store(&packing.pointee.isNotFinite, 1) }
     }
@@ -84,6 +92,9 @@ private struct PanelPacker<Scalar: KernelScalar> {
     /// `[kernel element]`, then `targets` and `unused`.
     var places: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     var panel: Panel
+    var blocks: UnsafePointer<Block>
+    /// The first block's weights.
+    var target: UnsafeMutablePointer<Scalar>
     var isFinite = true
 
     /// Output channels at equal distances in the caller's kernel.
@@ -101,7 +112,7 @@ private struct PanelPacker<Scalar: KernelScalar> {
         while first < inputs.upperBound {
             var end = inputs.upperBound
             for index in blocks {
-                let length = plan.pointee.blocks[index].channelBlock
+                let length = self.blocks[index].channelBlock
                 end = min(end, (first / length + 1) * length)
             }
             packRows(blocks, inputs: first..<end)
@@ -117,11 +128,11 @@ private struct PanelPacker<Scalar: KernelScalar> {
         places.update(repeating: nil, count: elements)
         var (low, high) = (elements, 0)
         for index in blocks {
-            let block = plan.pointee.blocks + index
+            let block = self.blocks + index
             let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
             let start = inputs.lowerBound - inputs.lowerBound % block.pointee.channelBlock
             let length = min(block.pointee.channelBlock, layer.inChannelsPerGroup - start)
-            var rows = plan.pointee.weights.assumingMemoryBound(to: Scalar.self) + block.pointee.weights
+            var rows = target + block.pointee.weights
                 + (panel.offset * layer.inChannelsPerGroup + start * panel.width) * block.pointee.taps
                 + (inputs.lowerBound - start) * panel.width
             for v in 0..<vertical.taps {
@@ -164,12 +175,44 @@ private struct PanelPacker<Scalar: KernelScalar> {
             } else if strides.input == elements, high - low == elements {
                 turn(source, inputs.count * elements, of: 0..<elements, lines, row: 0)
             } else {
-                for row in 0..<inputs.count { turn(source + row * strides.input + low, high - low, of: low..<high, lines, row: row) }
+                for row in 0..<inputs.count {
+                    turn(source + row * strides.input + low, high - low, of: low..<high, lines, row: row)
+                }
             }
             lane += lines.count
         }
         for place in low..<high {
             if let rows = places[place] { check(rows.assumingMemoryBound(to: Scalar.self), count: inputs.count * panel.width) }
+        }
+    }
+
+    /// Some input channels for Winograd's algorithm, `[point][input channel][output channel]`: packed, then transformed.
+    mutating func packTransformed(_ inputs: Range<Int>, by scratch: UnsafeMutablePointer<Scalar>) {
+        let layer = plan.pointee.layer
+        func lattice(_ axis: Axis) -> Lattice { (layer.transposed ? Lattice.phase(axis, first: 0) : nil) ?? .convolution(axis) }
+        let elements = inputs.count * panel.width
+        let step = layer.inChannelsPerGroup * panel.width
+        let result = target + inputs.lowerBound * panel.width
+        var block = Block(
+            vertical: lattice(layer.vertical), horizontal: lattice(layer.horizontal), weights: 0, bandRows: 0, bandColumns: 0,
+            rowBands: 0, columnBands: 0, panelChunks: 0, items: 0, channelBlock: winogradShare, segmentsPerChunk: 1,
+            tilesPerGroup: 0)
+        block.weights = -(panel.offset * layer.inChannelsPerGroup + inputs.lowerBound * panel.width) * block.taps
+        let own = target
+        target = scratch
+        withUnsafePointer(to: block) { block in
+            blocks = block
+            packRows(0..<1, inputs: inputs)
+        }
+        target = own
+        // Points may lie a power of two apart, in one set of the caches: whole lines of each are copied.
+        let points = scratch + elements * 9
+        for row in 0..<inputs.count {
+            transformWinogradWeights(scratch + row * panel.width, panel.width, pitch: elements, to: points)
+            check(points, count: winogradPoints * panel.width)
+            for point in 0..<winogradPoints {
+                copyElements(points + point * panel.width, count: panel.width, to: result + (point * step + row * panel.width))
+            }
         }
     }
 

@@ -211,59 +211,6 @@ extension Panels {
     }
 }
 
-/// Transforms and packs the kernel; whether all of the result is finite.
-func packWinograd<Scalar: KernelScalar>(_ plan: ConvolutionPlan, _ kernel: UnsafePointer<Scalar>) -> Bool {
-    let layer = plan.layer
-    let packed = plan.weights.assumingMemoryBound(to: Scalar.self)
-    // What leaves every sum as it is, in place of a bias: -0 + 0 would be 0.
-    (plan.bias.assumingMemoryBound(to: Scalar.self) - plan.width).update(repeating: -0.0, count: plan.width)
-    let inputs = layer.inChannelsPerGroup
-    let strides = layer.kernelStrides
-    // A transposed convolution is a convolution with the kernel turned.
-    let turned = layer.transposed != layer.flipKernel
-    let first = turned ? kernel + 2 * strides.row + 2 * strides.column : kernel
-    let (rowStep, columnStep) = turned ? (-strides.row, -strides.column) : (strides.row, strides.column)
-    var isFinite = true
-    for index in 0..<plan.panelCount {
-        let panel = plan.panels[index]
-        let pointStep = inputs * panel.width
-        for input in 0..<inputs {
-            let target = packed + panel.offset * winogradPoints * inputs + input * panel.width
-            let source = first + panel.group * strides.group
-                + (panel.firstChannel - panel.group * layer.outChannelsPerGroup) * strides.output
-                + input * strides.input
-            for lane in 0..<panel.channels {
-                func weights(_ column: Int) -> WinogradLine<Double> {
-                    let place = source + lane * strides.output + column * columnStep
-                    return winogradWeights((Double(place[0]), Double(place[rowStep]), Double(place[2 * rowStep])))
-                }
-                let (left, middle, right) = (weights(0), weights(1), weights(2))
-                func store(_ row: Int, _ line: (Double, Double, Double)) {
-                    let points = winogradWeights(line)
-                    let place = target + row * 6 * pointStep + lane
-                    place[0] = Scalar(points.0)
-                    place[pointStep] = Scalar(points.1)
-                    place[2 * pointStep] = Scalar(points.2)
-                    place[3 * pointStep] = Scalar(points.3)
-                    place[4 * pointStep] = Scalar(points.4)
-                    place[5 * pointStep] = Scalar(points.5)
-                    for point in 0..<6 where !place[point * pointStep].isFinite { isFinite = false }
-                }
-                store(0, (left.0, middle.0, right.0))
-                store(1, (left.1, middle.1, right.1))
-                store(2, (left.2, middle.2, right.2))
-                store(3, (left.3, middle.3, right.3))
-                store(4, (left.4, middle.4, right.4))
-                store(5, (left.5, middle.5, right.5))
-            }
-            for point in 0..<winogradPoints {
-                for lane in panel.channels..<panel.width { target[point * pointStep + lane] = 0 }
-            }
-        }
-    }
-    return isFinite
-}
-
 /// A tile's place.
 private struct TilePlace {
     var image: Int

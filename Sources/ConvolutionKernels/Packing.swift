@@ -9,7 +9,7 @@ func copyElement<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, to targe
 }
 
 @inlinable @inline(__always)
-func copyElements<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, count: Int, to target: UnsafeMutablePointer<Scalar>) {
+public func copyElements<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, count: Int, to target: UnsafeMutablePointer<Scalar>) {
     UnsafeMutableRawPointer(target).copyMemory(from: source, byteCount: count &* MemoryLayout<Scalar>.stride)
 }
 

@@ -302,11 +302,49 @@ func storeBounded<I: InstructionSet>(
 
 /// Three weights of a line to its six points: their polynomial's value there, over the product of (p - q) over all other finite
 /// points q. In double, to be rounded once.
-@inlinable
-public func winogradWeights(_ g: (Double, Double, Double)) -> WinogradLine<Double> {
-    let evenA = (g.0 + g.2 * 0.5625) / -1.8984375
-    let oddA = g.1 * 0.75 / -1.8984375
-    let evenB = (g.0 + g.2 * 2.25) / 7.59375
-    let oddB = g.1 * 1.5 / 7.59375
-    return (g.0 / 1.265625, evenA + oddA, evenA - oddA, evenB + oddB, evenB - oddB, g.2)
+@inlinable @inline(__always)
+public func winogradWeights(_ g: (SIMD2<Double>, SIMD2<Double>, SIMD2<Double>)) -> WinogradLine<SIMD2<Double>> {
+    let evenA = (g.0 + g.2 * 0.5625) * (1 / -1.8984375)
+    let oddA = g.1 * (0.75 / -1.8984375)
+    let evenB = (g.0 + g.2 * 2.25) * (1 / 7.59375)
+    let oddB = g.1 * (1.5 / 7.59375)
+    return (g.0 * (1 / 1.265625), evenA + oddA, evenA - oddA, evenB + oddB, evenB - oddB, g.2)
+}
+
+/// `count` elements of each of 3x3 taps, `pitch` apart, to `[point][element]`. `count` is even.
+@inlinable @inline(never)
+public func transformWinogradWeights<Scalar: KernelScalar>(
+    _ weights: UnsafePointer<Scalar>, _ count: Int, pitch: Int, to points: UnsafeMutablePointer<Scalar>
+) {
+    var i = 0
+    while i < count {
+        let taps = weights + i
+        let target = points + i
+        @inline(__always) func tap(_ number: Int) -> SIMD2<Double> {
+            SIMD2(Double(taps[number &* pitch]), Double(taps[number &* pitch &+ 1]))
+        }
+        @inline(__always) func put(_ x: SIMD2<Double>, _ place: UnsafeMutablePointer<Scalar>) {
+            (place[0], place[1]) = (Scalar(x.x), Scalar(x.y))
+        }
+        let left = winogradWeights((tap(0), tap(3), tap(6)))
+        let middle = winogradWeights((tap(1), tap(4), tap(7)))
+        let right = winogradWeights((tap(2), tap(5), tap(8)))
+        @inline(__always) func store(_ row: Int, _ line: (SIMD2<Double>, SIMD2<Double>, SIMD2<Double>)) {
+            let values = winogradWeights(line)
+            let place = target + row &* 6 &* count
+            put(values.0, place)
+            put(values.1, place + count)
+            put(values.2, place + 2 &* count)
+            put(values.3, place + 3 &* count)
+            put(values.4, place + 4 &* count)
+            put(values.5, place + 5 &* count)
+        }
+        store(0, (left.0, middle.0, right.0))
+        store(1, (left.1, middle.1, right.1))
+        store(2, (left.2, middle.2, right.2))
+        store(3, (left.3, middle.3, right.3))
+        store(4, (left.4, middle.4, right.4))
+        store(5, (left.5, middle.5, right.5))
+        i &+= 2
+    }
 }

@@ -137,8 +137,8 @@ private let tiers = (0..<Tier.count).compactMap { Tier(rawValue: $0) }.filter { 
         for _ in 0..<20 {
             let kernel = (0..<3).map { _ in Double.random(in: -1...1, using: &numbers) }
             let line = (0..<6).map { _ in Double.random(in: -1...1, using: &numbers) }
-            let w = winogradWeights((kernel[0], kernel[1], kernel[2]))
-            let weights = [w.0, w.1, w.2, w.3, w.4, w.5]
+            let w = winogradWeights((SIMD2(repeating: kernel[0]), SIMD2(repeating: kernel[1]), SIMD2(repeating: kernel[2])))
+            let weights = [w.0.x, w.1.x, w.2.x, w.3.x, w.4.x, w.5.x]
             for output in 0..<4 {
                 var sum = 0.0
                 for point in 0..<6 {
