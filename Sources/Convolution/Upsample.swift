@@ -2,9 +2,9 @@ import CConvolutionShims
 import ConvolutionKernels
 
 // upsample2d. A plan holds two tables: which input rows make an output row, and which input columns make an output column, with weights.
-// Work is divided into bands of output rows by chunks of output columns. A thread resamples the input rows that a band needs along
-// themselves, once each, into a ring that holds as many rows as one output row needs, and blends those into output rows. Copies, and
-// pixels of many channels made of two times two, go from the input to their place at once (`direct`).
+// Work is divided into bands of output rows by chunks of output columns. A thread blends the input rows of a few output rows, as far as
+// a chunk needs them, and resamples these blends along themselves into the output. Copies, and pixels of many channels made of two
+// times two, go from the input to their place at once (`direct`).
 
 struct ResamplingPlan {
     var resampling: Resampling
@@ -24,7 +24,7 @@ struct ResamplingPlan {
     var items: Int
     var scratch: ScratchLayout
     var streams: Bool
-    /// The input can be read, and the output made of it, without the ring.
+    /// The output can be made of the input without blended rows between them.
     var direct: Bool
     /// Of the plan and its tables.
     var bytes: Int
@@ -48,22 +48,26 @@ struct ColumnTable {
 
 /// A thread's scratch memory, in bytes.
 struct ScratchLayout {
-    /// One row of the ring.
-    var pitch: Int
-    /// Rows in the ring.
-    var slots: Int
-    /// Input rows that are resampled together.
+    /// Output rows that are made together.
     var batch: Int
-    /// `[rowsTogether][taps]` addresses of the rows that make an output row.
-    var rowsAt: Int
-    /// `[batch]` addresses of rows, then as many of where they go.
-    var batchAt: Int
-    /// Part of an output row, where the output cannot be written in whole vectors.
+    /// `[batch][taps]` addresses of the rows that make an output row, then `[batch]` of their blends and `[batch]` of where those go.
+    /// At the beginning, a vector at least: it lies before the blended rows.
+    var blendedAt: Int
+    var blendedPitch: Int
+    /// `[batch]` parts of output rows, where the output cannot be written in whole vectors.
     var outputAt: Int
-    /// `[batch]` parts of input rows, where the input cannot be read in whole vectors.
+    var outputPitch: Int
+    /// `[taps]` parts of input rows, where the input cannot be read in whole vectors, and the numbers of those rows.
     var inputAt: Int
     var inputPitch: Int
+    var heldAt: Int
     var bytes: Int
+}
+
+/// The elements of a blended row that a chunk needs, a vector at least.
+struct Segment {
+    var first: Int
+    var count: Int
 }
 
 private struct ResamplingExecution {
@@ -73,14 +77,11 @@ private struct ResamplingExecution {
     var scratch: UnsafeMutableRawPointer
 }
 
-/// What the rows of the ring together may take of a level-2 cache, if pixels have many channels.
-private let ringBytes = 384 << 10
-
-/// What the ring and the table of columns together may take of a level-1 cache, if they have few: the table is larger than the rows.
+/// What the blended rows and the table of columns together may take of a level-1 cache: the table is larger than the rows.
 private let nearBytes = 32 << 10
 
-/// Output rows that one call blends at most.
-private let rowsTogether = 8
+/// What pixels that need no blended rows may take of a level-2 cache.
+private let directBytes = 384 << 10
 
 /// Outputs of this many bytes are written past the caches. That saves reading the lines first, and the level-3 cache for others; a
 /// smaller output may be found in that cache by what comes next.
@@ -154,13 +155,14 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
         fillTaps(horizontal, resampling, resampling.horizontal)
     }
 
-    // Chunks of whole vectors, so many columns that the ring stays in a cache.
+    // Chunks of whole vectors, so many columns that the blended rows stay in a cache.
     let copies = resampling.method.copies
-    let batch = byColumns && table.permutedColumns != nil ? permutedRows : 1
-    let slots = rowTaps + batch - 1
+    let batch = byColumns ? rowsTogether : 1
     let pixelBytes = max(channels, 1) * size
-    let columnBytes = byColumns ? pixelBytes * (copies ? 2 : slots + 2 * columnTaps) : pixelBytes * rowTaps
-    let chunkColumns = max((byColumns ? nearBytes : ringBytes) / columnBytes / lanes * lanes, lanes)
+    let isDirectPixel = !byColumns && (copies || channels >= lanes && rowTaps == 2 && columnTaps == 2)
+    let blendedColumns = ceilDivide(batch * resampling.horizontal.input, max(columns, 1))
+    let columnBytes = pixelBytes * (isDirectPixel ? 1 : copies ? 2 : blendedColumns + (byColumns ? 2 * columnTaps : 0))
+    let chunkColumns = max((isDirectPixel ? directBytes : nearBytes) / columnBytes / lanes * lanes, lanes)
     let columnsPerChunk = max(ceilDivide(ceilDivide(columns, max(ceilDivide(columns, chunkColumns), 1)), lanes), 1) * lanes
     let chunks = ceilDivide(columns, columnsPerChunk)
 
@@ -179,25 +181,32 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
     }
     let direct = !resampling.accumulates && resampling.input.column == channels
         && !needsCopy(columnTable.kind, channels, resampling.horizontal.input, lanes)
-        && (copies || !byColumns && channels >= lanes && rowTaps == 2 && columnTaps == 2)
+        && (copies || isDirectPixel)
 
-    // The rows of the ring are computed anew for each band, so a band should be many rows; and threads should find some bands each.
+    // Threads should find some bands each.
     let available = resampling.threads == 0 ? Int(shim_processor_count()) : resampling.threads
     let others = resampling.batch * planes * max(chunks, 1)
     let bandsWanted = max(ceilDivide(8 * available, max(others, 1)), 1)
-    let rowsPerBand = max(ceilDivide(rows, bandsWanted), min(8 * rowTaps, max(rows, 1)), 1)
+    let rowsPerBand = max(ceilDivide(ceilDivide(rows, bandsWanted), batch), 1) * batch
     let rowBands = ceilDivide(rows, rowsPerBand)
 
     // A vector more than the elements, since kernels may write and read whole ones.
-    let pitch = aligned((columnsPerChunk * channels + lanes) * size)
+    var widest = lanes
+    for chunk in 0..<chunks {
+        let first = chunk * columnsPerChunk
+        widest = max(
+            widest, segment(horizontal, first..<min(first + columnsPerChunk, columns), channels, resampling.horizontal.input, lanes).count)
+    }
+    let blendedPitch = aligned(try times(widest + lanes, size, "the workspace"))
+    let outputPitch = aligned((columnsPerChunk * channels + lanes) * size)
+    let addresses = try times(batch * (rowTaps + 2), MemoryLayout<Int>.stride, "the workspace")
     var layout = ScratchLayout(
-        pitch: pitch, slots: slots, batch: batch, rowsAt: 0, batchAt: 0, outputAt: 0, inputAt: 0, inputPitch: 0, bytes: 0)
-    layout.rowsAt = try times(pitch, slots, "the workspace")
-    layout.batchAt = layout.rowsAt + rowsTogether * rowTaps * MemoryLayout<Int>.stride
-    layout.outputAt = aligned(layout.batchAt + 2 * batch * MemoryLayout<Int>.stride)
-    layout.inputAt = layout.outputAt + pitch
-    layout.inputPitch = aligned(try times(resampling.horizontal.input * channels + 2 * lanes, size, "the workspace"))
-    layout.bytes = try plus(layout.inputAt, times(batch, layout.inputPitch, "the workspace"), "the workspace")
+        batch: batch, blendedAt: aligned(max(addresses, lanes * size)), blendedPitch: blendedPitch, outputAt: 0, outputPitch: outputPitch,
+        inputAt: 0, inputPitch: blendedPitch, heldAt: 0, bytes: 0)
+    layout.outputAt = try plus(layout.blendedAt, times(batch, blendedPitch, "the workspace"), "the workspace")
+    layout.inputAt = layout.outputAt + batch * outputPitch
+    layout.heldAt = try plus(layout.inputAt, times(rowTaps, blendedPitch, "the workspace"), "the workspace")
+    layout.bytes = layout.heldAt + aligned(rowTaps * MemoryLayout<Int>.stride)
     let outputBytes = Double(resampling.batch * resampling.channels) * Double(rows * columns * size)
 
     let plan = memory.bindMemory(to: ResamplingPlan.self, capacity: 1)
@@ -323,6 +332,14 @@ private func resampleItem<Scalar: KernelScalar>(
         resampling.output, streaming: plan.pointee.streams, scratch)
 }
 
+/// What the columns need of a row.
+private func segment(_ table: TapTable, _ columns: Range<Int>, _ channels: Int, _ inputColumns: Int, _ lanes: Int) -> Segment {
+    let first = table.elements[columns.lowerBound * table.taps] * channels
+    let end = (table.elements[columns.upperBound * table.taps - 1] + 1) * channels
+    if end - first >= lanes { return Segment(first: first, count: end - first) }
+    return Segment(first: max(min(first, inputColumns * channels - lanes), 0), count: lanes)
+}
+
 /// Output rows of an image, of them one chunk of one plane. `output` are the strides of `target`, which the first of the rows begins.
 func resample<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ResamplingPlan>, _ image: UnsafePointer<Scalar>, plane: Int, chunk: Int, rows outputRows: Range<Int>,
@@ -331,8 +348,8 @@ func resample<Scalar: KernelScalar>(
     let resampling = plan.pointee.resampling
     let layout = plan.pointee.scratch
     let channels = plan.pointee.channels
-    let taps = plan.pointee.vertical.taps
     let lanes = plan.pointee.table.lanes
+    let kind = plan.pointee.columns.kind
     let firstColumn = chunk * plan.pointee.columnsPerChunk
     let columns = min(plan.pointee.columnsPerChunk, resampling.horizontal.output - firstColumn)
     let input = image + plane * resampling.input.channel
@@ -341,7 +358,7 @@ func resample<Scalar: KernelScalar>(
     let inWholeVectors = output.column == channels && columns * channels >= lanes && !resampling.accumulates
     // The kernels that write rows as the taps lie stream none but aligned vectors; `blendedRows` finds them itself.
     let vectorBytes = lanes * MemoryLayout<Scalar>.stride
-    let unit = plan.pointee.columns.kind == .pixels ? channels : columns * channels
+    let unit = kind == .pixels ? channels : columns * channels
     let isAligned = unit % lanes == 0 && output.row % lanes == 0 && Int(bitPattern: corner) % vectorBytes == 0
     if plan.pointee.direct, inWholeVectors, isAligned || !streaming {
         resampleDirectly(
@@ -350,60 +367,76 @@ func resample<Scalar: KernelScalar>(
         return
     }
 
-    let rows = (scratch + layout.rowsAt).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
+    let taps = plan.pointee.vertical.taps
+    let sources = plan.pointee.vertical.elements
     let weights = plan.pointee.vertical.weights.assumingMemoryBound(to: Scalar.self)
-    let elements = plan.pointee.vertical.elements
-    let lastSource = elements[outputRows.upperBound * taps - 1]
-    // The input rows in the ring, and the slot of the first; any of the slots may come after the last one.
-    var held = 0..<0
-    var heldSlot = 0
-    func place(_ source: Int) -> UnsafeMutablePointer<Scalar> {
-        let slot = heldSlot + source - held.lowerBound
-        return (scratch + (slot < layout.slots ? slot : slot - layout.slots) * layout.pitch).assumingMemoryBound(to: Scalar.self)
+    let segment = segment(
+        plan.pointee.horizontal, firstColumn..<(firstColumn + columns), channels, resampling.horizontal.input, lanes)
+    let rows = scratch.assumingMemoryBound(to: UnsafePointer<Scalar>.self)
+    let (blends, targets) = batchAddresses(plan, scratch, Scalar.self)
+    let blended = (scratch + layout.blendedAt).assumingMemoryBound(to: Scalar.self)
+    let blendedPitch = layout.blendedPitch / MemoryLayout<Scalar>.stride
+    let packed = (scratch + layout.outputAt).assumingMemoryBound(to: Scalar.self)
+    let packedPitch = layout.outputPitch / MemoryLayout<Scalar>.stride
+    let inPlace = inWholeVectors && (kind != .pixels || channels >= lanes) && (isAligned || !streaming)
+    // Some input rows are packed, each once: any that make an output row are neighbours, at most as many as there are taps.
+    let copies = resampling.input.column != channels || resampling.horizontal.input * channels < lanes
+    let held = (scratch + layout.heldAt).assumingMemoryBound(to: Int.self)
+    if copies { held.update(repeating: -1, count: taps) }
+    func packedRow(_ source: Int) -> UnsafePointer<Scalar> {
+        let slot = source % taps
+        let copy = (scratch + layout.inputAt + slot * layout.inputPitch).assumingMemoryBound(to: Scalar.self)
+        if held[slot] == source { return UnsafePointer(copy) }
+        held[slot] = source
+        let from = input + source * resampling.input.row + segment.first / channels * resampling.input.column
+        let count = min(ceilDivide(segment.count, channels), resampling.horizontal.input)
+        if channels == 1 {
+            packLine(from: from, stride: resampling.input.column, count: count, to: copy)
+        } else {
+            packPixels(
+                from: from, columnStride: resampling.input.column, channelStride: 1, columns: count, channels: channels,
+                pixelPitch: channels, to: copy)
+        }
+        return UnsafePointer(copy)
     }
+
     var row = outputRows.lowerBound
     while row < outputRows.upperBound {
-        // The rows of one output row are neighbours, at most as many as there are taps. Where the image grows, those of the next output
-        // rows are resampled with them.
-        let first = elements[row * taps]
-        let end = elements[(row + 1) * taps - 1] + 1
-        if held.contains(first) {
-            heldSlot += first - held.lowerBound
-            if heldSlot >= layout.slots { heldSlot -= layout.slots }
-            held = first..<held.upperBound
-        } else {
-            held = first..<first
+        let count = min(copies ? 1 : layout.batch, outputRows.upperBound - row)
+        for k in 0..<count * taps {
+            let source = sources[row * taps + k]
+            rows[k] = copies ? packedRow(source) : input + source * resampling.input.row + segment.first
         }
-        while held.upperBound < end {
-            let ahead = resampling.vertical.output < resampling.vertical.input ? end : max(min(first + layout.slots, lastSource + 1), end)
-            let sources = held.upperBound..<min(held.upperBound + layout.batch, ahead)
-            resampleRows(plan, input, sources, firstColumn: firstColumn, columns: columns, scratch, to: place)
-            held = first..<sources.upperBound
-        }
-        // The output rows that can be made of what the ring holds.
-        var count = 0
-        repeat {
-            for k in count * taps..<(count + 1) * taps { rows[k] = UnsafePointer(place(elements[row * taps + k])) }
-            count += 1
-        } while inWholeVectors && count < rowsTogether && row + count < outputRows.upperBound
-            && held.contains(elements[(row + count) * taps]) && held.contains(elements[(row + count + 1) * taps - 1])
         let target = corner + (row - outputRows.lowerBound) * output.row
-        let packed = (scratch + layout.outputAt).assumingMemoryBound(to: Scalar.self)
-        let arguments = BlendRowsArguments(
+        for i in 0..<count {
+            // Where the row would begin.
+            blends[i] = UnsafePointer(blended + i * blendedPitch - segment.first)
+            targets[i] = inPlace ? target + i * output.row : packed + i * packedPitch
+        }
+        let blend = BlendRowsArguments(
             count: count, rows: rows, weights: resampling.method.copies ? nil : UnsafePointer(weights + row * taps), taps: taps,
-            output: inWholeVectors ? target : packed, pitch: output.row, elements: max(columns * channels, lanes),
-            streaming: inWholeVectors && streaming)
-        withUnsafePointer(to: arguments) { plan.pointee.table.blendedRows($0) }
+            output: blended, pitch: blendedPitch, elements: segment.count, streaming: false)
+        withUnsafePointer(to: blend) { plan.pointee.table.blendedRows($0) }
+        resampleColumns(
+            plan, blends, targets, rows: count, firstColumn: firstColumn, columns: columns, streaming: inPlace && streaming, ahead: 0)
         row += count
-        if !inWholeVectors {
+        if inPlace { continue }
+        if inWholeVectors {
+            for i in 0..<count { rows[i] = UnsafePointer(targets[i]) }
+            let copy = BlendRowsArguments(
+                count: count, rows: rows, weights: nil, taps: 1, output: target, pitch: output.row, elements: columns * channels,
+                streaming: streaming)
+            withUnsafePointer(to: copy) { plan.pointee.table.blendedRows($0) }
+            continue
+        }
+        for i in 0..<count {
             for column in 0..<columns {
-                let pixel = UnsafeMutableRawPointer(target + column * output.column)
+                let place = target + i * output.row + column * output.column
+                let pixel = targets[i] + column * channels
                 if resampling.accumulates {
-                    for channel in 0..<channels { target[column * output.column + channel] += packed[column * channels + channel] }
-                } else if channels == 1 {
-                    pixel.storeBytes(of: packed[column], as: Scalar.self)
+                    for channel in 0..<channels { place[channel] += pixel[channel] }
                 } else {
-                    pixel.copyMemory(from: packed + column * channels, byteCount: channels * MemoryLayout<Scalar>.stride)
+                    for channel in 0..<channels { place[channel] = pixel[channel] }
                 }
             }
         }
@@ -452,45 +485,8 @@ private func batchAddresses<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ResamplingPlan>, _ scratch: UnsafeMutableRawPointer, _: Scalar.Type
 ) -> (UnsafeMutablePointer<UnsafePointer<Scalar>>, UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>) {
     let layout = plan.pointee.scratch
-    let inputs = (scratch + layout.batchAt).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
+    let inputs = scratch.assumingMemoryBound(to: UnsafePointer<Scalar>.self) + layout.batch * plan.pointee.vertical.taps
     return (inputs, UnsafeMutableRawPointer(inputs + layout.batch).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self))
-}
-
-/// Parts of input rows, resampled along themselves.
-private func resampleRows<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ResamplingPlan>, _ input: UnsafePointer<Scalar>, _ sources: Range<Int>, firstColumn: Int, columns: Int,
-    _ scratch: UnsafeMutableRawPointer, to place: (Int) -> UnsafeMutablePointer<Scalar>
-) {
-    let resampling = plan.pointee.resampling
-    let layout = plan.pointee.scratch
-    let channels = plan.pointee.channels
-    let taps = plan.pointee.horizontal.taps
-    let (inputs, outputs) = batchAddresses(plan, scratch, Scalar.self)
-    let copies = resampling.input.column != channels
-        || needsCopy(plan.pointee.columns.kind, channels, resampling.horizontal.input, plan.pointee.table.lanes)
-    for (i, source) in sources.enumerated() {
-        var row = input + source * resampling.input.row
-        if copies {
-            let copy = (scratch + layout.inputAt + i * layout.inputPitch).assumingMemoryBound(to: Scalar.self)
-            let elements = plan.pointee.horizontal.elements
-            let first = elements[firstColumn * taps]
-            let count = elements[(firstColumn + columns) * taps - 1] - first + 1
-            let from = row + first * resampling.input.column
-            if channels == 1 {
-                packLine(from: from, stride: resampling.input.column, count: count, to: copy)
-            } else {
-                packPixels(
-                    from: from, columnStride: resampling.input.column, channelStride: 1, columns: count,
-                    channels: channels, pixelPitch: channels, to: copy)
-            }
-            // Where the row would begin. Permuted, a vector may begin before what is needed of it, in the scratch memory before the copy.
-            row = UnsafePointer(copy) - first * channels
-        }
-        inputs[i] = row
-        outputs[i] = place(source)
-    }
-    resampleColumns(plan, inputs, outputs, rows: sources.count, firstColumn: firstColumn, columns: columns, streaming: false,
-        ahead: copies ? 0 : layout.batch * resampling.input.row)
 }
 
 /// Packed rows, resampled along themselves.
@@ -519,7 +515,7 @@ private func resampleColumns<Scalar: KernelScalar>(
             inputs: inputs, outputs: outputs, rows: rows, elements: columns * channels, taps: taps,
             weights: copies ? nil : UnsafePointer(columnTable.weights.assumingMemoryBound(to: Scalar.self) + tap * lanes),
             sources: columnTable.elements + (permuted ? tap : tap * lanes),
-            places: columnTable.places + tap * lanes * MemoryLayout<Scalar>.stride, streaming: streaming, ahead: ahead)
+            places: columnTable.places + tap * lanes * MemoryLayout<Scalar>.stride, streaming: streaming)
         let kernel = permuted ? plan.pointee.table.permutedColumns : plan.pointee.table.gatheredColumns
         withUnsafePointer(to: arguments) { kernel?($0) }
     }

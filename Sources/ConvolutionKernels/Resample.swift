@@ -1,9 +1,9 @@
 import CConvolutionShims
 
-// Resampling is separable: input rows are resampled along themselves (`gatheredColumns`, `permutedColumns`, `resampledPixels`), then a
-// few of the resulting rows make one output row (`blendedRows`); two rows of two taps per pixel do so in one pass (`blendedPixels`).
-// Here a row is packed, its channels neighbours, and where there are no weights it is copied bit for bit. Each output element is one
-// chain of multiply-adds over the columns in their order, then one over the rows, whichever kernel computes it.
+// Resampling is separable: a few input rows make one blended row (`blendedRows`), which is then resampled along itself
+// (`gatheredColumns`, `permutedColumns`, `resampledPixels`); two rows of two taps per pixel do so in one pass (`blendedPixels`). Here a
+// row is packed, its channels neighbours, and where there are no weights it is copied bit for bit. Each output element is one chain of
+// multiply-adds over the columns in their order, of chains over the rows, whichever kernel computes it.
 
 /// Rows, whole vectors of output elements at a time.
 public struct ResampleColumnsArguments<Scalar> {
@@ -22,16 +22,13 @@ public struct ResampleColumnsArguments<Scalar> {
     public var sources: UnsafePointer<Int>
     /// `permutedColumns`: `[vectors][taps][lanes]` integers as wide as the scalars, the lanes of that vector.
     public var places: UnsafeRawPointer
-    /// Copies go past the caches; all vectors of the output are aligned.
+    /// Past the caches; all vectors of the output are aligned.
     public var streaming: Bool
-    /// `permutedColumns`: from `inputs` to rows that are needed soon.
-    public var ahead: Int
 
     @inlinable @inline(__always)
     public init(
         inputs: UnsafePointer<UnsafePointer<Scalar>>, outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, rows: Int, elements: Int,
-        taps: Int, weights: UnsafePointer<Scalar>?, sources: UnsafePointer<Int>, places: UnsafeRawPointer, streaming: Bool,
-        ahead: Int
+        taps: Int, weights: UnsafePointer<Scalar>?, sources: UnsafePointer<Int>, places: UnsafeRawPointer, streaming: Bool
     ) {
         self.inputs = inputs
         self.outputs = outputs
@@ -42,7 +39,6 @@ public struct ResampleColumnsArguments<Scalar> {
         self.sources = sources
         self.places = places
         self.streaming = streaming
-        self.ahead = ahead
     }
 }
 
@@ -63,6 +59,11 @@ extension ResampleColumnsArguments {
             tap &+= taps
             place &+= I.bytes
         }
+    }
+
+    @inlinable @inline(__always)
+    func store<I: InstructionSet>(_: I.Type, _ x: I.Vector, to place: UnsafeMutableRawPointer) {
+        if streaming { I.stream(x, to: place) } else { place.storeBytes(of: x, as: I.Vector.self) }
     }
 
     /// Calls `store` with each vector and its place in the output row, in bytes. The last by itself: it keeps the loop small.
@@ -95,7 +96,7 @@ extension ResampleColumnsArguments {
                         sum = I.multiplyAdd(weight(I.self, tap), fetch(input, tap), sum)
                         tap &+= 1
                     }
-                    output.storeBytes(of: sum, toByteOffset: place, as: I.Vector.self)
+                    store(I.self, sum, to: output + place)
                 }
             } else if streaming {
                 copy(I.self, fetch: { fetch(input, $0) }, store: { I.stream($0, to: output + $1) })
@@ -124,7 +125,7 @@ public func gatheredColumns<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointe
 }
 
 /// So many rows that the weights and places, which take more room than the rows themselves, are seldom fetched.
-public let permutedRows = 4
+public let rowsTogether = 4
 
 /// Few channels, enlarging: the elements lie so close together that one vector of input holds them.
 @inlinable @inline(__always)
@@ -136,7 +137,7 @@ public func permutedColumns<I: PermutingInstructionSet>(_: I.Type, _ raw: Unsafe
             UnsafeRawPointer(input).loadUnaligned(fromByteOffset: first, as: I.Vector.self), arguments.places + tap &* I.bytes)
     }
     var row = 0
-    while arguments.weights != nil, row &+ permutedRows <= arguments.rows {
+    while arguments.weights != nil, row &+ rowsTogether <= arguments.rows {
         let inputs = arguments.inputs + row
         let outputs = arguments.outputs + row
         let (a, b, c, d) = (inputs[0], inputs[1], inputs[2], inputs[3])
@@ -144,11 +145,6 @@ public func permutedColumns<I: PermutingInstructionSet>(_: I.Type, _ raw: Unsafe
         let (toC, toD) = (UnsafeMutableRawPointer(outputs[2]), UnsafeMutableRawPointer(outputs[3]))
         func resample(taps: Int) {
             arguments.forEachVector(I.self) { first, place in
-                let next = arguments.sources[first] &+ arguments.ahead
-                shim_prefetch(a + next)
-                shim_prefetch(b + next)
-                shim_prefetch(c + next)
-                shim_prefetch(d + next)
                 let weight = arguments.weight(I.self, first)
                 var sumA = I.product(weight, fetch(a, first))
                 var sumB = I.product(weight, fetch(b, first))
@@ -164,10 +160,10 @@ public func permutedColumns<I: PermutingInstructionSet>(_: I.Type, _ raw: Unsafe
                     sumD = I.multiplyAdd(weight, fetch(d, tap), sumD)
                     k &+= 1
                 }
-                toA.storeBytes(of: sumA, toByteOffset: place, as: I.Vector.self)
-                toB.storeBytes(of: sumB, toByteOffset: place, as: I.Vector.self)
-                toC.storeBytes(of: sumC, toByteOffset: place, as: I.Vector.self)
-                toD.storeBytes(of: sumD, toByteOffset: place, as: I.Vector.self)
+                arguments.store(I.self, sumA, to: toA + place)
+                arguments.store(I.self, sumB, to: toB + place)
+                arguments.store(I.self, sumC, to: toC + place)
+                arguments.store(I.self, sumD, to: toD + place)
             }
         }
         // So many taps that the loop over them is none.
@@ -178,7 +174,7 @@ public func permutedColumns<I: PermutingInstructionSet>(_: I.Type, _ raw: Unsafe
         } else {
             resample(taps: arguments.taps)
         }
-        row &+= permutedRows
+        row &+= rowsTogether
     }
     arguments.resample(I.self, from: row, fetch: fetch)
 }
@@ -322,29 +318,29 @@ public func blendedPixels<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer)
         let leftWeight = I.Vector(repeating: arguments.weights[2 &* column])
         let rightWeight = I.Vector(repeating: arguments.weights[2 &* column &+ 1])
         let (upperLeft, upperRight, lowerLeft, lowerRight) = (upper + left, upper + right, lower + left, lower + right)
-        func resampled(_ left: UnsafeRawPointer, _ right: UnsafeRawPointer, _ offset: Int) -> I.Vector {
+        func blended(_ upper: UnsafeRawPointer, _ lower: UnsafeRawPointer, _ offset: Int) -> I.Vector {
             I.multiplyAdd(
-                rightWeight, right.loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
-                I.product(leftWeight, left.loadUnaligned(fromByteOffset: offset, as: I.Vector.self)))
+                lowerWeight, lower.loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
+                I.product(upperWeight, upper.loadUnaligned(fromByteOffset: offset, as: I.Vector.self)))
         }
-        func blended(_ offset: Int) -> I.Vector {
+        func resampled(_ offset: Int) -> I.Vector {
             I.multiplyAdd(
-                lowerWeight, resampled(lowerLeft, lowerRight, offset), I.product(upperWeight, resampled(upperLeft, upperRight, offset)))
+                rightWeight, blended(upperRight, lowerRight, offset), I.product(leftWeight, blended(upperLeft, lowerLeft, offset)))
         }
         var offset = 0
         if arguments.streaming {
             let next = lowerRight + ahead
             while offset <= last {
-                I.stream(blended(offset), to: output + offset)
+                I.stream(resampled(offset), to: output + offset)
                 shim_prefetch(next + offset)
                 offset &+= I.bytes
             }
         } else {
             while offset < last {
-                output.storeBytes(of: blended(offset), toByteOffset: offset, as: I.Vector.self)
+                output.storeBytes(of: resampled(offset), toByteOffset: offset, as: I.Vector.self)
                 offset &+= I.bytes
             }
-            output.storeBytes(of: blended(last), toByteOffset: last, as: I.Vector.self)
+            output.storeBytes(of: resampled(last), toByteOffset: last, as: I.Vector.self)
         }
         output += pixelBytes
         column &+= 1
