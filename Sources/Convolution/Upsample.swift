@@ -41,7 +41,9 @@ struct TapTable {
 struct ColumnTable {
     enum Kind { case pixels, gathered, permuted }
     var kind: Kind
-    var elements: UnsafeMutablePointer<Int>
+    /// Permuted: elements of a window.
+    var window: Int
+    var sources: UnsafeMutablePointer<Int>
     var places: UnsafeMutableRawPointer
     var weights: UnsafeMutableRawPointer
 }
@@ -51,7 +53,7 @@ struct ScratchLayout {
     /// Output rows that are made together.
     var batch: Int
     /// `[batch][taps]` addresses of the rows that make an output row, then `[batch]` of their blends and `[batch]` of where those go.
-    /// At the beginning, a vector at least: it lies before the blended rows.
+    /// At the beginning, two vectors at least: windows may begin before the blended rows.
     var blendedAt: Int
     var blendedPitch: Int
     /// `[batch]` parts of output rows, where the output cannot be written in whole vectors.
@@ -135,7 +137,7 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
     let columnEntries = try times(columns, columnTaps, "the plan")
     let laneEntries = try times(vectors * lanes, columnTaps, "the plan")
     let header = aligned(MemoryLayout<ResamplingPlan>.size)
-    let entries = try plus(plus(rowEntries, columnEntries, "the plan"), times(laneEntries, 2, "the plan"), "the plan")
+    let entries = try plus(plus(rowEntries, columnEntries, "the plan"), plus(laneEntries, vectors, "the plan"), "the plan")
     let bytes = try plus(times(entries, entryBytes, "the plan"), header + 512, "the plan")
     let memory = try allocate(bytes, of: 1, "the plan")
     var next = memory + header
@@ -166,21 +168,33 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
     let columnsPerChunk = max(ceilDivide(ceilDivide(columns, max(ceilDivide(columns, chunkColumns), 1)), lanes), 1) * lanes
     let chunks = ceilDivide(columns, columnsPerChunk)
 
+    // Permuted, the entries of `places` are shorter than those of `sources` else.
+    let places = take(laneEntries * MemoryLayout<Int>.stride)
     var columnTable = ColumnTable(
-        kind: .pixels, elements: take(laneEntries * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: laneEntries),
-        places: take(laneEntries * size), weights: take(laneEntries * size))
+        kind: .pixels, window: 0, sources: places.bindMemory(to: Int.self, capacity: laneEntries), places: places,
+        weights: take(laneEntries * size))
+    let windows = take(vectors * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: vectors)
     if byColumns {
         columnTable.kind = .gathered
-        func fill<Scalar: KernelScalar>(_: Scalar.Type) {
-            fillColumns(
-                &columnTable, horizontal, columns: columns, channels: channels, lanes: lanes, vectors: vectors,
-                lastChunk: max(chunks - 1, 0) * columnsPerChunk, rowElements: resampling.horizontal.input * channels,
-                permutes: table.permutedColumns != nil, Scalar.self)
+        let permutes = table.permutedColumns != nil
+        func fill<Scalar: KernelScalar, Place: FixedWidthInteger>(_: Scalar.Type, _: Place.Type) {
+            let filler = ColumnFiller(
+                pixels: horizontal, columns: columns, channels: channels, lanes: lanes, vectors: vectors,
+                lastChunk: max(chunks - 1, 0) * columnsPerChunk, rowElements: resampling.horizontal.input * channels)
+            let weights = columnTable.weights.assumingMemoryBound(to: Scalar.self)
+            if let window = permutes ? filler.fillWindows(windows) : nil {
+                columnTable.kind = .permuted
+                columnTable.window = window
+                columnTable.sources = windows
+                filler.fill(places.assumingMemoryBound(to: Place.self), weights) { windows[$0] }
+            } else {
+                filler.fill(columnTable.sources, weights) { _ in 0 }
+            }
         }
-        if resampling.isDouble { fill(Double.self) } else { fill(Float.self) }
+        if resampling.isDouble { fill(Double.self, Int64.self) } else { fill(Float.self, Int32.self) }
     }
     let direct = !resampling.accumulates && resampling.input.column == channels
-        && !needsCopy(columnTable.kind, channels, resampling.horizontal.input, lanes)
+        && !needsCopy(columnTable, channels, resampling.horizontal.input, lanes)
         && (copies || isDirectPixel)
 
     // Threads should find some bands each.
@@ -190,18 +204,18 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
     let rowsPerBand = max(ceilDivide(ceilDivide(rows, bandsWanted), batch), 1) * batch
     let rowBands = ceilDivide(rows, rowsPerBand)
 
-    // A vector more than the elements, since kernels may write and read whole ones.
+    // Room for what kernels write and read in whole vectors.
     var widest = lanes
     for chunk in 0..<chunks {
         let first = chunk * columnsPerChunk
         widest = max(
             widest, segment(horizontal, first..<min(first + columnsPerChunk, columns), channels, resampling.horizontal.input, lanes).count)
     }
-    let blendedPitch = aligned(try times(widest + lanes, size, "the workspace"))
+    let blendedPitch = aligned(try times(widest + 2 * lanes, size, "the workspace"))
     let outputPitch = aligned((columnsPerChunk * channels + lanes) * size)
     let addresses = try times(batch * (rowTaps + 2), MemoryLayout<Int>.stride, "the workspace")
     var layout = ScratchLayout(
-        batch: batch, blendedAt: aligned(max(addresses, lanes * size)), blendedPitch: blendedPitch, outputAt: 0, outputPitch: outputPitch,
+        batch: batch, blendedAt: aligned(max(addresses, 2 * lanes * size)), blendedPitch: blendedPitch, outputAt: 0, outputPitch: outputPitch,
         inputAt: 0, inputPitch: blendedPitch, heldAt: 0, bytes: 0)
     layout.outputAt = try plus(layout.blendedAt, times(batch, blendedPitch, "the workspace"), "the workspace")
     layout.inputAt = layout.outputAt + batch * outputPitch
@@ -219,58 +233,60 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
     return plan
 }
 
-/// Lays out the taps of whole vectors of output elements; the last ends with the row, if it can do so in its chunk. Permuted needs all of a vector's elements for one tap within one vector of
-/// input; if any lie further apart, all are gathered.
-private func fillColumns<Scalar: KernelScalar>(
-    _ table: inout ColumnTable, _ pixels: TapTable, columns: Int, channels: Int, lanes: Int, vectors: Int, lastChunk: Int,
-    rowElements: Int, permutes: Bool, _: Scalar.Type
-) {
-    let weights = table.weights.assumingMemoryBound(to: Scalar.self)
-    let pixelWeights = pixels.weights.assumingMemoryBound(to: Scalar.self)
-    var permuted = permutes
-    let end = columns * channels
-    for v in 0..<vectors {
-        let begin = min(v * lanes, max(end - lanes, lastChunk * channels))
-        for k in 0..<pixels.taps {
-            let at = (v * pixels.taps + k) * lanes
-            for lane in 0..<lanes {
-                // Beyond the row's end: its last element again.
-                let element = min(begin + lane, end - 1)
-                let tap = element / channels * pixels.taps + k
-                table.elements[at + lane] = pixels.elements[tap] * channels + element % channels
-                weights[at + lane] = pixelWeights[tap]
-            }
-            let (low, high) = bounds(table.elements + at, lanes)
-            if high - low >= lanes { permuted = false }
-        }
-    }
-    if !permuted { return }
-    table.kind = .permuted
-    for tap in 0..<vectors * pixels.taps {
-        let elements = table.elements + tap * lanes
-        // A whole vector is read from there, within the row (or, if that is shorter, within its copy).
-        let first = max(min(bounds(elements, lanes).low, rowElements - lanes), 0)
-        for lane in 0..<lanes {
-            let place = elements[lane] - first
-            if MemoryLayout<Scalar>.stride == 4 {
-                table.places.assumingMemoryBound(to: Int32.self)[tap * lanes + lane] = Int32(truncatingIfNeeded: place)
-            } else {
-                table.places.assumingMemoryBound(to: Int64.self)[tap * lanes + lane] = Int64(place)
-            }
-        }
-        // At or before the entries that the next tap reads.
-        table.elements[tap] = first
-    }
-}
+/// Lays out the taps of whole vectors of output elements; the last ends with the row, if it can do so in its chunk.
+private struct ColumnFiller {
+    var pixels: TapTable
+    var columns: Int
+    var channels: Int
+    var lanes: Int
+    var vectors: Int
+    /// Its first column.
+    var lastChunk: Int
+    var rowElements: Int
 
-private func bounds(_ elements: UnsafeMutablePointer<Int>, _ count: Int) -> (low: Int, high: Int) {
-    var low = elements[0]
-    var high = elements[0]
-    for i in 1..<count {
-        low = min(low, elements[i])
-        high = max(high, elements[i])
+    /// The first element of a vector.
+    func begin(_ vector: Int) -> Int { min(vector * lanes, max(columns * channels - lanes, lastChunk * channels)) }
+
+    /// Finds windows that hold all elements of a vector, and says how long they are; nil if one or two vectors of input are too short.
+    /// A window lies within the row or, if that is shorter, begins with it.
+    func fillWindows(_ windows: UnsafeMutablePointer<Int>) -> Int? {
+        var longest = 0
+        for vector in 0..<vectors {
+            let first = begin(vector) / channels
+            let last = min((begin(vector) + lanes - 1) / channels, columns - 1)
+            windows[vector] = pixels.elements[first * pixels.taps] * channels
+            longest = max(longest, (pixels.elements[(last + 1) * pixels.taps - 1] + 1) * channels - windows[vector])
+        }
+        if longest > 2 * lanes { return nil }
+        let window = longest > lanes ? 2 * lanes : lanes
+        for vector in 0..<vectors { windows[vector] = max(min(windows[vector], rowElements - window), 0) }
+        return window
     }
-    return (low, high)
+
+    /// `[vectors][taps][lanes]`: elements, counted from where `start` says for a vector, and weights.
+    func fill<Place: FixedWidthInteger, Scalar: KernelScalar>(
+        _ places: UnsafeMutablePointer<Place>, _ weights: UnsafeMutablePointer<Scalar>, from start: (Int) -> Int
+    ) {
+        let pixelWeights = pixels.weights.assumingMemoryBound(to: Scalar.self)
+        for vector in 0..<vectors {
+            let begin = begin(vector)
+            let start = start(vector)
+            for k in 0..<pixels.taps {
+                let at = (vector * pixels.taps + k) * lanes
+                var pixel = begin / channels
+                var channel = begin - pixel * channels
+                for lane in 0..<lanes {
+                    let tap = pixel * pixels.taps + k
+                    places[at + lane] = Place(truncatingIfNeeded: pixels.elements[tap] * channels + channel - start)
+                    weights[at + lane] = pixelWeights[tap]
+                    // Beyond the row's end: its last element again.
+                    if pixel == columns - 1, channel == channels - 1 { continue }
+                    channel += 1
+                    if channel == channels { (pixel, channel) = (pixel + 1, 0) }
+                }
+            }
+        }
+    }
 }
 
 @_optimize(size)
@@ -514,18 +530,19 @@ private func resampleColumns<Scalar: KernelScalar>(
         let arguments = ResampleColumnsArguments(
             inputs: inputs, outputs: outputs, rows: rows, elements: columns * channels, taps: taps,
             weights: copies ? nil : UnsafePointer(columnTable.weights.assumingMemoryBound(to: Scalar.self) + tap * lanes),
-            sources: columnTable.elements + (permuted ? tap : tap * lanes),
-            places: columnTable.places + tap * lanes * MemoryLayout<Scalar>.stride, streaming: streaming)
+            sources: columnTable.sources + (permuted ? tap / taps : tap * lanes),
+            places: columnTable.places + tap * lanes * MemoryLayout<Scalar>.stride, isWide: columnTable.window > lanes,
+            streaming: streaming)
         let kernel = permuted ? plan.pointee.table.permutedColumns : plan.pointee.table.gatheredColumns
         withUnsafePointer(to: arguments) { kernel?($0) }
     }
 }
 
 /// Kernels that read whole vectors need some room behind a short row.
-private func needsCopy(_ kind: ColumnTable.Kind, _ channels: Int, _ columns: Int, _ lanes: Int) -> Bool {
-    switch kind {
+private func needsCopy(_ table: ColumnTable, _ channels: Int, _ columns: Int, _ lanes: Int) -> Bool {
+    switch table.kind {
     case .gathered: false
-    case .permuted: columns * channels < lanes
+    case .permuted: columns * channels < table.window
     case .pixels: channels < lanes
     }
 }

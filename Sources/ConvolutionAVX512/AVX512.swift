@@ -26,6 +26,9 @@ public enum AVX512Float32: PermutingInstructionSet {
     @inlinable @inline(__always) public static func permute(_ x: Vector, _ places: UnsafeRawPointer) -> Vector {
         shim_permute_f32x16(x, places.loadUnaligned(as: SIMD16<Int32>.self))
     }
+    @inlinable @inline(__always) public static func permute(_ x: Vector, _ y: Vector, _ places: UnsafeRawPointer) -> Vector {
+        shim_permute2_f32x16(x, y, places.loadUnaligned(as: SIMD16<Int32>.self))
+    }
 }
 
 /// float64
@@ -49,6 +52,9 @@ public enum AVX512Float64: PermutingInstructionSet {
     @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) { shim_stream_f64x8(x, place) }
     @inlinable @inline(__always) public static func permute(_ x: Vector, _ places: UnsafeRawPointer) -> Vector {
         shim_permute_f64x8(x, places.loadUnaligned(as: SIMD8<Int64>.self))
+    }
+    @inlinable @inline(__always) public static func permute(_ x: Vector, _ y: Vector, _ places: UnsafeRawPointer) -> Vector {
+        shim_permute2_f64x8(x, y, places.loadUnaligned(as: SIMD8<Int64>.self))
     }
 }
 

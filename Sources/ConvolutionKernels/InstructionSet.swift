@@ -26,6 +26,8 @@ public protocol InstructionSet {
 public protocol PermutingInstructionSet: InstructionSet {
     /// Lane i: x[places[i]], the places being integers as wide as the scalars.
     static func permute(_ x: Vector, _ places: UnsafeRawPointer) -> Vector
+    /// The same of the lanes of x, and those of y after them.
+    static func permute(_ x: Vector, _ y: Vector, _ places: UnsafeRawPointer) -> Vector
 }
 
 extension InstructionSet {

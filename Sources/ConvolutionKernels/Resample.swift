@@ -18,17 +18,19 @@ public struct ResampleColumnsArguments<Scalar> {
     /// `[vectors][taps][lanes]`; NULL copies.
     public var weights: UnsafePointer<Scalar>?
     /// `gatheredColumns`: `[vectors][taps][lanes]`, the input elements.
-    /// `permutedColumns`: `[vectors][taps]`, the first element of the vector that holds them.
+    /// `permutedColumns`: `[vectors]`, the first element of the window that holds those of all taps.
     public var sources: UnsafePointer<Int>
-    /// `permutedColumns`: `[vectors][taps][lanes]` integers as wide as the scalars, the lanes of that vector.
+    /// `permutedColumns`: `[vectors][taps][lanes]` integers as wide as the scalars, the elements' places in that window.
     public var places: UnsafeRawPointer
+    /// `permutedColumns`: windows are two vectors rather than one.
+    public var isWide: Bool
     /// Past the caches; all vectors of the output are aligned.
     public var streaming: Bool
 
     @inlinable @inline(__always)
     public init(
         inputs: UnsafePointer<UnsafePointer<Scalar>>, outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, rows: Int, elements: Int,
-        taps: Int, weights: UnsafePointer<Scalar>?, sources: UnsafePointer<Int>, places: UnsafeRawPointer, streaming: Bool
+        taps: Int, weights: UnsafePointer<Scalar>?, sources: UnsafePointer<Int>, places: UnsafeRawPointer, isWide: Bool, streaming: Bool
     ) {
         self.inputs = inputs
         self.outputs = outputs
@@ -38,6 +40,7 @@ public struct ResampleColumnsArguments<Scalar> {
         self.weights = weights
         self.sources = sources
         self.places = places
+        self.isWide = isWide
         self.streaming = streaming
     }
 }
@@ -48,59 +51,45 @@ extension ResampleColumnsArguments {
         UnsafeRawPointer(weights.unsafelyUnwrapped).loadUnaligned(fromByteOffset: tap &* I.bytes, as: I.Vector.self)
     }
 
-    /// Calls `body` with the number of each vector's first tap and the vector's place in the output row, in bytes.
-    @inlinable @inline(__always)
-    func forEachVector<I: InstructionSet>(_: I.Type, _ body: (Int, Int) -> Void) {
-        let last = max(elements &* MemoryLayout<Scalar>.stride &- I.bytes, 0)
-        var tap = 0
-        var place = 0
-        while place < last &+ I.bytes {
-            body(tap, min(place, last))
-            tap &+= taps
-            place &+= I.bytes
-        }
-    }
-
     @inlinable @inline(__always)
     func store<I: InstructionSet>(_: I.Type, _ x: I.Vector, to place: UnsafeMutableRawPointer) {
         if streaming { I.stream(x, to: place) } else { place.storeBytes(of: x, as: I.Vector.self) }
     }
 
-    /// Calls `store` with each vector and its place in the output row, in bytes. The last by itself: it keeps the loop small.
+    /// Calls `body` with the number of each vector and its place in the output row, in bytes.
     @inlinable @inline(__always)
-    func copy<I: InstructionSet>(_: I.Type, fetch: (Int) -> I.Vector, store: (I.Vector, Int) -> Void) {
+    func forEachVector<I: InstructionSet>(_: I.Type, _ body: (Int, Int) -> Void) {
         let last = max(elements &* MemoryLayout<Scalar>.stride &- I.bytes, 0)
-        var tap = 0
-        while tap &* I.bytes < last {
-            store(fetch(tap), tap &* I.bytes)
-            tap &+= 1
+        var vector = 0
+        while vector &* I.bytes < last &+ I.bytes {
+            body(vector, min(vector &* I.bytes, last))
+            vector &+= 1
         }
-        store(fetch(tap), last)
     }
 
-    /// Row by row. `fetch` is called with an input row and the number of a vector's tap, counted over all vectors. A row that equals the
-    /// one before is copied from its result, which a near cache still holds, unless that went past the caches.
+    /// Calls `store` with each vector and its place in the output row, in bytes. The last by itself: it keeps the loop small.
     @inlinable @inline(__always)
-    func resample<I: InstructionSet>(_: I.Type, from first: Int, fetch: (UnsafePointer<Scalar>, Int) -> I.Vector)
-    where I.Scalar == Scalar {
-        var row = first
+    func copyRow<I: InstructionSet>(_: I.Type, fetch: (Int) -> I.Vector, store: (I.Vector, Int) -> Void) {
+        let last = max(elements &* MemoryLayout<Scalar>.stride &- I.bytes, 0)
+        var vector = 0
+        while vector &* I.bytes < last {
+            store(fetch(vector), vector &* I.bytes)
+            vector &+= 1
+        }
+        store(fetch(vector), last)
+    }
+
+    /// Without weights. `fetch` is called with an input row and the number of a vector. A row that equals the one before is copied from
+    /// its result, which a near cache still holds, unless that went past the caches.
+    @inlinable @inline(__always)
+    func copy<I: InstructionSet>(_: I.Type, fetch: (UnsafePointer<Scalar>, Int) -> I.Vector) where I.Scalar == Scalar {
+        var row = 0
         while row < rows {
             let input = inputs[row]
             let output = UnsafeMutableRawPointer(outputs[row])
-            if weights != nil {
-                forEachVector(I.self) { first, place in
-                    var sum = I.product(weight(I.self, first), fetch(input, first))
-                    var tap = first &+ 1
-                    let end = first &+ taps
-                    while tap < end {
-                        sum = I.multiplyAdd(weight(I.self, tap), fetch(input, tap), sum)
-                        tap &+= 1
-                    }
-                    store(I.self, sum, to: output + place)
-                }
-            } else if streaming {
-                copy(I.self, fetch: { fetch(input, $0) }, store: { I.stream($0, to: output + $1) })
-            } else if row > first, input == inputs[row &- 1] {
+            if streaming {
+                copyRow(I.self, fetch: { fetch(input, $0) }, store: { I.stream($0, to: output + $1) })
+            } else if row > 0, input == inputs[row &- 1] {
                 let last = max(elements &* MemoryLayout<Scalar>.stride &- I.bytes, 0)
                 let result = UnsafeRawPointer(outputs[row &- 1])
                 var place = 0
@@ -110,7 +99,7 @@ extension ResampleColumnsArguments {
                 }
                 output.storeBytes(of: result.loadUnaligned(fromByteOffset: last, as: I.Vector.self), toByteOffset: last, as: I.Vector.self)
             } else {
-                copy(I.self, fetch: { fetch(input, $0) }, store: { output.storeBytes(of: $0, toByteOffset: $1, as: I.Vector.self) })
+                copyRow(I.self, fetch: { fetch(input, $0) }, store: { output.storeBytes(of: $0, toByteOffset: $1, as: I.Vector.self) })
             }
             row &+= 1
         }
@@ -121,62 +110,119 @@ extension ResampleColumnsArguments {
 @inlinable @inline(__always)
 public func gatheredColumns<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: ResampleColumnsArguments<I.Scalar>.self).pointee
-    arguments.resample(I.self, from: 0) { input, tap in I.gather(input, arguments.sources + tap &* I.lanes) }
+    func fetch(_ input: UnsafePointer<I.Scalar>, _ tap: Int) -> I.Vector { I.gather(input, arguments.sources + tap &* I.lanes) }
+    if arguments.weights == nil {
+        arguments.copy(I.self, fetch: fetch)
+        return
+    }
+    var row = 0
+    while row < arguments.rows {
+        let input = arguments.inputs[row]
+        let output = UnsafeMutableRawPointer(arguments.outputs[row])
+        arguments.forEachVector(I.self) { vector, place in
+            var tap = vector &* arguments.taps
+            let end = tap &+ arguments.taps
+            var sum = I.product(arguments.weight(I.self, tap), fetch(input, tap))
+            tap &+= 1
+            while tap < end {
+                sum = I.multiplyAdd(arguments.weight(I.self, tap), fetch(input, tap), sum)
+                tap &+= 1
+            }
+            arguments.store(I.self, sum, to: output + place)
+        }
+        row &+= 1
+    }
 }
 
 /// So many rows that the weights and places, which take more room than the rows themselves, are seldom fetched.
 public let rowsTogether = 4
 
-/// Few channels, enlarging: the elements lie so close together that one vector of input holds them.
+/// Few channels, where the elements of a vector lie so close together that one vector of input, or two, hold them.
 @inlinable @inline(__always)
 public func permutedColumns<I: PermutingInstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: ResampleColumnsArguments<I.Scalar>.self).pointee
-    func fetch(_ input: UnsafePointer<I.Scalar>, _ tap: Int) -> I.Vector {
-        let first = arguments.sources[tap] &* MemoryLayout<I.Scalar>.stride
-        return I.permute(
-            UnsafeRawPointer(input).loadUnaligned(fromByteOffset: first, as: I.Vector.self), arguments.places + tap &* I.bytes)
+    if arguments.weights == nil {
+        arguments.copy(I.self) { input, vector in
+            let window = Window(I.self, input + arguments.sources[vector], isWide: arguments.isWide)
+            return window.permuted(arguments.places + vector &* I.bytes, isWide: arguments.isWide)
+        }
+    } else if arguments.taps == 2 {
+        // So many taps that the loop over them is none.
+        if arguments.isWide {
+            arguments.permute(I.self, taps: 2, isWide: true)
+        } else {
+            arguments.permute(I.self, taps: 2, isWide: false)
+        }
+    } else if arguments.taps == 4 {
+        if arguments.isWide {
+            arguments.permute(I.self, taps: 4, isWide: true)
+        } else {
+            arguments.permute(I.self, taps: 4, isWide: false)
+        }
+    } else {
+        arguments.permute(I.self, taps: arguments.taps, isWide: arguments.isWide)
     }
-    var row = 0
-    while arguments.weights != nil, row &+ rowsTogether <= arguments.rows {
-        let inputs = arguments.inputs + row
-        let outputs = arguments.outputs + row
-        let (a, b, c, d) = (inputs[0], inputs[1], inputs[2], inputs[3])
-        let (toA, toB) = (UnsafeMutableRawPointer(outputs[0]), UnsafeMutableRawPointer(outputs[1]))
-        let (toC, toD) = (UnsafeMutableRawPointer(outputs[2]), UnsafeMutableRawPointer(outputs[3]))
-        func resample(taps: Int) {
-            arguments.forEachVector(I.self) { first, place in
-                let weight = arguments.weight(I.self, first)
-                var sumA = I.product(weight, fetch(a, first))
-                var sumB = I.product(weight, fetch(b, first))
-                var sumC = I.product(weight, fetch(c, first))
-                var sumD = I.product(weight, fetch(d, first))
+}
+
+/// One vector of an input row, or two.
+@usableFromInline
+struct Window<I: PermutingInstructionSet> {
+    @usableFromInline var first: I.Vector
+    @usableFromInline var second: I.Vector
+
+    @inlinable @inline(__always)
+    init(_: I.Type, _ start: UnsafePointer<I.Scalar>, isWide: Bool) {
+        first = UnsafeRawPointer(start).loadUnaligned(as: I.Vector.self)
+        second = isWide ? UnsafeRawPointer(start).loadUnaligned(fromByteOffset: I.bytes, as: I.Vector.self) : first
+    }
+
+    @inlinable @inline(__always)
+    func permuted(_ places: UnsafeRawPointer, isWide: Bool) -> I.Vector {
+        isWide ? I.permute(first, second, places) : I.permute(first, places)
+    }
+}
+
+extension ResampleColumnsArguments {
+    /// Four rows at a time; what lacks to four is the last one again.
+    @inlinable @inline(__always)
+    func permute<I: PermutingInstructionSet>(_: I.Type, taps: Int, isWide: Bool) where I.Scalar == Scalar {
+        var row = 0
+        while row < rows {
+            let (second, third, fourth) = (min(row &+ 1, rows &- 1), min(row &+ 2, rows &- 1), min(row &+ 3, rows &- 1))
+            let (a, b, c, d) = (inputs[row], inputs[second], inputs[third], inputs[fourth])
+            let (toA, toB) = (UnsafeMutableRawPointer(outputs[row]), UnsafeMutableRawPointer(outputs[second]))
+            let (toC, toD) = (UnsafeMutableRawPointer(outputs[third]), UnsafeMutableRawPointer(outputs[fourth]))
+            forEachVector(I.self) { vector, place in
+                let source = sources[vector]
+                let windowA = Window(I.self, a + source, isWide: isWide)
+                let windowB = Window(I.self, b + source, isWide: isWide)
+                let windowC = Window(I.self, c + source, isWide: isWide)
+                let windowD = Window(I.self, d + source, isWide: isWide)
+                let first = vector &* taps
+                let places = self.places + first &* I.bytes
+                let weight = weight(I.self, first)
+                var sumA = I.product(weight, windowA.permuted(places, isWide: isWide))
+                var sumB = I.product(weight, windowB.permuted(places, isWide: isWide))
+                var sumC = I.product(weight, windowC.permuted(places, isWide: isWide))
+                var sumD = I.product(weight, windowD.permuted(places, isWide: isWide))
                 var k = 1
                 while k < taps {
-                    let tap = first &+ k
-                    let weight = arguments.weight(I.self, tap)
-                    sumA = I.multiplyAdd(weight, fetch(a, tap), sumA)
-                    sumB = I.multiplyAdd(weight, fetch(b, tap), sumB)
-                    sumC = I.multiplyAdd(weight, fetch(c, tap), sumC)
-                    sumD = I.multiplyAdd(weight, fetch(d, tap), sumD)
+                    let places = places + k &* I.bytes
+                    let weight = self.weight(I.self, first &+ k)
+                    sumA = I.multiplyAdd(weight, windowA.permuted(places, isWide: isWide), sumA)
+                    sumB = I.multiplyAdd(weight, windowB.permuted(places, isWide: isWide), sumB)
+                    sumC = I.multiplyAdd(weight, windowC.permuted(places, isWide: isWide), sumC)
+                    sumD = I.multiplyAdd(weight, windowD.permuted(places, isWide: isWide), sumD)
                     k &+= 1
                 }
-                arguments.store(I.self, sumA, to: toA + place)
-                arguments.store(I.self, sumB, to: toB + place)
-                arguments.store(I.self, sumC, to: toC + place)
-                arguments.store(I.self, sumD, to: toD + place)
+                store(I.self, sumA, to: toA + place)
+                store(I.self, sumB, to: toB + place)
+                store(I.self, sumC, to: toC + place)
+                store(I.self, sumD, to: toD + place)
             }
+            row &+= 4
         }
-        // So many taps that the loop over them is none.
-        if arguments.taps == 2 {
-            resample(taps: 2)
-        } else if arguments.taps == 4 {
-            resample(taps: 4)
-        } else {
-            resample(taps: arguments.taps)
-        }
-        row &+= rowsTogether
     }
-    arguments.resample(I.self, from: row, fetch: fetch)
 }
 
 /// One row, pixel by pixel.

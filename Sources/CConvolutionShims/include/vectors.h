@@ -48,20 +48,32 @@ SHIM_VECTOR(f64x8, double, int64_t, 8)
 
 #undef SHIM_VECTOR
 
-/* Lane i: x[indices[i]], one instruction. Only the tiers whose processors have it see it. */
-#define SHIM_PERMUTE(name, scalar, integer, lanes, instruction)                                                                    \
+/* Lane i: x[indices[i]], one instruction; permute2: of the lanes of x, and those of y after them. Only the tiers whose processors have
+ * it see it. */
+#define SHIM_PERMUTE(name, scalar, integer, lanes, one, two)                                                                       \
     static inline __attribute__((always_inline)) shim_##name shim_permute_##name(shim_##name x, shim_mask_##name indices) {        \
         typedef scalar vector __attribute__((vector_size(lanes * sizeof(scalar))));                                                \
         typedef integer places __attribute__((vector_size(lanes * sizeof(scalar))));                                               \
-        return (shim_##name)instruction((vector)x, (places)indices);                                                               \
+        return (shim_##name)one((vector)x, (places)indices);                                                                       \
+    }                                                                                                                              \
+    static inline __attribute__((always_inline)) shim_##name shim_permute2_##name(                                                 \
+        shim_##name x, shim_##name y, shim_mask_##name indices) {                                                                  \
+        typedef scalar vector __attribute__((vector_size(lanes * sizeof(scalar))));                                                \
+        typedef integer places __attribute__((vector_size(lanes * sizeof(scalar))));                                               \
+        return (shim_##name)two((vector)x, (places)indices, (vector)y);                                                            \
     }
 
 #ifdef __AVX2__
-SHIM_PERMUTE(f32x8, float, int32_t, 8, __builtin_ia32_permvarsf256)
+/* No such instruction: two permutations, and a choice. */
+#define SHIM_PERMUTE2_F32X8(x, indices, y)                                                                                         \
+    __builtin_ia32_blendvps256(__builtin_ia32_permvarsf256(x, indices), __builtin_ia32_permvarsf256(y, indices),                   \
+                               (vector)((places)(indices) << 28))
+SHIM_PERMUTE(f32x8, float, int32_t, 8, __builtin_ia32_permvarsf256, SHIM_PERMUTE2_F32X8)
+#undef SHIM_PERMUTE2_F32X8
 #endif
 #ifdef __AVX512F__
-SHIM_PERMUTE(f32x16, float, int32_t, 16, __builtin_ia32_permvarsf512)
-SHIM_PERMUTE(f64x8, double, int64_t, 8, __builtin_ia32_permvardf512)
+SHIM_PERMUTE(f32x16, float, int32_t, 16, __builtin_ia32_permvarsf512, __builtin_ia32_vpermi2varps512)
+SHIM_PERMUTE(f64x8, double, int64_t, 8, __builtin_ia32_permvardf512, __builtin_ia32_vpermi2varpd512)
 #endif
 
 #undef SHIM_PERMUTE
