@@ -105,7 +105,7 @@ struct AxisTaps<Real: KernelScalar> {
         let half: Real = 0.5
         if method.interpolatesArea {
             let below = (step * Real(t)).rounded(.down)
-            let part = Float(Real(t + 1) - (below + 1) / step)
+            let part = Float((Real(t + 1) - (below + 1) / step).inDouble)
             return below + Real(part <= 0 ? 0 : part - part.rounded(.down))
         }
         if method.leavesAlone(axis) { return Real(t) }
@@ -161,12 +161,12 @@ struct AxisTaps<Real: KernelScalar> {
             return TapRange(first: first, count: (rest > 0 ? end + 1 : end) - first, center: 0)
         case .area where !method.interpolatesArea:
             let (low, high) = covered(t)
-            let first = min(Int(low), last)
-            return TapRange(first: first, count: max(Int(high.rounded(.up)) - first, 1), center: 0)
+            let first = min(low.truncated, last)
+            return TapRange(first: first, count: max(high.rounded(.up).truncated - first, 1), center: 0)
         case .area,
             .bilinear where !method.antialias:
             let center = min(max(place(t), 0), Real(last))
-            let first = min(Int(center), last)
+            let first = min(center.truncated, last)
             return TapRange(first: first, count: min(2, axis.input - first), center: center)
         default:
             var center = place(t)
@@ -175,11 +175,11 @@ struct AxisTaps<Real: KernelScalar> {
             var first: Int
             var end: Int
             if method.antialias {
-                first = Int((center - support).rounded(.up))
-                end = Int((center + support).rounded(.down)) + 1
+                first = (center - support).rounded(.up).truncated
+                end = (center + support).rounded(.down).truncated + 1
             } else {
-                end = Int(center.rounded(.down)) + Int(support) + 1
-                first = end - 2 * Int(support)
+                end = center.rounded(.down).truncated + support.truncated + 1
+                first = end - 2 * support.truncated
             }
             if method.renormalises {
                 first = min(max(first, 0), last)
@@ -191,13 +191,21 @@ struct AxisTaps<Real: KernelScalar> {
 
     /// How many taps the output element with the most has.
     func most() -> Int {
+        let limit: Int
+        switch method.interpolation {
+        case .nearest: limit = 1
+        case .bilinear, .bicubic, .lanczos: limit = method.antialias ? axis.input : 2 * support.truncated
+        case .area: limit = axis.input
+        }
         var most = 1
-        for t in 0..<axis.output { most = max(most, range(t).count) }
+        for t in 0..<axis.output {
+            most = max(most, range(t).count)
+            if most >= limit { break }
+        }
         return most
     }
 
     /// `elements` and `weights` get `taps` entries each, `most()` or more: an element with fewer repeats its last with weight 0.
-    @_optimize(size)
     func fill<Scalar: KernelScalar>(
         _ t: Int, taps: Int, elements: UnsafeMutablePointer<Int>, weights: UnsafeMutablePointer<Scalar>
     ) {
@@ -206,12 +214,12 @@ struct AxisTaps<Real: KernelScalar> {
         for k in 0..<taps {
             elements[k] = min(max(range.first + min(k, range.count - 1), 0), axis.input - 1)
             let weight = k < range.count ? weight(t, range, k) : 0
-            weights[k] = Scalar(weight)
+            weights[k] = Scalar(weight.inDouble)
             sum += weight
         }
         // The bound is TensorFlow's: a sum of nothing but rounding errors is no divisor.
         if method.normalises, sum.magnitude >= 1000 * Real(Float.leastNormalMagnitude) {
-            for k in 0..<taps { weights[k] = Scalar(Real(weights[k]) / sum) }
+            for k in 0..<taps { weights[k] = Scalar((Real(weights[k].inDouble) / sum).inDouble) }
         }
     }
 
@@ -247,7 +255,7 @@ struct AxisTaps<Real: KernelScalar> {
         let below = center.rounded(.down)
         var part = center - below
         if case .tensorFlow = method.arithmetic { part = (part * 1024).rounded(.toNearestOrEven) / 1024 }
-        switch element - Int(below) {
+        switch element - below.truncated {
         case -1: return keys(part + 1)
         case 0: return keys(part)
         case 1: return keys(1 - part)
@@ -271,7 +279,7 @@ struct AxisTaps<Real: KernelScalar> {
         if case .torch = method.arithmetic { top = 0 } else { top = 1e-3 }
         if x <= top { return 1 }
         if x > radius { return 0 }
-        let angle = Double.pi * Double(x)
+        let angle = Double.pi * x.inDouble
         return Real(Double(radius) * shim_sin(angle) * shim_sin(angle / Double(radius)) / (angle * angle))
     }
 
@@ -313,7 +321,7 @@ struct AxisTaps<Real: KernelScalar> {
         case (_, .floor): place = self.place(t)
         case (_, .ceil): place = self.place(t).rounded(.up)
         }
-        return place < Real(axis.input) ? min(max(Int(place.rounded(.down)), 0), axis.input - 1) : axis.input - 1
+        return place < Real(axis.input) ? min(max(place.rounded(.down).truncated, 0), axis.input - 1) : axis.input - 1
     }
 }
 

@@ -96,7 +96,6 @@ private func mostTaps(_ resampling: Resampling, _ axis: ResamplingAxis) -> Int {
         ? AxisTaps<Double>(axis, resampling.method).most() : AxisTaps<Float>(axis, resampling.method).most()
 }
 
-@_optimize(size)
 private func fillTaps(_ table: TapTable, _ resampling: Resampling, _ axis: ResamplingAxis) {
     func fill<Scalar: KernelScalar, Real: KernelScalar>(_: Scalar.Type, _: Real.Type) {
         let taps = AxisTaps<Real>(axis, resampling.method)
@@ -137,7 +136,7 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
     let columnEntries = try times(columns, columnTaps, "the plan")
     let laneEntries = try times(vectors * lanes, columnTaps, "the plan")
     let header = aligned(MemoryLayout<ResamplingPlan>.size)
-    let entries = try plus(plus(rowEntries, columnEntries, "the plan"), plus(laneEntries, vectors, "the plan"), "the plan")
+    let entries = try plus(plus(rowEntries, columnEntries, "the plan"), plus(laneEntries, 2 * vectors, "the plan"), "the plan")
     let bytes = try plus(times(entries, entryBytes, "the plan"), header + 512, "the plan")
     let memory = try allocate(bytes, of: 1, "the plan")
     var next = memory + header
@@ -163,7 +162,10 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
     let pixelBytes = max(channels, 1) * size
     let isDirectPixel = !byColumns && (copies || channels >= lanes && rowTaps == 2 && columnTaps == 2)
     let blendedColumns = ceilDivide(batch * resampling.horizontal.input, max(columns, 1))
-    let columnBytes = pixelBytes * (isDirectPixel ? 1 : copies ? 2 : blendedColumns + (byColumns ? 2 * columnTaps : 0))
+    // From one vector on to the next whose pixels lie alike, if the scale is that of the sizes and weights are not rounded.
+    let outputPeriod = columns / commonDivisor(columns, resampling.horizontal.input)
+    let period = outputPeriod * channels / commonDivisor(outputPeriod * channels, lanes)
+    let columnBytes = pixelBytes * (isDirectPixel ? 1 : copies ? 2 : blendedColumns + (byColumns && period > 4 ? 2 * columnTaps : 0))
     let chunkColumns = max((isDirectPixel ? directBytes : nearBytes) / columnBytes / lanes * lanes, lanes)
     let columnsPerChunk = max(ceilDivide(ceilDivide(columns, max(ceilDivide(columns, chunkColumns), 1)), lanes), 1) * lanes
     let chunks = ceilDivide(columns, columnsPerChunk)
@@ -173,7 +175,7 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
     var columnTable = ColumnTable(
         kind: .pixels, window: 0, sources: places.bindMemory(to: Int.self, capacity: laneEntries), places: places,
         weights: take(laneEntries * size))
-    let windows = take(vectors * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: vectors)
+    let windows = take(2 * vectors * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: 2 * vectors)
     if byColumns {
         columnTable.kind = .gathered
         let permutes = table.permutedColumns != nil
@@ -186,9 +188,9 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
                 columnTable.kind = .permuted
                 columnTable.window = window
                 columnTable.sources = windows
-                filler.fill(places.assumingMemoryBound(to: Place.self), weights) { windows[$0] }
+                filler.fill(windows, period: period, places.assumingMemoryBound(to: Place.self), weights)
             } else {
-                filler.fill(columnTable.sources, weights) { _ in 0 }
+                for vector in 0..<vectors { filler.fill(vector, columnTable.sources, weights, from: 0, at: vector * columnTaps * lanes) }
             }
         }
         if resampling.isDouble { fill(Double.self, Int64.self) } else { fill(Float.self, Int32.self) }
@@ -252,41 +254,81 @@ private struct ColumnFiller {
     func fillWindows(_ windows: UnsafeMutablePointer<Int>) -> Int? {
         var longest = 0
         for vector in 0..<vectors {
-            let first = begin(vector) / channels
-            let last = min((begin(vector) + lanes - 1) / channels, columns - 1)
-            windows[vector] = pixels.elements[first * pixels.taps] * channels
-            longest = max(longest, (pixels.elements[(last + 1) * pixels.taps - 1] + 1) * channels - windows[vector])
+            let pixels = pixelRange(vector)
+            let first = self.pixels.elements[pixels.lowerBound * self.pixels.taps] * channels
+            windows[2 * vector] = first
+            longest = max(longest, (self.pixels.elements[pixels.upperBound * self.pixels.taps - 1] + 1) * channels - first)
         }
         if longest > 2 * lanes { return nil }
         let window = longest > lanes ? 2 * lanes : lanes
-        for vector in 0..<vectors { windows[vector] = max(min(windows[vector], rowElements - window), 0) }
+        for vector in 0..<vectors { windows[2 * vector] = max(min(windows[2 * vector], rowElements - window), 0) }
         return window
     }
 
-    /// `[vectors][taps][lanes]`: elements, counted from where `start` says for a vector, and weights.
+    /// Those that a vector has elements of.
+    private func pixelRange(_ vector: Int) -> Range<Int> {
+        let begin = begin(vector)
+        return begin / channels..<min((begin + lanes - 1) / channels + 1, columns)
+    }
+
+    /// Whether a vector has the places and weights of the one a period before it.
+    private func repeats<Scalar: KernelScalar>(_ vector: Int, period: Int, _ windows: UnsafeMutablePointer<Int>, _: Scalar.Type) -> Bool {
+        guard vector >= period, begin(vector) - begin(vector - period) == period * lanes else { return false }
+        let weights = pixels.weights.assumingMemoryBound(to: Scalar.self)
+        let shift = period * lanes / channels * pixels.taps
+        let move = windows[2 * vector] - windows[2 * (vector - period)]
+        let range = pixelRange(vector)
+        for tap in range.lowerBound * pixels.taps..<range.upperBound * pixels.taps
+        where weights[tap] != weights[tap - shift] || (pixels.elements[tap] - pixels.elements[tap - shift]) * channels != move {
+            return false
+        }
+        return true
+    }
+
+    /// Lays out the entries of windows, and where they lie: those of a vector may be those of one before it.
     func fill<Place: FixedWidthInteger, Scalar: KernelScalar>(
-        _ places: UnsafeMutablePointer<Place>, _ weights: UnsafeMutablePointer<Scalar>, from start: (Int) -> Int
+        _ windows: UnsafeMutablePointer<Int>, period: Int, _ places: UnsafeMutablePointer<Place>, _ weights: UnsafeMutablePointer<Scalar>
     ) {
-        let pixelWeights = pixels.weights.assumingMemoryBound(to: Scalar.self)
+        var end = 0
         for vector in 0..<vectors {
-            let begin = begin(vector)
-            let start = start(vector)
-            for k in 0..<pixels.taps {
-                let at = (vector * pixels.taps + k) * lanes
-                var pixel = begin / channels
-                var channel = begin - pixel * channels
-                for lane in 0..<lanes {
-                    let tap = pixel * pixels.taps + k
-                    places[at + lane] = Place(truncatingIfNeeded: pixels.elements[tap] * channels + channel - start)
-                    weights[at + lane] = pixelWeights[tap]
-                    // Beyond the row's end: its last element again.
-                    if pixel == columns - 1, channel == channels - 1 { continue }
-                    channel += 1
-                    if channel == channels { (pixel, channel) = (pixel + 1, 0) }
-                }
+            if repeats(vector, period: period, windows, Scalar.self) {
+                windows[2 * vector + 1] = windows[2 * (vector - period) + 1]
+            } else {
+                fill(vector, places, weights, from: windows[2 * vector], at: end)
+                windows[2 * vector + 1] = end * MemoryLayout<Scalar>.stride
+                end += pixels.taps * lanes
             }
         }
     }
+
+    /// `[taps][lanes]` of a vector: elements, counted from `start` on, and weights.
+    func fill<Place: FixedWidthInteger, Scalar: KernelScalar>(
+        _ vector: Int, _ places: UnsafeMutablePointer<Place>, _ weights: UnsafeMutablePointer<Scalar>, from start: Int, at first: Int
+    ) {
+        let pixelWeights = pixels.weights.assumingMemoryBound(to: Scalar.self)
+        let begin = begin(vector)
+        for k in 0..<pixels.taps {
+            let at = first + k * lanes
+            var pixel = begin / channels
+            var channel = begin - pixel * channels
+            for lane in 0..<lanes {
+                let tap = pixel * pixels.taps + k
+                places[at + lane] = Place(truncatingIfNeeded: pixels.elements[tap] * channels + channel - start)
+                weights[at + lane] = pixelWeights[tap]
+                // Beyond the row's end: its last element again.
+                if pixel == columns - 1, channel == channels - 1 { continue }
+                channel += 1
+                if channel == channels { (pixel, channel) = (pixel + 1, 0) }
+            }
+        }
+    }
+}
+
+/// 1 or more, whatever the numbers.
+private func commonDivisor(_ a: Int, _ b: Int) -> Int {
+    var (a, b) = (a, b)
+    while b > 0 { (a, b) = (b, a % b) }
+    return max(a, 1)
 }
 
 @_optimize(size)
@@ -527,12 +569,11 @@ private func resampleColumns<Scalar: KernelScalar>(
     } else {
         let tap = firstColumn * channels / lanes * taps
         let permuted = columnTable.kind == .permuted
+        let weights = columnTable.weights.assumingMemoryBound(to: Scalar.self) + (permuted ? 0 : tap * lanes)
         let arguments = ResampleColumnsArguments(
             inputs: inputs, outputs: outputs, rows: rows, elements: columns * channels, taps: taps,
-            weights: copies ? nil : UnsafePointer(columnTable.weights.assumingMemoryBound(to: Scalar.self) + tap * lanes),
-            sources: columnTable.sources + (permuted ? tap / taps : tap * lanes),
-            places: columnTable.places + tap * lanes * MemoryLayout<Scalar>.stride, isWide: columnTable.window > lanes,
-            streaming: streaming)
+            weights: copies ? nil : UnsafePointer(weights), sources: columnTable.sources + (permuted ? 2 * (tap / taps) : tap * lanes),
+            places: columnTable.places, isWide: columnTable.window > lanes, streaming: streaming)
         let kernel = permuted ? plan.pointee.table.permutedColumns : plan.pointee.table.gatheredColumns
         withUnsafePointer(to: arguments) { kernel?($0) }
     }

@@ -14,10 +14,14 @@ public enum TileActivation<Scalar> {
 extension Float: KernelScalar {
     @inlinable @inline(__always) public static func exponential(_ x: Float) -> Float { shim_expf(x) }
     @inlinable @inline(__always) public static func hyperbolicTangent(_ x: Float) -> Float { shim_tanhf(x) }
+    @inlinable @inline(__always) public var inDouble: Double { Double(self) }
+    @inlinable @inline(__always) public var truncated: Int { Int(self) }
 }
 extension Double: KernelScalar {
     @inlinable @inline(__always) public static func exponential(_ x: Double) -> Double { shim_exp(x) }
     @inlinable @inline(__always) public static func hyperbolicTangent(_ x: Double) -> Double { shim_tanh(x) }
+    @inlinable @inline(__always) public var inDouble: Double { Double(self) }
+    @inlinable @inline(__always) public var truncated: Int { Int(self) }
 }
 
 /// A finished tile on its way to the output.

@@ -40,4 +40,8 @@ extension InstructionSet {
 public protocol KernelScalar: BinaryFloatingPoint, BitwiseCopyable {
     static func exponential(_ x: Self) -> Self
     static func hyperbolicTangent(_ x: Self) -> Self
+    /// The conversions of the standard library are, in generic code, loops over bits.
+    var inDouble: Double { get }
+    /// Without its fraction.
+    var truncated: Int { get }
 }

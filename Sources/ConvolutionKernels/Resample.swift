@@ -15,12 +15,13 @@ public struct ResampleColumnsArguments<Scalar> {
     /// Of a row of the output. Its last vector ends with it, and so may overlap the one before.
     public var elements: Int
     public var taps: Int
-    /// `[vectors][taps][lanes]`; NULL copies.
+    /// `gatheredColumns`: `[vectors][taps][lanes]`, `permutedColumns`: `[taps][lanes]` at some offsets; NULL copies.
     public var weights: UnsafePointer<Scalar>?
     /// `gatheredColumns`: `[vectors][taps][lanes]`, the input elements.
-    /// `permutedColumns`: `[vectors]`, the first element of the window that holds those of all taps.
+    /// `permutedColumns`: `[vectors][2]`, the first element of the window that holds those of all taps, and the offset of the vector's
+    /// places and weights, which other vectors may have too.
     public var sources: UnsafePointer<Int>
-    /// `permutedColumns`: `[vectors][taps][lanes]` integers as wide as the scalars, the elements' places in that window.
+    /// `permutedColumns`: integers as wide as the scalars, the elements' places in that window, where the weights are in `weights`.
     public var places: UnsafeRawPointer
     /// `permutedColumns`: windows are two vectors rather than one.
     public var isWide: Bool
@@ -143,24 +144,18 @@ public func permutedColumns<I: PermutingInstructionSet>(_: I.Type, _ raw: Unsafe
     let arguments = raw.assumingMemoryBound(to: ResampleColumnsArguments<I.Scalar>.self).pointee
     if arguments.weights == nil {
         arguments.copy(I.self) { input, vector in
-            let window = Window(I.self, input + arguments.sources[vector], isWide: arguments.isWide)
-            return window.permuted(arguments.places + vector &* I.bytes, isWide: arguments.isWide)
-        }
-    } else if arguments.taps == 2 {
-        // So many taps that the loop over them is none.
-        if arguments.isWide {
-            arguments.permute(I.self, taps: 2, isWide: true)
-        } else {
-            arguments.permute(I.self, taps: 2, isWide: false)
-        }
-    } else if arguments.taps == 4 {
-        if arguments.isWide {
-            arguments.permute(I.self, taps: 4, isWide: true)
-        } else {
-            arguments.permute(I.self, taps: 4, isWide: false)
+            let window = Window(I.self, input + arguments.sources[2 &* vector], isWide: arguments.isWide)
+            return window.permuted(arguments.places + arguments.sources[2 &* vector &+ 1], isWide: arguments.isWide)
         }
     } else {
-        arguments.permute(I.self, taps: arguments.taps, isWide: arguments.isWide)
+        // Two and four taps of narrow windows, and two of wide ones, have loops of their own.
+        switch (arguments.taps, arguments.isWide) {
+        case (2, false): permuteRows(I.self, taps: InlineArray<2, Bool>.self, isWide: InlineArray<0, Bool>.self, arguments)
+        case (4, false): permuteRows(I.self, taps: InlineArray<4, Bool>.self, isWide: InlineArray<0, Bool>.self, arguments)
+        case (2, true): permuteRows(I.self, taps: InlineArray<2, Bool>.self, isWide: InlineArray<1, Bool>.self, arguments)
+        case (4, true): permuteRows(I.self, taps: InlineArray<4, Bool>.self, isWide: InlineArray<1, Bool>.self, arguments)
+        default: permuteRows(I.self, taps: InlineArray<0, Bool>.self, isWide: InlineArray<1, Bool>.self, arguments)
+        }
     }
 }
 
@@ -182,46 +177,51 @@ struct Window<I: PermutingInstructionSet> {
     }
 }
 
-extension ResampleColumnsArguments {
-    /// Four rows at a time; what lacks to four is the last one again.
-    @inlinable @inline(__always)
-    func permute<I: PermutingInstructionSet>(_: I.Type, taps: Int, isWide: Bool) where I.Scalar == Scalar {
-        var row = 0
-        while row < rows {
-            let (second, third, fourth) = (min(row &+ 1, rows &- 1), min(row &+ 2, rows &- 1), min(row &+ 3, rows &- 1))
-            let (a, b, c, d) = (inputs[row], inputs[second], inputs[third], inputs[fourth])
-            let (toA, toB) = (UnsafeMutableRawPointer(outputs[row]), UnsafeMutableRawPointer(outputs[second]))
-            let (toC, toD) = (UnsafeMutableRawPointer(outputs[third]), UnsafeMutableRawPointer(outputs[fourth]))
-            forEachVector(I.self) { vector, place in
-                let source = sources[vector]
-                let windowA = Window(I.self, a + source, isWide: isWide)
-                let windowB = Window(I.self, b + source, isWide: isWide)
-                let windowC = Window(I.self, c + source, isWide: isWide)
-                let windowD = Window(I.self, d + source, isWide: isWide)
-                let first = vector &* taps
-                let places = self.places + first &* I.bytes
-                let weight = weight(I.self, first)
-                var sumA = I.product(weight, windowA.permuted(places, isWide: isWide))
-                var sumB = I.product(weight, windowB.permuted(places, isWide: isWide))
-                var sumC = I.product(weight, windowC.permuted(places, isWide: isWide))
-                var sumD = I.product(weight, windowD.permuted(places, isWide: isWide))
-                var k = 1
-                while k < taps {
-                    let places = places + k &* I.bytes
-                    let weight = self.weight(I.self, first &+ k)
-                    sumA = I.multiplyAdd(weight, windowA.permuted(places, isWide: isWide), sumA)
-                    sumB = I.multiplyAdd(weight, windowB.permuted(places, isWide: isWide), sumB)
-                    sumC = I.multiplyAdd(weight, windowC.permuted(places, isWide: isWide), sumC)
-                    sumD = I.multiplyAdd(weight, windowD.permuted(places, isWide: isWide), sumD)
-                    k &+= 1
-                }
-                store(I.self, sumA, to: toA + place)
-                store(I.self, sumB, to: toB + place)
-                store(I.self, sumC, to: toC + place)
-                store(I.self, sumD, to: toD + place)
+/// Four rows at a time; what lacks to four is the last one again. T taps, or as many as the arguments say if T is 0; W is 1 for windows
+/// that are read as two vectors.
+@inlinable @inline(__always)
+func permuteRows<I: PermutingInstructionSet, let T: Int, let W: Int>(
+    _: I.Type, taps: InlineArray<T, Bool>.Type, isWide: InlineArray<W, Bool>.Type, _ arguments: ResampleColumnsArguments<I.Scalar>
+) {
+    let taps = T > 0 ? T : arguments.taps
+    var row = 0
+    while row < arguments.rows {
+        let last = arguments.rows &- 1
+        let (second, third, fourth) = (min(row &+ 1, last), min(row &+ 2, last), min(row &+ 3, last))
+        let (inputs, outputs) = (arguments.inputs, arguments.outputs)
+        let (a, b, c, d) = (inputs[row], inputs[second], inputs[third], inputs[fourth])
+        let (toA, toB) = (UnsafeMutableRawPointer(outputs[row]), UnsafeMutableRawPointer(outputs[second]))
+        let (toC, toD) = (UnsafeMutableRawPointer(outputs[third]), UnsafeMutableRawPointer(outputs[fourth]))
+        arguments.forEachVector(I.self) { vector, place in
+            let source = arguments.sources[2 &* vector]
+            let first = arguments.sources[2 &* vector &+ 1]
+            let windowA = Window(I.self, a + source, isWide: W > 0)
+            let windowB = Window(I.self, b + source, isWide: W > 0)
+            let windowC = Window(I.self, c + source, isWide: W > 0)
+            let windowD = Window(I.self, d + source, isWide: W > 0)
+            let places = arguments.places + first
+            let weights = UnsafeRawPointer(arguments.weights.unsafelyUnwrapped) + first
+            let weight = weights.loadUnaligned(as: I.Vector.self)
+            var sumA = I.product(weight, windowA.permuted(places, isWide: W > 0))
+            var sumB = I.product(weight, windowB.permuted(places, isWide: W > 0))
+            var sumC = I.product(weight, windowC.permuted(places, isWide: W > 0))
+            var sumD = I.product(weight, windowD.permuted(places, isWide: W > 0))
+            var offset = I.bytes
+            while offset < taps &* I.bytes {
+                let places = places + offset
+                let weight = weights.loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+                sumA = I.multiplyAdd(weight, windowA.permuted(places, isWide: W > 0), sumA)
+                sumB = I.multiplyAdd(weight, windowB.permuted(places, isWide: W > 0), sumB)
+                sumC = I.multiplyAdd(weight, windowC.permuted(places, isWide: W > 0), sumC)
+                sumD = I.multiplyAdd(weight, windowD.permuted(places, isWide: W > 0), sumD)
+                offset &+= I.bytes
             }
-            row &+= 4
+            arguments.store(I.self, sumA, to: toA + place)
+            arguments.store(I.self, sumB, to: toB + place)
+            arguments.store(I.self, sumC, to: toC + place)
+            arguments.store(I.self, sumD, to: toD + place)
         }
+        row &+= 4
     }
 }
 
