@@ -399,6 +399,7 @@ private func segment(_ table: TapTable, _ columns: Range<Int>, _ channels: Int, 
 }
 
 /// Output rows of an image, of them one chunk of one plane. `output` are the strides of `target`, which the first of the rows begins.
+@_optimize(size)
 func resample<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ResamplingPlan>, _ image: UnsafePointer<Scalar>, plane: Int, chunk: Int, rows outputRows: Range<Int>,
     to target: UnsafeMutablePointer<Scalar>, _ output: Strides, streaming: Bool, _ scratch: UnsafeMutableRawPointer
@@ -441,7 +442,7 @@ func resample<Scalar: KernelScalar>(
     let copies = resampling.input.column != channels || resampling.horizontal.input * channels < lanes
     let held = (scratch + layout.heldAt).assumingMemoryBound(to: Int.self)
     if copies { held.update(repeating: -1, count: taps) }
-    func packedRow(_ source: Int) -> UnsafePointer<Scalar> {
+    @inline(never) func packedRow(_ source: Int) -> UnsafePointer<Scalar> {
         let slot = source % taps
         let copy = (scratch + layout.inputAt + slot * layout.inputPitch).assumingMemoryBound(to: Scalar.self)
         if held[slot] == source { return UnsafePointer(copy) }
@@ -502,6 +503,7 @@ func resample<Scalar: KernelScalar>(
 }
 
 /// Output rows straight from the input; `pitch` lies between them.
+@_optimize(size) @inline(never)
 private func resampleDirectly<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ResamplingPlan>, _ input: UnsafePointer<Scalar>, rows: Range<Int>, firstColumn: Int, columns: Int,
     to corner: UnsafeMutablePointer<Scalar>, pitch: Int, streaming: Bool, _ scratch: UnsafeMutableRawPointer
@@ -548,6 +550,7 @@ private func batchAddresses<Scalar: KernelScalar>(
 }
 
 /// Packed rows, resampled along themselves.
+@_optimize(size) @inline(never)
 private func resampleColumns<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ResamplingPlan>, _ inputs: UnsafePointer<UnsafePointer<Scalar>>,
     _ outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, rows: Int, firstColumn: Int, columns: Int, streaming: Bool, ahead: Int
