@@ -251,6 +251,7 @@ private struct ColumnFiller {
 
     /// Finds windows that hold all elements of a vector, and says how long they are; nil if one or two vectors of input are too short.
     /// A window lies within the row or, if that is shorter, begins with it.
+    @_optimize(size)
     func fillWindows(_ windows: UnsafeMutablePointer<Int>) -> Int? {
         var longest = 0
         for vector in 0..<vectors {
@@ -286,6 +287,7 @@ private struct ColumnFiller {
     }
 
     /// Lays out the entries of windows, and where they lie: those of a vector may be those of one before it.
+    @_optimize(size)
     func fill<Place: FixedWidthInteger, Scalar: KernelScalar>(
         _ windows: UnsafeMutablePointer<Int>, period: Int, _ places: UnsafeMutablePointer<Place>, _ weights: UnsafeMutablePointer<Scalar>
     ) {

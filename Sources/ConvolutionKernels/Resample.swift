@@ -68,39 +68,32 @@ extension ResampleColumnsArguments {
         }
     }
 
-    /// Calls `store` with each vector and its place in the output row, in bytes. The last by itself: it keeps the loop small.
-    @inlinable @inline(__always)
-    func copyRow<I: InstructionSet>(_: I.Type, fetch: (Int) -> I.Vector, store: (I.Vector, Int) -> Void) {
-        let last = max(elements &* MemoryLayout<Scalar>.stride &- I.bytes, 0)
-        var vector = 0
-        while vector &* I.bytes < last {
-            store(fetch(vector), vector &* I.bytes)
-            vector &+= 1
-        }
-        store(fetch(vector), last)
-    }
-
     /// Without weights. `fetch` is called with an input row and the number of a vector. A row that equals the one before is copied from
     /// its result, which a near cache still holds, unless that went past the caches.
     @inlinable @inline(__always)
     func copy<I: InstructionSet>(_: I.Type, fetch: (UnsafePointer<Scalar>, Int) -> I.Vector) where I.Scalar == Scalar {
+        // The last vector by itself: it keeps the loops small.
+        let last = max(elements &* MemoryLayout<Scalar>.stride &- I.bytes, 0)
         var row = 0
         while row < rows {
             let input = inputs[row]
             let output = UnsafeMutableRawPointer(outputs[row])
-            if streaming {
-                copyRow(I.self, fetch: { fetch(input, $0) }, store: { I.stream($0, to: output + $1) })
-            } else if row > 0, input == inputs[row &- 1] {
-                let last = max(elements &* MemoryLayout<Scalar>.stride &- I.bytes, 0)
+            var place = 0
+            if !streaming, row > 0, input == inputs[row &- 1] {
                 let result = UnsafeRawPointer(outputs[row &- 1])
-                var place = 0
                 while place < last {
                     output.storeBytes(of: result.loadUnaligned(fromByteOffset: place, as: I.Vector.self), toByteOffset: place, as: I.Vector.self)
                     place &+= I.bytes
                 }
                 output.storeBytes(of: result.loadUnaligned(fromByteOffset: last, as: I.Vector.self), toByteOffset: last, as: I.Vector.self)
             } else {
-                copyRow(I.self, fetch: { fetch(input, $0) }, store: { output.storeBytes(of: $0, toByteOffset: $1, as: I.Vector.self) })
+                var vector = 0
+                while place < last {
+                    store(I.self, fetch(input, vector), to: output + place)
+                    vector &+= 1
+                    place &+= I.bytes
+                }
+                store(I.self, fetch(input, vector), to: output + last)
             }
             row &+= 1
         }
@@ -148,11 +141,10 @@ public func permutedColumns<I: PermutingInstructionSet>(_: I.Type, _ raw: Unsafe
             return window.permuted(arguments.places + arguments.sources[2 &* vector &+ 1], isWide: arguments.isWide)
         }
     } else {
-        // Two and four taps of narrow windows, and two of wide ones, have loops of their own.
+        // So many taps that the loop over them is none: enlarging.
         switch (arguments.taps, arguments.isWide) {
         case (2, false): permuteRows(I.self, taps: InlineArray<2, Bool>.self, isWide: InlineArray<0, Bool>.self, arguments)
         case (4, false): permuteRows(I.self, taps: InlineArray<4, Bool>.self, isWide: InlineArray<0, Bool>.self, arguments)
-        case (2, true): permuteRows(I.self, taps: InlineArray<2, Bool>.self, isWide: InlineArray<1, Bool>.self, arguments)
         case (4, true): permuteRows(I.self, taps: InlineArray<4, Bool>.self, isWide: InlineArray<1, Bool>.self, arguments)
         default: permuteRows(I.self, taps: InlineArray<0, Bool>.self, isWide: InlineArray<1, Bool>.self, arguments)
         }
