@@ -194,8 +194,8 @@ struct AxisTaps<Real: KernelScalar> {
         let limit: Int
         switch method.interpolation {
         case .nearest: limit = 1
-        case .bilinear, .bicubic, .lanczos: limit = method.antialias ? axis.input : 2 * support.truncated
-        case .area: limit = axis.input
+        case .bilinear, .bicubic, .lanczos: limit = method.antialias ? Int.max : 2 * support.truncated
+        case .area: limit = Int.max
         }
         var most = 1
         for t in 0..<axis.output {

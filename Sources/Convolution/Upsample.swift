@@ -261,7 +261,7 @@ private struct ColumnFiller {
             longest = max(longest, (self.pixels.elements[pixels.upperBound * self.pixels.taps - 1] + 1) * channels - first)
         }
         if longest > 2 * lanes { return nil }
-        let window = longest > lanes ? 2 * lanes : lanes
+        let window = longest > lanes || ![1, 2, 4].contains(pixels.taps) ? 2 * lanes : lanes
         for vector in 0..<vectors { windows[2 * vector] = max(min(windows[2 * vector], rowElements - window), 0) }
         return window
     }

@@ -23,7 +23,7 @@ public struct ResampleColumnsArguments<Scalar> {
     public var sources: UnsafePointer<Int>
     /// `permutedColumns`: integers as wide as the scalars, the elements' places in that window, where the weights are in `weights`.
     public var places: UnsafeRawPointer
-    /// `permutedColumns`: windows are two vectors rather than one.
+    /// `permutedColumns`: windows are two vectors rather than one; always unless there are 1, 2 or 4 taps.
     public var isWide: Bool
     /// Past the caches; all vectors of the output are aligned.
     public var streaming: Bool

@@ -631,23 +631,26 @@ private enum TileKind: CaseIterable {
         let lanes = table.lanes
         let vectors = 3
         let rows = [0, 1, 2, 2, 3, 4]
-        for (taps, permutes) in [1, 2, 4, 5].flatMap({ [($0, false), ($0, true)] }) {
-            if permutes, table.permutedColumns == nil { continue }
+        for (taps, permutes, isWide) in [1, 2, 4, 5].flatMap({ [($0, false, false), ($0, true, false), ($0, true, true)] }) {
+            if permutes, table.permutedColumns == nil || taps == 5 && !isWide { continue }
+            let window = isWide ? 2 * lanes : lanes
             let length = permutes ? 2 * lanes + 3 : 100
             let input = filled(5 * length, &numbers, Scalar.self)
             let weights = filled(vectors * taps * lanes, &numbers, by: 8, Scalar.self)
             defer { for field in [input, weights] { field.free() } }
-            // The elements; and for permuted, the first of the vector that holds them and the places in it.
-            var sources = (0..<vectors * taps * lanes).map { _ in Int.random(in: 0..<length, using: &numbers) }
-            let first = (0..<vectors * taps).map { _ in Int.random(in: 0...length - min(lanes, length), using: &numbers) }
-            let places = sources.indices.map { _ in Int.random(in: 0..<lanes, using: &numbers) }
-            if permutes { for i in sources.indices { sources[i] = first[i / lanes] + places[i] } }
+            // The elements; and for permuted, the first of the window that holds them and the places in it. The last vector has the
+            // places and weights of the first one.
+            let sources = (0..<vectors * taps * lanes).map { _ in Int.random(in: 0..<length, using: &numbers) }
+            let first = (0..<vectors).map { _ in Int.random(in: 0...length - window, using: &numbers) }
+            let places = sources.indices.map { _ in Int.random(in: 0..<window, using: &numbers) }
+            let entries = (0..<vectors).map { permutes && $0 == vectors - 1 ? 0 : $0 * taps * lanes }
+            let windows = (0..<vectors).flatMap { [first[$0], entries[$0] * MemoryLayout<Scalar>.stride] }
             let narrow = places.map { Int32($0) }
             let wide = places.map { Int64($0) }
             // The last vector ends with the row; a row shorter than a vector has room for one.
             for (elements, copies, streaming) in [
                 (3 * lanes, false, false), (3 * lanes - 1, false, false), (2 * lanes + 1, false, false), (lanes - 1, false, false),
-                (3 * lanes, true, false), (2 * lanes + 1, true, false), (3 * lanes, true, true),
+                (3 * lanes, true, false), (2 * lanes + 1, true, false), (3 * lanes, true, true), (3 * lanes, false, true),
             ] where !copies || taps == 1 {
                 let written = max(elements, lanes)
                 let pitch = (vectors + 2) * lanes
@@ -658,7 +661,7 @@ private enum TileKind: CaseIterable {
                 for row in rows.indices { for i in 0..<written { output.open(row * pitch + skew + i) } }
                 let inputs = rows.map { UnsafePointer(input.pointer($0 * length)) }
                 let outputs = rows.indices.map { output.pointer($0 * pitch + skew) }
-                (permutes ? first : sources).withUnsafeBufferPointer { sources in
+                (permutes ? windows : sources).withUnsafeBufferPointer { sources in
                     narrow.withUnsafeBytes { narrow in
                         wide.withUnsafeBytes { wide in
                             inputs.withUnsafeBufferPointer { inputs in
@@ -666,8 +669,8 @@ private enum TileKind: CaseIterable {
                                     let arguments = ResampleColumnsArguments(
                                         inputs: inputs.baseAddress!, outputs: outputs.baseAddress!, rows: rows.count, elements: elements,
                                         taps: taps, weights: copies ? nil : UnsafePointer(weights.pointer(0)), sources: sources.baseAddress!,
-                                        places: (MemoryLayout<Scalar>.stride == 4 ? narrow : wide).baseAddress!, streaming: streaming,
-                                        ahead: length)
+                                        places: (MemoryLayout<Scalar>.stride == 4 ? narrow : wide).baseAddress!, isWide: isWide,
+                                        streaming: streaming)
                                     withUnsafePointer(to: arguments) { (permutes ? table.permutedColumns! : table.gatheredColumns)($0) }
                                 }
                             }
@@ -681,14 +684,15 @@ private enum TileKind: CaseIterable {
                         let begin = max(elements - lanes, 0)
                         let (vector, lane) = i >= begin ? (last, i - begin) : (i / lanes, i % lanes)
                         return (0..<taps).reduce(Scalar(0)) { sum, k in
-                            let at = (vector * taps + k) * lanes + lane
-                            return sum + (copies ? 1 : weights.elements[at]) * input.elements[source * length + sources[at]]
+                            let at = entries[vector] + k * lanes + lane
+                            let element = permutes ? first[vector] + places[at] : sources[at]
+                            return sum + (copies ? 1 : weights.elements[at]) * input.elements[source * length + element]
                         }
                     }
                     let begin = row * pitch + skew
                     #expect(
                         Array(output.elements[begin..<begin + written]) == expected,
-                        "\(elements) elements, \(taps) taps, permuted: \(permutes), copied: \(copies), row \(row)")
+                        "\(elements) elements, \(taps) taps, permuted: \(permutes), wide: \(isWide), copied: \(copies), row \(row)")
                 }
                 #expect(output.surroundingsAreUntouched)
             }
