@@ -102,7 +102,10 @@ extension ConvolutionPlan {
 
         part.inputAt = workspace.bytes
         part.outputAt = part.inputAt
-            + aligned(try times(inputRow, part.bandImages * min(part.inputRows(part.bandRows), layer.vertical.input), "pixels"))
+            + aligned(
+                try times(
+                    inputRow,
+                    (part.bandImages - 1) * layer.vertical.input + min(part.inputRows(part.bandRows), layer.vertical.input), "pixels"))
         workspace.bytes = part.outputAt + aligned(try times(outputRow, part.bandImages * part.bandRows, "pixels"))
         turning = part
         return true
@@ -121,7 +124,8 @@ func runTurned<Scalar: KernelScalar>(
     let firstImage = item / part.panelChunks / part.rowBands * part.bandImages
     let images = firstImage..<min(firstImage + part.bandImages, layer.batch)
     let places = firstRow..<min(firstRow + part.bandRows, part.places)
-    let rows = max(0, places.lowerBound + part.rowReach.lowerBound)..<min(layer.vertical.input, places.upperBound + part.rowReach.upperBound)
+    let firstRead = min(max(0, places.lowerBound + part.rowReach.lowerBound), layer.vertical.input)
+    let rows = firstRead..<max(firstRead, min(layer.vertical.input, places.upperBound + part.rowReach.upperBound))
     let lines = places.lowerBound * part.outputStep..<min(layer.vertical.output, places.upperBound * part.outputStep)
 
     // A single image has rows from the band's first on; of several all rows are there.

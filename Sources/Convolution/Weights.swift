@@ -161,7 +161,7 @@ private struct PanelPacker<Scalar: KernelScalar> {
         while lane < panel.channels {
             let lines = lines(from: lane)
             let source = kernel + lines.offset + inputs.lowerBound * strides.input
-            if lines.stride == 1 || strides.input == 1 || lines.count == 1 && strides.column != 1 {
+            if lines.stride == 1 || strides.input == 1 {
                 for place in low..<high {
                     guard let rows = places[place] else { continue }
                     let element = layer.torchKernel
