@@ -495,11 +495,11 @@ private func multiply<Scalar: KernelScalar>(
     let bounds = activation.bounds
     var weights: UnsafePointer<Scalar> = plan.pointee.weights(of: panelIndex, block)
     let firstInput: Int
+    var groupPitch = inputs
     switch strategy {
     case .channels:
-        let group = panel.pointee.group - source.channelOrigin / max(inputs, 1)
-        firstInput = plan.pointee.readsInputDirectly
-            ? panel.pointee.group * inputs : group * ceilDivide(inputs, block.pointee.channelBlock) * source.blockPitch
+        if !plan.pointee.readsInputDirectly { groupPitch = ceilDivide(inputs, block.pointee.channelBlock) * source.blockPitch }
+        firstInput = (panel.pointee.group - source.channelOrigin / max(inputs, 1)) * groupPitch
     case .lanes: firstInput = panel.pointee.offset - source.channelOrigin
     case .columns: firstInput = (panel.pointee.group * inputs - source.channelOrigin) * source.channelPitch
     }
@@ -531,6 +531,7 @@ private func multiply<Scalar: KernelScalar>(
         outputOffset: outputOffset, rows: kernel.rows, outputPitch: channelStride, bias: bias, low: bounds?.low ?? 0, high: bounds?.high ?? 0)
     arguments.places = UnsafeRawPointer(plan.pointee.places)
     arguments.streams = streams
+    arguments.groupPitch = groupPitch
     var blockOffset = firstInput
     while channel < inputs {
         let length = min(block.pointee.channelBlock, inputs - channel)
@@ -543,7 +544,7 @@ private func multiply<Scalar: KernelScalar>(
         arguments.tile = sums
         arguments.continues = channel > 0
         arguments.ahead = UnsafeRawPointer(fetchesInput ? nextInput + inputShare * channel : isLast ? following : next)
-        arguments.aheadStep = min(kernel.rows > 1 ? 128 : 64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))
+        arguments.aheadStep = min(kernel.rows > 1 && kernel.vectors > 1 && panel.pointee.groups == 1 ? 128 : 64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))
         for t in 0..<strips {
             let tile = tiles + t
             let count = tile.pointee.count

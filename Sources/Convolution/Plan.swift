@@ -56,6 +56,8 @@ struct Block {
 /// Output channels that one tile kernel computes together.
 struct Panel {
     var group: Int
+    /// 1, or a group for each of its vectors.
+    var groups = 1
     var firstChannel: Int
     var channels: Int
     /// Its place in a list of all packed output channels, padding included, and its length there.
@@ -201,6 +203,8 @@ struct Panels {
     var vectors = 0
     /// Packed output channels, padding included: the sum of all panels' widths.
     var width = 0
+    /// Strategy `channels`: two groups of a whole vector each are one panel.
+    var pairs = false
     /// Strategy `channels`: one input pixel, each of whose products goes to a pixel of its own, or one output pixel.
     var isPixel = false
 
@@ -211,7 +215,8 @@ struct Panels {
         case .channels:
             vectors = ceilDivide(outputs, table.lanes)
             perGroup = cheapestDivision(vectors, table)
-            count = perGroup * layer.groups
+            pairs = table.pairTile != nil && layer.groups > 1 && outputs == table.lanes && layer.columnsPerPixel == 1
+            count = pairs ? ceilDivide(layer.groups, 2) : perGroup * layer.groups
             width = vectors * table.lanes * layer.groups
             isPixel = layer.batch == 1 && (layer.vertical.input == 1 && layer.horizontal.input == 1
                 || layer.vertical.output == 1 && layer.horizontal.output == 1)
@@ -241,6 +246,14 @@ struct Panels {
     func panel(_ index: Int, _ layer: Layer, _ table: KernelTable) -> Panel {
         let outputs = layer.outChannelsPerGroup
         switch strategy {
+        case .channels where pairs && 2 * index + 1 < layer.groups:
+            return Panel(
+                group: 2 * index, groups: 2, firstChannel: 2 * index * outputs, channels: 2 * outputs, offset: 2 * index * outputs,
+                width: 2 * outputs, kernel: table.pairTile ?? table.tiles[1])
+        case .channels where pairs:
+            return Panel(
+                group: 2 * index, firstChannel: 2 * index * outputs, channels: outputs, offset: 2 * index * outputs, width: outputs,
+                kernel: table.tiles[0])
         case .channels, .lanes:
             let group = strategy == .lanes ? 0 : index / perGroup
             let members = strategy == .lanes ? layer.outChannels : outputs
@@ -605,11 +618,11 @@ extension ConvolutionPlan {
         // One block of channels after another, each a small image of its own: tiles of one pass over the weights then read a few
         // kilobytes, whose lines fall into all sets of the cache, however many channels a pixel has.
         var part = Rectangle(
-            images: images, rows: rowRange, columns: columnRange, channels: low.group * inputs..<(high.group + 1) * inputs)
+            images: images, rows: rowRange, columns: columnRange, channels: low.group * inputs..<(high.group + high.groups) * inputs)
         part.rowPitch = columnRange.count * block.channelBlock
         // The end of each block stands for all pixels that are outside.
         part.blockPitch = images.count * rowRange.count * part.rowPitch + block.outsidePixels * block.channelBlock
-        part.elements = part.blockPitch * (high.group - low.group + 1) * ceilDivide(inputs, block.channelBlock)
+        part.elements = part.blockPitch * (high.group + high.groups - low.group) * ceilDivide(inputs, block.channelBlock)
         return part
     }
 

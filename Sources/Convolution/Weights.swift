@@ -223,7 +223,7 @@ private struct PanelPacker<Scalar: KernelScalar> {
         let outputs = layer.outChannelsPerGroup
         let channel = panel.firstChannel + lane
         let rest = panel.channels - lane
-        if plan.pointee.strategy == .lanes {
+        if plan.pointee.strategy == .lanes || panel.groups > 1 {
             let (group, output) = (channel / outputs, channel % outputs)
             let offset = group * strides.group + output * strides.output
             if outputs == 1 { return Lines(lane: lane, offset: offset, stride: strides.group, count: rest) }

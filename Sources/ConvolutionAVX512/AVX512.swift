@@ -29,6 +29,19 @@ public enum AVX512Float32: PermutingInstructionSet {
     @inlinable @inline(__always) public static func permute(_ x: Vector, _ y: Vector, _ places: UnsafeRawPointer) -> Vector {
         shim_permute2_f32x16(x, y, places.loadUnaligned(as: SIMD16<Int32>.self))
     }
+    @inlinable @inline(__always) public static var splitsTwos: Bool { true }
+    @inlinable @inline(__always) public static func twos(_ source: UnsafePointer<Scalar>) -> Vector { shim_twos_f32x16(source) }
+    @inlinable @inline(__always) public static func firsts(_ x: Vector) -> Vector { shim_firsts_f32x16(x) }
+    @inlinable @inline(__always) public static func seconds(_ x: Vector) -> Vector { shim_seconds_f32x16(x) }
+    @inlinable @inline(__always) public static var spreadsFours: Bool { true }
+    @inlinable @inline(__always) public static func spread(_ x: Vector, _ place: Int) -> Vector {
+        switch place {
+        case 0: return shim_spread0_f32x16(x)
+        case 1: return shim_spread1_f32x16(x)
+        case 2: return shim_spread2_f32x16(x)
+        default: return shim_spread3_f32x16(x)
+        }
+    }
 }
 
 /// float64
@@ -81,6 +94,9 @@ public enum AVX512Float64: PermutingInstructionSet {
         },
         shortTile: TileKernel(rows: 5, vectors: 4) {
             accumulateTile(AVX512Float32.self, rows: InlineArray<5, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+        },
+        pairTile: TileKernel(rows: 8, vectors: 2) {
+            accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, spansGroups: true, $0)
         },
         laneTiles: [
             TileKernel(rows: 8, vectors: 1) {

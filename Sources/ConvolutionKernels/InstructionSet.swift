@@ -18,6 +18,13 @@ public protocol InstructionSet {
     static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector
     /// Lane i: source[elements[i]].
     static func gather(_ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>) -> Vector
+    /// Whether the next three are instructions.
+    static var splitsTwos: Bool { get }
+    /// Two scalars, repeated in every two lanes.
+    static func twos(_ source: UnsafePointer<Scalar>) -> Vector
+    /// The first, or the second, of every two lanes in both.
+    static func firsts(_ x: Vector) -> Vector
+    static func seconds(_ x: Vector) -> Vector
     /// Stores past the caches. `place` is aligned to the vector.
     static func stream(_ x: Vector, to place: UnsafeMutableRawPointer)
 }
@@ -28,9 +35,22 @@ public protocol PermutingInstructionSet: InstructionSet {
     static func permute(_ x: Vector, _ places: UnsafeRawPointer) -> Vector
     /// The same of the lanes of x, and those of y after them.
     static func permute(_ x: Vector, _ y: Vector, _ places: UnsafeRawPointer) -> Vector
+    /// Whether `spread` is an instruction of its own.
+    static var spreadsFours: Bool { get }
+    /// Lane `place` of every four lanes, repeated in them.
+    static func spread(_ x: Vector, _ place: Int) -> Vector
+}
+
+extension PermutingInstructionSet {
+    @inlinable @inline(__always) public static var spreadsFours: Bool { false }
+    @inlinable @inline(__always) public static func spread(_ x: Vector, _ place: Int) -> Vector { x }
 }
 
 extension InstructionSet {
+    @inlinable @inline(__always) public static var splitsTwos: Bool { false }
+    @inlinable @inline(__always) public static func twos(_ source: UnsafePointer<Scalar>) -> Vector { Vector(repeating: source[0]) }
+    @inlinable @inline(__always) public static func firsts(_ x: Vector) -> Vector { x }
+    @inlinable @inline(__always) public static func seconds(_ x: Vector) -> Vector { x }
     @inlinable @inline(__always) static var lanes: Int { Vector.scalarCount }
     /// Bytes of a vector.
     @inlinable @inline(__always) static var bytes: Int { Vector.scalarCount &* MemoryLayout<Scalar>.stride }

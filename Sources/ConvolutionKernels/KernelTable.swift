@@ -6,6 +6,8 @@ public struct KernelTable {
     /// the third. `tiles` broadcast the input, `laneTiles` do not.
     public var tiles: InlineArray<4, TileKernel>
     public var laneTiles: InlineArray<4, TileKernel>
+    /// As the second of `tiles`, for two groups of one vector each.
+    public var pairTile: TileKernel?
     /// As the widest of `tiles`, for one pixel.
     public var pixelTile: TileKernel
     /// The same for one pixel less than the widest of `tiles`, so that tiles of both kinds make up numbers of pixels that those do not divide.
@@ -41,7 +43,7 @@ public struct KernelTable {
 
     @inlinable @inline(__always)
     public init(
-        lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel, shortTile: TileKernel? = nil,
+        lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel, shortTile: TileKernel? = nil, pairTile: TileKernel? = nil,
         laneTiles: InlineArray<4, TileKernel>,
         groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>,
         planes: @escaping @convention(c) (UnsafeRawPointer) -> Void, walks: InlineArray<2, WalkKernel>, stencils: InlineArray<2, StencilKernel>,
@@ -64,6 +66,7 @@ public struct KernelTable {
         self.tiles = tiles
         self.pixelTile = pixelTile
         self.shortTile = shortTile
+        self.pairTile = pairTile
         self.laneTiles = laneTiles
         self.groupTile = groupTile
         self.outerTiles = outerTiles

@@ -22,8 +22,10 @@ public struct TileArguments<Scalar> {
     public var segmentsPerChunk: Int
     /// Packed weights `[segment][channel][output channel]`.
     public var panel: UnsafePointer<Scalar>
+    /// `accumulateTile` of several groups: elements from the input channels of a panel's vector to those of the next.
+    public var groupPitch = 0
     /// `accumulateTile`: what to fetch into the cache for a later call, `aheadStep` bytes per channel of a segment, at most two lines (of
-    /// one pixel one line).
+    /// one pixel, or one vector, one line).
     public var ahead: UnsafeRawPointer
     public var aheadStep: Int
     /// `[R][N vectors]`: the sums so far, between calls and chunks.
@@ -219,11 +221,28 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
     }
 }
 
+/// Two input channels from `c` on, for vector n of a tile. Each value loaded by itself would be a load per multiply-add, and more than
+/// the load units can do together with the weights.
+@inlinable @inline(__always)
+func multiplyTwo<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ starts: borrowing InlineArray<R, UnsafePointer<I.Scalar>>,
+    _ c: Int, _ panel: UnsafeRawPointer, _ n: Int
+) {
+    let first = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
+    let second = panel.loadUnaligned(fromByteOffset: (N &+ n) &* I.bytes, as: I.Vector.self)
+    for r in 0..<R {
+        let x = I.twos(starts[unchecked: r] + c)
+        let sum = I.multiplyAdd(I.firsts(x), first, sums[unchecked: r][unchecked: n])
+        sums[unchecked: r][unchecked: n] = I.multiplyAdd(I.seconds(x), second, sum)
+    }
+}
+
 /// Vectors of output channels, one input value broadcast over each:
 /// tile[r][n] += sum over segments s in order, channels c of runs[s][r][channelOffset + c] * panel[s][c][n]
+/// Or each vector is a group of its own, and n * groupPitch is added to c. Where a group has one vector, that makes enough sums.
 @inlinable @inline(__always)
 public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
-    _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
+    _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, spansGroups: Bool = false, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
     let segmentBytes = arguments.length &* N &* I.bytes
@@ -247,9 +266,21 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
             for r in 0..<R { starts[unchecked: r] = runs[r] + arguments.channelOffset }
             runs += R
             var c = 0
+            if spansGroups, I.splitsTwos {
+                while c &+ 2 <= arguments.length {
+                    shim_prefetch(ahead)
+                    shim_prefetch(ahead + arguments.aheadStep)
+                    ahead += 2 &* arguments.aheadStep
+                    multiplyTwo(I.self, &sums, starts, c, panel, 0)
+                    multiplyTwo(I.self, &sums, starts, c &+ arguments.groupPitch, panel, 1)
+                    panel += 2 &* N &* I.bytes
+                    c &+= 2
+                }
+                if c == arguments.length { continue }
+            }
             repeat {
                 shim_prefetch(ahead)
-                if R > 1 { shim_prefetch(ahead + second) }
+                if R > 1, N > 1, !spansGroups { shim_prefetch(ahead + second) }
                 ahead += arguments.aheadStep
                 var weights = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
                 for n in 0..<N {
@@ -257,8 +288,8 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
                 }
                 panel += N &* I.bytes
                 for r in 0..<R {
-                    let x = I.Vector(repeating: starts[unchecked: r][c])
                     for n in 0..<N {
+                        let x = I.Vector(repeating: starts[unchecked: r][spansGroups ? c &+ n &* arguments.groupPitch : c])
                         sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, weights[unchecked: n], sums[unchecked: r][unchecked: n])
                     }
                 }
@@ -319,6 +350,18 @@ public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
     finishPixels(I.self, arguments, vectors: N)
 }
 
+/// One channel of groups of four: sums[r] += spread(inputs[r], place) * panel[place]
+@inlinable @inline(__always)
+func multiplySpread<I: PermutingInstructionSet, let R: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<1, I.Vector>>, _ inputs: borrowing InlineArray<R, I.Vector>,
+    _ panel: UnsafeRawPointer, _ place: Int
+) {
+    let weights = panel.loadUnaligned(fromByteOffset: place &* I.bytes, as: I.Vector.self)
+    for r in 0..<R {
+        sums[unchecked: r][unchecked: 0] = I.multiplyAdd(I.spread(inputs[unchecked: r], place), weights, sums[unchecked: r][unchecked: 0])
+    }
+}
+
 /// `accumulateLanes` where groups have as many input as output channels, and a vector holds whole groups: a pixel's input vector is loaded
 /// once per tap and permuted for each channel, so nothing needs to be packed.
 /// tile[r][lane] += sum over segments s, channels c of runs[s][r][channelOffset + places[c][lane]] * panel[s][c][lane]
@@ -340,6 +383,15 @@ public func accumulateGroups<I: PermutingInstructionSet, let R: Int>(_: I.Type, 
             for r in 0..<R {
                 inputs[unchecked: r] = UnsafeRawPointer(runs[r] + arguments.channelOffset).loadUnaligned(as: I.Vector.self)
             }
+            runs += R
+            if I.spreadsFours, arguments.length == 4 {
+                multiplySpread(I.self, &sums, inputs, panel, 0)
+                multiplySpread(I.self, &sums, inputs, panel, 1)
+                multiplySpread(I.self, &sums, inputs, panel, 2)
+                multiplySpread(I.self, &sums, inputs, panel, 3)
+                panel += 4 &* I.bytes
+                continue
+            }
             var offset = 0
             while offset < arguments.length &* I.bytes {
                 let weights = panel.loadUnaligned(as: I.Vector.self)
@@ -350,7 +402,6 @@ public func accumulateGroups<I: PermutingInstructionSet, let R: Int>(_: I.Type, 
                 panel += I.bytes
                 offset &+= I.bytes
             }
-            runs += R
         }
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true

@@ -48,6 +48,38 @@ SHIM_VECTOR(f64x8, double, int64_t, 8)
 
 #undef SHIM_VECTOR
 
+#ifdef __AVX512F__
+/* Two scalars, repeated in every two lanes: half the loads of one by one. The empty statement hides that they come from memory, or the
+ * compiler would load each by itself after all. */
+static inline __attribute__((always_inline)) shim_f32x16 shim_twos_f32x16(const float *source) {
+    double two;
+    __builtin_memcpy(&two, source, sizeof two);
+    shim_f64x8 twos = {two, two, two, two, two, two, two, two};
+    __asm__("" : "+v"(twos));
+    return (shim_f32x16)twos;
+}
+#endif
+/* The first or second of every two lanes, in both. */
+static inline __attribute__((always_inline)) shim_f32x16 shim_firsts_f32x16(shim_f32x16 x) {
+    return __builtin_shufflevector(x, x, 0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14);
+}
+static inline __attribute__((always_inline)) shim_f32x16 shim_seconds_f32x16(shim_f32x16 x) {
+    return __builtin_shufflevector(x, x, 1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 11, 11, 13, 13, 15, 15);
+}
+
+/* One of every four lanes, repeated in them: a shuffle whose places are part of the instruction, which takes half as long as one of
+ * SHIM_PERMUTE. */
+#define SHIM_SPREAD(place)                                                                                                         \
+    static inline __attribute__((always_inline)) shim_f32x16 shim_spread##place##_f32x16(shim_f32x16 x) {                          \
+        return __builtin_shufflevector(x, x, place, place, place, place, 4 + place, 4 + place, 4 + place, 4 + place, 8 + place,    \
+                                       8 + place, 8 + place, 8 + place, 12 + place, 12 + place, 12 + place, 12 + place);           \
+    }
+SHIM_SPREAD(0)
+SHIM_SPREAD(1)
+SHIM_SPREAD(2)
+SHIM_SPREAD(3)
+#undef SHIM_SPREAD
+
 /* Lane i: x[indices[i]], one instruction; permute2: of the lanes of x, and those of y after them. Only the tiers whose processors have
  * it see it. */
 #define SHIM_PERMUTE(name, scalar, integer, lanes, one, two)                                                                       \
