@@ -319,7 +319,7 @@ func run<Scalar: KernelScalar>(
         case .channels:
             source.columnStride = block.pointee.channelBlock
             source.outside = UnsafePointer(memory) + rectangle.images.count * source.imageStride
-        case .lanes: source.columnStride = rectangle.channelPitch * inputs
+        case .lanes: source.columnStride = rectangle.channelPitch * (plan.pointee.permutes ? 1 : inputs)
         case .columns: source.outside = UnsafePointer(memory) + rectangle.rows.count * rectangle.rowPitch
         }
     }
@@ -760,6 +760,14 @@ private func pack<Scalar: KernelScalar>(
         }
     case .lanes where plan.pointee.walks:
         packBordered(rectangle, layer, corner: input + rectangle.images.lowerBound * layer.input.batch, target)
+    case .lanes where plan.pointee.permutes:
+        for row in 0..<rectangle.rows.count where !skipsRows || vertical.meets(rectangle.rows.lowerBound + row) {
+            packPixels(
+                from: corner + row * layer.input.row + rectangle.columns.lowerBound * layer.input.column
+                    + rectangle.channels.lowerBound * layer.input.channel,
+                columnStride: layer.input.column, channelStride: layer.input.channel, columns: rectangle.columns.count,
+                channels: rectangle.channels.count, pixelPitch: rectangle.channelPitch, to: target + row * rectangle.rowPitch)
+        }
     case .lanes:
         let outputs = layer.outChannelsPerGroup
         for channel in 0..<inputs {

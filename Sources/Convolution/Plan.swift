@@ -310,10 +310,12 @@ private func cheapestDivision(_ vectors: Int, _ table: KernelTable) -> Int {
 }
 
 /// What moving data costs, in vectors of multiply-adds; measured, roughly. An element turned from pixels into planes or back while it is
-/// packed or stored; the same for a walk, or where the stores of a tile are not neighbours; an element of a line stored beside those of
-/// other phases; a pixel's share of a tile's beginning and end; the start of a line that is packed alone, and computed alone too.
+/// packed or stored; the same for a walk, or where the stores of a tile are not neighbours; the same for permuted groups, which take half
+/// as long again per multiply-add; an element of a line stored beside those of other phases; a pixel's share of a tile's beginning and
+/// end; the start of a line that is packed alone, and computed alone too.
 private func turned(_ layer: Layer) -> Double { layer.isDouble ? 5 : 2.5 }
 private let turnedInWalk = 3.0
+private let turnedBySquares = 1.0
 private let scattered = 20.0
 private let interleaved = 7.0
 private let tileStart = 10.0
@@ -362,9 +364,10 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
 
     var byLanes = Double.infinity
     if layer.groups > 1, layer.inChannelsPerGroup <= 8 {
-        byLanes = Double(ceilDivide(layer.outChannels, table.lanes)) * (canPermute(layer, table) ? 1 : 2) * terms
-        if turnsInput { byLanes += turnedInWalk * read }
-        if channelsFirst { byLanes += turnedInWalk * stored }
+        let permutes = canPermute(layer, table)
+        byLanes = Double(ceilDivide(layer.outChannels, table.lanes)) * (permutes ? 1 : 2) * terms
+        if turnsInput { byLanes += (permutes ? turnedBySquares : turnedInWalk) * read }
+        if channelsFirst { byLanes += (permutes ? turnedBySquares : turnedInWalk) * stored }
     }
     if byLanes <= byChannels, byLanes <= byColumns { return .lanes }
     return byColumns < byChannels ? .columns : .channels
@@ -382,11 +385,11 @@ private func canWalk(_ layer: Layer) -> Bool {
         && fitsColumns(vertical) && fitsColumns(horizontal) && chunkTerms(vertical.kernel * horizontal.kernel) >= horizontal.kernel
 }
 
-/// Whether `accumulateGroups` computes this layer: vectors of whole groups, neighbours in memory, with an output channel for each input.
+/// Whether `accumulateGroups` computes this layer: vectors of whole groups, with an output channel for each input.
 private func canPermute(_ layer: Layer, _ table: KernelTable) -> Bool {
     let inputs = layer.inChannelsPerGroup
     return table.groupTile != nil && inputs > 1 && inputs == layer.outChannelsPerGroup && table.lanes % inputs == 0
-        && layer.input.channel == 1 && layer.outChannels % table.lanes == 0
+        && layer.outChannels % table.lanes == 0
 }
 
 /// Whether the strategy `columns` can read the input where it lies: single taps that meet no border, neighbouring columns, and rows as long
@@ -611,7 +614,7 @@ extension ConvolutionPlan {
             var part = Rectangle(images: images, rows: rowRange, columns: columnRange, channels: low.offset..<(high.offset + high.width))
             part.channelPitch = part.channels.count
             part.blockPitch = part.channelPitch * block.channelBlock
-            part.rowPitch = columnRange.count * part.channelPitch * inputs
+            part.rowPitch = columnRange.count * part.channelPitch * (permutes ? 1 : inputs)
             part.elements = rowRange.count * part.rowPitch
             return part
         }
@@ -864,7 +867,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     switch plan.strategy {
     case .channels: plan.readsInputDirectly = layer.input.channel == 1 || layer.inChannels <= 1
     // Whole vectors of channels that are neighbours in memory, one input for each output.
-    case .lanes where plan.permutes: plan.readsInputDirectly = true
+    case .lanes where plan.permutes: plan.readsInputDirectly = layer.input.channel == 1
     case .lanes: plan.readsInputDirectly = layer.input.channel == 1 && inputs == 1 && outputs == 1 && layer.outChannels % table.lanes == 0
         && (!plan.walks || layer.vertical.kernel * layer.horizontal.kernel <= walkTaps)
     case .columns: plan.readsInputDirectly = !panels.isWide && readsColumns(layer, table)
