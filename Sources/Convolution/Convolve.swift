@@ -761,12 +761,15 @@ private func pack<Scalar: KernelScalar>(
     case .lanes where plan.pointee.walks:
         packBordered(rectangle, layer, corner: input + rectangle.images.lowerBound * layer.input.batch, target)
     case .lanes where plan.pointee.permutes:
+        // Lanes beyond the last channel have weights of 0, but no product of theirs may be infinite.
+        let channels = min(rectangle.channels.upperBound, layer.inChannels) - rectangle.channels.lowerBound
+        if channels < rectangle.channelPitch { target.update(repeating: 0, count: rectangle.elements) }
         for row in 0..<rectangle.rows.count where !skipsRows || vertical.meets(rectangle.rows.lowerBound + row) {
             packPixels(
                 from: corner + row * layer.input.row + rectangle.columns.lowerBound * layer.input.column
                     + rectangle.channels.lowerBound * layer.input.channel,
                 columnStride: layer.input.column, channelStride: layer.input.channel, columns: rectangle.columns.count,
-                channels: rectangle.channels.count, pixelPitch: rectangle.channelPitch, to: target + row * rectangle.rowPitch)
+                channels: channels, pixelPitch: rectangle.channelPitch, to: target + row * rectangle.rowPitch)
         }
     case .lanes:
         let outputs = layer.outChannelsPerGroup

@@ -389,7 +389,6 @@ private func canWalk(_ layer: Layer) -> Bool {
 private func canPermute(_ layer: Layer, _ table: KernelTable) -> Bool {
     let inputs = layer.inChannelsPerGroup
     return table.groupTile != nil && inputs > 1 && inputs == layer.outChannelsPerGroup && table.lanes % inputs == 0
-        && layer.outChannels % table.lanes == 0
 }
 
 /// Whether the strategy `columns` can read the input where it lies: single taps that meet no border, neighbouring columns, and rows as long
@@ -867,7 +866,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     switch plan.strategy {
     case .channels: plan.readsInputDirectly = layer.input.channel == 1 || layer.inChannels <= 1
     // Whole vectors of channels that are neighbours in memory, one input for each output.
-    case .lanes where plan.permutes: plan.readsInputDirectly = layer.input.channel == 1
+    case .lanes where plan.permutes: plan.readsInputDirectly = layer.input.channel == 1 && layer.outChannels % table.lanes == 0
     case .lanes: plan.readsInputDirectly = layer.input.channel == 1 && inputs == 1 && outputs == 1 && layer.outChannels % table.lanes == 0
         && (!plan.walks || layer.vertical.kernel * layer.horizontal.kernel <= walkTaps)
     case .columns: plan.readsInputDirectly = !panels.isWide && readsColumns(layer, table)

@@ -327,6 +327,7 @@ BIT_LAYERS = [
     ("conv2d", (2, 10, 9, 24), (3, 3, 4, 30), {"groups": 6, "padding": 1}),
     ("conv2d", (2, 10, 9, 32), (3, 3, 4, 32), {"groups": 8, "padding": 1, "activation": "relu"}),
     ("conv2d", (2, 9, 11, 48), (3, 2, 2, 48), {"groups": 24, "strides": 2, "padding": "same", "padding_mode": "reflect"}),
+    ("conv2d", (2, 8, 11, 24), (3, 3, 8, 24), {"groups": 3, "strides": (2, 1), "padding": "same", "activation": "relu"}),
     ("conv2d", (2, 9, 8, 35), (3, 2, 7, 80), {"groups": 5, "padding": 1, "activation": "relu"}),
     ("conv2d_transpose", (2, 5, 6, 64), (3, 3, 8, 64), {"groups": 8, "strides": 2, "padding": "same"}),
     ("conv2d_transpose", (2, 6, 5, 54), (3, 3, 16, 54), {"groups": 3, "strides": 2, "padding": "same"}),
