@@ -192,6 +192,7 @@ extension Panels {
     /// Panels of output channels for `tiles` rows of a matrix product: as wide as wastes least in the last rows.
     fileprivate init(_ layer: Layer, _ table: KernelTable, tiles: Int) {
         self.init(layer, table, .channels)
+        pairs = false
         var best = Double.infinity
         var bestCount = perGroup
         var most = table.widestTile
