@@ -22,6 +22,7 @@ LAYERS = [
     ("conv2d", (2, 10, 7, 80), (3, 3, 80, 23), {"padding": ((0, 2), (3, -1)), "activation": "tanh"}),
     ("conv2d", (3, 6, 6, 16), (3, 3, 16, 16), {}),
     ("conv2d", (2, 12, 17, 32), (3, 3, 16, 64), {"groups": 2, "padding": 1, "padding_mode": "circular", "flip_kernel": True}),
+    ("conv2d", (1, 9, 10, 48), (3, 3, 16, 48), {"groups": 3, "padding": 1}),
     ("conv2d", (2, 8, 9, 130), (3, 3, 130, 48), {"padding": "full", "padding_mode": "constant", "padding_value": 1.5}),
     ("conv2d", (1, 40, 45, 32), (3, 3, 32, 96), {"padding": "same_lower", "activation": "relu6"}),
     ("conv2d", (2, 14, 13, 32), (3, 3, 32, 48), {"padding": "same", "padding_mode": "reflect", "dilation_rate": (2, 3)}),
