@@ -10,7 +10,7 @@ public struct OuterProductArguments<Scalar> {
     public var leftPitch: Int
     public var rightPitch: Int
     public var segments: Int
-    /// Pixels per segment.
+    /// Pixels per segment, at least 1.
     public var length: Int
     /// After this many segments the registers are added to `tile` and start anew.
     public var segmentsPerChunk: Int
@@ -58,7 +58,7 @@ public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
             var left = arguments.lefts[segment] + arguments.leftOffset
             var right = UnsafeRawPointer(arguments.rights[segment] + arguments.rightOffset)
             var remaining = arguments.length
-            while remaining > 0 {
+            repeat {
                 var columns = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
                 for n in 0..<N {
                     columns[unchecked: n] = right.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
@@ -72,7 +72,7 @@ public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
                 left += arguments.leftPitch
                 right += rightStep
                 remaining &-= 1
-            }
+            } while remaining > 0
             segment &+= 1
         }
         fold(I.self, sums, into: arguments.tile, pitch: arguments.tilePitch, continues: continues)

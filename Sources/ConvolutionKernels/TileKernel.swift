@@ -327,7 +327,7 @@ public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
             for r in 0..<R { starts[unchecked: r] = UnsafeRawPointer(runs[r] + arguments.channelOffset) }
             var offset = 0
             var c = 0
-            while c < arguments.length {
+            repeat {
                 var weights = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
                 for n in 0..<N {
                     weights[unchecked: n] = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
@@ -341,7 +341,7 @@ public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
                 }
                 offset &+= arguments.channelPitch &* size
                 c &+= 1
-            }
+            } while c < arguments.length
             runs += R
         }
         fold(I.self, sums, into: arguments.tile, continues: continues)
@@ -393,7 +393,7 @@ public func accumulateGroups<I: PermutingInstructionSet, let R: Int>(_: I.Type, 
                 continue
             }
             var offset = 0
-            while offset < arguments.length &* I.bytes {
+            repeat {
                 let weights = panel.loadUnaligned(as: I.Vector.self)
                 for r in 0..<R {
                     let x = I.permute(inputs[unchecked: r], places + offset)
@@ -401,7 +401,7 @@ public func accumulateGroups<I: PermutingInstructionSet, let R: Int>(_: I.Type, 
                 }
                 panel += I.bytes
                 offset &+= I.bytes
-            }
+            } while offset < arguments.length &* I.bytes
         }
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true
@@ -432,7 +432,7 @@ public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
             runs += N
             var offset = 0
             var c = 0
-            while c < arguments.length {
+            repeat {
                 var inputs = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
                 for n in 0..<N {
                     inputs[unchecked: n] = starts[unchecked: n].loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
@@ -446,7 +446,7 @@ public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
                 panel += R
                 offset &+= arguments.channelPitch &* size
                 c &+= 1
-            }
+            } while c < arguments.length
         }
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true
@@ -475,7 +475,7 @@ public func accumulateWide<I: InstructionSet, let R: Int, let N: Int>(
             var input = UnsafeRawPointer(runs[0] + arguments.channelOffset)
             runs += N
             var c = 0
-            while c < arguments.length {
+            repeat {
                 for n in 0..<N {
                     let x = input.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
                     for r in 0..<R {
@@ -485,7 +485,7 @@ public func accumulateWide<I: InstructionSet, let R: Int, let N: Int>(
                 panel += R
                 input += arguments.channelPitch &* size
                 c &+= 1
-            }
+            } while c < arguments.length
         }
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true
