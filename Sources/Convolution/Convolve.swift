@@ -293,6 +293,12 @@ func run<Scalar: KernelScalar>(
     let (firstRow, rows) = (portion.rows.lowerBound, portion.rows.count)
     let (firstColumn, columns) = (portion.columns.lowerBound, portion.columns.count)
 
+    if plan.pointee.stencils {
+        stencil(
+            plan, block, input, image: image, rows: firstRow..<firstRow + rows, columns: firstColumn..<firstColumn + columns, panels: panels,
+            output, workspace)
+        return
+    }
     var rectangle = Rectangle(images: 0..<0, rows: 0..<0, columns: 0..<0, channels: 0..<0)
     var available = (rows: 0..<layer.vertical.input, columns: 0..<layer.horizontal.input)
     var source = Source(
@@ -328,12 +334,6 @@ func run<Scalar: KernelScalar>(
         walk(
             plan, block, source, available: available, image: image, rows: firstRow..<firstRow + rows,
             columns: firstColumn..<firstColumn + columns, panels: panels, output, workspace)
-        return
-    }
-    if plan.pointee.stencils {
-        stencil(
-            plan, block, source, rectangle, image: image, rows: firstRow..<firstRow + rows, columns: firstColumn..<firstColumn + columns,
-            panels: panels, output, workspace)
         return
     }
     let tiles = (workspace + layout.tiles).assumingMemoryBound(to: Tile<Scalar>.self)
@@ -786,14 +786,16 @@ private func pack<Scalar: KernelScalar>(
         }
     case .columns:
         let horizontal = block.pointee.horizontal
-        let inputStep = horizontal.inputStep
-        for row in 0..<rectangle.rows.count {
-            if skipsRows, !vertical.meets(rectangle.rows.lowerBound + row) { continue }
-            for channel in 0..<rectangle.channels.count {
-                let line = corner + row * layer.input.row + (rectangle.channels.lowerBound + channel) * layer.input.channel
-                let place = target + row * rectangle.rowPitch + channel * rectangle.channelPitch
-                for residue in 0..<inputStep where horizontal.meets(rectangle.columns.lowerBound + residue) {
-                    packPlane(line, layer, rectangle, residue: residue, inputStep: inputStep, outside: outside, place + residue * rectangle.plane)
+        for residue in 0..<horizontal.inputStep where horizontal.meets(rectangle.columns.lowerBound + residue) {
+            let line = ResidueLine(rectangle, residue: residue, inputStep: horizontal.inputStep, length: layer.horizontal.input)
+            for row in 0..<rectangle.rows.count where !skipsRows || vertical.meets(rectangle.rows.lowerBound + row) {
+                for channel in 0..<rectangle.channels.count {
+                    let source = corner + row * layer.input.row + (rectangle.channels.lowerBound + channel) * layer.input.channel
+                    let place = target + row * rectangle.rowPitch + channel * rectangle.channelPitch + residue * rectangle.plane
+                    packBorder(source, layer, line, place)
+                    packLine(
+                        from: source + line.place(line.inside.lowerBound) * layer.input.column,
+                        stride: horizontal.inputStep &* layer.input.column, count: line.inside.count, to: place + line.inside.lowerBound)
                 }
             }
         }
@@ -832,28 +834,41 @@ private func packBordered<Scalar: KernelScalar>(
     }
 }
 
-/// One channel of one row, every `inputStep`-th column from `residue` on, border included; then zeros to the end of the plane.
-private func packPlane<Scalar: KernelScalar>(
-    _ line: UnsafePointer<Scalar>, _ layer: Layer, _ rectangle: Rectangle, residue: Int, inputStep: Int, outside: Scalar,
-    _ target: UnsafeMutablePointer<Scalar>
+/// Every `inputStep`-th column of a rectangle, border included, which are packed as neighbours.
+struct ResidueLine {
+    var first: Int
+    var inputStep: Int
+    /// Columns of the rectangle, those of them that lie inside the input, and with the zeros that follow.
+    var count: Int
+    var inside: Range<Int>
+    var plane: Int
+
+    init(_ rectangle: Rectangle, residue: Int, inputStep: Int, length: Int) {
+        first = rectangle.columns.lowerBound + residue
+        self.inputStep = inputStep
+        plane = rectangle.plane
+        count = max(0, ceilDivide(rectangle.columns.upperBound - first, inputStep))
+        // Places first + q * inputStep with 0 <= place < length.
+        let start = min(count, max(0, ceilDivide(-first, inputStep)))
+        inside = start..<max(start, min(count, ceilDivide(length - first, inputStep)))
+    }
+
+    /// Where column number `q` lies in the input; 0 where none does.
+    @inline(__always)
+    func place(_ q: Int) -> Int { inside.contains(q) ? first + q * inputStep : 0 }
+}
+
+/// What is not inside of one channel of one row, and zeros to the end of the plane.
+func packBorder<Scalar: KernelScalar>(
+    _ source: UnsafePointer<Scalar>, _ layer: Layer, _ line: ResidueLine, _ target: UnsafeMutablePointer<Scalar>
 ) {
-    let length = layer.horizontal.input
-    let first = rectangle.columns.lowerBound + residue
-    let count = max(0, ceilDivide(rectangle.columns.upperBound - first, inputStep))
-    // Places first + q * inputStep with 0 <= place < length.
-    let start = min(count, max(0, ceilDivide(-first, inputStep)))
-    let end = max(start, min(count, ceilDivide(length - first, inputStep)))
     func border(_ q: Int) -> Scalar {
-        borderIndex(first + q * inputStep, length, layer.paddingMode).map { line[$0 * layer.input.column] } ?? outside
+        borderIndex(line.first + q * line.inputStep, layer.horizontal.input, layer.paddingMode).map { source[$0 * layer.input.column] }
+            ?? Scalar(layer.paddingValue)
     }
-    for q in 0..<start { target[q] = border(q) }
-    if start < end {
-        packLine(
-            from: line + (first + start * inputStep) * layer.input.column, stride: inputStep &* layer.input.column, count: end - start,
-            to: target + start)
-    }
-    for q in end..<count { target[q] = border(q) }
-    (target + count).update(repeating: 0, count: rectangle.plane - count)
+    for q in 0..<line.inside.lowerBound { target[q] = border(q) }
+    for q in line.inside.upperBound..<line.count { target[q] = border(q) }
+    (target + line.count).update(repeating: 0, count: line.plane - line.count)
 }
 
 /// The channels of a panel at one output pixel: activation(values[i] + bias[i]), and what stands there in between if the layer accumulates.

@@ -31,6 +31,8 @@ struct Block {
     var segmentsPerChunk: Int
     /// Tiles that are worked on together.
     var tilesPerGroup: Int
+    /// Stencils: channels that are packed together.
+    var planes = 1
     /// Strategy `channels`: a row of taps reads neighbouring channels of neighbouring pixels, and may be one segment.
     var mergesTaps = false
     /// Strategy `channels`: all weights stay in the cache, and the input comes in the order of the tiles: it is what is fetched ahead.
@@ -231,11 +233,7 @@ struct Panels {
             let most = table.columnTiles[4].rows
             let rest = outputs % most
             let columns = layer.horizontal.output / layer.columnPhases
-            // Short rows fill the vectors of `accumulateColumns` better, whose tiles span rows.
-            // Several channels that are neighbours in the output are better stored together, and many better computed together.
-            stencils = canStencil(layer) && (outputs == 1 || outputs <= 4 && layer.output.column == 1)
-                && (maySeparate(layer) || columns >= 2 * table.lanes
-                    || columns >= table.lanes && 4 * columns >= 3 * table.lanes * ceilDivide(columns, table.lanes))
+            stencils = takesStencil(layer, table)
             isWide = !stencils && outputs >= 1 && outputs <= 4 && columns >= 4 * table.wideTiles[outputs - 1].vectors * table.lanes
             perGroup = stencils ? outputs : outputs / most + (rest == 0 ? 0 : rest <= 4 ? 1 : 2)
             count = perGroup * layer.groups
@@ -312,7 +310,7 @@ private func cheapestDivision(_ vectors: Int, _ table: KernelTable) -> Int {
 /// What moving data costs, in vectors of multiply-adds; measured, roughly. An element turned from pixels into planes or back while it is
 /// packed or stored; the same for a walk, or where the stores of a tile are not neighbours; the same for permuted groups, which take half
 /// as long again per multiply-add; an element of a line stored beside those of other phases; a pixel's share of a tile's beginning and
-/// end; the start of a line that is packed alone, and computed alone too.
+/// end; the start of a line that is packed alone, and computed alone too; of four rows of a stencil; and of a line packed for one.
 private func turned(_ layer: Layer) -> Double { layer.isDouble ? 5 : 2.5 }
 private let turnedInWalk = 3.0
 private let turnedBySquares = 1.0
@@ -321,13 +319,34 @@ private let interleaved = 7.0
 private let tileStart = 10.0
 private let lineStart = 100.0
 private let singleLineStart = 300.0
+private let stencilStart = 60.0
+private let stencilLine = 16.0
+
+/// Whether stencils compute the layer if vectors hold columns: rows that fill them, or that may run on, over what is written later. Several
+/// channels that are neighbours in the output are better stored together, and many better computed together.
+private func takesStencil(_ layer: Layer, _ table: KernelTable) -> Bool {
+    let outputs = layer.outChannelsPerGroup
+    guard canStencil(layer), outputs == 1 || outputs <= 4 && layer.output.column == 1 else { return false }
+    // Where the vectors do not run on, they end with the row.
+    let (columns, tile) = (layer.horizontal.output, table.stencil.vectors * table.lanes)
+    return maySeparate(layer) || 4 * columns >= 3 * tile * ceilDivide(columns, tile) || runsOn(layer)
+}
+
+/// Output rows that follow each other without a gap, enough for the tiles of stencils.
+private func runsOn(_ layer: Layer) -> Bool {
+    let (rows, columns) = (layer.vertical.output, layer.horizontal.output)
+    return layer.output.column == 1 && layer.output.row == columns && layer.output.channel == rows * columns && rows >= stencilRows
+        && !layer.means.accumulates && !layer.means.keepsRows && layer.activation.bounds != nil
+}
 
 /// The strategy with the least work, counted in vectors of multiply-adds per output pixel.
 private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     let outputs = layer.outChannelsPerGroup
     // Beside an axis without elements the other may be longer than memory, and what is packed of it too.
     if outputs == 0 || layer.vertical.input == 0 || layer.horizontal.input == 0 { return .channels }
-    if maySeparate(layer) { return .columns }
+    let isStencil = takesStencil(layer, table) && layer.input.column == 1 && layer.output.column == 1 && fitsColumns(layer.horizontal)
+    // Bands of a layer are all computed alike, however few rows they have: so what one of them needs says what all do.
+    if maySeparate(layer) || isStencil && layer.means.keepsRows { return .columns }
     let lanes = Double(table.lanes)
     let channelsFirst = layer.output.column == 1 && layer.output.channel != 1
     // Phases are narrower than the output, and interleave in it.
@@ -353,6 +372,14 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
         // In place, in whole tiles; inputs that lie a plane apart come late.
         let tile = table.columnTiles[4].vectors * table.lanes
         byColumns = Double(layer.outChannels) / lanes * Double(ceilDivide(columns, tile) * tile) / Double(columns) * 1.15 * terms
+    } else if isStencil {
+        let isSmall = layer.vertical.kernel == 3 && layer.horizontal.kernel == 3
+        let tile = isSmall || table.isNarrow(columns: columns) ? 1 : table.stencil.vectors
+        let vectors = Double(ceilDivide(columns, tile * table.lanes) * tile * stencilRows)
+        let rowTile = stencilStart + vectors * terms * (isSmall ? 1 : tile == 1 ? 2.8 : 2)
+        let residues = Double(min(layer.horizontal.stride, layer.horizontal.kernel))
+        let line = stencilLine * residues + 2 * Double(layer.horizontal.input) / lanes
+        byColumns = Double(layer.outChannels) * (Double(ceilDivide(layer.vertical.output, stencilRows)) * rowTile + rowsRead * line) / pixels
     } else if fitsColumns(layer.horizontal) {
         // One accumulator row loads a vector per multiply-add.
         byColumns = Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2 : 1.1) * (channelsFirst ? 1 : 1.5) * terms
@@ -366,8 +393,10 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     if layer.groups > 1, layer.inChannelsPerGroup <= 8 {
         let permutes = canPermute(layer, table)
         byLanes = Double(ceilDivide(layer.outChannels, table.lanes)) * (permutes ? 1 : 2) * terms
-        if turnsInput { byLanes += (permutes ? turnedBySquares : turnedInWalk) * read }
-        if channelsFirst { byLanes += (permutes ? turnedBySquares : turnedInWalk) * stored }
+        // Short rows are turned in short pieces.
+        let turning = permutes ? turnedBySquares : turnedInWalk + (canWalk(layer) ? 28 / Double(columns) : 0)
+        if turnsInput { byLanes += turning * read }
+        if channelsFirst { byLanes += turning * stored }
     }
     if byLanes <= byChannels, byLanes <= byColumns { return .lanes }
     return byColumns < byChannels ? .columns : .channels
@@ -400,7 +429,7 @@ private func readsColumns(_ layer: Layer, _ table: KernelTable) -> Bool {
 
 /// The strategy `columns`, and a walk over packed input, lay out the border and all residues of the stride. A kernel dilated far beyond
 /// the image, or a stride far beyond the kernel, would make that most of the work.
-private func fitsColumns(_ axis: Axis) -> Bool {
+func fitsColumns(_ axis: Axis) -> Bool {
     (axis.kernel - 1) * axis.dilation <= 2 * axis.input + 64 && axis.stride <= 16
 }
 
@@ -547,6 +576,9 @@ private let walkTaps = 49
 /// A rectangle stays in a level-2 cache together with the weights in use.
 private let rectangleLimit = 1 << 19
 
+/// Planes packed together stay in a level-1 cache. (Those of one alone would be read the moment they are written.)
+private let planesLimit = 1 << 14
+
 /// Output that the phases of a band may write before the next band begins.
 private let phaseBytes = 1 << 19
 
@@ -587,11 +619,22 @@ extension ConvolutionPlan {
             var part = Rectangle(
                 images: images, rows: rowRange, columns: first..<(first + span), channels: low.group * inputs..<(high.group + 1) * inputs)
             // Vectors of the last columns read on to a whole vector, or a whole tile; those places hold zeros.
-            part.plane = ceilDivide(span, horizontal.inputStep) + table.lanes * (stencils ? stencil(columns: columns).vectors : isWide ? low.kernel.vectors : 1)
+            let line = ceilDivide(span, horizontal.inputStep)
+            if stencils {
+                let tile = table.stencil.vectors * table.lanes
+                part.plane = line + ceilDivide(columns, tile) * tile - columns
+                part.rowPitch = part.plane * horizontal.inputStep
+                let vertical = block.vertical
+                let top = firstRow * vertical.inputStep + vertical.offsetStart
+                part.rows = top..<top + (rows - 1) * vertical.inputStep + (vertical.taps - 1) * vertical.offsetStep + 1
+                part.channelPitch = part.rowPitch * part.rows.count
+                part.elements = part.channelPitch * block.planes
+                return part
+            }
+            part.plane = line + table.lanes * (isWide ? low.kernel.vectors : 1)
             part.channelPitch = part.plane * horizontal.inputStep
             part.blockPitch = part.channelPitch * block.channelBlock
             part.rowPitch = part.channelPitch * part.channels.count
-            // One more row stands for all rows outside.
             part.elements = part.rowPitch * (rowRange.count + 1)
             return part
         }
@@ -713,6 +756,9 @@ extension ConvolutionPlan {
             block.bandRows = 1
             block.bandColumns = ceilDivide(ceilDivide(columns, ceilDivide(wanted, rows)), unit) * unit
             while columns % block.bandColumns > 0, columns % block.bandColumns < least { block.bandColumns += unit }
+        } else if stencils, panelCount >= wanted {
+            // Whole channels.
+            block.panelChunks = wanted
         } else if blocks == 1, wanted > 1, hasManyPixels || readsInputDirectly {
             balance(&block, parts: parts, threads: threads, wanted: wanted, mayDividePanels: !hasManyPixels)
         } else if hasManyPixels {
@@ -734,13 +780,19 @@ extension ConvolutionPlan {
             let first = rectangle(
                 block, firstRow: 0, rows: block.bandRows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self),
                 image: 0)
-            if first.elements * elementBytes <= rectangleLimit { return }
+            if first.elements * elementBytes <= rectangleLimit {
+                if stencils {
+                    let most = min(rectangleLimit, planesLimit) / max(first.elements * elementBytes, 1)
+                    block.planes = max(1, min(most, ceilDivide(layer.groups, block.panelChunks)))
+                }
+                return
+            }
             if stencils, block.bandRows > 2 * stencilRows {
                 // In small steps: the rows around a band are packed and, of two passes, computed again for the next.
                 block.bandRows = (block.bandRows - 1) * 7 / 8 / stencilRows * stencilRows
             } else if block.bandRows > 8 {
                 block.bandRows = (block.bandRows + 1) / 2
-            } else if layer.groups > 1, block.panelChunks < min(layer.groups, panelCount) {
+            } else if layer.groups > 1, !stencils, block.panelChunks < min(layer.groups, panelCount) {
                 // Not beyond one group each: its panels would pack the same input again.
                 block.panelChunks = min(layer.groups, panelCount, block.panelChunks * 2)
             } else if block.bandRows > 1 {

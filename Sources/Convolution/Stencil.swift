@@ -9,7 +9,7 @@ func canStencil(_ layer: Layer) -> Bool {
     layer.vertical.repetition == 1 && layer.horizontal.repetition == 1 && layer.inChannelsPerGroup == 1
         && (!layer.transposed || layer.vertical.stride == 1 && layer.horizontal.stride == 1)
         && layer.vertical.stride % layer.vertical.dilation == 0 && layer.vertical.stride / layer.vertical.dilation <= layer.vertical.kernel
-        && chunkTerms(layer.vertical.kernel * layer.horizontal.kernel) >= layer.horizontal.kernel
+        && fitsColumns(layer.vertical) && chunkTerms(layer.vertical.kernel * layer.horizontal.kernel) >= layer.horizontal.kernel
 }
 
 /// Whether the layer, an image filter, is run as two passes if its kernel permits. Smaller kernels would not gain; the two sums of longer
@@ -83,12 +83,10 @@ func separate<Scalar: KernelScalar>(_ kernel: UnsafePointer<Scalar>, rows: Int, 
     return true
 }
 
-extension ConvolutionPlan {
-    /// The kernel for a band so wide.
+extension KernelTable {
+    /// Vectors so few are rather computed one by one than several at once.
     @inline(__always)
-    func stencil(columns: Int) -> StencilKernel {
-        table.stencils[2 * columns <= table.stencils[1].vectors * table.lanes ? 0 : 1]
-    }
+    func isNarrow(columns: Int) -> Bool { 2 * columns <= stencil.vectors * lanes }
 }
 
 /// What of an item is the same for all its rows.
@@ -98,129 +96,222 @@ private struct StencilItem<Scalar> {
     /// Input rows of four output rows, and the output rows.
     var rows: UnsafeMutablePointer<UnsafePointer<Scalar>>
     var targets: UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>
-    var sums: UnsafeMutablePointer<Scalar>
-    var offsets: UnsafePointer<Int>
-    var kernelRows: Int
-    var kernelColumns: Int
-    var rowStep: Int
-    var rowsPerChunk: Int
-    var weights: UnsafePointer<Scalar>
-    var bias: UnsafePointer<Scalar>
+    /// Written once, and changed from tile to tile.
+    var arguments: StencilArguments<Scalar>
+    var activation: TileActivation<Scalar>
+    var finishes: Bool
     var streams: Bool
+    /// Of the band, and of a tile.
+    var columns: Int
+    var width: Int
 }
 
-/// An item of a plan of stencils. The rectangle is packed where `source` is.
+/// An item of a plan of stencils: channel by channel, a few of them packed at a time.
 func stencil<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ rectangle: Rectangle, image: Int,
-    rows: Range<Int>, columns: Range<Int>, panels: Range<Int>, _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ input: UnsafePointer<Scalar>, image: Int, rows: Range<Int>,
+    columns: Range<Int>, panels: Range<Int>, _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
 ) {
     let layer = plan.pointee.layer
     let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
-    let packed = (workspace + plan.pointee.workspace.rectangle).assumingMemoryBound(to: Scalar.self)
+    let packs = !plan.pointee.readsInputDirectly
     let separates = plan.pointee.separates
+    let part = plan.pointee.rectangle(
+        block.pointee, firstRow: rows.lowerBound, rows: rows.count, firstColumn: columns.lowerBound, columns: columns.count, panels: panels,
+        image: image)
+    let packed = (workspace + plan.pointee.workspace.rectangle).assumingMemoryBound(to: Scalar.self)
     let offsets = (workspace + plan.pointee.workspace.columnOffsets).assumingMemoryBound(to: Int.self)
     let addresses = (workspace + plan.pointee.workspace.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
+    let targets = UnsafeMutableRawPointer(addresses).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self)
+    let weights = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights
+    let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self))
+    let activation = layer.activation.converted(to: Scalar.self)
+    let bounds = layer.output.column == 1 && !layer.means.accumulates ? activation.bounds : nil
+    let rowStep = vertical.inputStep / vertical.offsetStep
+    let kernel = plan.pointee.table.stencil
     var item = StencilItem(
-        plan: plan, kernel: plan.pointee.stencil(columns: columns.count), rows: addresses + stencilRows,
-        targets: UnsafeMutableRawPointer(addresses).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self),
-        sums: (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self), offsets: UnsafePointer(offsets),
-        kernelRows: vertical.taps, kernelColumns: separates ? 1 : horizontal.taps, rowStep: vertical.inputStep / vertical.offsetStep,
-        rowsPerChunk: separates ? vertical.taps : block.pointee.segmentsPerChunk / horizontal.taps,
-        weights: UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights,
-        bias: UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)),
+        plan: plan, kernel: kernel, rows: addresses + stencilRows, targets: targets,
+        arguments: StencilArguments(
+            rows: UnsafePointer(addresses + stencilRows), offsets: UnsafePointer(offsets), kernelRows: vertical.taps,
+            kernelColumns: separates ? 1 : horizontal.taps, rowStep: rowStep,
+            rowsPerChunk: separates ? vertical.taps : block.pointee.segmentsPerChunk / horizontal.taps, weights: weights,
+            tile: (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self), outputs: nil, bias: 0,
+            low: bounds?.low ?? 0, high: bounds?.high ?? 0),
+        activation: activation, finishes: bounds != nil,
         // If one row's vectors can be aligned, all can.
-        streams: plan.pointee.streams && layer.output.row % plan.pointee.table.lanes == 0)
+        streams: plan.pointee.streams && layer.output.row % plan.pointee.table.lanes == 0, columns: columns.count,
+        width: kernel.vectors * plan.pointee.table.lanes)
     for tap in 0..<horizontal.taps {
-        let place = columns.lowerBound * horizontal.inputStep + horizontal.offsetStart + tap * horizontal.offsetStep - source.columnOrigin
-        offsets[tap] = place % horizontal.inputStep * source.plane + place / horizontal.inputStep
+        let place = columns.lowerBound * horizontal.inputStep + horizontal.offsetStart + tap * horizontal.offsetStep
+        let packedPlace = place - part.columns.lowerBound
+        offsets[tap] = packs ? packedPlace % horizontal.inputStep * part.plane + packedPlace / horizontal.inputStep : place
     }
-    if separates {
-        for index in panels {
-            let channel = plan.pointee.panels[index].group - source.channelOrigin
-            filterRows(item, packed + channel * source.channelPitch, rectangle, columns: columns.count, factors: item.weights + index * block.pointee.taps)
+    let (rowStride, channelStride) = packs ? (part.rowPitch, part.channelPitch) : (layer.input.row, layer.input.channel)
+    // A tile wider than the band runs on into what is written after it. From a channel's last row that is the next channel's first, if
+    // they lie so.
+    let isGapless = layer.output.row == columns.count
+    let following = isGapless && rows.count == vertical.count && layer.output.channel == rows.count * columns.count ? layer.output.channel : 0
+    let table = plan.pointee.table
+    let mayBeNarrow = rows.count >= stencilRows && item.finishes && !item.streams && !separates
+    let small = mayBeNarrow && vertical.taps == 3 && horizontal.taps == 3 && rowStep <= 2 ? table.smallStencils[rowStep - 1] : nil
+    let narrow = small ?? (mayBeNarrow && table.isNarrow(columns: columns.count) ? table.narrowStencil : nil)
+
+    var index = panels.lowerBound
+    let end = plan.pointee.panels[panels.upperBound - 1].group + 1
+    var group = plan.pointee.panels[index].group
+    let firstGroup = group
+    while group < end {
+        let count = packs ? min(block.pointee.planes, end - group) : 1
+        var place = input + image * layer.input.batch + group * layer.input.channel
+        if packs {
+            let hasBorders = group > firstGroup && layer.paddingMode == .constant && !separates
+            packPlanes(part, layer, place, hasBorders: hasBorders, inputStep: horizontal.inputStep, channels: count, packed)
+            place = UnsafePointer(packed) - part.rows.lowerBound * part.rowPitch
         }
-        // What the first pass wrote begins where it first read.
-        offsets[0] = 0
-    }
-    for index in panels {
-        let channel = plan.pointee.panels[index].firstChannel
-        item.weights = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights + index * block.pointee.taps
-        item.bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + index
-        let shift = (plan.pointee.panels[index].group - source.channelOrigin) * source.channelPitch
-        let first = source.base + image * source.imageStride + shift
-        var row = rows.lowerBound
-        while row < rows.upperBound {
-            // The last rows rather repeat some of those before than be incomplete; but to add twice would be wrong.
-            if !layer.means.accumulates { row = max(rows.lowerBound, min(row, rows.upperBound - stencilRows)) }
-            let count = min(stencilRows, rows.upperBound - row)
-            let last = vertical.taps + (count - 1) * item.rowStep - 1
-            for i in 0..<(vertical.taps + (stencilRows - 1) * item.rowStep) {
-                let place = row * vertical.inputStep + min(i, last) * vertical.offsetStep + vertical.offsetStart
-                let index = i <= last ? borderIndex(place, layer.vertical.input, layer.paddingMode) : nil
-                item.rows[i] = index.map { first + ($0 - source.rowOrigin) * source.rowStride } ?? source.outside + shift
+        while index < panels.upperBound {
+            let panel = plan.pointee.panels + index
+            if panel.pointee.group >= group + count { break }
+            let plane = (panel.pointee.group - group) * channelStride
+            let first = place + plane + vertical.offsetStart * rowStride
+            let corner = output + image * layer.output.batch + columns.lowerBound * layer.output.column
+                + panel.pointee.firstChannel * layer.output.channel
+            item.arguments.weights = weights + index * block.pointee.taps
+            item.arguments.bias = bias[index]
+            // Each channel of an image filter has a panel of its own. What the first pass wrote begins where it first read.
+            if separates { filterRows(item, packed + plane, part) }
+            /// Elements that are written after the tiles of row `row`, which may write over them.
+            func later(_ row: Int) -> Int {
+                isGapless ? (rows.upperBound - row - stencilRows) * columns.count + (panels.upperBound - 1 - index) * following : 0
             }
-            for p in 0..<stencilRows {
-                item.targets[p] = output + image * layer.output.batch + (row + min(p, count - 1)) * layer.output.row
-                    + columns.lowerBound * layer.output.column + channel * layer.output.channel
+            var row = rows.lowerBound
+            if let narrow {
+                let lanes = table.lanes
+                let lastRow = rows.count - stencilRows
+                var tileRows = ceilDivide(rows.count, stencilRows)
+                while tileRows > 0, later(rows.lowerBound + min((tileRows - 1) * stencilRows, lastRow)) < lanes - columns.count { tileRows -= 1 }
+                let arguments = NarrowStencilArguments(
+                    input: first + row * vertical.inputStep * rowStride, rowPitch: vertical.offsetStep * rowStride,
+                    offsets: UnsafePointer(offsets), kernelRows: vertical.taps, kernelColumns: horizontal.taps, rowStep: rowStep,
+                    rowsPerChunk: item.arguments.rowsPerChunk, weights: item.arguments.weights, output: corner + row * layer.output.row,
+                    outputPitch: layer.output.row, tiles: ceilDivide(columns.count, lanes), lastColumn: max(0, columns.count - lanes),
+                    tileRows: tileRows, lastRow: lastRow, bias: bias[index], low: item.arguments.low, high: item.arguments.high)
+                withUnsafePointer(to: arguments) { narrow($0) }
+                row += tileRows * stencilRows
             }
-            run(item, columns: columns.count, outputRows: count)
-            row += stencilRows
+            while row < rows.upperBound {
+                // The last rows rather repeat some of those before than be incomplete; but to add twice would be wrong.
+                if !layer.means.accumulates { row = max(rows.lowerBound, min(row, rows.upperBound - stencilRows)) }
+                let count = min(stencilRows, rows.upperBound - row)
+                let last = vertical.taps + (count - 1) * rowStep - 1
+                let line = first + row * vertical.inputStep * rowStride
+                for i in 0..<(vertical.taps + (stencilRows - 1) * rowStep) { item.rows[i] = line + min(i, last) * vertical.offsetStep * rowStride }
+                for p in 0..<stencilRows { targets[p] = corner + (row + min(p, count - 1)) * layer.output.row }
+                run(&item, outputRows: count, mayRunOn: later(row) >= item.width - columns.count)
+                row += stencilRows
+            }
+            index += 1
         }
+        group += count
     }
     if plan.pointee.streams { shim_finish_streaming() }
 }
 
-/// The first of two passes: each packed row, and the one that stands for those outside, multiplied by v where it lies. A tile's inputs
-/// are all read before its outputs are written, and the next tile's lie behind them.
-private func filterRows<Scalar: KernelScalar>(
-    _ item: StencilItem<Scalar>, _ first: UnsafeMutablePointer<Scalar>, _ rectangle: Rectangle, columns: Int, factors: UnsafePointer<Scalar>
+/// Channels of the input that follow each other, each row packed as one for each residue of the columns modulo the step, border included.
+/// Where other channels were packed in the same place before, constant borders are there.
+private func packPlanes<Scalar: KernelScalar>(
+    _ part: Rectangle, _ layer: Layer, _ source: UnsafePointer<Scalar>, hasBorders: Bool, inputStep: Int, channels: Int,
+    _ target: UnsafeMutablePointer<Scalar>
 ) {
-    let rows = rectangle.rows.count + (item.plan.pointee.layer.paddingMode == .constant ? 1 : 0)
-    let tiles = ceilDivide(columns, item.kernel.vectors * item.plan.pointee.table.lanes)
+    let inside = part.rows.clamped(to: 0..<layer.vertical.input)
+    /// Rows `first` and after of the input to row `place` of the part and after.
+    func packRows(_ first: Int, count: Int, to place: Int) {
+        for residue in 0..<inputStep {
+            let line = ResidueLine(part, residue: residue, inputStep: inputStep, length: layer.horizontal.input)
+            let plane = target + residue * part.plane + (place - part.rows.lowerBound) * part.rowPitch
+            if !hasBorders {
+                for channel in 0..<channels {
+                    for row in 0..<count {
+                        packBorder(
+                            source + channel * layer.input.channel + (first + row) * layer.input.row, layer, line,
+                            plane + channel * part.channelPitch + row * part.rowPitch)
+                    }
+                }
+            }
+            // One channel is not turned, however its pixels lie.
+            packLines(
+                from: source + first * layer.input.row + line.place(line.inside.lowerBound) * layer.input.column, rowStride: layer.input.row,
+                columnStride: inputStep &* layer.input.column, channelStride: channels == 1 ? 0 : layer.input.channel, rows: count,
+                columns: line.inside.count, channels: channels, rowPitch: part.rowPitch, pitch: part.channelPitch,
+                to: plane + line.inside.lowerBound)
+        }
+    }
+    if !inside.isEmpty { packRows(inside.lowerBound, count: inside.count, to: inside.lowerBound) }
+    if hasBorders { return }
+    for row in part.rows where !inside.contains(row) {
+        if let index = borderIndex(row, layer.vertical.input, layer.paddingMode) {
+            packRows(index, count: 1, to: row)
+            continue
+        }
+        for channel in 0..<channels {
+            (target + channel * part.channelPitch + (row - part.rows.lowerBound) * part.rowPitch)
+                .update(repeating: Scalar(layer.paddingValue), count: part.rowPitch)
+        }
+    }
+}
+
+/// The first of two passes: each packed row multiplied by v where it lies. A tile's inputs
+/// are all read before its outputs are written, and the next tile's lie behind them.
+private func filterRows<Scalar: KernelScalar>(_ item: StencilItem<Scalar>, _ first: UnsafeMutablePointer<Scalar>, _ part: Rectangle) {
+    let layer = item.plan.pointee.layer
+    var arguments = item.arguments
+    (arguments.kernelRows, arguments.kernelColumns, arguments.rowStep, arguments.rowsPerChunk) = (1, layer.horizontal.kernel, 1, 1)
+    arguments.weights += layer.vertical.kernel
+    // No column may be filtered twice: the last tile runs on.
+    (arguments.column, arguments.tiles, arguments.lastColumn) = (0, ceilDivide(item.columns, item.width), item.columns)
+    arguments.streaming = false
+    arguments.outputs = UnsafePointer(item.targets)
+    (arguments.bias, arguments.low, arguments.high) = (0, -.infinity, .infinity)
     var row = 0
-    while row < rows {
-        let count = min(stencilRows, rows - row)
+    while row < part.rows.count {
+        let count = min(stencilRows, part.rows.count - row)
         for p in 0..<stencilRows {
-            item.targets[p] = first + (row + min(p, count - 1)) * rectangle.rowPitch
+            item.targets[p] = first + (row + min(p, count - 1)) * part.rowPitch
             item.rows[p] = UnsafePointer(item.targets[p])
         }
-        let arguments = StencilArguments(
-            rows: UnsafePointer(item.rows), offsets: item.offsets, kernelRows: 1, kernelColumns: item.plan.pointee.layer.horizontal.kernel,
-            rowStep: 1, rowsPerChunk: 1, weights: factors + item.kernelRows, column: 0, tiles: tiles, tile: item.sums,
-            outputs: UnsafePointer(item.targets), streaming: false, bias: 0, low: -.infinity, high: .infinity)
         withUnsafePointer(to: arguments) { item.kernel.accumulate($0) }
         row += count
     }
 }
 
 /// Up to four output rows of one channel.
-private func run<Scalar: KernelScalar>(_ item: StencilItem<Scalar>, columns: Int, outputRows: Int) {
-    let layer = item.plan.pointee.layer
-    let lanes = item.plan.pointee.table.lanes
-    let activation = layer.activation.converted(to: Scalar.self)
-    let bounds = layer.output.column == 1 && !layer.means.accumulates ? activation.bounds : nil
-    let width = item.kernel.vectors * lanes
+private func run<Scalar: KernelScalar>(_ item: inout StencilItem<Scalar>, outputRows: Int, mayRunOn: Bool) {
+    let columns = item.columns
+    let width = item.width
     func accumulate(from column: Int, tiles: Int, streaming: Bool, finishes: Bool) {
-        let arguments = StencilArguments(
-            rows: UnsafePointer(item.rows), offsets: item.offsets, kernelRows: item.kernelRows, kernelColumns: item.kernelColumns,
-            rowStep: item.rowStep, rowsPerChunk: item.rowsPerChunk, weights: item.weights, column: column, tiles: tiles,
-            tile: item.sums, outputs: finishes ? UnsafePointer(item.targets) : nil, streaming: streaming, bias: item.bias[0],
-            low: bounds?.low ?? 0, high: bounds?.high ?? 0)
-        withUnsafePointer(to: arguments) { item.kernel.accumulate($0) }
+        item.arguments.column = column
+        item.arguments.tiles = tiles
+        // The last tile rather repeats columns of the one before than runs on.
+        item.arguments.lastColumn = max(0, columns - width)
+        item.arguments.streaming = streaming
+        item.arguments.outputs = finishes ? UnsafePointer(item.targets) : nil
+        withUnsafePointer(to: item.arguments) { item.kernel.accumulate($0) }
     }
-    if bounds != nil, columns >= width, outputRows == stencilRows {
-        // The first and the last tile may repeat columns of their neighbours, so that those between are aligned, and all complete.
-        var first = 0
-        if item.streams {
-            let bytes = lanes * MemoryLayout<Scalar>.stride
-            first = ((bytes - Int(bitPattern: item.targets[0]) & (bytes - 1)) & (bytes - 1)) / MemoryLayout<Scalar>.stride
-            if first > 0 { accumulate(from: 0, tiles: 1, streaming: false, finishes: true) }
+    if item.finishes, outputRows == stencilRows, columns >= width || mayRunOn {
+        if !item.streams || columns < width {
+            accumulate(from: 0, tiles: ceilDivide(columns, width), streaming: false, finishes: true)
+            return
         }
+        // The first and the last tile may repeat columns of their neighbours, so that those between are aligned, and all complete.
+        let lanes = item.plan.pointee.table.lanes
+        let bytes = lanes * MemoryLayout<Scalar>.stride
+        let first = ((bytes - Int(bitPattern: item.targets[0]) & (bytes - 1)) & (bytes - 1)) / MemoryLayout<Scalar>.stride
+        if first > 0 { accumulate(from: 0, tiles: 1, streaming: false, finishes: true) }
         let tiles = (columns - first) / width
-        accumulate(from: first, tiles: tiles, streaming: item.streams, finishes: true)
+        accumulate(from: first, tiles: tiles, streaming: true, finishes: true)
         if first + tiles * width < columns { accumulate(from: columns - width, tiles: 1, streaming: false, finishes: true) }
         return
     }
+    let layer = item.plan.pointee.layer
+    let lanes = item.plan.pointee.table.lanes
     var column = 0
     while column < columns {
         accumulate(from: column, tiles: 1, streaming: false, finishes: false)
@@ -231,15 +322,15 @@ private func run<Scalar: KernelScalar>(_ item: StencilItem<Scalar>, columns: Int
             targets[n] += (column + n * lanes) * layer.output.column
             widths[n] = min(lanes, columns - column - n * lanes)
         }
-        let biases = InlineArray<4, Scalar>(repeating: item.bias[0])
+        let biases = InlineArray<4, Scalar>(repeating: item.arguments.bias)
         targets.span.withUnsafeBufferPointer { targets in
             widths.span.withUnsafeBufferPointer { widths in
                 biases.span.withUnsafeBufferPointer { biases in
                     guard let targets = targets.baseAddress, let widths = widths.baseAddress, let biases = biases.baseAddress else { return }
                     let arguments = ColumnEpilogueArguments(
-                        tile: item.sums, channels: outputRows, tileVectors: item.kernel.vectors, vectors: vectors, outputs: targets,
+                        tile: item.arguments.tile, channels: outputRows, tileVectors: item.kernel.vectors, vectors: vectors, outputs: targets,
                         columns: widths, bias: biases, channelStride: layer.output.row, columnStride: layer.output.column,
-                        activation: activation, accumulates: layer.means.accumulates)
+                        activation: item.activation, accumulates: layer.means.accumulates)
                     withUnsafePointer(to: arguments) { item.plan.pointee.table.finishColumns($0) }
                 }
             }

@@ -111,9 +111,11 @@ public enum AVX2Float64: InstructionSet {
                 accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
         ],
-        stencils: [
-            StencilKernel(vectors: 1) { accumulateStencil(AVX2Float32.self, vectors: InlineArray<1, Bool>.self, $0) },
-            StencilKernel(vectors: 2) { accumulateStencil(AVX2Float32.self, vectors: InlineArray<2, Bool>.self, $0) },
+        stencil: StencilKernel(vectors: 2) { accumulateStencil(AVX2Float32.self, vectors: InlineArray<2, Bool>.self, $0) },
+        narrowStencil: { accumulateNarrowStencil(AVX2Float32.self, $0) },
+        smallStencils: [
+            { accumulateSmallStencil(AVX2Float32.self, step: InlineArray<1, Bool>.self, $0) },
+            { accumulateSmallStencil(AVX2Float32.self, step: InlineArray<2, Bool>.self, $0) },
         ],
         widestTile: 3,
         columnTiles: [
@@ -220,10 +222,9 @@ public enum AVX2Float64: InstructionSet {
                 accumulateWalk(AVX2Float64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
         ],
-        stencils: [
-            StencilKernel(vectors: 1) { accumulateStencil(AVX2Float64.self, vectors: InlineArray<1, Bool>.self, $0) },
-            StencilKernel(vectors: 2) { accumulateStencil(AVX2Float64.self, vectors: InlineArray<2, Bool>.self, $0) },
-        ],
+        stencil: StencilKernel(vectors: 2) { accumulateStencil(AVX2Float64.self, vectors: InlineArray<2, Bool>.self, $0) },
+        narrowStencil: { accumulateNarrowStencil(AVX2Float64.self, $0) },
+        smallStencils: [nil, nil],
         widestTile: 3,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {

@@ -136,9 +136,11 @@ public enum AVX512Float64: PermutingInstructionSet {
                 accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
         ],
-        stencils: [
-            StencilKernel(vectors: 1) { accumulateStencil(AVX512Float32.self, vectors: InlineArray<1, Bool>.self, $0) },
-            StencilKernel(vectors: 4) { accumulateStencil(AVX512Float32.self, vectors: InlineArray<4, Bool>.self, $0) },
+        stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float32.self, vectors: InlineArray<4, Bool>.self, $0) },
+        narrowStencil: { accumulateNarrowStencil(AVX512Float32.self, $0) },
+        smallStencils: [
+            { accumulateSmallStencil(AVX512Float32.self, step: InlineArray<1, Bool>.self, $0) },
+            { accumulateSmallStencil(AVX512Float32.self, step: InlineArray<2, Bool>.self, $0) },
         ],
         widestTile: 4,
         columnTiles: [
@@ -245,10 +247,9 @@ public enum AVX512Float64: PermutingInstructionSet {
                 accumulateWalk(AVX512Float64.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
         ],
-        stencils: [
-            StencilKernel(vectors: 1) { accumulateStencil(AVX512Float64.self, vectors: InlineArray<1, Bool>.self, $0) },
-            StencilKernel(vectors: 4) { accumulateStencil(AVX512Float64.self, vectors: InlineArray<4, Bool>.self, $0) },
-        ],
+        stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float64.self, vectors: InlineArray<4, Bool>.self, $0) },
+        narrowStencil: { accumulateNarrowStencil(AVX512Float64.self, $0) },
+        smallStencils: [nil, nil],
         widestTile: 4,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {

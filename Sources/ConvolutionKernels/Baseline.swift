@@ -112,9 +112,11 @@ public enum BaselineFloat64: InstructionSet {
                 accumulateWalk(BaselineFloat32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
         ],
-        stencils: [
-            StencilKernel(vectors: 1) { accumulateStencil(BaselineFloat32.self, vectors: InlineArray<1, Bool>.self, $0) },
-            StencilKernel(vectors: 2) { accumulateStencil(BaselineFloat32.self, vectors: InlineArray<2, Bool>.self, $0) },
+        stencil: StencilKernel(vectors: 2) { accumulateStencil(BaselineFloat32.self, vectors: InlineArray<2, Bool>.self, $0) },
+        narrowStencil: { accumulateNarrowStencil(BaselineFloat32.self, $0) },
+        smallStencils: [
+            { accumulateSmallStencil(BaselineFloat32.self, step: InlineArray<1, Bool>.self, $0) },
+            { accumulateSmallStencil(BaselineFloat32.self, step: InlineArray<2, Bool>.self, $0) },
         ],
         widestTile: 3,
         columnTiles: [
@@ -221,10 +223,9 @@ public enum BaselineFloat64: InstructionSet {
                 accumulateWalk(BaselineFloat64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
         ],
-        stencils: [
-            StencilKernel(vectors: 1) { accumulateStencil(BaselineFloat64.self, vectors: InlineArray<1, Bool>.self, $0) },
-            StencilKernel(vectors: 2) { accumulateStencil(BaselineFloat64.self, vectors: InlineArray<2, Bool>.self, $0) },
-        ],
+        stencil: StencilKernel(vectors: 2) { accumulateStencil(BaselineFloat64.self, vectors: InlineArray<2, Bool>.self, $0) },
+        narrowStencil: { accumulateNarrowStencil(BaselineFloat64.self, $0) },
+        smallStencils: [nil, nil],
         widestTile: 3,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {

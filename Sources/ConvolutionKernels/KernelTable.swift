@@ -20,8 +20,11 @@ public struct KernelTable {
     public var planes: @convention(c) (UnsafeRawPointer) -> Void
     /// Kernels for neighbouring pixels that read 1 and 2 input columns apart.
     public var walks: InlineArray<2, WalkKernel>
-    /// Kernels of one vector, and of the most that this tier has registers for.
-    public var stencils: InlineArray<2, StencilKernel>
+    /// Of the most vectors that this tier has registers for.
+    public var stencil: StencilKernel
+    /// For `NarrowStencilArguments`: kernels of any size, and of 3x3 for output rows 1 and 2 input rows apart.
+    public var narrowStencil: @convention(c) (UnsafeRawPointer) -> Void
+    public var smallStencils: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
     public var widestTile: Int
     /// Kernels of 1, 2, 3, 4 and the most output channels, over vectors of columns. The last may repeat the fourth.
     public var columnTiles: InlineArray<5, TileKernel>
@@ -46,8 +49,9 @@ public struct KernelTable {
         lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel, shortTile: TileKernel? = nil, pairTile: TileKernel? = nil,
         laneTiles: InlineArray<4, TileKernel>,
         groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>,
-        planes: @escaping @convention(c) (UnsafeRawPointer) -> Void, walks: InlineArray<2, WalkKernel>, stencils: InlineArray<2, StencilKernel>,
-        widestTile: Int,
+        planes: @escaping @convention(c) (UnsafeRawPointer) -> Void, walks: InlineArray<2, WalkKernel>, stencil: StencilKernel,
+        narrowStencil: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        smallStencils: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>, widestTile: Int,
         columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>,
         layOutAxis: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         layOutRuns: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void,
@@ -72,7 +76,9 @@ public struct KernelTable {
         self.outerTiles = outerTiles
         self.planes = planes
         self.walks = walks
-        self.stencils = stencils
+        self.stencil = stencil
+        self.narrowStencil = narrowStencil
+        self.smallStencils = smallStencils
         self.widestTile = widestTile
         self.columnTiles = columnTiles
         self.wideTiles = wideTiles

@@ -190,12 +190,13 @@ public func packLine<Scalar: KernelScalar>(from source: UnsafePointer<Scalar>, s
     }
     var i = 0
     if stride == 2 {
-        // A number that the compiler knows: it makes vectors of these.
-        while i < count {
-            copyElement(source + i &* 2, to: target + i)
-            i &+= 1
+        // Not to the last element, behind which nothing may be read.
+        while MemoryLayout<Scalar>.stride == 4, i &+ 4 < count {
+            let low = UnsafeRawPointer(source + (i &* 2)).loadUnaligned(as: SIMD4<UInt32>.self)
+            let high = UnsafeRawPointer(source + (i &* 2 &+ 4)).loadUnaligned(as: SIMD4<UInt32>.self)
+            UnsafeMutableRawPointer(target + i).storeBytes(of: SIMD8(lowHalf: low, highHalf: high).evenHalf, as: SIMD4<UInt32>.self)
+            i &+= 4
         }
-        return
     }
     while i < count {
         copyElement(source + i &* stride, to: target + i)

@@ -13,15 +13,16 @@ public struct StencilArguments<Scalar> {
     public var rowsPerChunk: Int
     /// `[kernelRows][kernelColumns]`
     public var weights: UnsafePointer<Scalar>
-    /// The first output column, and the tiles that follow each other from there.
-    public var column: Int
-    public var tiles: Int
+    /// The first output column, the tiles that follow each other from there, and where the last of them begins at most.
+    public var column = 0
+    public var tiles = 1
+    public var lastColumn = 0
     /// `[4][N]` vectors: the sums between chunks, and the result where `outputs` is nil (then there is one tile).
     public var tile: UnsafeMutablePointer<Scalar>
     /// `[4]`: where the output rows start.
     public var outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?
     /// All vectors are stored past the caches. They must be aligned.
-    public var streaming: Bool
+    public var streaming = false
     public var bias: Scalar
     public var low: Scalar
     public var high: Scalar
@@ -29,8 +30,8 @@ public struct StencilArguments<Scalar> {
     @inlinable @inline(__always)
     public init(
         rows: UnsafePointer<UnsafePointer<Scalar>>, offsets: UnsafePointer<Int>, kernelRows: Int, kernelColumns: Int, rowStep: Int, rowsPerChunk: Int,
-        weights: UnsafePointer<Scalar>, column: Int, tiles: Int, tile: UnsafeMutablePointer<Scalar>,
-        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?, streaming: Bool, bias: Scalar, low: Scalar, high: Scalar
+        weights: UnsafePointer<Scalar>, tile: UnsafeMutablePointer<Scalar>, outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?, bias: Scalar,
+        low: Scalar, high: Scalar
     ) {
         self.rows = rows
         self.offsets = offsets
@@ -39,11 +40,8 @@ public struct StencilArguments<Scalar> {
         self.rowStep = rowStep
         self.rowsPerChunk = rowsPerChunk
         self.weights = weights
-        self.column = column
-        self.tiles = tiles
         self.tile = tile
         self.outputs = outputs
-        self.streaming = streaming
         self.bias = bias
         self.low = low
         self.high = high
@@ -101,6 +99,7 @@ public func accumulateStencil<I: InstructionSet, let N: Int>(_: I.Type, vectors:
     let high = I.Vector(repeating: arguments.high)
     let bias = I.Vector(repeating: arguments.bias)
     var place = arguments.column &* MemoryLayout<I.Scalar>.stride
+    let lastPlace = arguments.lastColumn &* MemoryLayout<I.Scalar>.stride
     var remaining = arguments.tiles
     while remaining > 0 {
         remaining &-= 1
@@ -183,5 +182,166 @@ public func accumulateStencil<I: InstructionSet, let N: Int>(_: I.Type, vectors:
             }
         }
         place &+= N &* I.bytes
+        if place > lastPlace { place = lastPlace }
+    }
+}
+
+/// A channel: tiles of four output rows times one vector of columns, row by row of tiles.
+public struct NarrowStencilArguments<Scalar> {
+    /// Where the first output's first kernel row is read; from one of these rows to the next; and, within it, what the taps read.
+    public var input: UnsafePointer<Scalar>
+    public var rowPitch: Int
+    public var offsets: UnsafePointer<Int>
+    public var kernelRows: Int
+    public var kernelColumns: Int
+    public var rowStep: Int
+    public var rowsPerChunk: Int
+    /// `[kernelRows][kernelColumns]`
+    public var weights: UnsafePointer<Scalar>
+    public var output: UnsafeMutablePointer<Scalar>
+    public var outputPitch: Int
+    /// The tiles of a row and the rows of them. The last of either rather begin early, here, than end late.
+    public var tiles: Int
+    public var lastColumn: Int
+    public var tileRows: Int
+    public var lastRow: Int
+    public var bias: Scalar
+    public var low: Scalar
+    public var high: Scalar
+
+    @inlinable @inline(__always)
+    public init(
+        input: UnsafePointer<Scalar>, rowPitch: Int, offsets: UnsafePointer<Int>, kernelRows: Int, kernelColumns: Int, rowStep: Int,
+        rowsPerChunk: Int, weights: UnsafePointer<Scalar>, output: UnsafeMutablePointer<Scalar>, outputPitch: Int, tiles: Int, lastColumn: Int,
+        tileRows: Int, lastRow: Int, bias: Scalar, low: Scalar, high: Scalar
+    ) {
+        self.input = input
+        self.rowPitch = rowPitch
+        self.offsets = offsets
+        self.kernelRows = kernelRows
+        self.kernelColumns = kernelColumns
+        self.rowStep = rowStep
+        self.rowsPerChunk = rowsPerChunk
+        self.weights = weights
+        self.output = output
+        self.outputPitch = outputPitch
+        self.tiles = tiles
+        self.lastColumn = lastColumn
+        self.tileRows = tileRows
+        self.lastRow = lastRow
+        self.bias = bias
+        self.low = low
+        self.high = high
+    }
+}
+
+/// As `accumulateStencil`, finished. Input vectors are not shared by the output rows: of kernels of any size, that costs less than to find
+/// out which rows do share one.
+@inlinable @inline(__always)
+public func accumulateNarrowStencil<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: NarrowStencilArguments<I.Scalar>.self).pointee
+    let size = MemoryLayout<I.Scalar>.stride
+    let pitch = arguments.rowPitch &* size
+    let step = arguments.rowStep &* pitch
+    let taps = arguments.kernelColumns
+    forEachTile(arguments, step: step, vectorBytes: I.bytes) { line, target in
+        var totals = InlineArray<4, I.Vector>(repeating: I.Vector(repeating: 0))
+        var weights = arguments.weights
+        var line = line
+        var left = arguments.kernelRows
+        while left > 0 {
+            var rows = left < arguments.rowsPerChunk ? left : arguments.rowsPerChunk
+            let isFirst = left == arguments.kernelRows
+            left &-= rows
+            var sums = InlineArray<4, I.Vector>(repeating: I.Vector(repeating: 0))
+            while rows > 0 {
+                rows &-= 1
+                var b = 0
+                while b < taps {
+                    let x = line + arguments.offsets[b] &* size
+                    let w = I.Vector(repeating: weights[b])
+                    for p in 0..<4 {
+                        sums[unchecked: p] = I.multiplyAdd((x + p &* step).loadUnaligned(as: I.Vector.self), w, sums[unchecked: p])
+                    }
+                    b &+= 1
+                }
+                weights += taps
+                line += pitch
+            }
+            if isFirst {
+                totals = sums
+            } else {
+                for p in 0..<4 { totals[unchecked: p] = I.sum(totals[unchecked: p], sums[unchecked: p]) }
+            }
+        }
+        storeNarrow(I.self, totals, arguments, to: target)
+    }
+}
+
+/// Calls the body with where the tile's input and output begin.
+@inlinable @inline(__always)
+func forEachTile<Scalar: KernelScalar>(
+    _ arguments: NarrowStencilArguments<Scalar>, step: Int, vectorBytes: Int, _ body: (UnsafeRawPointer, UnsafeMutableRawPointer) -> Void
+) {
+    let size = MemoryLayout<Scalar>.stride
+    let lastPlace = arguments.lastColumn &* size
+    var row = 0
+    var remaining = arguments.tileRows
+    while remaining > 0 {
+        remaining &-= 1
+        if row > arguments.lastRow { row = arguments.lastRow }
+        let line = UnsafeRawPointer(arguments.input) + row &* step
+        let target = UnsafeMutableRawPointer(arguments.output + row &* arguments.outputPitch)
+        var place = 0
+        var tiles = arguments.tiles
+        while tiles > 0 {
+            tiles &-= 1
+            body(line + place, target + place)
+            place &+= vectorBytes
+            if place > lastPlace { place = lastPlace }
+        }
+        row &+= stencilRows
+    }
+}
+
+@inlinable @inline(__always)
+func storeNarrow<I: InstructionSet>(
+    _: I.Type, _ sums: InlineArray<4, I.Vector>, _ arguments: NarrowStencilArguments<I.Scalar>, to target: UnsafeMutableRawPointer
+) {
+    let low = I.Vector(repeating: arguments.low)
+    let high = I.Vector(repeating: arguments.high)
+    let bias = I.Vector(repeating: arguments.bias)
+    var place = target
+    for p in 0..<4 {
+        let total = I.sum(sums[unchecked: p], bias)
+        place.storeBytes(of: I.replacing(I.replacing(total, below: low, with: low), above: high, with: high), as: I.Vector.self)
+        place += arguments.outputPitch &* MemoryLayout<I.Scalar>.stride
+    }
+}
+
+/// The same for 3x3: the nine weights stay in registers. An output row is S input rows on.
+@inlinable @inline(__always)
+public func accumulateSmallStencil<I: InstructionSet, let S: Int>(_: I.Type, step: InlineArray<S, Bool>.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: NarrowStencilArguments<I.Scalar>.self).pointee
+    let size = MemoryLayout<I.Scalar>.stride
+    var w = InlineArray<9, I.Vector>(repeating: I.Vector(repeating: 0))
+    for t in 0..<9 { w[unchecked: t] = I.Vector(repeating: arguments.weights[t]) }
+    let pitch = arguments.rowPitch &* size
+    let first = arguments.offsets[0] &* size
+    let second = arguments.offsets[1] &* size
+    let third = arguments.offsets[2] &* size
+    forEachTile(arguments, step: S &* pitch, vectorBytes: I.bytes) { line, target in
+        var sums = InlineArray<4, I.Vector>(repeating: I.Vector(repeating: 0))
+        var x = line
+        for i in 0..<(3 &+ 3 &* S) {
+            for b in 0..<3 {
+                let v = (x + (b == 0 ? first : b == 1 ? second : third)).loadUnaligned(as: I.Vector.self)
+                for p in 0..<4 where i &- p &* S >= 0 && i &- p &* S < 3 {
+                    sums[unchecked: p] = I.multiplyAdd(v, w[unchecked: (i &- p &* S) &* 3 &+ b], sums[unchecked: p])
+                }
+            }
+            x += pitch
+        }
+        storeNarrow(I.self, sums, arguments, to: target)
     }
 }
