@@ -356,6 +356,8 @@ BIT_LAYERS = [
     ("conv2d_transpose", (2, 1, 1, 9), (4, 4, 96, 9), {"strides": 2, "padding": "same"}),
     ("conv2d_transpose", (2, 6, 7, 40), (4, 4, 12, 40), {"strides": 2, "activation": "tanh"}),
     ("conv2d_transpose", (2, 4, 5, 21), (16, 16, 21, 21), {"strides": 8, "padding": "same"}),
+    # Blocks of channels that differ from phase to phase.
+    ("conv2d_transpose", (2, 2, 3, 180), (5, 5, 70, 180), {"strides": 2, "padding": "same"}),
     ("upsample2d", (3, 5, 6, 4), None, {"size": 2}),
     ("upsample2d", (2, 5, 6, 19), None, {"size": (2, 3), "interpolation": "bilinear"}),
     ("upsample2d", (2, 7, 33, 1), None, {"output_size": (12, 50), "interpolation": "bilinear", "coordinates": "align_corners"}),
@@ -405,6 +407,27 @@ def test_bits_do_not_depend_on_the_data_format(bit_layer):
     expected = bit_layer.run().transpose(0, 3, 1, 2)
     for threads in (1, 2, 5):
         assert_same_bits(bit_layer.run(first, data_format="channels_first", threads=threads), expected)
+
+
+# Among them kernel columns that no output needs.
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "case", [*(layer for layer in BIT_LAYERS if layer[2]),
+             ("conv2d_transpose", (2, 3, 1, 50), (3, 5, 21, 50), {"strides": (1, 4), "rule": "window", "output_size": (5, 2)})],
+    ids=lambda layer: f"{layer[0]}-{'x'.join(map(str, layer[1]))}")
+def test_bits_do_not_depend_on_the_kernel_format(case, dtype, isa):
+    bit_layer = Layer(*case, isa, dtype)
+    expected = bit_layer.run()
+    kernel, bias = bit_layer.constants
+    turned = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+    name = "IOHW" if bit_layer.op == "conv2d_transpose" else "OIHW"
+    for threads in (1, 3):
+        bit_layer.constants = [turned, bias]
+        assert_same_bits(bit_layer.run(kernel_format=name, threads=threads), expected)
+        bit_layer.constants = [np.ascontiguousarray(turned[:, :, ::-1, ::-1]), bias]
+        assert_same_bits(bit_layer.run(kernel_format=name, flip_kernel=True, threads=threads), expected)
+        bit_layer.constants = [np.ascontiguousarray(kernel[::-1, ::-1]), bias]
+        assert_same_bits(bit_layer.run(flip_kernel=True, threads=threads), expected)
 
 
 def test_bits_do_not_depend_on_the_batch(bit_layer):
