@@ -65,24 +65,26 @@ private func packItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _:
     let inputs = plan.pointee.layer.inChannelsPerGroup
     let count = plan.pointee.blockCount
     let memory = packing.pointee.scratch + context.number * packing.pointee.scratchPerThread
+    let layer = plan.pointee.layer
+    // Made once: a panel of a depthwise layer has little to pack.
+    var packer = PanelPacker<Scalar>(
+        plan: plan, kernel: packing.pointee.kernel.assumingMemoryBound(to: Scalar.self),
+        places: memory.assumingMemoryBound(to: UnsafeMutableRawPointer?.self), panel: plan.pointee.panels[0], layer: layer,
+        strides: layer.kernelStrides, elements: layer.placesOfTaps, blocks: plan.pointee.blocks,
+        target: plan.pointee.weights.assumingMemoryBound(to: Scalar.self))
     while let item = context.nextItem() {
         let first = item % packing.pointee.shares * packing.pointee.share
         let range = first..<min(first + packing.pointee.share, inputs)
-        let panel = plan.pointee.panels[item / packing.pointee.shares]
-        var packer = PanelPacker<Scalar>(
-            plan: plan, kernel: packing.pointee.kernel.assumingMemoryBound(to: Scalar.self),
-            places: memory.assumingMemoryBound(to: UnsafeMutableRawPointer?.self), panel: panel, blocks: plan.pointee.blocks,
-            target: plan.pointee.weights.assumingMemoryBound(to: Scalar.self)
-                + panel.offset * inputs * (plan.pointee.winograd == nil ? 0 : winogradPoints))
+        packer.panel = plan.pointee.panels[item / packing.pointee.shares]
         if plan.pointee.winograd != nil {
             packer.packTransformed(range, by: (memory + packing.pointee.placesPerThread * 8).assumingMemoryBound(to: Scalar.self))
         } else {
             // The phases of a transposed convolution share out the kernel elements; other blocks have all of them each.
-            let together = plan.pointee.layer.transposed ? count : 1
+            let together = layer.transposed ? count : 1
             for block in stride(from: 0, to: count, by: together) { packer.pack(block..<block + together, inputs: range) }
         }
-        if !packer.isFinite { shim_atomic_store(&packing.pointee.isNotFinite, 1) }
     }
+    if !packer.isFinite { shim_atomic_store(&packing.pointee.isNotFinite, 1) }
 }
 
 /// Packs the weights of one panel.
@@ -92,6 +94,10 @@ private struct PanelPacker<Scalar: KernelScalar> {
     /// `[kernel element]`, then `targets` and `unused`.
     var places: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     var panel: Panel
+    let layer: Layer
+    let strides: (row: Int, column: Int, input: Int, output: Int, group: Int)
+    /// `layer.placesOfTaps`.
+    let elements: Int
     var blocks: UnsafePointer<Block>
     /// The first block's weights.
     var target: UnsafeMutablePointer<Scalar>
@@ -122,9 +128,6 @@ private struct PanelPacker<Scalar: KernelScalar> {
 
     @_optimize(size) @inline(never)
     private mutating func packRows(_ blocks: Range<Int>, inputs: Range<Int>) {
-        let layer = plan.pointee.layer
-        let strides = layer.kernelStrides
-        let elements = layer.placesOfTaps
         places.update(repeating: nil, count: elements)
         var (low, high) = (elements, 0)
         for index in blocks {
@@ -188,17 +191,16 @@ private struct PanelPacker<Scalar: KernelScalar> {
 
     /// Some input channels for Winograd's algorithm, `[point][input channel][output channel]`: packed, then transformed.
     mutating func packTransformed(_ inputs: Range<Int>, by scratch: UnsafeMutablePointer<Scalar>) {
-        let layer = plan.pointee.layer
         func lattice(_ axis: Axis) -> Lattice { (layer.transposed ? Lattice.phase(axis, first: 0) : nil) ?? .convolution(axis) }
-        let elements = inputs.count * panel.width
+        let count = inputs.count * panel.width
         let step = layer.inChannelsPerGroup * panel.width
-        let result = target + inputs.lowerBound * panel.width
+        let own = target
+        let result = own + panel.offset * layer.inChannelsPerGroup * winogradPoints + inputs.lowerBound * panel.width
         var block = Block(
             vertical: lattice(layer.vertical), horizontal: lattice(layer.horizontal), weights: 0, bandRows: 0, bandColumns: 0,
             rowBands: 0, columnBands: 0, panelChunks: 0, items: 0, channelBlock: winogradShare, segmentsPerChunk: 1,
             tilesPerGroup: 0)
         block.weights = -(panel.offset * layer.inChannelsPerGroup + inputs.lowerBound * panel.width) * block.taps
-        let own = target
         target = scratch
         withUnsafePointer(to: block) { block in
             blocks = block
@@ -206,9 +208,9 @@ private struct PanelPacker<Scalar: KernelScalar> {
         }
         target = own
         // Points may lie a power of two apart, in one set of the caches: whole lines of each are copied.
-        let points = scratch + elements * 9
+        let points = scratch + count * 9
         for row in 0..<inputs.count {
-            transformWinogradWeights(scratch + row * panel.width, panel.width, pitch: elements, to: points)
+            transformWinogradWeights(scratch + row * panel.width, panel.width, pitch: count, to: points)
             check(points, count: winogradPoints * panel.width)
             for point in 0..<winogradPoints {
                 copyElements(points + point * panel.width, count: panel.width, to: result + (point * step + row * panel.width))
@@ -218,8 +220,6 @@ private struct PanelPacker<Scalar: KernelScalar> {
 
     @_optimize(size) @inline(never)
     private func lines(from lane: Int) -> Lines {
-        let layer = plan.pointee.layer
-        let strides = layer.kernelStrides
         let outputs = layer.outChannelsPerGroup
         let channel = panel.firstChannel + lane
         let rest = panel.channels - lane
@@ -242,7 +242,7 @@ private struct PanelPacker<Scalar: KernelScalar> {
     /// Rows of neighbouring output channels.
     @inline(never)
     private func copy(_ source: UnsafePointer<Scalar>, _ count: Int, _ lines: Lines, to target: UnsafeMutablePointer<Scalar>) {
-        let stride = plan.pointee.layer.kernelStrides.input
+        let stride = strides.input
         if stride == panel.width, lines.count == panel.width {
             copyLine(source, count: count * stride, to: target)
             return
@@ -253,7 +253,7 @@ private struct PanelPacker<Scalar: KernelScalar> {
     /// `count` neighbouring elements of each line: those in `range` of input channel number `row`, of the next, and so on.
     @inline(never)
     private func turn(_ source: UnsafePointer<Scalar>, _ count: Int, of range: Range<Int>, _ lines: Lines, row: Int) {
-        let targets = UnsafeMutableRawPointer(places + plan.pointee.layer.placesOfTaps)
+        let targets = UnsafeMutableRawPointer(places + elements)
             .assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self)
         let unused = UnsafeMutableRawPointer(targets + turnedElements).assumingMemoryBound(to: Scalar.self)
         var place = range.lowerBound
@@ -283,12 +283,11 @@ private struct PanelPacker<Scalar: KernelScalar> {
     /// One tap that stands for several kernel elements.
     @_optimize(size) @inline(never)
     private mutating func packSums(_ tap: Tap, _ inputs: Range<Int>, to rows: UnsafeMutablePointer<Scalar>) {
-        let input = plan.pointee.layer.kernelStrides.input
         var lane = 0
         while lane < panel.channels {
             let lines = lines(from: lane)
             for row in 0..<inputs.count {
-                let first = kernel + tap.offset + lines.offset + (inputs.lowerBound + row) * input
+                let first = kernel + tap.offset + lines.offset + (inputs.lowerBound + row) * strides.input
                 for line in 0..<lines.count {
                     let weight: Scalar = tap.weight(first + line * lines.stride)
                     if !weight.isFinite { isFinite = false }
