@@ -88,10 +88,18 @@ extension ResampleColumnsArguments {
                 output.storeBytes(of: result.loadUnaligned(fromByteOffset: last, as: I.Vector.self), toByteOffset: last, as: I.Vector.self)
             } else {
                 var vector = 0
-                while place < last {
-                    store(I.self, fetch(input, vector), to: output + place)
-                    vector &+= 1
-                    place &+= I.bytes
+                if streaming {
+                    while place < last {
+                        I.stream(fetch(input, vector), to: output + place)
+                        vector &+= 1
+                        place &+= I.bytes
+                    }
+                } else {
+                    while place < last {
+                        output.storeBytes(of: fetch(input, vector), toByteOffset: place, as: I.Vector.self)
+                        vector &+= 1
+                        place &+= I.bytes
+                    }
                 }
                 store(I.self, fetch(input, vector), to: output + last)
             }
@@ -135,10 +143,15 @@ public let rowsTogether = 4
 @inlinable @inline(__always)
 public func permutedColumns<I: PermutingInstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: ResampleColumnsArguments<I.Scalar>.self).pointee
+    func fetch(_ input: UnsafePointer<I.Scalar>, _ vector: Int, isWide: Bool) -> I.Vector {
+        let window = Window(I.self, input + arguments.sources[2 &* vector], isWide: isWide)
+        return window.permuted(arguments.places + arguments.sources[2 &* vector &+ 1], isWide: isWide)
+    }
     if arguments.weights == nil {
-        arguments.copy(I.self) { input, vector in
-            let window = Window(I.self, input + arguments.sources[2 &* vector], isWide: arguments.isWide)
-            return window.permuted(arguments.places + arguments.sources[2 &* vector &+ 1], isWide: arguments.isWide)
+        if arguments.isWide {
+            arguments.copy(I.self) { fetch($0, $1, isWide: true) }
+        } else {
+            arguments.copy(I.self) { fetch($0, $1, isWide: false) }
         }
     } else {
         // So many taps that the loop over them is none: enlarging.
