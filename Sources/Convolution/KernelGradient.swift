@@ -56,6 +56,8 @@ private struct GradientWork {
     var byPoints: Double
     var byImage: Double
     var byLanes = Double.infinity
+    /// Of the strategy `outer`. Only this, which changes no bit, may depend on the kernel's format.
+    var pointsInVectors: Bool
 
     init(_ layer: Layer, _ table: KernelTable, _ across: PackedAxis) {
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
@@ -70,10 +72,10 @@ private struct GradientWork {
         byPoints = work(lefts: runs, rights: outputs) * repeats
         byImage = work(lefts: outputs, rights: runs) * repeats
         // Lanes that are not neighbours in the result are written one by one, which takes as long as the sums of some 48 pixels.
-        if layer.writesTapsTogether(mergesTaps) { return }
-        let scattered = 1 + 48 / Double(layer.batch * layer.vertical.output * layer.horizontal.output)
-        if layer.kernelStrides.output != 1 { byPoints *= scattered }
-        if layer.kernelStrides.input != 1 || mergesTaps { byImage *= scattered }
+        let scattered = layer.writesTapsTogether(mergesTaps)
+            ? 1 : 1 + 48 / Double(layer.batch * layer.vertical.output * layer.horizontal.output)
+        pointsInVectors = byPoints * (layer.kernelStrides.output != 1 ? scattered : 1)
+            <= byImage * (layer.kernelStrides.input != 1 || mergesTaps ? scattered : 1)
     }
 }
 
@@ -108,6 +110,8 @@ private struct KernelGradientPlan {
     var readsImage = false
     /// The points have a partial vector, which reaches into the next pixel: the band of the last one is packed.
     var packsLastPixel = false
+    /// One band and a partial vector: the last panel begins so early that it ends with the last lane, and some are computed twice.
+    var overlapsPanels = false
     var writesTapsTogether = false
     /// The lanes of a tile are neighbours in the result, which holds the sums of complete tiles from the start.
     var addsInPlace = false
@@ -166,7 +170,9 @@ private struct KernelGradientPlan {
     /// First lane and width of a panel. The vectors are spread evenly, so that 5 become 3 + 2.
     func panel(_ index: Int) -> (first: Int, width: Int, kernel: TileKernel) {
         let kernel = index < largerPanels ? largerKernel : smallerKernel
-        return ((index &* smallerKernel.vectors &+ min(index, largerPanels)) &* table.lanes, kernel.vectors &* table.lanes, kernel)
+        let width = kernel.vectors &* table.lanes
+        let first = (index &* smallerKernel.vectors &+ min(index, largerPanels)) &* table.lanes
+        return (overlapsPanels ? min(first, rights &- width) : first, width, kernel)
     }
 
     init(_ layer: Layer) throws(Failure) {
@@ -208,9 +214,9 @@ private struct KernelGradientPlan {
             (lefts, rights) = (try times(times(tapRows, tapColumns, "kernel size"), inputs, "kernel size"), layer.outChannels)
             (tapRows, tapColumns) = (1, 1)
         } else {
-            strategy = .outer(pointsInVectors: work.byPoints <= work.byImage)
+            strategy = .outer(pointsInVectors: work.pointsInVectors)
             if mergesTaps { tapColumns = 1 }
-            (lefts, rights) = work.byPoints <= work.byImage ? (runs, outputs) : (outputs, runs)
+            (lefts, rights) = work.pointsInVectors ? (runs, outputs) : (outputs, runs)
         }
         panelVectors = ceilDivide(rights, lanes)
         panelCount = ceilDivide(panelVectors, table.widestTile)
@@ -236,7 +242,10 @@ private struct KernelGradientPlan {
             readsImage = layer.input.channel == 1 && !(isLong && layer.input.column * horizontal.stride % page == 0)
                 && (pointsInVectors ? layer.inChannels >= largestTileSide : inputs % lanes == 0) && leavesOutZeros && !mergesTaps
             packsLastPixel = outputs % lanes != 0 && pointsInVectors
-            if packsLastPixel {
+            overlapsPanels = packsLastPixel && hasOneBand && addsInPlace && readsPoints && panelCount > 1
+            if overlapsPanels {
+                packsLastPixel = false
+            } else if packsLastPixel {
                 readsPoints = readsPoints && !hasOneBand && layer.output.column == layer.outChannels
                     && layer.output.row == horizontal.output * layer.output.column
                     && (layer.batch == 1 || layer.output.batch == vertical.output * layer.output.row)
@@ -716,75 +725,91 @@ private struct ItemRun<Scalar: KernelScalar> {
     ) {
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
         let leavesOut = plan.leavesOutZeros
+        let readsLefts = pointsInVectors ? plan.readsImage || plan.mergesTaps : readsPoints
+        let unitPitch = commonTileRows &* (pointsInVectors ? places : pixels)
+        let (hasOneBand, firstLeft, leftStride) = (plan.hasOneBand, lefts.lowerBound, leftStride)
+        var arguments = OuterProductArguments(
+            lefts: UnsafePointer(leftRuns), rights: UnsafePointer(rightRuns), leftOffset: 0, rightOffset: 0, leftPitch: 0, rightPitch: 0,
+            segments: 0, length: 0, segmentsPerChunk: plan.segmentsPerChunk, tile: sums, tilePitch: 0, continues: !isFirst)
+        // What changes with tap and panel alone is done once for all their tiles.
         var laidOut = (tapRow: -1, width: -1)
-        var segments = 0
+        var prepared = (tapRow: -1, tapColumn: -1, firstLane: -1)
+        var isEmpty = false
+        var leftPlace = 0
+        var resultPlace = 0
         forEachTile { tile in
-            let imagePitch = plan.readsImage
-                ? layer.input.column : plan.mergesTaps ? inputs : pointsInVectors ? commonTileRows : tile.width
-            let pointPitch = readsPoints ? layer.output.column : pointsInVectors ? tile.width : commonTileRows
-            if laidOut.tapRow != tile.tapRow || laidOut.width != tile.width {
-                laidOut = (tile.tapRow, tile.width)
-                segments = 0
-                for image in 0..<band.images.count {
-                    for row in 0..<band.rows.count {
-                        let place = tile.tapRow &* down.tapPitch &+ row &* down.step
-                        if leavesOut, rowPlaces[place] < 0 { continue }
-                        let imageRun = plan.readsImage
-                            ? self.image + ((band.images.lowerBound &+ image) &* layer.input.batch &+ rowPlaces[place] &* layer.input.row
-                                &+ group &* inputs)
-                            : UnsafePointer(packedImage) + (image &* down.places &+ place) &* across.places &* imagePitch
-                        let pointRun = readsPoints
-                            ? points + ((band.images.lowerBound &+ image) &* layer.output.batch
-                                &+ (band.rows.lowerBound &+ row) &* layer.output.row &+ band.columns.lowerBound &* layer.output.column
-                                &+ group &* outputs)
-                            : UnsafePointer(packedPoints) + (image &* band.rows.count &+ row) &* band.columns.count &* pointPitch
-                        leftRuns[segments] = pointsInVectors ? imageRun : pointRun
-                        rightRuns[segments] = pointsInVectors ? pointRun : imageRun
-                        segments &+= 1
+            if prepared.firstLane != tile.firstLane || prepared.tapColumn != tile.tapColumn || prepared.tapRow != tile.tapRow {
+                prepared = (tile.tapRow, tile.tapColumn, tile.firstLane)
+                let imagePitch = plan.readsImage
+                    ? layer.input.column : plan.mergesTaps ? inputs : pointsInVectors ? commonTileRows : tile.width
+                let pointPitch = readsPoints ? layer.output.column : pointsInVectors ? tile.width : commonTileRows
+                if laidOut.tapRow != tile.tapRow || laidOut.width != tile.width {
+                    laidOut = (tile.tapRow, tile.width)
+                    var segments = 0
+                    for image in 0..<band.images.count {
+                        for row in 0..<band.rows.count {
+                            let place = tile.tapRow &* down.tapPitch &+ row &* down.step
+                            if leavesOut, rowPlaces[place] < 0 { continue }
+                            let imageRun = plan.readsImage
+                                ? self.image + ((band.images.lowerBound &+ image) &* layer.input.batch &+ rowPlaces[place] &* layer.input.row
+                                    &+ group &* inputs)
+                                : UnsafePointer(packedImage) + (image &* down.places &+ place) &* across.places &* imagePitch
+                            let pointRun = readsPoints
+                                ? points + ((band.images.lowerBound &+ image) &* layer.output.batch
+                                    &+ (band.rows.lowerBound &+ row) &* layer.output.row &+ band.columns.lowerBound &* layer.output.column
+                                    &+ group &* outputs)
+                                : UnsafePointer(packedPoints) + (image &* band.rows.count &+ row) &* band.columns.count &* pointPitch
+                            leftRuns[segments] = pointsInVectors ? imageRun : pointRun
+                            rightRuns[segments] = pointsInVectors ? pointRun : imageRun
+                            segments &+= 1
+                        }
                     }
+                    arguments.segments = segments
                 }
+                // Columns whose place lies inside.
+                let tap = tile.tapColumn &* across.tapPitch
+                var (start, end) = (0, band.columns.count)
+                if leavesOut, !plan.mergesTaps {
+                    while start < end, columnPlaces[tap &+ start &* across.step] < 0 { start &+= 1 }
+                    while end > start, columnPlaces[tap &+ (end &- 1) &* across.step] < 0 { end &-= 1 }
+                }
+                isEmpty = start == end || arguments.segments == 0
+                let place = tap &+ start &* across.step
+                let imageColumn = (plan.readsImage && !isEmpty ? columnPlaces[place] : place) &* imagePitch
+                let imageStep = (plan.readsImage ? layer.horizontal.stride : across.step) &* imagePitch
+                let pointColumn = start &* pointPitch
+                let readsRights = pointsInVectors ? readsPoints : plan.readsImage || plan.mergesTaps
+                arguments.rightOffset = (readsRights ? tile.firstLane : (tile.firstLane &- firstLane) &* (pointsInVectors ? pixels : places))
+                    &+ (pointsInVectors ? pointColumn : imageColumn)
+                leftPlace = pointsInVectors ? imageColumn : pointColumn
+                arguments.leftPitch = pointsInVectors ? imageStep : pointPitch
+                arguments.rightPitch = pointsInVectors ? pointPitch : imageStep
+                arguments.length = end &- start
+                resultPlace = index(tile, row: 0) &- tile.left &* leftStride
             }
-            // Columns whose place lies inside.
-            let tap = tile.tapColumn &* across.tapPitch
-            var (start, end) = (0, band.columns.count)
-            if leavesOut, !plan.mergesTaps {
-                while start < end, columnPlaces[tap &+ start &* across.step] < 0 { start &+= 1 }
-                while end > start, columnPlaces[tap &+ (end &- 1) &* across.step] < 0 { end &-= 1 }
-            }
-            let isEmpty = start == end || segments == 0
-            let place = tap &+ start &* across.step
-            let imageColumn = (plan.readsImage && !isEmpty ? columnPlaces[place] : place) &* imagePitch
-            let imageStep = (plan.readsImage ? layer.horizontal.stride : across.step) &* imagePitch
-            let pointColumn = start &* pointPitch
-            let leftStart = tile.left &- lefts.lowerBound
-            let unit = leftStart / commonTileRows
-            let leftOffset: Int
-            let rightOffset: Int
-            if (pointsInVectors ? plan.readsImage : readsPoints) || pointsInVectors && plan.mergesTaps {
-                leftOffset = tile.left
+            if readsLefts {
+                arguments.leftOffset = leftPlace &+ tile.left
             } else {
-                leftOffset = unit &* commonTileRows &* (pointsInVectors ? places : pixels) &+ leftStart &- unit &* commonTileRows
-            }
-            if pointsInVectors ? readsPoints : plan.readsImage || plan.mergesTaps {
-                rightOffset = tile.firstLane
-            } else {
-                rightOffset = (tile.firstLane &- firstLane) &* (pointsInVectors ? pixels : places)
+                let (unit, rest) = (tile.left &- firstLeft).quotientAndRemainder(dividingBy: commonTileRows)
+                arguments.leftOffset = leftPlace &+ unit &* unitPitch &+ rest
             }
             let inPlace = addsInPlace(tile)
-            let arguments = OuterProductArguments(
-                lefts: UnsafePointer(leftRuns), rights: UnsafePointer(rightRuns),
-                leftOffset: leftOffset &+ (pointsInVectors ? imageColumn : pointColumn),
-                rightOffset: rightOffset &+ (pointsInVectors ? pointColumn : imageColumn),
-                leftPitch: pointsInVectors ? imageStep : pointPitch, rightPitch: pointsInVectors ? pointPitch : imageStep,
-                segments: segments, length: end &- start, segmentsPerChunk: plan.segmentsPerChunk,
-                tile: inPlace ? result + index(tile, row: 0) : sums + tile.offset,
-                tilePitch: inPlace ? leftStride : tile.width, continues: !isFirst)
+            arguments.tile = inPlace ? result + (resultPlace &+ tile.left &* leftStride) : sums + tile.offset
+            arguments.tilePitch = inPlace ? leftStride : tile.width
+            if inPlace, isFirst, leftStride > 2 &* tile.width {
+                // The lines of the next tile: rows that lie far apart are not foreseen.
+                var next = arguments.tile + tile.kernel.rows &* leftStride
+                for _ in 0..<tile.kernel.rows {
+                    for n in 0..<tile.kernel.vectors { shim_prefetch(next + n &* plan.table.lanes) }
+                    next += leftStride
+                }
+            }
             if !isEmpty {
                 withUnsafePointer(to: arguments) { tile.kernel.accumulate($0) }
             } else if isFirst {
                 for r in 0..<tile.kernel.rows { (arguments.tile + r &* arguments.tilePitch).update(repeating: 0, count: tile.width) }
             }
-            if plan.hasOneBand, !inPlace { writeRows(tile, to: result) }
+            if hasOneBand, !inPlace { writeRows(tile, to: result) }
         }
     }
 
@@ -895,7 +920,7 @@ private struct ItemRun<Scalar: KernelScalar> {
                     store(values[lane], place + (run / inputs * columnStride + run % inputs * strides.input))
                 }
             } else if laneStride == 1, !accumulates {
-                UnsafeMutableRawPointer(place).copyMemory(from: values, byteCount: width &* MemoryLayout<Scalar>.stride)
+                copyLine(values, count: width, to: place)
             } else {
                 for lane in 0..<width { store(values[lane], place + lane &* laneStride) }
             }

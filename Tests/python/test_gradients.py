@@ -323,6 +323,8 @@ def test_pytorch(isa, data_format, name, dtype):
     ((1, 40, 40, 20), (3, 2, 20, 32), {"padding": 1, "strides": 2, "flip_kernel": True}),  # several bands
     ((3, 50, 50, 16), (3, 3, 16, 16), {"padding": 1}),  # several blocks
     ((1, 30, 30, 32), (2, 2, 32, 20), {}),  # the image in the vectors
+    ((1, 5, 6, 30), (3, 3, 30, 71), {"padding": 1}),  # one band, a last panel that repeats channels
+    ((1, 5, 6, 8), (3, 3, 4, 142), {"padding": 1, "groups": 2}),
     ((1, 34, 34, 3), (3, 3, 3, 24), {}),  # a partial vector, read beyond each pixel but the last
     ((1, 12, 12, 32), (3, 3, 4, 32), {"padding": 1, "groups": 8}),  # tiles that reach into other groups
     ((2, 2, 3, 24), (5, 5, 24, 48), {"padding": 6, "dilation_rate": 3}),  # taps that are outside for all pixels
