@@ -326,7 +326,8 @@ private let stencilLine = 16.0
 /// channels that are neighbours in the output are better stored together, and many better computed together.
 private func takesStencil(_ layer: Layer, _ table: KernelTable) -> Bool {
     let outputs = layer.outChannelsPerGroup
-    guard canStencil(layer), outputs == 1 || outputs <= 4 && layer.output.column == 1 else { return false }
+    // Single taps read in place are `accumulateColumns`' alone: its tiles go on from image to image and end with the row.
+    guard canStencil(layer), !readsColumns(layer, table), outputs == 1 || outputs <= 4 && layer.output.column == 1 else { return false }
     // Where the vectors do not run on, they end with the row.
     let (columns, tile) = (layer.horizontal.output, table.stencil.vectors * table.lanes)
     return maySeparate(layer) || 4 * columns >= 3 * tile * ceilDivide(columns, tile) || runsOn(layer)

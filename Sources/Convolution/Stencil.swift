@@ -113,7 +113,6 @@ func stencil<Scalar: KernelScalar>(
 ) {
     let layer = plan.pointee.layer
     let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
-    let packs = !plan.pointee.readsInputDirectly
     let separates = plan.pointee.separates
     let part = plan.pointee.rectangle(
         block.pointee, firstRow: rows.lowerBound, rows: rows.count, firstColumn: columns.lowerBound, columns: columns.count, panels: panels,
@@ -142,10 +141,9 @@ func stencil<Scalar: KernelScalar>(
         width: kernel.vectors * plan.pointee.table.lanes)
     for tap in 0..<horizontal.taps {
         let place = columns.lowerBound * horizontal.inputStep + horizontal.offsetStart + tap * horizontal.offsetStep
-        let packedPlace = place - part.columns.lowerBound
-        offsets[tap] = packs ? packedPlace % horizontal.inputStep * part.plane + packedPlace / horizontal.inputStep : place
+            - part.columns.lowerBound
+        offsets[tap] = place % horizontal.inputStep * part.plane + place / horizontal.inputStep
     }
-    let (rowStride, channelStride) = packs ? (part.rowPitch, part.channelPitch) : (layer.input.row, layer.input.channel)
     // A tile wider than the band runs on into what is written after it. From a channel's last row that is the next channel's first, if
     // they lie so.
     let isGapless = layer.output.row == columns.count
@@ -160,18 +158,17 @@ func stencil<Scalar: KernelScalar>(
     var group = plan.pointee.panels[index].group
     let firstGroup = group
     while group < end {
-        let count = packs ? min(block.pointee.planes, end - group) : 1
-        var place = input + image * layer.input.batch + group * layer.input.channel
-        if packs {
-            let hasBorders = group > firstGroup && layer.paddingMode == .constant && !separates
-            packPlanes(part, layer, place, hasBorders: hasBorders, inputStep: horizontal.inputStep, channels: count, packed)
-            place = UnsafePointer(packed) - part.rows.lowerBound * part.rowPitch
-        }
+        let count = min(block.pointee.planes, end - group)
+        packPlanes(
+            part, layer, input + image * layer.input.batch + group * layer.input.channel,
+            hasBorders: group > firstGroup && layer.paddingMode == .constant && !separates, inputStep: horizontal.inputStep,
+            channels: count, packed)
+        let place = UnsafePointer(packed) - part.rows.lowerBound * part.rowPitch
         while index < panels.upperBound {
             let panel = plan.pointee.panels + index
             if panel.pointee.group >= group + count { break }
-            let plane = (panel.pointee.group - group) * channelStride
-            let first = place + plane + vertical.offsetStart * rowStride
+            let plane = (panel.pointee.group - group) * part.channelPitch
+            let first = place + plane + vertical.offsetStart * part.rowPitch
             let corner = output + image * layer.output.batch + columns.lowerBound * layer.output.column
                 + panel.pointee.firstChannel * layer.output.channel
             item.arguments.weights = weights + index * block.pointee.taps
@@ -189,7 +186,7 @@ func stencil<Scalar: KernelScalar>(
                 var tileRows = ceilDivide(rows.count, stencilRows)
                 while tileRows > 0, later(rows.lowerBound + min((tileRows - 1) * stencilRows, lastRow)) < lanes - columns.count { tileRows -= 1 }
                 let arguments = NarrowStencilArguments(
-                    input: first + row * vertical.inputStep * rowStride, rowPitch: vertical.offsetStep * rowStride,
+                    input: first + row * vertical.inputStep * part.rowPitch, rowPitch: vertical.offsetStep * part.rowPitch,
                     offsets: UnsafePointer(offsets), kernelRows: vertical.taps, kernelColumns: horizontal.taps, rowStep: rowStep,
                     rowsPerChunk: item.arguments.rowsPerChunk, weights: item.arguments.weights, output: corner + row * layer.output.row,
                     outputPitch: layer.output.row, tiles: ceilDivide(columns.count, lanes), lastColumn: max(0, columns.count - lanes),
@@ -202,8 +199,8 @@ func stencil<Scalar: KernelScalar>(
                 if !layer.means.accumulates { row = max(rows.lowerBound, min(row, rows.upperBound - stencilRows)) }
                 let count = min(stencilRows, rows.upperBound - row)
                 let last = vertical.taps + (count - 1) * rowStep - 1
-                let line = first + row * vertical.inputStep * rowStride
-                for i in 0..<(vertical.taps + (stencilRows - 1) * rowStep) { item.rows[i] = line + min(i, last) * vertical.offsetStep * rowStride }
+                let line = first + row * vertical.inputStep * part.rowPitch
+                for i in 0..<(vertical.taps + (stencilRows - 1) * rowStep) { item.rows[i] = line + min(i, last) * vertical.offsetStep * part.rowPitch }
                 for p in 0..<stencilRows { targets[p] = corner + (row + min(p, count - 1)) * layer.output.row }
                 run(&item, outputRows: count, mayRunOn: later(row) >= item.width - columns.count)
                 row += stencilRows

@@ -294,6 +294,8 @@ static void random_geometry(struct geometry *g, int64_t longest_side) {
         g->groups = 1, g->ci = between(25, 40), g->co = between(25, 40);
         g->h = between(14, 18), g->w = between(14, 18), g->kh = g->kw = 3;
     }
+    /* One tap of one channel: read in place, also where the image is one row of fewer columns than whole tiles. */
+    if (one_in(10)) g->groups = g->ci = 1, g->co = between(1, 4), g->kh = g->kw = g->sh = g->sw = 1;
     if (one_in(6)) {
         g->algorithm = CONVOLUTION_ALGORITHM_WINOGRAD;
         g->groups = one_in(4) ? 2 : 1, g->ci = g->groups * between(16, 34), g->co = g->groups * between(16, 34);
