@@ -53,6 +53,13 @@ extension UpsampledLayer {
         return result
     }
 
+    /// The upsampling of a band, whose planes are longer than those of an image of one pixel.
+    fileprivate var resamplingOfBands: Resampling {
+        var result = resampling
+        if layer.channelsFirst { result.output.channel = max(2, result.output.channel) }
+        return result
+    }
+
     /// Elements of one row of the upsampled image.
     fileprivate var width: Int { layer.horizontal.input * layer.inChannels }
 
@@ -168,7 +175,7 @@ func createPlan(
                     both: both, convolution: try createPlan(whole, kernel: kernel, bias: bias), resampling: nil, band: .none))
             return plan
         }
-        let resampling = try createPlan(both.resampling)
+        let resampling = try createPlan(both.resamplingOfBands)
         do throws(Failure) {
             let scratch = resampling.pointee.scratch.bytes
             let (convolution, band) = try both.bands(scratch: scratch) { (part) throws(Failure) in
@@ -211,7 +218,7 @@ func workspaceSize(_ both: UpsampledLayer) throws(Failure) -> WorkspaceNeed {
         size.plan += planBytes
         return size
     }
-    let resampling = try createPlan(both.resampling)
+    let resampling = try createPlan(both.resamplingOfBands)
     defer { destroy(resampling) }
     let scratch = resampling.pointee.scratch.bytes
     var (size, band) = try both.bands(scratch: scratch) { (part) throws(Failure) in try workspaceSize(part) }

@@ -249,6 +249,18 @@ def test_fused_is_composed_for_every_factor(factors, isa, data_format):
             np.testing.assert_array_equal(got, in_two_steps(x, kernel, None, {"size": factors}, options))
 
 
+@pytest.mark.parametrize("factor", [1, 2])
+def test_fused_images_of_one_pixel(factor, isa, data_format):
+    """Their channels are neighbours in either format, but not in a band."""
+    rng = np.random.default_rng(4)
+    for kh, kw, ins, outs in [(2, 1, 8, 16), (3, 3, 16, 16), (1, 4, 3, 5), (1, 1, 8, 8)]:
+        x = oracle.from_nhwc(whole_numbers(rng, (2, 1, 1, ins), np.float32), data_format).copy()
+        kernel = whole_numbers(rng, (kh, kw, ins, outs), np.float32)
+        options = {"padding": "same", "data_format": data_format, "isa": isa}
+        got = convolution.upsample2d_conv2d(x, kernel, upsampling={"size": factor}, **options)
+        np.testing.assert_array_equal(got, in_two_steps(x, kernel, None, {"size": factor}, options))
+
+
 @given(layer=enlarged_layers(exact=False), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))
 def test_fused_within_the_bound_of_composed(isa, layer, seed, dtype):
     """And equal in every bit unless weights were added up."""
