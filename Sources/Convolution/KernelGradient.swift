@@ -268,7 +268,8 @@ private struct KernelGradientPlan {
                 : try times(width, leftUnitsPerItem * commonTileRows, "the sums")
             sums = hasOneBand ? largestTileScalars : try times(elements, tapRowsPerItem * tapColumns, "the sums")
             if sums <= itemSums, items >= wanted { break }
-            if panelsPerItem > 1 {
+            // Panels that overlap are one thread's: both write the lanes they share.
+            if panelsPerItem > 1, !overlapsPanels {
                 panelsPerItem = ceilDivide(panelsPerItem, 2)
             } else if leftUnitsPerItem > 4, layer.torchKernel {
                 // There the taps are neighbours, and are best written together.
