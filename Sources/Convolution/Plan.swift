@@ -474,7 +474,7 @@ private func forEachLattice(_ axis: Axis, transposed: Bool, _ body: (Lattice) ->
 }
 
 extension Layer {
-    /// Every output element has taps, though perhaps none inside the input.
+    /// Every output element has taps, though perhaps none inside the input. (No output row or column is in two lattices.)
     fileprivate var coversOutput: Bool {
         func covers(_ axis: Axis) -> Bool {
             var outputs = 0
@@ -636,6 +636,7 @@ extension ConvolutionPlan {
             part.channelPitch = part.plane * horizontal.inputStep
             part.blockPitch = part.channelPitch * block.channelBlock
             part.rowPitch = part.channelPitch * part.channels.count
+            // One more row stands for all rows outside.
             part.elements = part.rowPitch * (rowRange.count + 1)
             return part
         }
@@ -894,16 +895,13 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
 
     // No blocks where there is nothing to add up or nothing to store; then no size of theirs is multiplied either.
     let hasOutput = layer.hasOutput
-    var (rowLattices, rowsCovered) = (0, 0)
-    var (columnLattices, columnsCovered) = (0, 0)
+    var rowLattices = 0
+    var columnLattices = 0
     if hasOutput, inputs > 0 {
-        forEachLattice(layer.vertical, transposed: layer.transposed) { (rowLattices, rowsCovered) = (rowLattices + 1, rowsCovered + $0.count) }
-        forEachLattice(layer.horizontal, transposed: layer.transposed) {
-            (columnLattices, columnsCovered) = (columnLattices + 1, columnsCovered + $0.count)
-        }
+        forEachLattice(layer.vertical, transposed: layer.transposed) { _ in rowLattices += 1 }
+        forEachLattice(layer.horizontal, transposed: layer.transposed) { _ in columnLattices += 1 }
     }
-    // No output row or column is in two lattices.
-    let fullyCovered = !hasOutput || rowsCovered == layer.vertical.output && columnsCovered == layer.horizontal.output
+    let fullyCovered = !hasOutput || inputs > 0 && layer.coversOutput
 
     let panels = Panels(layer, table, turns ? .channels : chain == nil ? chooseStrategy(layer, table) : .columns)
     let memory = try PlanMemory(
@@ -1018,16 +1016,11 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     return Draft(plan: plan, memory: memory, weightElements: weightElements)
 }
 
-private func hasNotFinite<Scalar: KernelScalar>(_ kernel: UnsafePointer<Scalar>, _ layer: Layer) -> Bool {
-    for i in 0..<layer.kernelElements where !kernel[i].isFinite { return true }
-    return false
-}
-
 /// The layer, with what its execution will copy of the border taken off the workspace's limit: see `borderBefore`.
 @_optimize(size)
 private func leavingRoomForBorder<Scalar: KernelScalar>(_ layer: Layer, _ kernel: UnsafePointer<Scalar>?) throws(Failure) -> Layer {
     guard let kernel, layer.transposed, layer.means.accumulates, layer.means.workspaceLimit < Int.max, layer.hasOutput,
-        hasNotFinite(kernel, layer)
+        !areFinite(kernel, count: layer.kernelElements)
     else { return layer }
     let frugal = try draft(layer, economy: mostEconomy)
     defer { shim_free(frugal.memory.header) }

@@ -128,7 +128,7 @@ func runTurned<Scalar: KernelScalar>(
     let rows = firstRead..<max(firstRead, min(layer.vertical.input, places.upperBound + part.rowReach.upperBound))
     let lines = places.lowerBound * part.outputStep..<min(layer.vertical.output, places.upperBound * part.outputStep)
 
-    // A single image has rows from the band's first on; of several all rows are there.
+    // The rows that the band reads: several images lie as far apart as whole ones.
     let pixels = (workspace + part.inputAt).assumingMemoryBound(to: Scalar.self)
     for image in images {
         turnInput(

@@ -163,8 +163,8 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
     let isDirectPixel = !byColumns && (copies || channels >= lanes && rowTaps == 2 && columnTaps == 2)
     let blendedColumns = ceilDivide(batch * resampling.horizontal.input, max(columns, 1))
     // From one vector on to the next whose pixels lie alike, if the scale is that of the sizes and weights are not rounded.
-    let outputPeriod = columns / commonDivisor(columns, resampling.horizontal.input)
-    let period = outputPeriod * channels / commonDivisor(outputPeriod * channels, lanes)
+    let outputPeriod = columns / max(greatestCommonDivisor(columns, resampling.horizontal.input), 1)
+    let period = outputPeriod * channels / greatestCommonDivisor(outputPeriod * channels, lanes)
     let columnBytes = pixelBytes * (isDirectPixel ? 1 : copies ? 2 : blendedColumns + (byColumns && period > 4 ? 2 * columnTaps : 0))
     let chunkColumns = max((isDirectPixel ? directBytes : nearBytes) / columnBytes / lanes * lanes, lanes)
     let columnsPerChunk = max(ceilDivide(ceilDivide(columns, max(ceilDivide(columns, chunkColumns), 1)), lanes), 1) * lanes
@@ -324,13 +324,6 @@ private struct ColumnFiller {
             }
         }
     }
-}
-
-/// 1 or more, whatever the numbers.
-private func commonDivisor(_ a: Int, _ b: Int) -> Int {
-    var (a, b) = (a, b)
-    while b > 0 { (a, b) = (b, a % b) }
-    return max(a, 1)
 }
 
 @_optimize(size)
