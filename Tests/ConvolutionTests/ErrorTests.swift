@@ -204,10 +204,24 @@ private func refusal(
                 == ConvolutionError(.factor, "scale_width is -0.5; it must be finite and greater than 0"))
         #expect(
             refusal(size: .scale(height: 0.1, width: 1))
-                == ConvolutionError(.factor, "scale_height is 0.1; with a size of 5 it leaves no output"))
+                == ConvolutionError(.factor, "scale_height is 0.1; with height 5 it leaves no output"))
         #expect(
             refusal(input: [1, 0, 3, 1], size: .factor(height: 2, width: 2))
                 == ConvolutionError(.imageSize, "height is 0; it must be at least 1"))
+    }
+
+    @Test func waysOfUpsampling() {
+        func status(_ options: Upsample2DOptions) -> ConvolutionError.Status? {
+            refusal(size: .factor(height: 2, width: 2), options)?.status
+        }
+        #expect(status(.init(interpolation: .lanczos3, preset: .torch)) == .interpolation)
+        #expect(status(.init(antialias: true)) == .interpolation)
+        #expect(status(.init(interpolation: .bilinear, cubicCoefficient: -0.5)) == .interpolation)
+        // In C, 0 would stand for the preset's.
+        #expect(status(.init(interpolation: .bicubic, cubicCoefficient: 0)) == .interpolation)
+        #expect(status(.init(interpolation: .bilinear, rounding: .floor)) == .coordinates)
+        #expect(status(.init(edge: .clamp)) == .coordinates)
+        #expect(status(.init(interpolation: .area, coordinates: .halfPixel)) == .coordinates)
     }
 
     @Test func tiersAndThreads() {
@@ -266,6 +280,7 @@ private func refusal(
             (.outputSize, "OUTPUT_SIZE"), (.emptyOutput, "EMPTY_OUTPUT"), (.factor, "FACTOR"), (.activation, "ACTIVATION"),
             (.overflow, "OVERFLOW"), (.outOfMemory, "OUT_OF_MEMORY"), (.unsupported, "UNSUPPORTED"), (.workspace, "WORKSPACE"),
             (.lambda, "LAMBDA"), (.tolerance, "TOLERANCE"), (.iterations, "ITERATIONS"), (.mask, "MASK"),
+            (.dataFormat, "DATA_FORMAT"), (.interpolation, "INTERPOLATION"), (.coordinates, "COORDINATES"),
         ]
         for (status, name) in statuses { #expect("\(status)" == "CONVOLUTION_ERROR_" + name) }
     }

@@ -41,7 +41,8 @@ import Testing
         var options = Conv2DOptions(padding: .same)
         func size() throws -> WorkspaceSize {
             try upsample2dConv2dWorkspaceSize(
-                of: Double.self, inputShape: input.shape, size: twice, upsampling: upsampling, kernelShape: weights.shape, options: options)
+                of: Double.self, inputShape: input.shape, size: twice, upsampling: upsampling, kernelShape: weights.shape,
+                options: options)
         }
         func run() throws -> Tensor<Double> {
             try upsample2dConv2d(input, size: twice, upsampling: upsampling, kernel: weights, options: options)
@@ -58,12 +59,15 @@ import Testing
     @Test func partsThatDisagree() throws {
         let input = try wholeNumbers([1, 4, 4, 4], seed: 33)
         let weights = try wholeNumbers([1, 1, 4, 4], seed: 34)
-        let error = #expect(throws: ConvolutionError.self) {
-            _ = try upsample2dConv2d(
-                input, size: twice, upsampling: .init(threads: 1), kernel: weights, options: .init(threads: 2))
+        func refusal(_ upsampling: Upsample2DOptions, _ options: Conv2DOptions) -> ConvolutionError? {
+            #expect(throws: ConvolutionError.self) {
+                try upsample2dConv2d(input, size: twice, upsampling: upsampling, kernel: weights, options: options)
+            }
         }
+        let error = refusal(.init(threads: 1), .init(threads: 2))
         #expect(error?.status == .threads)
         #expect(error?.message.hasPrefix("convolution: threads is 2 and that of the upsampling is 1") == true)
+        #expect(refusal(.init(), .init(dataFormat: .channelsFirst))?.status == .dataFormat)
     }
 
     @Test func overlap() throws {

@@ -25,6 +25,8 @@ public struct ConvolutionError: Error, Hashable, Sendable, CustomStringConvertib
         /// Tensors that do not fit together, or a tensor whose elements do not fit its shape. C sees pointers and cannot tell,
         /// so this status exists in Swift only.
         public static let shape = Status(-1)
+        /// The two parts of an `upsample2dConv2d` have not the same.
+        public static let dataFormat = Status(CONVOLUTION_ERROR_DATA_FORMAT)
         /// No instruction-set tier of that name, or this processor lacks it.
         public static let isa = Status(CONVOLUTION_ERROR_ISA)
         public static let threads = Status(CONVOLUTION_ERROR_THREADS)
@@ -41,6 +43,10 @@ public struct ConvolutionError: Error, Hashable, Sendable, CustomStringConvertib
         public static let outputSize = Status(CONVOLUTION_ERROR_OUTPUT_SIZE)
         /// The output would have no rows or no columns, and `allowsEmptyOutput` is false.
         public static let emptyOutput = Status(CONVOLUTION_ERROR_EMPTY_OUTPUT)
+        /// An interpolation that the preset does not have, or an option (antialias, cubicCoefficient) that it does not take.
+        public static let interpolation = Status(CONVOLUTION_ERROR_INTERPOLATION)
+        /// Coordinates, rounding or edge that the interpolation does not take.
+        public static let coordinates = Status(CONVOLUTION_ERROR_COORDINATES)
         /// A factor or scale of an upsampling.
         public static let factor = Status(CONVOLUTION_ERROR_FACTOR)
         public static let activation = Status(CONVOLUTION_ERROR_ACTIVATION)
@@ -54,7 +60,6 @@ public struct ConvolutionError: Error, Hashable, Sendable, CustomStringConvertib
         public static let iterations = Status(CONVOLUTION_ERROR_ITERATIONS)
         /// A mask of another size than the output.
         public static let mask = Status(CONVOLUTION_ERROR_MASK)
-
         /// `workspaceLimit` is negative or less than the layer needs.
         public static let workspace = Status(CONVOLUTION_ERROR_WORKSPACE)
 

@@ -60,7 +60,7 @@ public struct Upsample2DOptions: Sendable {
         p.edge = Int32(edge?.code ?? UPSAMPLE2D_EDGE_DEFAULT)
         if let cubicCoefficient {
             if cubicCoefficient == 0 {
-                throw ConvolutionError(.factor, "cubic_coefficient is 0; it must be another number, or nil")
+                throw ConvolutionError(.interpolation, "cubic_coefficient is 0; it must be another number, or nil")
             }
             p.cubic_coefficient = cubicCoefficient
         }
@@ -97,7 +97,8 @@ private func notZero(_ scale: Double, _ name: String) throws(ConvolutionError) -
 /// - Returns: images in the order of `options.dataFormat`.
 /// - Throws: if the size or an option is out of its range. The message names it.
 public func upsample2d<Scalar>(
-    _ input: Tensor<Scalar>, size: UpsampledSize, residual: Tensor<Scalar>? = nil, options: Upsample2DOptions = Upsample2DOptions()
+    _ input: Tensor<Scalar>, size: UpsampledSize, residual: Tensor<Scalar>? = nil,
+    options: Upsample2DOptions = Upsample2DOptions()
 ) throws(ConvolutionError) -> Tensor<Scalar> {
     var call = try options.call(Scalar.self, inputShape: input.shape, size: size)
     let shape = try call.outputShape(upsample2d_output_shape)
