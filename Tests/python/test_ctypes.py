@@ -102,24 +102,38 @@ VERBS = {
 # ----------------------------------------------------------------------------------------------------------- the library
 
 
+STRUCTS = {"conv2d_params": convolution._Conv2DParams, "conv2d_transpose_params": convolution._Conv2DTransposeParams,
+           "upsample2d_params": convolution._Upsample2DParams, "conv2d_solve_params": convolution._SolveParams,
+           "conv2d_solve_result": convolution._SolveResult, "conv2d_solve_progress": convolution._SolveProgress,
+           "conv2d_rank": convolution._Rank}
+
+
+def test_star_imports_all_that_is_public():
+    own = {name for name, value in vars(convolution).items()
+           if not name.startswith("_") and getattr(value, "__module__", None) == convolution.__name__}
+    assert set(convolution.__all__) == own
+
+
 def test_structs_have_the_sizes_of_the_library():
-    for name, struct in (("conv2d", convolution._Conv2DParams), ("conv2d_transpose", convolution._Conv2DTransposeParams),
-                         ("upsample2d", convolution._Upsample2DParams)):
-        size = getattr(convolution._library, name + "_params_size")
+    for name, struct in STRUCTS.items():
+        if name == "conv2d_solve_progress":  # the library hands it out, nobody makes one
+            continue
+        size = getattr(convolution._library, name + "_size")
         size.restype = convolution.c_size_t
         assert size() == convolution.ctypes.sizeof(struct), name
 
 
 def test_structs_have_the_fields_of_the_header():
     header = re.sub(r"/\*.*?\*/", "", (ROOT / "include/convolution.h").read_text(), flags=re.S)
+    header = re.sub(r"int32_t \(\*progress\)\([^)]*\)", "callback progress", header)
     kinds = {"size_t": convolution.c_size_t, "int64_t": convolution.c_int64, "int32_t": convolution.c_int32,
-             "double": convolution.c_double, "const char *": convolution.c_char_p}
-    for name, struct in (("conv2d_params", convolution._Conv2DParams),
-                         ("conv2d_transpose_params", convolution._Conv2DTransposeParams),
-                         ("upsample2d_params", convolution._Upsample2DParams)):
+             "double": convolution.c_double, "const char *": convolution.c_char_p, "const void *": convolution.c_void_p,
+             "void *": convolution.c_void_p, "const uint8_t *": convolution.c_void_p,
+             "const double *": convolution.POINTER(convolution.c_double), "callback ": convolution._PROGRESS}
+    for name, struct in STRUCTS.items():
         body = re.search(rf"typedef struct {name} {{(.*?)}} {name};", header, re.S)[1]
         fields = []
-        for kind, names in re.findall(r"(size_t|int64_t|int32_t|double|const char \*)\s*([^;]*);", body):
+        for kind, names in re.findall(r"((?:const )?\w+ \*|callback |\w+)\s*([^;]*);", body):
             for field in names.split(","):
                 is_array = field.endswith("[4]")
                 fields.append((field.strip().removesuffix("[4]"), kinds[kind] * 4 if is_array else kinds[kind]))

@@ -38,14 +38,14 @@ from typing import NamedTuple
 import numpy as np
 
 __all__ = [
-    "Rank", "Solution", "conv2d_rank", "conv2d_solve",
-    "Conv2DPlan", "Conv2DTransposePlan", "Upsample2DConv2DPlan", "Upsample2DPlan", "constant", "conv2d",
-    "conv2d_adjoint_test", "conv2d_backward_bias", "conv2d_backward_input", "conv2d_backward_kernel", "conv2d_gram",
-    "conv2d_matrix", "conv2d_output_shape", "conv2d_transpose", "conv2d_transpose_adjoint_test",
-    "conv2d_transpose_backward_bias", "conv2d_transpose_backward_input", "conv2d_transpose_backward_kernel",
-    "conv2d_transpose_gram", "conv2d_transpose_matrix", "conv2d_transpose_output_shape", "conv2d_transpose_overlap", "isa",
-    "isas", "upsample2d", "upsample2d_adjoint_test", "upsample2d_backward", "upsample2d_conv2d",
-    "upsample2d_conv2d_output_shape", "upsample2d_gram", "upsample2d_matrix", "upsample2d_output_shape", "version",
+    "Conv2DPlan", "Conv2DTransposePlan", "Rank", "Solution", "Upsample2DConv2DPlan", "Upsample2DPlan", "WorkspaceSize",
+    "constant", "conv2d", "conv2d_adjoint_test", "conv2d_backward_bias", "conv2d_backward_input", "conv2d_backward_kernel",
+    "conv2d_gram", "conv2d_matrix", "conv2d_output_shape", "conv2d_rank", "conv2d_solve", "conv2d_transpose",
+    "conv2d_transpose_adjoint_test", "conv2d_transpose_backward_bias", "conv2d_transpose_backward_input",
+    "conv2d_transpose_backward_kernel", "conv2d_transpose_gram", "conv2d_transpose_matrix", "conv2d_transpose_output_shape",
+    "conv2d_transpose_overlap", "conv2d_transpose_workspace_size", "conv2d_workspace_size", "isa", "isas", "upsample2d",
+    "upsample2d_adjoint_test", "upsample2d_backward", "upsample2d_conv2d", "upsample2d_conv2d_output_shape",
+    "upsample2d_conv2d_workspace_size", "upsample2d_gram", "upsample2d_matrix", "upsample2d_output_shape", "version",
 ]
 
 
