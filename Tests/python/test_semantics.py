@@ -120,6 +120,12 @@ def test_same_with_a_stride_depends_on_the_length_of_the_input(line):
     assert line.conv2d([1, 2, 3, 4, 5], [1, 1, 1], strides=2, padding=1) == [3, 9, 9]
 
 
+def test_same_counts_the_gaps_of_a_dilated_kernel(line):
+    assert line.conv2d([1, 2, 3, 4], [1, 10], padding="same", dilation_rate=3) == [30, 41, 2, 3]
+    assert line.conv2d([1, 2, 3, 4], [1, 10], padding="same_lower", dilation_rate=3) == [20, 30, 41, 2]
+    assert line.conv2d([1, 2, 3, 4, 5], [1, 10, 100], padding="same", dilation_rate=2, strides=2) == [310, 531, 53]
+
+
 def test_full_and_causal(line):
     assert line.conv2d([1, 2, 3], [1, 10], padding="full") == [10, 21, 32, 3]
     assert line.conv2d([1, 2, 3], [1, 10], padding="causal") == [10, 21, 32]
@@ -272,6 +278,7 @@ def test_limits_of_output_padding(line):
         assert got == [1, 0, 2, 2, 0, 4, 3, 0, 6, 0, 0]
         with refused("OUTPUT_PADDING", name, 3):
             line.conv2d_transpose(x, w, strides=2, dilation_rate=3, rule=rule, output_padding=3)
+        assert line.conv2d_transpose(x, w, dilation_rate=2, rule=rule, output_padding=1) == [1, 2, 2, 4, 3, 6, 0]
     with refused("OUTPUT_PADDING", name, 2):
         line.conv2d_transpose(x, w, strides=2, dilation_rate=3, output_padding=2)
     assert line.conv2d_transpose(x, w, strides=2, rule="window", padding=0, output_padding=4) == [1, 2, 5, 4, 6, 0, 0, 0, 0]
@@ -296,10 +303,16 @@ def test_limits_of_the_output_size(line):
     for size in (2, 5):
         with refused("OUTPUT_SIZE", name, size):
             line.conv2d_transpose(x, w, strides=2, rule="torch", padding=1, output_size=size)
+    # ONNX: any size. What is more than the natural result has comes at the end, whatever the padding.
+    for padding in ("valid", "same", "same_lower"):
+        got = line.conv2d_transpose([1, 2], [1, 2], strides=3, rule="onnx", padding=padding, output_size=7)
+        assert got == [1, 2, 0, 2, 4, 0, 0]
 
 
 def test_dilated_transposed_convolution(line):
     assert line.conv2d_transpose([1, 2], [1, 2, 3], dilation_rate=2) == [1, 2, 2, 4, 3, 6]
+    assert line.conv2d_transpose([1, 2], [1, 2, 3], strides=2, dilation_rate=2) == [1, 0, 4, 0, 7, 0, 6]
+    assert line.conv2d_transpose([1, 2], [1, 2, 3], strides=2, dilation_rate=2, padding="same") == [0, 4, 0, 7]
 
 
 def test_one_permutation_takes_keras_kernels_to_torch_kernels(isa):
@@ -453,6 +466,8 @@ def test_roundings_of_nearest(line):
     for preset in ("torch_exact", "keras", "keras_jax"):
         assert line.upsample2d([1, 2, 4], output_size=5, preset=preset) == [1, 1, 2, 4, 4]
     assert line.upsample2d([1, 2, 3], size=2, coordinates="asymmetric", rounding="ceil") == [1, 2, 2, 3, 3, 3]
+    # The place is exactly 3; ONNX Runtime divides by a float32 scale and comes out below.
+    assert line.upsample2d(list(range(7)), output_size=1, preset="onnx", coordinates="half_pixel", rounding="floor") == [2]
 
 
 def test_pytorch_half_pixel_is_half_pixel_but_for_one_element(line):
@@ -486,7 +501,19 @@ def test_half_pixel_symmetric_centres_what_a_scale_leaves_over(line):
 def test_antialias_when_shrinking(line):
     for preset in (None, "keras", "keras_jax", "torch"):
         assert line.upsample2d([1, 2, 4], output_size=2, interpolation="bilinear", preset=preset) == [1.25, 3.5]
-        assert near(line.upsample2d([1, 2, 4], output_size=2, interpolation="bilinear", preset=preset, antialias=True), [1.375, 3.25])
+        assert near(
+            line.upsample2d([1, 2, 4], output_size=2, interpolation="bilinear", preset=preset, antialias=True), [1.375, 3.25])
+    # ONNX Runtime's border elements stand for what lies outside, unless exclude_outside is 1.
+    onnx = dict(output_size=2, interpolation="bilinear", preset="onnx", antialias=True)
+    assert near(line.upsample2d([1, 2, 4], **onnx), [4 / 3, 10 / 3])
+    assert near(line.upsample2d([1, 2, 4], edge="renormalise", **onnx), [1.375, 3.25])
+
+
+def test_antialiased_bicubic_of_pytorch_has_another_coefficient(line):
+    x = [0, 1, 5, 2, 8, 3, 9, 1]
+    shrunk = dict(output_size=3, interpolation="bicubic", preset="torch", antialias=True)
+    assert line.upsample2d(x, **shrunk) == line.upsample2d(x, cubic_coefficient=-0.5, **shrunk)
+    assert line.upsample2d(x, **shrunk) != line.upsample2d(x, cubic_coefficient=-0.75, **shrunk)
 
 
 def test_area(line):
