@@ -1,8 +1,8 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
-// Processor flags reach only the two tiers that are named for them; on other architectures their files are empty. Flags of this kind
-// are allowed in versioned dependencies since tools version 6.2.
+// Processor flags reach only the two tiers that are named for them; on other architectures their files are empty. Flags of this
+// kind are allowed in versioned dependencies since tools version 6.2.
 #if arch(x86_64)
 let avx2: [SwiftSetting] = [.unsafeFlags(["-Xcc", "-march=x86-64-v3"])]
 let avx512: [SwiftSetting] = [.unsafeFlags(["-Xcc", "-march=x86-64-v4", "-Xcc", "-mprefer-vector-width=512"])]
@@ -18,7 +18,8 @@ let package = Package(
     products: [
         // For Swift: import Convolution.
         .library(name: "Convolution", targets: ["Convolution"]),
-        // The C functions of include/convolution.h as a shared library that needs the Swift runtime. `make` builds the one that does not.
+        // The C functions of include/convolution.h as a shared library that needs the Swift runtime. `make` builds the one that
+        // does not.
         .library(name: "ConvolutionC", type: .dynamic, targets: ["Convolution"]),
     ],
     targets: [
@@ -28,8 +29,12 @@ let package = Package(
         // MARK: - The core
         .target(name: "CConvolutionShims", exclude: ["README.md"]),
         .target(name: "ConvolutionKernels", dependencies: ["CConvolutionShims"], exclude: ["README.md"]),
-        .target(name: "ConvolutionAVX2", dependencies: ["CConvolutionShims", "ConvolutionKernels"], exclude: ["README.md"], swiftSettings: avx2),
-        .target(name: "ConvolutionAVX512", dependencies: ["CConvolutionShims", "ConvolutionKernels"], exclude: ["README.md"], swiftSettings: avx512),
+        .target(
+            name: "ConvolutionAVX2", dependencies: ["CConvolutionShims", "ConvolutionKernels"], exclude: ["README.md"],
+            swiftSettings: avx2),
+        .target(
+            name: "ConvolutionAVX512", dependencies: ["CConvolutionShims", "ConvolutionKernels"], exclude: ["README.md"],
+            swiftSettings: avx512),
         .target(
             name: "Convolution",
             dependencies: ["CConvolution", "CConvolutionShims", "ConvolutionKernels", "ConvolutionAVX2", "ConvolutionAVX512"],

@@ -24,22 +24,23 @@
  * Alignment beyond the element's own is not needed.
  *
  * THREADS: every function may be called from any thread at any time. A plan is read-only after creation, so many threads may
- * execute one plan at once. The library's worker threads are started when first needed, sleep from 150 microseconds after a call on and
- * end with the process or when the library is unloaded; a forked child starts its own. threads = 1, and layers too small to gain, use
- * none.
+ * execute one plan at once. The library's worker threads are started when first needed, sleep from 150 microseconds after a call
+ * on and end with the process or when the library is unloaded; a forked child starts its own. threads = 1, and layers too small
+ * to gain, use none.
  *
- * NUMBERS: let M = 2^-24 * (sum |x*w| + |bias|) for float, 2^-53 for double. An output element, before the activation, lies within 8 M
- * of the exact result wherever rounding errors are independent of each other, as they are in data that varies; nearly constant data
- * under a nearly constant kernel can make them add up, at the very worst to (c + 2n/c + 2) M, where the n products are added in chunks
- * of c: c = 32 for n = 64, 128 for 576, 288 for 4608. (A plain sum: n + 1 M.)
+ * NUMBERS: let M = 2^-24 * (sum |x*w| + |bias|) for float, 2^-53 for double. An output element, before the activation, lies
+ * within 8 M of the exact result wherever rounding errors are independent of each other, as they are in data that varies; nearly
+ * constant data under a nearly constant kernel can make them add up, at the very worst to (c + 2n/c + 2) M, where the n products
+ * are added in chunks of c: c = 32 for n = 64, 128 for 576, 288 for 4608. (A plain sum: n + 1 M.)
  * The bits of an output element depend on the layer's parameters and its data alone, on one instruction-set tier (see
  * convolution_isa): not on threads, batch size, data format, element strides, nor on plan or plain call. Bits may differ between
  * tiers and between releases of this library.
  *
- * NUMBERS IN A STRUCT beyond 2^48 (sizes, strides, dilations, pads) give OVERFLOW, and so do products of sizes that memory cannot hold.
+ * NUMBERS IN A STRUCT beyond 2^48 (sizes, strides, dilations, pads) give OVERFLOW, and so do products of sizes that memory cannot
+ * hold.
  *
- * ALL SIZES ARE int64_t, all options int32_t; there are no bit-fields and one callback, which may stay NULL (conv2d_solve_params), so
- * any foreign-function interface will do.
+ * ALL SIZES ARE int64_t, all options int32_t; there are no bit-fields and one callback, which may stay NULL
+ * (conv2d_solve_params), so any foreign-function interface will do.
  * What is a macro or a constant here is a function too (convolution_constant, conv2d_params_size, ...).
  */
 #ifndef CONVOLUTION_H
@@ -140,8 +141,8 @@ enum {
     CONVOLUTION_KERNEL_IOHW = 1
 };
 
-/* padding. ke = (kernel - 1) * dilation + 1 is the extent of the dilated kernel. For conv2d, per axis, with i the input length and
- * s the stride (A | B: A lines before the input, B after it):
+/* padding. ke = (kernel - 1) * dilation + 1 is the extent of the dilated kernel. For conv2d, per axis, with i the input length
+ * and s the stride (A | B: A lines before the input, B after it):
  *
  *     VALID        0 | 0
  *     SAME         T/2 | T - T/2  with o = ceil(i/s), T = max((o-1)*s + ke - i, 0)      TensorFlow, Keras, ONNX SAME_UPPER
@@ -196,9 +197,10 @@ int32_t convolution_constant(const char *name, int32_t *value);
 
 /* -------------------------------------------------------------------------------------------- instruction-set tiers */
 
-/* The kernels exist once per tier: "baseline" (x86-64: SSE2; arm64: NEON), "avx2" (AVX2 and FMA), "avx512" (AVX-512 F, BW, DQ, VL).
- * The best tier that this processor and its operating system support is chosen. Another one can be named in the field isa of
- * each params struct, or for all calls that name none in the environment variable CONVOLUTION_ISA (the first such call decides). */
+/* The kernels exist once per tier: "baseline" (x86-64: SSE2; arm64: NEON), "avx2" (AVX2 and FMA), "avx512" (AVX-512 F, BW, DQ,
+ * VL). The best tier that this processor and its operating system support is chosen. Another one can be named in the field isa
+ * of each params struct, or for all calls that name none in the environment variable CONVOLUTION_ISA (the first such call
+ * decides). */
 
 /* The tier that calls without a name use; NULL if CONVOLUTION_ISA names no usable tier (every such call then fails with ISA). */
 const char *convolution_isa(void);
@@ -212,11 +214,11 @@ int32_t convolution_isa_supported(const char *name);
 /*
  * algorithm: what the caller permits. The default keeps the bound on rounding errors that stands above under NUMBERS.
  *
- * WINOGRAD permits Winograd's F(4x4, 3x3), with a quarter of the multiplications. It is used by conv2d, conv2d_transpose and their
- * input gradients for finite 3x3 kernels of stride 1 with 16 to 1024 (double: 512) input channels and at least 16 output channels per
- * group, and at least 4 rows and columns of output, times the dilation; otherwise the call is that of the default. (Of the adjoint
- * layer, in an input gradient.) It computes 4x4 outputs together, which lie a dilation apart, from 6x6 inputs (tiles start at output
- * element [0][0]; with dilations d and e at [i][j] for each i < d and j < e), so that
+ * WINOGRAD permits Winograd's F(4x4, 3x3), with a quarter of the multiplications. It is used by conv2d, conv2d_transpose and
+ * their input gradients for finite 3x3 kernels of stride 1 with 16 to 1024 (double: 512) input channels and at least 16 output
+ * channels per group, and at least 4 rows and columns of output, times the dilation; otherwise the call is that of the default.
+ * (Of the adjoint layer, in an input gradient.) It computes 4x4 outputs together, which lie a dilation apart, from 6x6 inputs
+ * (tiles start at output element [0][0]; with dilations d and e at [i][j] for each i < d and j < e), so that
  *   - an error is relative to its whole tile, not to its own sum. With S the sum over input channels of the tile's largest |x|
  *     times the largest |w|: at most (89 + channels / 64) * 751 * 2^-24 * S (double: 2^-53); measured, never more than 50 *
  *     2^-24 * S. For data that varies alike everywhere that means, in units of the element's own M (normal and uniform numbers,
@@ -297,8 +299,8 @@ int32_t conv2d_output_shape(const conv2d_params *params, int64_t *shape);
  * bias: refused where both are gapless; strided views may interleave, so there it is the caller's care. */
 int32_t conv2d(const conv2d_params *params, const void *input, const void *kernel, const void *bias, void *output);
 
-/* The same in two steps, for a kernel that is used more than once: the plan keeps a packed copy of kernel and bias, neither params
- * nor kernel nor bias are needed any longer. On failure *plan is NULL. */
+/* The same in two steps, for a kernel that is used more than once: the plan keeps a packed copy of kernel and bias, neither
+ * params nor kernel nor bias are needed any longer. On failure *plan is NULL. */
 int32_t conv2d_plan_create(const conv2d_params *params, const void *kernel, const void *bias, conv2d_plan **plan);
 int32_t conv2d_plan_execute(const conv2d_plan *plan, const void *input, void *output);
 
@@ -306,35 +308,35 @@ int32_t conv2d_plan_execute(const conv2d_plan *plan, const void *input, void *ou
 void conv2d_plan_destroy(conv2d_plan *plan);
 
 /* Memory in bytes: of a plan (the packed kernel and bias); of one execution beyond it, all its threads together; and the least
- * workspace_limit that this layer can be computed with. Any result pointer may be NULL. An execution stays within workspace_limit by
- * fewer threads, and a thread by working on less at a time, at some cost in speed; the bits of the result stay the same. Less than the
- * least is WORKSPACE, here and wherever the layer is to be computed. Without a limit a thread takes at most 2 MiB, whatever the size of
- * the image, unless a single row of windows needs more; by WINOGRAD at most a third of the packed kernel if that is more, and 13 MiB.
- * The plain call holds both plan and workspace. */
+ * workspace_limit that this layer can be computed with. Any result pointer may be NULL. An execution stays within workspace_limit
+ * by fewer threads, and a thread by working on less at a time, at some cost in speed; the bits of the result stay the same. Less
+ * than the least is WORKSPACE, here and wherever the layer is to be computed. Without a limit a thread takes at most 2 MiB,
+ * whatever the size of the image, unless a single row of windows needs more; by WINOGRAD at most a third of the packed kernel if
+ * that is more, and 13 MiB. The plain call holds both plan and workspace. */
 int32_t conv2d_workspace_size(const conv2d_params *params, int64_t *plan, int64_t *execution, int64_t *least);
 
 /*
  * conv2d of one image as a matrix C: vec(output) = C * vec(input) + bias, and conv2d_transpose is its transpose.
  * vec() flattens one packed image in the order of data_format: (height, width, channel) for NHWC, (channel, height, width) for
- * NCHW. Row r stands for output element r, column c for input element c. batch, bias, activation and element strides play no part.
- * Padding modes that repeat input elements add their weights up; CONSTANT other than 0 is not linear and thus UNSUPPORTED.
+ * NCHW. Row r stands for output element r, column c for input element c. batch, bias, activation and element strides play no
+ * part. Padding modes that repeat input elements add their weights up; CONSTANT other than 0 is not linear and thus UNSUPPORTED.
  *
- * The sizes first; any result pointer may be NULL. nonzeros counts the stored entries of the sparse form: one for each pair that a
- * kernel element joins, also when that element is 0.
+ * The sizes first; any result pointer may be NULL. nonzeros counts the stored entries of the sparse form: one for each pair that
+ * a kernel element joins, also when that element is 0.
  */
 int32_t conv2d_matrix_size(const conv2d_params *params, int64_t *rows, int64_t *columns, int64_t *nonzeros);
 
 /* Dense, row-major: matrix[r * columns + c], `capacity` elements of dtype long (at least rows * columns). */
 int32_t conv2d_matrix(const conv2d_params *params, const void *kernel, void *matrix, int64_t capacity);
 
-/* Compressed sparse rows: the entries of row r are values[j] in column column_indices[j] for row_offsets[r] <= j < row_offsets[r+1],
- * columns ascending. row_offsets has rows + 1 elements; the other two have `capacity` (at least nonzeros). */
+/* Compressed sparse rows: the entries of row r are values[j] in column column_indices[j] for row_offsets[r] <= j <
+ * row_offsets[r+1], columns ascending. row_offsets has rows + 1 elements; the other two have `capacity` (at least nonzeros). */
 int32_t conv2d_matrix_csr(const conv2d_params *params, const void *kernel, int64_t *row_offsets, int64_t *column_indices,
                           void *values, int64_t capacity);
 
 /*
- * GRADIENTS of conv2d. With the layer written as y = C * x + b (C as above, for each image), and g = output_gradient, the derivatives
- * of some number by the elements of y:
+ * GRADIENTS of conv2d. With the layer written as y = C * x + b (C as above, for each image), and g = output_gradient, the
+ * derivatives of some number by the elements of y:
  *
  *     conv2d_backward_input    input_gradient = C' * g              the same sizes as the input
  *     conv2d_backward_kernel   kernel_gradient[a][b][c][o] = sum over images and output pixels y, x of
@@ -343,37 +345,41 @@ int32_t conv2d_matrix_csr(const conv2d_params *params, const void *kernel, int64
  *
  * kernel_gradient has the kernel's shape and format (turned, if flip_kernel is 1), c and o counted within a group as there.
  *
- * params is the FORWARD layer's, unchanged: batch, height, width, channels and input_strides are those of the input and its gradient,
- * output_strides those of the output gradient, whose shape is conv2d_output_shape's; input_strides must not let two elements share one
- * place (ELEMENT_STRIDES). All options count, padding modes included: what a border repeats gets the border's share too. Two fields have a
- * meaning of their own: the activation plays no part (multiply g by its slope first), and accumulate 1 adds to what the result holds.
- * Padding CONSTANT passes nothing on to the input, like ZEROS; the kernel's gradient counts its value as input.
+ * params is the FORWARD layer's, unchanged: batch, height, width, channels and input_strides are those of the input and its
+ * gradient, output_strides those of the output gradient, whose shape is conv2d_output_shape's; input_strides must not let two
+ * elements share one place (ELEMENT_STRIDES). All options count, padding modes included: what a border repeats gets the border's
+ * share too. Two fields have a meaning of their own: the activation plays no part (multiply g by its slope first), and accumulate
+ * 1 adds to what the result holds. Padding CONSTANT passes nothing on to the input, like ZEROS; the kernel's gradient counts its
+ * value as input.
  *
- * The input gradient is computed as a conv2d_transpose and keeps its bound on rounding errors (the last additions, of what a border
- * repeats, add one rounding each): only real products are added, an infinite weight meets no invented zero. kernel_gradient lies within
- * 8 * 2^-24 * sum |input * g| where rounding errors are independent, bias_gradient within 8 * 2^-24 * sum |g| (2^-53 for double), however
- * many pixels there are. Where padding meets a g that is not finite, kernel elements that multiply the two may be NaN. Errors and overlaps
- * are refused as in conv2d, and a call that fails has written nothing. An empty batch or output gives zeros. The bits of a gradient depend
- * on the layer, its data (all images, for kernel and bias) and the tier alone.
+ * The input gradient is computed as a conv2d_transpose and keeps its bound on rounding errors (the last additions, of what a
+ * border repeats, add one rounding each): only real products are added, an infinite weight meets no invented zero.
+ * kernel_gradient lies within 8 * 2^-24 * sum |input * g| where rounding errors are independent, bias_gradient within 8 * 2^-24 *
+ * sum |g| (2^-53 for double), however many pixels there are. Where padding meets a g that is not finite, kernel elements that
+ * multiply the two may be NaN. Errors and overlaps are refused as in conv2d, and a call that fails has written nothing. An empty
+ * batch or output gives zeros. The bits of a gradient depend on the layer, its data (all images, for kernel and bias) and the
+ * tier alone.
  */
 int32_t conv2d_backward_input(const conv2d_params *params, const void *output_gradient, const void *kernel, void *input_gradient);
-int32_t conv2d_backward_kernel(const conv2d_params *params, const void *input, const void *output_gradient, void *kernel_gradient);
+int32_t conv2d_backward_kernel(const conv2d_params *params, const void *input, const void *output_gradient,
+                               void *kernel_gradient);
 int32_t conv2d_backward_bias(const conv2d_params *params, const void *output_gradient, void *bias_gradient);
 
-/* conv2d_backward_input in two steps, as for conv2d_plan. (The other two have no such steps: both of their arrays are new with each
- * call, and nothing could be kept.) */
+/* conv2d_backward_input in two steps, as for conv2d_plan. (The other two have no such steps: both of their arrays are new with
+ * each call, and nothing could be kept.) */
 typedef struct conv2d_backward_input_plan conv2d_backward_input_plan;
 int32_t conv2d_backward_input_plan_create(const conv2d_params *params, const void *kernel, conv2d_backward_input_plan **plan);
 int32_t conv2d_backward_input_plan_execute(const conv2d_backward_input_plan *plan, const void *output_gradient,
                                            void *input_gradient);
 void conv2d_backward_input_plan_destroy(conv2d_backward_input_plan *plan);
 
-/* result = C' * (C * input) for each image, of the input's shape and strides (the Gram product, the normal equations' left side); the
- * activation plays no part, accumulate 1 adds to what the result holds. CONSTANT other than 0 is UNSUPPORTED here and below. */
+/* result = C' * (C * input) for each image, of the input's shape and strides (the Gram product, the normal equations' left side);
+ * the activation plays no part, accumulate 1 adds to what the result holds. CONSTANT other than 0 is UNSUPPORTED
+ * here and below. */
 int32_t conv2d_gram(const conv2d_params *params, const void *kernel, const void *input, void *result);
 
-/* *relative_error = |<C x, y> - <x, C' y>| / (|C x| |y|) for packed x and y of numbers from -1 to 1 made from the seed, C * x by conv2d
- * and C' * y by conv2d_backward_input: some 1e-16 for double, 1e-8 for float. 0 where there is nothing to compare. */
+/* *relative_error = |<C x, y> - <x, C' y>| / (|C x| |y|) for packed x and y of numbers from -1 to 1 made from the seed, C * x by
+ * conv2d and C' * y by conv2d_backward_input: some 1e-16 for double, 1e-8 for float. 0 where there is nothing to compare. */
 int32_t conv2d_adjoint_test(const conv2d_params *params, const void *kernel, uint64_t seed, double *relative_error);
 
 /* -------------------------------------------------------------------------------------- conv2d as an equation to solve */
@@ -493,9 +499,9 @@ int32_t conv2d_rank_report(const conv2d_params *params, const void *kernel, conv
  *   JAX            VALID, SAME   as KERAS with None. lax.conv_transpose's default transpose_kernel=False: set flip_kernel
  *   WINDOW         EXPLICIT      F - pad_before - pad_after + op, or output_*    pad_before    any; negative pads extend
  *
- * TORCH, ONNX and WINDOW read padding VALID as EXPLICIT with what pad_* says (0: none), so their default needs no word. TORCH takes
- * equal pads on both sides of an axis; negative pads are for WINDOW alone. With no input (i = 0) the formulas hold: bias alone.
- * Only real products are added: an infinite weight meets no invented zero.
+ * TORCH, ONNX and WINDOW read padding VALID as EXPLICIT with what pad_* says (0: none), so their default needs no word. TORCH
+ * takes equal pads on both sides of an axis; negative pads are for WINDOW alone. With no input (i = 0) the formulas hold: bias
+ * alone. Only real products are added: an infinite weight meets no invented zero.
  */
 enum {
     CONV2D_TRANSPOSE_RULE_KERAS = 0, /* Keras, TensorFlow, TFLite */
@@ -544,18 +550,20 @@ typedef struct conv2d_transpose_plan conv2d_transpose_plan;
 
 size_t conv2d_transpose_params_size(void);
 int32_t conv2d_transpose_output_shape(const conv2d_transpose_params *params, int64_t *shape);
-int32_t conv2d_transpose(const conv2d_transpose_params *params, const void *input, const void *kernel, const void *bias, void *output);
+int32_t conv2d_transpose(const conv2d_transpose_params *params, const void *input, const void *kernel, const void *bias,
+                         void *output);
 int32_t conv2d_transpose_plan_create(const conv2d_transpose_params *params, const void *kernel, const void *bias,
                                      conv2d_transpose_plan **plan);
 int32_t conv2d_transpose_plan_execute(const conv2d_transpose_plan *plan, const void *input, void *output);
 void conv2d_transpose_plan_destroy(conv2d_transpose_plan *plan);
 
-/* As for conv2d. Where accumulate is 1 and a kernel element is infinite or NaN, an execution copies the output's border besides; the
- * sizes told here do not know of it, but workspace_limit is kept, or refused with the sentence that says how much is needed. */
+/* As for conv2d. Where accumulate is 1 and a kernel element is infinite or NaN, an execution copies the output's border besides;
+ * the sizes told here do not know of it, but workspace_limit is kept, or refused with the sentence that says how much
+ * is needed. */
 int32_t conv2d_transpose_workspace_size(const conv2d_transpose_params *params, int64_t *plan, int64_t *execution, int64_t *least);
 
-/* Gradients, as for conv2d: params is the forward layer's. The input gradient is computed as the conv2d that reads the output's window
- * with stride and dilation of the layer; elements of the natural result that the window does not show count as zeros. */
+/* Gradients, as for conv2d: params is the forward layer's. The input gradient is computed as the conv2d that reads the output's
+ * window with stride and dilation of the layer; elements of the natural result that the window does not show count as zeros. */
 int32_t conv2d_transpose_backward_input(const conv2d_transpose_params *params, const void *output_gradient, const void *kernel,
                                         void *input_gradient);
 int32_t conv2d_transpose_backward_kernel(const conv2d_transpose_params *params, const void *input, const void *output_gradient,
@@ -565,8 +573,8 @@ int32_t conv2d_transpose_backward_bias(const conv2d_transpose_params *params, co
 typedef struct conv2d_transpose_backward_input_plan conv2d_transpose_backward_input_plan;
 int32_t conv2d_transpose_backward_input_plan_create(const conv2d_transpose_params *params, const void *kernel,
                                                     conv2d_transpose_backward_input_plan **plan);
-int32_t conv2d_transpose_backward_input_plan_execute(const conv2d_transpose_backward_input_plan *plan, const void *output_gradient,
-                                                     void *input_gradient);
+int32_t conv2d_transpose_backward_input_plan_execute(const conv2d_transpose_backward_input_plan *plan,
+                                                     const void *output_gradient, void *input_gradient);
 void conv2d_transpose_backward_input_plan_destroy(conv2d_transpose_backward_input_plan *plan);
 
 /* The layer as an operator, as for conv2d. The matrix is the transpose of a conv2d's. */
@@ -575,7 +583,8 @@ int32_t conv2d_transpose_matrix(const conv2d_transpose_params *params, const voi
 int32_t conv2d_transpose_matrix_csr(const conv2d_transpose_params *params, const void *kernel, int64_t *row_offsets,
                                     int64_t *column_indices, void *values, int64_t capacity);
 int32_t conv2d_transpose_gram(const conv2d_transpose_params *params, const void *kernel, const void *input, void *result);
-int32_t conv2d_transpose_adjoint_test(const conv2d_transpose_params *params, const void *kernel, uint64_t seed, double *relative_error);
+int32_t conv2d_transpose_adjoint_test(const conv2d_transpose_params *params, const void *kernel, uint64_t seed,
+                                      double *relative_error);
 
 /*
  * The overlap of the layer, which shows where its output will be uneven: counts[y * output width + x] says how many pairs of an
@@ -593,8 +602,8 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  *   factor_height, factor_width   whole numbers:      o = i * factor                              Keras UpSampling2D(size)
  *   output_height, output_width   the size itself:    r = i / o                                   Keras resize, torch size=
  *   scale_height, scale_width     any number > 0:     o = floor(i * scale), r = 1 / scale         torch scale_factor=
- * With factor or output, r = i / o is the step in the input per output element. One axis left 0 keeps its size. (The preset OPENCV
- * rounds i * scale to the nearest whole number, half to even; ONNX computes it in float32.)
+ * With factor or output, r = i / o is the step in the input per output element. One axis left 0 keeps its size. (The preset
+ * OPENCV rounds i * scale to the nearest whole number, half to even; ONNX computes it in float32.)
  *
  * Output element t (per axis) lies at this place x of the input:
  *   HALF_PIXEL             (t + 0.5) * r - 0.5
@@ -611,13 +620,16 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  *   LANCZOS5    the same with 5
  *   AREA        the mean of the input that output element t covers, from t * r to (t+1) * r
  *
- * antialias 1 stretches the kernels of the middle four by max(r, 1), so that every input element counts when an image shrinks, and
- * divides by the weights' sum. Elements outside the image: edge CLAMP puts the border element in their place, RENORMALISE leaves them
- * out and divides by the sum of the others.
+ * antialias 1 stretches the kernels of the middle four by max(r, 1), so that every input element counts when an image shrinks,
+ * and divides by the weights' sum. Elements outside the image: edge CLAMP puts the border element in their place, RENORMALISE
+ * leaves them out and divides by the sum of the others.
  *
  * NEAREST's rounding: PREFER_FLOOR rounds x to the nearest, half down, PREFER_CEIL half up; FLOOR and CEIL always down or up.
+ * ONNX's tf_half_pixel_for_nn with floor is HALF_PIXEL with PREFER_CEIL. Its tf_crop_and_resize is not here; a crop to whole
+ * elements is a pointer and input_strides.
  *
- * The preset says what the fields that are 0 mean, and whose arithmetic computes x and the weights, down to the order of operations:
+ * The preset says what the fields that are 0 mean, and whose arithmetic computes x and the weights, down to the order of
+ * operations:
  *
  *   preset        nearest                       a        edge (bicubic)   antialias: a, edge     has not
  *   0             as TORCH                      -0.75    CLAMP            -0.75 RENORMALISE
@@ -628,17 +640,18 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  *   ONNX          HALF_PIXEL PREFER_FLOOR       -0.75    CLAMP            -0.75 CLAMP            LANCZOS, AREA
  *   OPENCV        ASYMMETRIC FLOOR              -0.75    CLAMP                                   LANCZOS, antialias
  *
- * All else defaults to HALF_PIXEL coordinates, and LANCZOS to RENORMALISE. KERAS is Keras on TensorFlow, which rounds the place of
- * BICUBIC without antialias to 1/1024 of an element; KERAS_JAX is Keras on JAX, which does not. TORCH_EXACT is mode "nearest-exact".
- * The other fields may say anything else that the formulas above allow.
- * With preset 0, ALIGN_CORNERS and HALF_PIXEL nearest round PREFER_CEIL, ASYMMETRIC FLOOR: TensorFlow 1 and PyTorch nearest-exact.
- * AREA: PyTorch takes the mean of all elements that t touches (adaptive pooling); OpenCV, if either axis grows, interpolates instead.
+ * All else defaults to HALF_PIXEL coordinates, and LANCZOS to RENORMALISE. KERAS is Keras on TensorFlow, which rounds the place
+ * of BICUBIC without antialias to 1/1024 of an element; KERAS_JAX is Keras on JAX, which does not. TORCH_EXACT is mode
+ * "nearest-exact". The other fields may say anything else that the formulas above allow.
+ * With preset 0, ALIGN_CORNERS and HALF_PIXEL nearest round PREFER_CEIL, ASYMMETRIC FLOOR: TensorFlow 1 and PyTorch
+ * nearest-exact. AREA: PyTorch takes the mean of all elements that t touches (adaptive pooling); OpenCV, if either axis grows,
+ * interpolates instead.
  *
- * NUMBERS: x and the weights are rounded in float32, as the frameworks do, for float64 data too; with preset 0, TORCH and TORCH_EXACT
- * in the data's type, except for NEAREST; with OPENCV weights in float64. So nearest can pick the element below the one that exact
- * arithmetic would (2 to 82 elements, t = 41: element 0). With factor_*, nearest is exact repetition (HALF_PIXEL with PREFER_FLOOR or
- * PREFER_CEIL, ASYMMETRIC with FLOOR). With preset 0 and TORCH, ASYMMETRIC nearest to the same and to twice the size is exact too, and
- * HALF_PIXEL bilinear to the same size copies, whatever the scale: all as in PyTorch.
+ * NUMBERS: x and the weights are rounded in float32, as the frameworks do, for float64 data too; with preset 0, TORCH and
+ * TORCH_EXACT in the data's type, except for NEAREST; with OPENCV weights in float64. So nearest can pick the element below the
+ * one that exact arithmetic would (2 to 82 elements, t = 41: element 0). With factor_*, nearest is exact repetition (HALF_PIXEL
+ * with PREFER_FLOOR or PREFER_CEIL, ASYMMETRIC with FLOOR). With preset 0 and TORCH, ASYMMETRIC nearest to the same and to twice
+ * the size is exact too, and HALF_PIXEL bilinear to the same size copies, whatever the scale: all as in PyTorch.
  * A weight of 0 is multiplied like any number: beside an infinite element it gives NaN.
  * Known to differ from the framework, by the rounding of places (1e-5 of an element at small sizes, 1e-4 near a thousand):
  * KERAS_JAX where JAX's compiler does not fuse the multiply-add; OPENCV for images of one or two rows or columns; TORCH bilinear
@@ -719,9 +732,9 @@ int32_t upsample2d_plan_create(const upsample2d_params *params, upsample2d_plan 
 int32_t upsample2d_plan_execute(const upsample2d_plan *plan, const void *input, void *output);
 void upsample2d_plan_destroy(upsample2d_plan *plan);
 
-/* The adjoint, in every interpolation: input_gradient[i] = sum over the output elements t that element i contributes to of its weight in t
- * times output_gradient[t]. params is the forward call's, input_strides those of the input gradient, where no two elements may share one
- * place (ELEMENT_STRIDES); rows are added up first, then columns, in ascending order. */
+/* The adjoint, in every interpolation: input_gradient[i] = sum over the output elements t that element i contributes to of its
+ * weight in t times output_gradient[t]. params is the forward call's, input_strides those of the input gradient, where no two
+ * elements may share one place (ELEMENT_STRIDES); rows are added up first, then columns, in ascending order. */
 int32_t upsample2d_backward(const upsample2d_params *params, const void *output_gradient, void *input_gradient);
 
 /* upsample2d_backward in two steps: the plan keeps which output elements each input element contributes to, and their weights. */
@@ -730,7 +743,8 @@ int32_t upsample2d_backward_plan_create(const upsample2d_params *params, upsampl
 int32_t upsample2d_backward_plan_execute(const upsample2d_backward_plan *plan, const void *output_gradient, void *input_gradient);
 void upsample2d_backward_plan_destroy(upsample2d_backward_plan *plan);
 
-/* The upsampling of one image as an operator, as for conv2d: an entry for each input element with a weight in an output element. */
+/* The upsampling of one image as an operator, as for conv2d: an entry for each input element with a weight in an output
+ * element. */
 int32_t upsample2d_matrix_size(const upsample2d_params *params, int64_t *rows, int64_t *columns, int64_t *nonzeros);
 int32_t upsample2d_matrix(const upsample2d_params *params, void *matrix, int64_t capacity);
 int32_t upsample2d_matrix_csr(const upsample2d_params *params, int64_t *row_offsets, int64_t *column_indices, void *values,
@@ -748,9 +762,9 @@ int32_t upsample2d_adjoint_test(const upsample2d_params *params, uint64_t seed, 
  *   convolution   as for conv2d, but input_strides must be 0. batch, height, width and in_channels are those of the upsampled
  *                 image; each may be 0, which here means: whatever the upsampling makes
  *
- * dtype and data_format must agree, and so must threads and isa, unless one of the two is 0 or NULL and the other speaks for both.
- * kernel, bias and output are the convolution's, input is the upsampling's. Failures are those of the parts, with "upsampling: "
- * or "convolution: " before the sentence; what does not agree fails with the status of the convolution's field.
+ * dtype and data_format must agree, and so must threads and isa, unless one of the two is 0 or NULL and the other speaks for
+ * both. kernel, bias and output are the convolution's, input is the upsampling's. Failures are those of the parts, with
+ * "upsampling: " or "convolution: " before the sentence; what does not agree fails with the status of the convolution's field.
  *
  * NEAREST by whole factors f up to 8, with dilations less than f or multiples of it, any padding_mode but REFLECT, and 64 or more
  * products for each output element: output row y reads the input rows floor((y*stride + a*dilation - pad) / f). Kernel rows a

@@ -101,7 +101,10 @@ enum Tier: Int32 {
             if let tier = standard { return tier }
             throw Failure(
                 CONVOLUTION_ERROR_ISA,
-                "the environment variable CONVOLUTION_ISA is \"\(shim_environment("CONVOLUTION_ISA") ?? Tier.baseline.cName)\"; it names no tier that this library has and this processor can run")
+                """
+                the environment variable CONVOLUTION_ISA is "\(shim_environment("CONVOLUTION_ISA") ?? Tier.baseline.cName)"; it \
+                names no tier that this library has and this processor can run
+                """)
         }
         guard let tier = named(isa) else {
             #if arch(x86_64)

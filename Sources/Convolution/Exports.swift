@@ -1,7 +1,8 @@
 import CConvolution
 import CConvolutionShims
 
-// The functions of include/convolution.h, under the compiler's check that they are what the header declares. They compute nothing.
+// The functions of include/convolution.h, under the compiler's check that they are what the header declares. They compute
+// nothing.
 
 @c @implementation
 public func convolution_version() -> Int32 {
@@ -165,14 +166,16 @@ public func conv2d_backward_input_plan_destroy(_ plan: OpaquePointer?) {
 
 @c @implementation
 public func conv2d_gram(
-    _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ input: UnsafeRawPointer?, _ result: UnsafeMutableRawPointer?
+    _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ input: UnsafeRawPointer?,
+    _ result: UnsafeMutableRawPointer?
 ) -> Int32 {
     status { () throws(Failure) in try gram(validate(params), kernel, input, result) }
 }
 
 @c @implementation
 public func conv2d_adjoint_test(
-    _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ seed: UInt64, _ relative_error: UnsafeMutablePointer<Double>?
+    _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ seed: UInt64,
+    _ relative_error: UnsafeMutablePointer<Double>?
 ) -> Int32 {
     status { () throws(Failure) in try adjointTest(validate(params), kernel, seed: seed, relative_error) }
 }
@@ -249,7 +252,8 @@ public func conv2d_transpose_output_shape(
 
 @c @implementation
 public func conv2d_transpose(
-    _ params: UnsafePointer<conv2d_transpose_params>?, _ input: UnsafeRawPointer?, _ kernel: UnsafeRawPointer?, _ bias: UnsafeRawPointer?,
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ input: UnsafeRawPointer?, _ kernel: UnsafeRawPointer?,
+    _ bias: UnsafeRawPointer?,
     _ output: UnsafeMutableRawPointer?
 ) -> Int32 {
     status { () throws(Failure) in try run(validate(params), input, kernel, bias, output) }
@@ -267,7 +271,9 @@ public func conv2d_transpose_plan_create(
 }
 
 @c @implementation
-public func conv2d_transpose_plan_execute(_ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) -> Int32 {
+public func conv2d_transpose_plan_execute(
+    _ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?
+) -> Int32 {
     status { () throws(Failure) in try run(plan, input, output) }
 }
 
@@ -294,7 +300,8 @@ public func conv2d_transpose_backward_kernel(
 
 @c @implementation
 public func conv2d_transpose_backward_bias(
-    _ params: UnsafePointer<conv2d_transpose_params>?, _ output_gradient: UnsafeRawPointer?, _ bias_gradient: UnsafeMutableRawPointer?
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ output_gradient: UnsafeRawPointer?,
+    _ bias_gradient: UnsafeMutableRawPointer?
 ) -> Int32 {
     status { () throws(Failure) in try runBackwardBias(validate(params), output_gradient, bias_gradient) }
 }
@@ -323,7 +330,8 @@ public func conv2d_transpose_backward_input_plan_destroy(_ plan: OpaquePointer?)
 
 @c @implementation
 public func conv2d_transpose_workspace_size(
-    _ params: UnsafePointer<conv2d_transpose_params>?, _ plan: UnsafeMutablePointer<Int64>?, _ execution: UnsafeMutablePointer<Int64>?,
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ plan: UnsafeMutablePointer<Int64>?,
+    _ execution: UnsafeMutablePointer<Int64>?,
     _ least: UnsafeMutablePointer<Int64>?
 ) -> Int32 {
     status { () throws(Failure) in try store(workspaceSize(validate(params)), plan, execution, least) }
@@ -331,7 +339,8 @@ public func conv2d_transpose_workspace_size(
 
 @c @implementation
 public func conv2d_transpose_matrix_size(
-    _ params: UnsafePointer<conv2d_transpose_params>?, _ rows: UnsafeMutablePointer<Int64>?, _ columns: UnsafeMutablePointer<Int64>?,
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ rows: UnsafeMutablePointer<Int64>?,
+    _ columns: UnsafeMutablePointer<Int64>?,
     _ nonzeros: UnsafeMutablePointer<Int64>?
 ) -> Int32 {
     status { () throws(Failure) in try store(matrixSize(validate(params)), rows, columns, nonzeros) }
@@ -339,7 +348,8 @@ public func conv2d_transpose_matrix_size(
 
 @c @implementation
 public func conv2d_transpose_matrix(
-    _ params: UnsafePointer<conv2d_transpose_params>?, _ kernel: UnsafeRawPointer?, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ kernel: UnsafeRawPointer?, _ matrix: UnsafeMutableRawPointer?,
+    _ capacity: Int64
 ) -> Int32 {
     status { () throws(Failure) in try writeDense(validate(params), kernel, matrix, capacity) }
 }
@@ -405,7 +415,9 @@ public func upsample2d(
 }
 
 @c @implementation
-public func upsample2d_plan_create(_ params: UnsafePointer<upsample2d_params>?, _ plan: UnsafeMutablePointer<OpaquePointer?>?) -> Int32 {
+public func upsample2d_plan_create(
+    _ params: UnsafePointer<upsample2d_params>?, _ plan: UnsafeMutablePointer<OpaquePointer?>?
+) -> Int32 {
     status { () throws(Failure) in
         let plan = try cleared(plan)
         plan.pointee = OpaquePointer(try createPlan(validate(params)))
@@ -413,7 +425,9 @@ public func upsample2d_plan_create(_ params: UnsafePointer<upsample2d_params>?, 
 }
 
 @c @implementation
-public func upsample2d_plan_execute(_ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) -> Int32 {
+public func upsample2d_plan_execute(
+    _ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?
+) -> Int32 {
     status { () throws(Failure) in
         let plan: UnsafePointer<ResamplingPlan> = try given(plan)
         try checkArguments(plan.pointee.resampling, input: input, output: output)
@@ -557,7 +571,8 @@ public func upsample2d_conv2d_plan_destroy(_ plan: OpaquePointer?) {
 
 @c @implementation
 public func upsample2d_conv2d_workspace_size(
-    _ upsampling: UnsafePointer<upsample2d_params>?, _ convolution: UnsafePointer<conv2d_params>?, _ plan: UnsafeMutablePointer<Int64>?,
+    _ upsampling: UnsafePointer<upsample2d_params>?, _ convolution: UnsafePointer<conv2d_params>?,
+    _ plan: UnsafeMutablePointer<Int64>?,
     _ execution: UnsafeMutablePointer<Int64>?, _ least: UnsafeMutablePointer<Int64>?
 ) -> Int32 {
     status { () throws(Failure) in try store(workspaceSize(validate(upsampling, convolution)), plan, execution, least) }
@@ -599,7 +614,8 @@ private func writeShape(
 }
 
 private func run(
-    _ layer: Layer, _ input: UnsafeRawPointer?, _ kernel: UnsafeRawPointer?, _ bias: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?
+    _ layer: Layer, _ input: UnsafeRawPointer?, _ kernel: UnsafeRawPointer?, _ bias: UnsafeRawPointer?,
+    _ output: UnsafeMutableRawPointer?
 ) throws(Failure) {
     try checkArguments(layer, input: input, kernel: kernel, bias: bias, output: output)
     try checkKernel(layer, kernel)
@@ -657,7 +673,9 @@ private func destroyLayerPlan(_ plan: OpaquePointer?) {
 }
 
 private func given<Plan>(_ plan: OpaquePointer?) throws(Failure) -> UnsafePointer<Plan> {
-    guard let plan else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL; it must be one that plan_create has made") }
+    guard let plan else {
+        throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL; it must be one that plan_create has made")
+    }
     return UnsafePointer(plan)
 }
 

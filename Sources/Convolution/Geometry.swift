@@ -1,6 +1,7 @@
 import CConvolution
 
-// Sizes, paddings and windows: pure functions on integers, one axis at a time. Overflow anywhere is a failure that names the axis.
+// Sizes, paddings and windows: pure functions on integers, one axis at a time. Overflow anywhere is a failure that names the
+// axis.
 
 /// The names of one axis's parameters, for error texts.
 struct AxisNames {
@@ -12,16 +13,20 @@ struct AxisNames {
     var padAfter: StaticString
     var outputPadding: StaticString
     var output: StaticString
+    var factor: StaticString
+    var scale: StaticString
 
     static var vertical: AxisNames {
         AxisNames(
             size: "height", kernel: "kernel_height", stride: "stride_height", dilation: "dilation_height", padBefore: "pad_top",
-            padAfter: "pad_bottom", outputPadding: "output_padding_height", output: "output_height")
+            padAfter: "pad_bottom", outputPadding: "output_padding_height", output: "output_height", factor: "factor_height",
+            scale: "scale_height")
     }
     static var horizontal: AxisNames {
         AxisNames(
             size: "width", kernel: "kernel_width", stride: "stride_width", dilation: "dilation_width", padBefore: "pad_left",
-            padAfter: "pad_right", outputPadding: "output_padding_width", output: "output_width")
+            padAfter: "pad_right", outputPadding: "output_padding_width", output: "output_width", factor: "factor_width",
+            scale: "scale_width")
     }
 }
 
@@ -45,11 +50,13 @@ struct Axis {
     var hasPhases: Bool { (dilation < repetition || dilation % repetition == 0) && repetition <= 8 }
 }
 
-/// No length, extent or offset may exceed this. It is the size of a process's address space, and small enough that the engine can add
-/// and subtract such numbers unchecked.
+/// No length, extent or offset may exceed this. It is the size of a process's address space, and small enough that the engine can
+/// add and subtract such numbers unchecked.
 let largestLength = 1 << 48
 
-private func checked(_ result: Int, _ overflow: Bool, _ a: Int, _ sign: StaticString, _ b: Int, _ what: StaticString) throws(Failure) -> Int {
+private func checked(
+    _ result: Int, _ overflow: Bool, _ a: Int, _ sign: StaticString, _ b: Int, _ what: StaticString
+) throws(Failure) -> Int {
     if overflow || result > largestLength || result < -largestLength {
         throw Failure(CONVOLUTION_ERROR_OVERFLOW, "\(what): \(a) \(sign) \(b) is more than memory can hold (2^48)")
     }
@@ -135,8 +142,8 @@ enum WindowRule {
 
 /// conv2d_transpose: the window (output length o, crop c) of the natural result that a framework's rule cuts out.
 ///
-/// `outputPadding` nil is None; `wanted` is an explicit output size. The table stands in the header and was established by running
-/// Keras on four backends, PyTorch, JAX and ONNX Runtime over all small sizes.
+/// `outputPadding` nil is None; `wanted` is an explicit output size. The table stands in the header and was established by
+/// running Keras on four backends, PyTorch, JAX and ONNX Runtime over all small sizes.
 @_optimize(size)
 func transposeWindow(
     input: Int, kernel: Int, stride: Int, dilation: Int, rule: WindowRule, outputPadding: Int?, wanted: Int?, _ names: AxisNames
@@ -147,7 +154,10 @@ func transposeWindow(
     if outputPadding != nil, wanted != nil {
         throw Failure(
             CONVOLUTION_ERROR_OUTPUT_PADDING,
-            "\(names.outputPadding) is \(outputPadding ?? 0) and \(names.output) is \(wanted ?? 0); give only one of output padding and output size")
+            """
+            \(names.outputPadding) is \(outputPadding ?? 0) and \(names.output) is \(wanted ?? 0); give only one of output \
+            padding and output size
+            """)
     }
     let extra = outputPadding ?? 0
 
@@ -165,12 +175,16 @@ func transposeWindow(
         let output: Int
         if let wanted {
             // The forward convolution of the wanted size must give back the input's size.
-            let forward = same ? ceilDivide(wanted, stride) : ceilDivide(try plus(minus(wanted, extent, names.kernel), 1, names.kernel), stride)
+            let places = same ? wanted : try plus(minus(wanted, extent, names.kernel), 1, names.kernel)
+            let forward = ceilDivide(places, stride)
             if forward != input {
                 let low = try plus(times(input - 1, stride, names.stride), same ? 1 : extent, names.kernel)
                 throw Failure(
                     CONVOLUTION_ERROR_OUTPUT_SIZE,
-                    "\(names.output) is \(wanted); with \(names.size) \(input) this rule permits \(max(low, 1)) to \(try plus(low, stride - 1, names.stride))")
+                    """
+                    \(names.output) is \(wanted); with \(names.size) \(input) this rule permits \(max(low, 1)) to \
+                    \(try plus(low, stride - 1, names.stride))
+                    """)
             }
             output = wanted
         } else if same {
@@ -196,7 +210,9 @@ func transposeWindow(
             if wanted < smallest || wanted > largest {
                 throw Failure(
                     CONVOLUTION_ERROR_OUTPUT_SIZE,
-                    "\(names.output) is \(wanted); with \(names.size) \(input) this rule permits \(max(smallest, 1)) to \(largest)")
+                    """
+                    \(names.output) is \(wanted); with \(names.size) \(input) this rule permits \(max(smallest, 1)) to \(largest)
+                    """)
             }
             return (before, wanted)
         }
@@ -211,13 +227,18 @@ func transposeWindow(
 
     case .jax(let same):
         if outputPadding != nil {
-            throw Failure(CONVOLUTION_ERROR_OUTPUT_PADDING, "\(names.outputPadding) is \(extra) and output_padding_given is 1; rule JAX (3) has no output padding")
+            throw Failure(
+                CONVOLUTION_ERROR_OUTPUT_PADDING,
+                "\(names.outputPadding) is \(extra) and output_padding_given is 1; rule JAX (3) has no output padding")
         }
         if let wanted {
-            throw Failure(CONVOLUTION_ERROR_OUTPUT_SIZE, "\(names.output) is \(wanted); rule JAX (3) infers the output size, so it must be 0")
+            throw Failure(
+                CONVOLUTION_ERROR_OUTPUT_SIZE,
+                "\(names.output) is \(wanted); rule JAX (3) infers the output size, so it must be 0")
         }
         return try transposeWindow(
-            input: input, kernel: kernel, stride: stride, dilation: dilation, rule: .keras(same: same), outputPadding: nil, wanted: nil, names)
+            input: input, kernel: kernel, stride: stride, dilation: dilation, rule: .keras(same: same), outputPadding: nil,
+            wanted: nil, names)
 
     case .window(let before, let after):
         if extra < 0 {
@@ -301,8 +322,8 @@ struct Lattice {
         return sums.first(offsetStart + tap)..<sums.first(offsetStart + tap + 1)
     }
 
-    /// The phase of the outputs that kernel element `first` (0 ..< stride / gcd(stride, dilation), and below kernel) reaches: output t
-    /// with t + start = j * stride + a * dilation uses a = first, first + stride / gcd, ... nil if no output lies in it.
+    /// The phase of the outputs that kernel element `first` (0 ..< stride / gcd(stride, dilation), and below kernel) reaches:
+    /// output t with t + start = j * stride + a * dilation uses a = first, first + stride / gcd, ... nil if no output lies in it.
     static func phase(_ axis: Axis, first: Int) -> Lattice? {
         let common = greatestCommonDivisor(axis.stride, axis.dilation)
         let kernelStep = axis.stride / common
@@ -314,7 +335,8 @@ struct Lattice {
         let taps = (axis.kernel - first - 1) / kernelStep + 1
         let offsetStep = axis.dilation / common
         return Lattice(
-            outputStart: outputStart, outputStep: axis.stride, count: (axis.output - outputStart - 1) / axis.stride + 1, inputStep: 1,
+            outputStart: outputStart, outputStep: axis.stride, count: (axis.output - outputStart - 1) / axis.stride + 1,
+            inputStep: 1,
             taps: taps, kernelStart: first + (taps - 1) * kernelStep, kernelStep: -kernelStep,
             offsetStart: (outputStart - place) / axis.stride - (taps - 1) * offsetStep, offsetStep: offsetStep)
     }

@@ -2,9 +2,9 @@ import CConvolution
 import CConvolutionShims
 import ConvolutionKernels
 
-// A layer or an upsampling of one image as a matrix. Along each axis an output index meets each of its input indices by one tap, or by
-// several where the border repeats input elements; the entries of a matrix row are the product of the two axes' lists and, of a layer,
-// the input channels.
+// A layer or an upsampling of one image as a matrix. Along each axis an output index meets each of its input indices by one tap,
+// or by several where the border repeats input elements; the entries of a matrix row are the product of the two axes' lists and,
+// of a layer, the input channels.
 
 /// An input index and the kernel tap that reads it.
 private struct Meeting {
@@ -42,8 +42,8 @@ private struct LayerAxis: MeetingAxis {
 
     var meetingsIfDistinct: Int? {
         guard mode == .constant else { return nil }
-        // Pairs of q and a tap with 0 <= q * stride - start + tap * dilation < length: q is the output index and `length` that of the
-        // input, or transposed the other way round. One loop, over what there is less of.
+        // Pairs of q and a tap with 0 <= q * stride - start + tap * dilation < length: q is the output index and `length` that of
+        // the input, or transposed the other way round. One loop, over what there is less of.
         let (count, length) = transposed ? (axis.input, axis.output) : (axis.output, axis.input)
         var total = 0
         if count <= taps {
@@ -112,7 +112,8 @@ private func distinctMeetings(_ axis: some MeetingAxis) throws(Failure) -> Int {
     // Each is looked at, which no caller would live to see the end of beyond this; nor would the matrix find room.
     if try times(axis.outputs, axis.taps, "the matrix") > 1 << 32 {
         throw Failure(
-            CONVOLUTION_ERROR_OVERFLOW, "the matrix: \(axis.outputs) output rows or columns times \(axis.taps) taps is more than memory can hold")
+            CONVOLUTION_ERROR_OVERFLOW,
+            "the matrix: \(axis.outputs) output rows or columns times \(axis.taps) taps is more than memory can hold")
     }
     if let known = axis.meetingsIfDistinct { return known }
     let list = try allocate(axis.taps, of: MemoryLayout<Meeting>.stride, "the matrix").assumingMemoryBound(to: Meeting.self)
@@ -137,7 +138,7 @@ func checkCapacity(_ capacity: Int64, _ needed: Int) throws(Failure) {
 }
 
 func present<T>(_ pointer: T?, _ name: StaticString) throws(Failure) -> T {
-    guard let pointer else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "\(name) is NULL") }
+    guard let pointer else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "\(name) is NULL; it must point to the elements") }
     return pointer
 }
 
@@ -222,7 +223,8 @@ private struct LayerMatrix<Scalar: KernelScalar>: MatrixSource {
         let inputs = layer.inChannelsPerGroup
         let outputs = layer.outChannelsPerGroup
         let image = layer.vertical.input * layer.horizontal.input
-        forEachRow(layer.vertical.output, layer.horizontal.output, layer.outChannels, channelsFirst: layer.channelsFirst) { row, y, x, channel in
+        let (rows, columns) = (layer.vertical.output, layer.horizontal.output)
+        forEachRow(rows, columns, layer.outChannels, channelsFirst: layer.channelsFirst) { row, y, x, channel in
             let group = channel / max(outputs, 1)
             let verticalCount = meetings(vertical, y, verticals)
             let horizontalCount = meetings(horizontal, x, horizontals)
@@ -232,19 +234,22 @@ private struct LayerMatrix<Scalar: KernelScalar>: MatrixSource {
             for first in stride(from: 0, to: inputs, by: max(together, 1)) {
                 forEachRun(verticals, verticalCount) { rowRun in
                     forEachRun(horizontals, horizontalCount) { columnRun in
-                        let pixel = verticals[rowRun.lowerBound].index * layer.horizontal.input + horizontals[columnRun.lowerBound].index
+                        let inputRow = verticals[rowRun.lowerBound].index
+                        let pixel = inputRow * layer.horizontal.input + horizontals[columnRun.lowerBound].index
                         for input in first..<(first + together) {
                             var value: Scalar = 0
                             for a in rowRun {
                                 for b in columnRun {
                                     value += kernel[
                                         layer.kernelIndex(
-                                            row: verticals[a].tap, column: horizontals[b].tap, input: input, output: channel - group * outputs,
+                                            row: verticals[a].tap, column: horizontals[b].tap, input: input,
+                                            output: channel - group * outputs,
                                             group: group)]
                                 }
                             }
                             let inputChannel = group * inputs + input
-                            let column = layer.channelsFirst ? inputChannel * image + pixel : pixel * layer.inChannels + inputChannel
+                            let column = layer.channelsFirst
+                                ? inputChannel * image + pixel : pixel * layer.inChannels + inputChannel
                             target.add(row: row, column: column, value: value)
                         }
                     }
@@ -270,7 +275,8 @@ private struct UpsampleMatrix<Scalar: KernelScalar>: MatrixSource {
         let channels = resampling.channels
         let rows = try times(times(vertical.outputs, horizontal.outputs, "rows"), channels, "rows")
         let columns = try times(times(vertical.inputs, horizontal.inputs, "columns"), channels, "columns")
-        let nonzeros = try times(times(distinctMeetings(vertical), distinctMeetings(horizontal), "nonzeros"), channels, "nonzeros")
+        let perChannel = try times(distinctMeetings(vertical), distinctMeetings(horizontal), "nonzeros")
+        let nonzeros = try times(perChannel, channels, "nonzeros")
         return MatrixSize(rows: rows, columns: columns, nonzeros: nonzeros)
     }
 
@@ -285,7 +291,8 @@ private struct UpsampleMatrix<Scalar: KernelScalar>: MatrixSource {
         let horizontals = verticals + vertical.taps
         let channels = resampling.channels
         let image = vertical.inputs * horizontal.inputs
-        forEachRow(vertical.outputs, horizontal.outputs, channels, channelsFirst: resampling.channelsFirst) { row, y, x, channel in
+        let (rows, columns) = (vertical.outputs, horizontal.outputs)
+        forEachRow(rows, columns, channels, channelsFirst: resampling.channelsFirst) { row, y, x, channel in
             forEachRun(verticals, meetings(vertical, y, verticals)) { rowRun in
                 forEachRun(horizontals, meetings(horizontal, x, horizontals)) { columnRun in
                     let pixel = verticals[rowRun.lowerBound].index * horizontal.inputs + horizontals[columnRun.lowerBound].index
@@ -303,7 +310,8 @@ private struct UpsampleMatrix<Scalar: KernelScalar>: MatrixSource {
 /// Visits the output elements of one image in the order of the data format.
 @inline(__always)
 private func forEachRow(
-    _ rows: Int, _ columns: Int, _ channels: Int, channelsFirst: Bool, _ body: (_ row: Int, _ y: Int, _ x: Int, _ channel: Int) -> Void
+    _ rows: Int, _ columns: Int, _ channels: Int, channelsFirst: Bool,
+    _ body: (_ row: Int, _ y: Int, _ x: Int, _ channel: Int) -> Void
 ) {
     var row = 0
     for outer in 0..<(channelsFirst ? channels : rows) {
@@ -319,21 +327,25 @@ private func forEachRow(
 func checkLinear(_ layer: Layer) throws(Failure) {
     if layer.paddingValue != 0 {
         throw Failure(
-            CONVOLUTION_ERROR_UNSUPPORTED, "padding_value is \(layer.paddingValue); with a constant other than 0 the layer is not linear and has no matrix")
+            CONVOLUTION_ERROR_UNSUPPORTED,
+            "padding_value is \(layer.paddingValue); with a constant other than 0 the layer is not linear and has no matrix")
     }
 }
 
 func matrixSize(_ layer: Layer) throws(Failure) -> MatrixSize { try LayerMatrix<Double>(layer, nil).size() }
 
 @_optimize(size)
-func writeDense(_ layer: Layer, _ kernel: UnsafeRawPointer?, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64) throws(Failure) {
+func writeDense(
+    _ layer: Layer, _ kernel: UnsafeRawPointer?, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64
+) throws(Failure) {
     layer.isDouble
         ? try writeDense(LayerMatrix<Double>(layer, kernel), matrix, capacity)
         : try writeDense(LayerMatrix<Float>(layer, kernel), matrix, capacity)
 }
 
 func writeSparse(
-    _ layer: Layer, _ kernel: UnsafeRawPointer?, _ rowOffsets: UnsafeMutablePointer<Int64>?, _ columnIndices: UnsafeMutablePointer<Int64>?,
+    _ layer: Layer, _ kernel: UnsafeRawPointer?, _ rowOffsets: UnsafeMutablePointer<Int64>?,
+    _ columnIndices: UnsafeMutablePointer<Int64>?,
     _ values: UnsafeMutableRawPointer?, _ capacity: Int64
 ) throws(Failure) {
     layer.isDouble
@@ -342,7 +354,9 @@ func writeSparse(
 }
 
 /// The tables of one image's upsampling, for `body`.
-private func withTables(_ resampling: Resampling, _ body: (UnsafePointer<ResamplingPlan>) throws(Failure) -> Void) throws(Failure) {
+private func withTables(
+    _ resampling: Resampling, _ body: (UnsafePointer<ResamplingPlan>) throws(Failure) -> Void
+) throws(Failure) {
     var single = resampling
     single.batch = 1
     let plan = try createPlan(single)
@@ -364,7 +378,8 @@ func writeDense(_ resampling: Resampling, _ matrix: UnsafeMutableRawPointer?, _ 
     if resampling.channels == 0 { return try checkCapacity(capacity, 0) }
     try withTables(resampling) { plan throws(Failure) in
         resampling.isDouble
-            ? try writeDense(UpsampleMatrix<Double>(plan), matrix, capacity) : try writeDense(UpsampleMatrix<Float>(plan), matrix, capacity)
+            ? try writeDense(UpsampleMatrix<Double>(plan), matrix, capacity)
+            : try writeDense(UpsampleMatrix<Float>(plan), matrix, capacity)
     }
 }
 

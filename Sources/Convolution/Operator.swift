@@ -2,7 +2,8 @@ import CConvolution
 import CConvolutionShims
 import ConvolutionKernels
 
-// A layer or an upsampling as a linear operator A on whole batches: the Gram product A' * (A * x), and the test that A' is its adjoint.
+// A layer or an upsampling as a linear operator A on whole batches: the Gram product A' * (A * x), and the test that A' is its
+// adjoint.
 
 /// The linear part of a call's parameters.
 protocol LinearOperator {
@@ -17,7 +18,7 @@ protocol LinearOperator {
 }
 
 /// Packed strides in the order of the data format. Where this overflows there is no element.
-private func packed(_ rows: Int, _ columns: Int, _ channels: Int, channelsFirst: Bool) -> Strides {
+func packed(_ rows: Int, _ columns: Int, _ channels: Int, channelsFirst: Bool) -> Strides {
     channelsFirst
         ? Strides(batch: rows &* columns &* channels, row: columns, column: 1, channel: rows &* columns)
         : Strides(batch: rows &* columns &* channels, row: columns &* channels, column: channels, channel: 1)
@@ -99,12 +100,7 @@ func gram(_ resampling: Resampling, _ x: UnsafeRawPointer?, _ result: UnsafeMuta
     var resampling = resampling
     resampling.output = packed(
         resampling.vertical.output, resampling.horizontal.output, resampling.channels, channelsFirst: resampling.channelsFirst)
-    func extentOfInput(_ pointer: UnsafeRawPointer?, _ name: StaticString) throws(Failure) -> Extent? {
-        try extent(
-            pointer, name, resampling.input, batch: resampling.batch, rows: resampling.vertical.input, columns: resampling.horizontal.input,
-            channels: resampling.channels, elementBytes: resampling.isDouble ? 8 : 4)
-    }
-    try checkApart(extentOfInput(result, "result"), of: "result", extentOfInput(x, "input"), "input")
+    try checkApart(inputExtent(resampling, result, "result"), of: "result", inputExtent(resampling, x, "input"), "input")
     guard let x, let result, resampling.hasOutput else { return }
     let memory = try allocate(resampling.outputCount, of: resampling.isDouble ? 8 : 4, "the output")
     defer { shim_free(memory) }
@@ -116,7 +112,9 @@ func gram(_ resampling: Resampling, _ x: UnsafeRawPointer?, _ result: UnsafeMuta
 
 // MARK: - Adjoint test
 
-func adjointTest(_ layer: Layer, _ kernel: UnsafeRawPointer?, seed: UInt64, _ error: UnsafeMutablePointer<Double>?) throws(Failure) {
+func adjointTest(
+    _ layer: Layer, _ kernel: UnsafeRawPointer?, seed: UInt64, _ error: UnsafeMutablePointer<Double>?
+) throws(Failure) {
     try checkKernel(layer, kernel)
     var linear = try layer.linearPart
     linear.means.accumulates = false

@@ -1,8 +1,8 @@
 import CConvolutionShims
 import ConvolutionKernels
 
-// Which input elements an output element of upsample2d is made of, and their weights: one axis at a time, in the arithmetic of the
-// framework whose results are wanted. No pointers to images here.
+// Which input elements an output element of upsample2d is made of, and their weights: one axis at a time, in the arithmetic of
+// the framework whose results are wanted. No pointers to images here.
 
 enum InterpolationKind {
     case nearest, bilinear, bicubic, area

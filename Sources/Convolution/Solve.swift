@@ -140,12 +140,6 @@ private func scatter<Scalar: KernelScalar>(
     }
 }
 
-private func packed(_ rows: Int, _ columns: Int, _ channels: Int, channelsFirst: Bool) -> Strides {
-    channelsFirst
-        ? Strides(batch: 0, row: columns, column: 1, channel: rows * columns)
-        : Strides(batch: 0, row: columns * channels, column: channels, channel: 1)
-}
-
 // MARK: - Vectors
 
 /// Adds the terms in one order whatever the threads: in eight lanes, which are added up every few thousand terms, so that long

@@ -328,14 +328,20 @@ private struct ColumnFiller {
 
 @_optimize(size)
 func checkArguments(_ resampling: Resampling, input: UnsafeRawPointer?, output: UnsafeRawPointer?) throws(Failure) {
-    let bytes = resampling.isDouble ? 8 : 4
-    let inputExtent = try extent(
-        input, "input", resampling.input, batch: resampling.batch, rows: resampling.vertical.input, columns: resampling.horizontal.input,
-        channels: resampling.channels, elementBytes: bytes)
-    let outputExtent = try extent(
-        output, "output", resampling.output, batch: resampling.batch, rows: resampling.vertical.output,
-        columns: resampling.horizontal.output, channels: resampling.channels, elementBytes: bytes)
-    try checkApart(outputExtent, inputExtent, "input")
+    let inputExtent = try inputExtent(resampling, input, "input")
+    try checkApart(outputExtent(resampling, output, "output"), inputExtent, "input")
+}
+
+func inputExtent(_ resampling: Resampling, _ pointer: UnsafeRawPointer?, _ name: StaticString) throws(Failure) -> Extent? {
+    try extent(
+        pointer, name, resampling.input, batch: resampling.batch, rows: resampling.vertical.input,
+        columns: resampling.horizontal.input, channels: resampling.channels, elementBytes: resampling.isDouble ? 8 : 4)
+}
+
+func outputExtent(_ resampling: Resampling, _ pointer: UnsafeRawPointer?, _ name: StaticString) throws(Failure) -> Extent? {
+    try extent(
+        pointer, name, resampling.output, batch: resampling.batch, rows: resampling.vertical.output,
+        columns: resampling.horizontal.output, channels: resampling.channels, elementBytes: resampling.isDouble ? 8 : 4)
 }
 
 func execute(_ plan: UnsafePointer<ResamplingPlan>, input: UnsafeRawPointer?, output: UnsafeMutableRawPointer?) throws(Failure) {

@@ -2,8 +2,8 @@ import CConvolution
 import CConvolutionShims
 import ConvolutionKernels
 
-// The adjoint of upsample2d: every input element gets what the output elements that it contributed to hand back, by the same weights. The
-// plan's tables are turned round, so that each input row and column knows its output rows and columns.
+// The adjoint of upsample2d: every input element gets what the output elements that it contributed to hand back, by the same
+// weights. The plan's tables are turned round, so that each input row and column knows its output rows and columns.
 
 /// The output rows or columns that each input row or column contributes to, ascending: entries `starts[i]..<starts[i + 1]`.
 private struct ContributionTable {
@@ -63,15 +63,9 @@ private struct UpsampleGradientExecution {
 func checkUpsampleGradient(
     _ resampling: Resampling, outputGradient: UnsafeRawPointer?, inputGradient: UnsafeRawPointer?
 ) throws(Failure) {
-    let bytes = resampling.isDouble ? 8 : 4
-    let (rows, columns) = (resampling.vertical, resampling.horizontal)
-    let gradient = try extent(
-        outputGradient, "output_gradient", resampling.output, batch: resampling.batch, rows: rows.output, columns: columns.output,
-        channels: resampling.channels, elementBytes: bytes)
-    let result = try extent(
-        inputGradient, "input_gradient", resampling.input, batch: resampling.batch, rows: rows.input, columns: columns.input,
-        channels: resampling.channels, elementBytes: bytes)
-    try checkApart(result, of: "input_gradient", gradient, "output_gradient")
+    let gradient = try outputExtent(resampling, outputGradient, "output_gradient")
+    try checkApart(
+        inputExtent(resampling, inputGradient, "input_gradient"), of: "input_gradient", gradient, "output_gradient")
 }
 
 func createGradientPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointer<UpsampleGradientPlan> {
@@ -91,7 +85,9 @@ func createGradientPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutab
     let rowTable = ContributionTable.bytes(rows, given.vertical)
     let memory = try allocate(
         plus(header + rowTable, ContributionTable.bytes(columns, given.horizontal), "the plan"), of: 1, "the plan")
-    func table<Scalar: KernelScalar>(_ axis: ResamplingAxis, _ table: TapTable, at place: Int, _: Scalar.Type) -> ContributionTable {
+    func table<Scalar: KernelScalar>(
+        _ axis: ResamplingAxis, _ table: TapTable, at place: Int, _: Scalar.Type
+    ) -> ContributionTable {
         ContributionTable(axis, table, in: memory + place, Scalar.self)
     }
     func table(_ axis: ResamplingAxis, _ given: TapTable, at place: Int) -> ContributionTable {
@@ -123,13 +119,15 @@ func execute(
         plan: plan, gradient: outputGradient, result: inputGradient, scratch: memory)
     withUnsafeMutablePointer(to: &execution) { shared in
         runThreads(
-            threads, items: plan.pointee.items, resampling.isDouble ? { gatherRows($0, Double.self) } : { gatherRows($0, Float.self) },
+            threads, items: plan.pointee.items,
+            resampling.isDouble ? { gatherRows($0, Double.self) } : { gatherRows($0, Float.self) },
             shared: UnsafeMutableRawPointer(shared))
     }
     shim_free(memory)
 }
 
-/// Input rows, one after the other: the weighted sum of its output rows, and of that for each pixel the weighted sum of its columns.
+/// Input rows, one after the other: the weighted sum of its output rows, and of that for each pixel the weighted sum of its
+/// columns.
 private func gatherRows<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
     guard let raw else { return }
     let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
@@ -146,7 +144,8 @@ private func gatherRows<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _
         let row = item % resampling.vertical.input
         let plane = item / resampling.vertical.input % planes
         let image = item / resampling.vertical.input / planes
-        let source = shared.gradient.assumingMemoryBound(to: Scalar.self) + image * resampling.output.batch + plane * resampling.output.channel
+        let source = shared.gradient.assumingMemoryBound(to: Scalar.self) + image * resampling.output.batch
+            + plane * resampling.output.channel
         sums.update(repeating: 0, count: columns * channels)
         for entry in plan.rows.starts[row]..<plan.rows.starts[row + 1] {
             let line = source + plan.rows.outputs[entry] * resampling.output.row
@@ -160,8 +159,8 @@ private func gatherRows<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _
                 }
             }
         }
-        let target = shared.result.assumingMemoryBound(to: Scalar.self) + image * resampling.input.batch + plane * resampling.input.channel
-            + row * resampling.input.row
+        let target = shared.result.assumingMemoryBound(to: Scalar.self) + image * resampling.input.batch
+            + plane * resampling.input.channel + row * resampling.input.row
         for column in 0..<resampling.horizontal.input {
             let pixel = target + column * resampling.input.column
             let entries = plan.columns.starts[column]..<plan.columns.starts[column + 1]

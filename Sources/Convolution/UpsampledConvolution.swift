@@ -113,7 +113,10 @@ extension UpsampledLayer {
                 if rows == 1 {
                     throw Failure(
                         CONVOLUTION_ERROR_WORKSPACE,
-                        "workspace_limit is \(layer.means.workspaceLimit); this layer needs at least \(try leastWorkspaceOfBands(scratch)) bytes (0: no limit)")
+                        """
+                        workspace_limit is \(layer.means.workspaceLimit); this layer needs at least \
+                        \(try leastWorkspaceOfBands(scratch)) bytes (0: no limit)
+                        """)
                 }
                 rows = max(1, rows / 2)
             }

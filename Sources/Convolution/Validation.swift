@@ -1,11 +1,11 @@
 import CConvolution
 import ConvolutionKernels
 
-// Untrusted C params in, a checked `Layer` or `Resampling` out, or a failure that names the parameter, its value and what is permitted.
-// What can still fail afterwards is an array that is missing or too short, and memory.
+// Untrusted C params in, a checked `Layer` or `Resampling` out, or a failure that names the parameter, its value and what is
+// permitted. What can still fail afterwards is an array that is missing or too short, and memory.
 
-/// A copy of the caller's struct. One of `older` bytes is release 0.1's, and its missing fields zero; one longer than ours is accepted if
-/// what we do not know of it is zero.
+/// A copy of the caller's struct. One of `older` bytes is release 0.1's, and its missing fields zero; one longer than ours is
+/// accepted if what we do not know of it is zero.
 @_optimize(size)
 func readStruct<T>(_ pointer: UnsafePointer<T>?, _ name: StaticString, older: Int, into copy: inout T) throws(Failure) {
     guard let pointer else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "params is NULL; it must point to a \(name)") }
@@ -14,7 +14,8 @@ func readStruct<T>(_ pointer: UnsafePointer<T>?, _ name: StaticString, older: In
     let given = bytes.loadUnaligned(as: UInt.self)
     // Far above any size this struct will have; it keeps a garbage size from being walked.
     guard given >= UInt(known) || given == UInt(older), given <= 4096 else {
-        throw Failure(CONVOLUTION_ERROR_STRUCT_SIZE, "struct_size is \(given); it must be sizeof(\(name)), \(known) in this version")
+        throw Failure(
+            CONVOLUTION_ERROR_STRUCT_SIZE, "struct_size is \(given); it must be sizeof(\(name)), \(known) in this version")
     }
     for i in min(known, Int(given))..<Int(given) where bytes.load(fromByteOffset: i, as: UInt8.self) != 0 {
         throw Failure(
@@ -39,7 +40,8 @@ private func size(_ value: Int64, _ name: StaticString, atLeast least: Int, _ st
     let value = Int(value)
     if value < least { throw Failure(status, "\(name) is \(value); it must be at least \(least)") }
     if value > largestLength {
-        throw Failure(CONVOLUTION_ERROR_OVERFLOW, "\(name) is \(value); more than \(largestLength) (2^48) is beyond what memory can hold")
+        throw Failure(
+            CONVOLUTION_ERROR_OVERFLOW, "\(name) is \(value); more than \(largestLength) (2^48) is beyond what memory can hold")
     }
     return value
 }
@@ -53,7 +55,8 @@ private func step(_ value: Int64, _ name: StaticString, _ status: Int) throws(Fa
 private func signed(_ value: Int64, _ name: StaticString) throws(Failure) -> Int {
     let value = Int(value)
     if value > largestLength || value < -largestLength {
-        throw Failure(CONVOLUTION_ERROR_OVERFLOW, "\(name) is \(value); it must be from -\(largestLength) to \(largestLength) (2^48)")
+        throw Failure(
+            CONVOLUTION_ERROR_OVERFLOW, "\(name) is \(value); it must be from -\(largestLength) to \(largestLength) (2^48)")
     }
     return value
 }
@@ -65,7 +68,9 @@ private func threadCount(_ value: Int32) throws(Failure) -> Int {
     return Int(value)
 }
 
-private func activation(_ kind: Int32, alpha: Double, min low: Double, max high: Double) throws(Failure) -> TileActivation<Double> {
+private func activation(
+    _ kind: Int32, alpha: Double, min low: Double, max high: Double
+) throws(Failure) -> TileActivation<Double> {
     try choice(kind, "activation", 7, CONVOLUTION_ERROR_ACTIVATION)
     switch Int(kind) {
     case CONVOLUTION_ACTIVATION_RELU: return .relu
@@ -74,7 +79,8 @@ private func activation(_ kind: Int32, alpha: Double, min low: Double, max high:
         if low.isNaN { throw Failure(CONVOLUTION_ERROR_ACTIVATION, "activation_min is \(low); it must be a number") }
         if high.isNaN { throw Failure(CONVOLUTION_ERROR_ACTIVATION, "activation_max is \(high); it must be a number") }
         if low > high {
-            throw Failure(CONVOLUTION_ERROR_ACTIVATION, "activation_min is \(low) and activation_max is \(high); min must not exceed max")
+            throw Failure(
+                CONVOLUTION_ERROR_ACTIVATION, "activation_min is \(low) and activation_max is \(high); min must not exceed max")
         }
         return .clamp(low, high)
     case CONVOLUTION_ACTIVATION_LEAKY_RELU:
@@ -109,11 +115,15 @@ private func channels(
         if outChannels != 0, outChannels != expected {
             throw Failure(
                 CONVOLUTION_ERROR_GROUPS,
-                "depth_multiplier is \(multiplier) and out_channels \(outChannels); with in_channels \(inChannels) out_channels must be \(expected) (or 0)")
+                """
+                depth_multiplier is \(multiplier) and out_channels \(outChannels); with in_channels \(inChannels) out_channels \
+                must be \(expected) (or 0)
+                """)
         }
         if groups != 0, groups != inChannels {
             throw Failure(
-                CONVOLUTION_ERROR_GROUPS, "depth_multiplier is \(multiplier) and groups \(groups); groups must be in_channels, \(inChannels) (or 0)")
+                CONVOLUTION_ERROR_GROUPS,
+                "depth_multiplier is \(multiplier) and groups \(groups); groups must be in_channels, \(inChannels) (or 0)")
         }
         return (inChannels, expected, max(inChannels, 1))
     }
@@ -137,7 +147,8 @@ private func padding(_ kind: Int32, before: Int64, after: Int64, _ names: AxisNa
     case CONVOLUTION_PADDING_SAME_LOWER: return .sameLower
     case CONVOLUTION_PADDING_FULL: return .full
     case CONVOLUTION_PADDING_CAUSAL: return .causal
-    case CONVOLUTION_PADDING_EXPLICIT: return try .explicit(before: signed(before, names.padBefore), after: signed(after, names.padAfter))
+    case CONVOLUTION_PADDING_EXPLICIT:
+        return try .explicit(before: signed(before, names.padBefore), after: signed(after, names.padAfter))
     default: return .valid
     }
 }
@@ -145,7 +156,8 @@ private func padding(_ kind: Int32, before: Int64, after: Int64, _ names: AxisNa
 private func absent(_ pad: Int64, _ name: StaticString, _ kind: Int32) throws(Failure) {
     if pad != 0 {
         throw Failure(
-            CONVOLUTION_ERROR_PADDING, "\(name) is \(Int(pad)) and padding is \(kind); only padding EXPLICIT (5) reads it, else it must be 0")
+            CONVOLUTION_ERROR_PADDING,
+            "\(name) is \(Int(pad)) and padding is \(kind); only padding EXPLICIT (5) reads it, else it must be 0")
     }
 }
 
@@ -168,14 +180,18 @@ private func checkOutput(_ output: Int, allowEmpty: Bool, _ names: AxisNames, in
     if output < 1 && !allowEmpty {
         throw Failure(
             CONVOLUTION_ERROR_EMPTY_OUTPUT,
-            "\(names.size) \(input) and \(names.kernel) \(kernel) give an output of \(output); allow_empty_output is 0, so it must be at least 1")
+            """
+            \(names.size) \(input) and \(names.kernel) \(kernel) give an output of \(output); allow_empty_output is 0, so it \
+            must be at least 1
+            """)
     }
     return max(output, 0)
 }
 
 /// Strides of a tensor in the order of `data_format`, 0 replaced by packed.
 private func elementStrides(
-    _ given: (Int64, Int64, Int64, Int64), _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int, channelsFirst: Bool
+    _ given: (Int64, Int64, Int64, Int64), _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int,
+    channelsFirst: Bool
 ) throws(Failure) -> Strides {
     func resolve(_ stride: Int64, _ inner: Int, _ length: Int) throws(Failure) -> Int {
         let stride = Int(stride)
@@ -196,7 +212,8 @@ private func elementStrides(
         let row = try resolve(given.1, column, columns)
         strides = Strides(batch: try resolve(given.0, row, rows), row: row, column: column, channel: channel)
     }
-    // An axis of at most one element is never stepped along, so its stride may be anything; but nothing is to be multiplied with it.
+    // An axis of at most one element is never stepped along, so its stride may be anything; but nothing is to be multiplied with
+    // it.
     if batch <= 1 { strides.batch = 1 }
     if rows <= 1 { strides.row = 1 }
     if columns <= 1 { strides.column = 1 }
@@ -223,8 +240,8 @@ func span(
     return low...high
 }
 
-/// No two output elements may share a place. Sorted by stride, each axis must step over all that the shorter ones span; that refuses
-/// a few strange interleavings that would be disjoint, and nothing that a slice, a crop or a flip produces.
+/// No two output elements may share a place. Sorted by stride, each axis must step over all that the shorter ones span; that
+/// refuses a few strange interleavings that would be disjoint, and nothing that a slice, a crop or a flip produces.
 func checkDisjoint(
     _ strides: Strides, _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int
 ) throws(Failure) {
@@ -244,7 +261,10 @@ func checkDisjoint(
         if axes[i].stride <= reach {
             throw Failure(
                 CONVOLUTION_ERROR_ELEMENT_STRIDES,
-                "\(name) has \(axes[i].stride), but the axes inside it span \(reach + 1) elements; two elements of the result would share one place")
+                """
+                \(name) has \(axes[i].stride), but the axes inside it span \(reach + 1) elements; two elements of the result \
+                would share one place
+                """)
         }
         reach += axes[i].stride * (axes[i].length - 1)
     }
@@ -295,7 +315,10 @@ private func validate(_ p: conv2d_params) throws(Failure) -> Layer {
     if p.padding_value != 0, Int(p.padding_mode) != CONVOLUTION_PADDING_MODE_CONSTANT {
         throw Failure(
             CONVOLUTION_ERROR_PADDING_MODE,
-            "padding_value is \(p.padding_value) and padding_mode is \(p.padding_mode); only padding_mode CONSTANT (1) reads it, else it must be 0")
+            """
+            padding_value is \(p.padding_value) and padding_mode is \(p.padding_mode); only padding_mode CONSTANT (1) reads it, \
+            else it must be 0
+            """)
     }
 
     func axis(
@@ -364,7 +387,8 @@ func validate(_ pointer: UnsafePointer<conv2d_transpose_params>?) throws(Failure
         let dilation = try step(dilation, names.dilation, CONVOLUTION_ERROR_DILATION)
         if !outputPaddingGiven, outputPadding != 0 {
             throw Failure(
-                CONVOLUTION_ERROR_OUTPUT_PADDING, "\(names.outputPadding) is \(Int(outputPadding)) and output_padding_given is 0; set output_padding_given to 1")
+                CONVOLUTION_ERROR_OUTPUT_PADDING,
+                "\(names.outputPadding) is \(Int(outputPadding)) and output_padding_given is 0; set output_padding_given to 1")
         }
         let window = try transposeWindow(
             input: input, kernel: kernel, stride: stride, dilation: dilation,
@@ -375,20 +399,25 @@ func validate(_ pointer: UnsafePointer<conv2d_transpose_params>?) throws(Failure
         return Axis(input: input, kernel: kernel, stride: stride, dilation: dilation, output: output, start: window.crop)
     }
     let vertical = try axis(
-        .vertical, input: p.height, kernel: p.kernel_height, stride: p.stride_height, dilation: p.dilation_height, before: p.pad_top,
+        .vertical, input: p.height, kernel: p.kernel_height, stride: p.stride_height, dilation: p.dilation_height,
+        before: p.pad_top,
         after: p.pad_bottom, outputPadding: p.output_padding_height, wanted: wantedHeight)
     let horizontal = try axis(
-        .horizontal, input: p.width, kernel: p.kernel_width, stride: p.stride_width, dilation: p.dilation_width, before: p.pad_left,
+        .horizontal, input: p.width, kernel: p.kernel_width, stride: p.stride_width, dilation: p.dilation_width,
+        before: p.pad_left,
         after: p.pad_right, outputPadding: p.output_padding_width, wanted: wantedWidth)
 
     return try checkedLayer(
         transposed: true, dtype: p.dtype, dataFormat: p.data_format, kernelFormat: p.kernel_format, flip: flip, batch: batch,
-        inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical, horizontal: horizontal, mode: .constant,
+        inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical, horizontal: horizontal,
+        mode: .constant,
         paddingValue: 0, activation: activation, inputStrides: p.input_strides, outputStrides: p.output_strides,
         threads: threads, tier: tier, means: means)
 }
 
-private func transposeRule(_ rule: Int32, _ padding: Int32, before: Int64, after: Int64, _ names: AxisNames) throws(Failure) -> WindowRule {
+private func transposeRule(
+    _ rule: Int32, _ padding: Int32, before: Int64, after: Int64, _ names: AxisNames
+) throws(Failure) -> WindowRule {
     let isExplicit = Int(padding) == CONVOLUTION_PADDING_EXPLICIT
     let isValid = Int(padding) == CONVOLUTION_PADDING_VALID
     let isSame = Int(padding) == CONVOLUTION_PADDING_SAME
@@ -399,8 +428,12 @@ private func transposeRule(_ rule: Int32, _ padding: Int32, before: Int64, after
     func cut(_ negative: Bool) throws(Failure) -> (Int, Int) {
         let before = try signed(before, names.padBefore)
         let after = try signed(after, names.padAfter)
-        if !negative, before < 0 { throw Failure(CONVOLUTION_ERROR_PADDING, "\(names.padBefore) is \(before); this rule permits 0 or more") }
-        if !negative, after < 0 { throw Failure(CONVOLUTION_ERROR_PADDING, "\(names.padAfter) is \(after); this rule permits 0 or more") }
+        if !negative, before < 0 {
+            throw Failure(CONVOLUTION_ERROR_PADDING, "\(names.padBefore) is \(before); this rule permits 0 or more")
+        }
+        if !negative, after < 0 {
+            throw Failure(CONVOLUTION_ERROR_PADDING, "\(names.padAfter) is \(after); this rule permits 0 or more")
+        }
         return (before, after)
     }
     switch Int(rule) {
@@ -415,7 +448,10 @@ private func transposeRule(_ rule: Int32, _ padding: Int32, before: Int64, after
         if before != after {
             throw Failure(
                 CONVOLUTION_ERROR_PADDING,
-                "\(names.padBefore) is \(before) and \(names.padAfter) is \(after); PyTorch's padding is the same on both sides (rule WINDOW is free)")
+                """
+                \(names.padBefore) is \(before) and \(names.padAfter) is \(after); PyTorch's padding is the same on both sides \
+                (rule WINDOW is free)
+                """)
         }
         return .torch(before: before, after: after)
     case CONV2D_TRANSPOSE_RULE_ONNX:
@@ -435,7 +471,8 @@ private func transposeRule(_ rule: Int32, _ padding: Int32, before: Int64, after
 }
 
 private func checkedLayer(
-    transposed: Bool, dtype: Int32, dataFormat: Int32, kernelFormat: Int32, flip: Bool, batch: Int, inChannels: Int, outChannels: Int,
+    transposed: Bool, dtype: Int32, dataFormat: Int32, kernelFormat: Int32, flip: Bool, batch: Int, inChannels: Int,
+    outChannels: Int,
     groups: Int, vertical: Axis, horizontal: Axis, mode: BorderMode, paddingValue: Double, activation: TileActivation<Double>,
     inputStrides: (Int64, Int64, Int64, Int64), outputStrides: (Int64, Int64, Int64, Int64), threads: Int, tier: Tier,
     means: Means
@@ -444,18 +481,23 @@ private func checkedLayer(
     let elementBytes = Int(dtype) == CONVOLUTION_FLOAT64 ? 8 : 4
     try checkCount("input size", (batch, vertical.input, horizontal.input, inChannels), elementBytes: elementBytes)
     try checkCount("output size", (batch, vertical.output, horizontal.output, outChannels), elementBytes: elementBytes)
-    try checkCount("kernel size", (vertical.kernel, horizontal.kernel, inChannels, outChannels / max(groups, 1)), elementBytes: elementBytes)
+    try checkCount(
+        "kernel size", (vertical.kernel, horizontal.kernel, inChannels, outChannels / max(groups, 1)), elementBytes: elementBytes)
     let input = try elementStrides(
         inputStrides, "input_strides", batch: batch, rows: vertical.input, columns: horizontal.input, channels: inChannels,
         channelsFirst: channelsFirst)
     let output = try elementStrides(
         outputStrides, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels,
         channelsFirst: channelsFirst)
-    try checkDisjoint(output, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels)
+    try checkDisjoint(
+        output, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels)
     return Layer(
-        transposed: transposed, isDouble: elementBytes == 8, channelsFirst: channelsFirst, torchKernel: kernelFormat == 1, flipKernel: flip,
-        batch: batch, inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical, horizontal: horizontal,
-        paddingMode: mode, paddingValue: paddingValue, activation: activation, input: input, output: output, threads: threads, tier: tier,
+        transposed: transposed, isDouble: elementBytes == 8, channelsFirst: channelsFirst, torchKernel: kernelFormat == 1,
+        flipKernel: flip,
+        batch: batch, inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical,
+        horizontal: horizontal,
+        paddingMode: mode, paddingValue: paddingValue, activation: activation, input: input, output: output, threads: threads,
+        tier: tier,
         means: means)
 }
 
@@ -489,20 +531,24 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
     if (byFactor ? 1 : 0) + (byOutput ? 1 : 0) + (byScale ? 1 : 0) != 1 {
         throw Failure(
             CONVOLUTION_ERROR_FACTOR,
-            "factor_height is \(Int(p.factor_height)), factor_width \(Int(p.factor_width)), output_height \(Int(p.output_height)), output_width \(Int(p.output_width)), scale_height \(p.scale_height), scale_width \(p.scale_width); give exactly one of factor, output and scale")
+            """
+            factor_height is \(Int(p.factor_height)), factor_width \(Int(p.factor_width)), output_height \
+            \(Int(p.output_height)), output_width \(Int(p.output_width)), scale_height \(p.scale_height), scale_width \
+            \(p.scale_width); give exactly one of factor, output and scale
+            """)
     }
 
     func axis(
-        input: Int, factor: Int64, factorName: StaticString, output: Int64, outputName: StaticString, scale: Double, scaleName: StaticString
+        _ names: AxisNames, input: Int, factor: Int64, output: Int64, scale: Double
     ) throws(Failure) -> ResamplingAxis {
-        let factor = try size(factor, factorName, atLeast: 0, CONVOLUTION_ERROR_FACTOR)
-        let output = try size(output, outputName, atLeast: 0, CONVOLUTION_ERROR_OUTPUT_SIZE)
+        let factor = try size(factor, names.factor, atLeast: 0, CONVOLUTION_ERROR_FACTOR)
+        let output = try size(output, names.output, atLeast: 0, CONVOLUTION_ERROR_OUTPUT_SIZE)
         if scale != 0, !scale.isFinite || scale < 0 {
-            throw Failure(CONVOLUTION_ERROR_FACTOR, "\(scaleName) is \(scale); it must be finite and greater than 0")
+            throw Failure(CONVOLUTION_ERROR_FACTOR, "\(names.scale) is \(scale); it must be finite and greater than 0")
         }
         var result = ResamplingAxis(input: input, output: input, repetition: 0, scale: 0)
         if factor > 0 {
-            result.output = try times(input, factor, factorName)
+            result.output = try times(input, factor, names.factor)
             if method.repeatsByFactor { result.repetition = factor }
         } else if output > 0 {
             result.output = output
@@ -514,10 +560,13 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
             default: length = (Double(input) * scale).rounded(.down)
             }
             if length < 1 {
-                throw Failure(CONVOLUTION_ERROR_FACTOR, "\(scaleName) is \(scale); with a size of \(input) it leaves no output")
+                throw Failure(
+                    CONVOLUTION_ERROR_FACTOR, "\(names.scale) is \(scale); with \(names.size) \(input) it leaves no output")
             }
             if length > Double(largestLength) {
-                throw Failure(CONVOLUTION_ERROR_OVERFLOW, "\(scaleName) is \(scale); with a size of \(input) the output is beyond what memory can hold")
+                throw Failure(
+                    CONVOLUTION_ERROR_OVERFLOW,
+                    "\(names.scale) is \(scale); with \(names.size) \(input) the output is beyond what memory can hold")
             }
             result.output = Int(length)
             result.scale = scale
@@ -525,11 +574,9 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
         return result
     }
     var vertical = try axis(
-        input: height, factor: p.factor_height, factorName: "factor_height", output: p.output_height, outputName: "output_height",
-        scale: p.scale_height, scaleName: "scale_height")
+        .vertical, input: height, factor: p.factor_height, output: p.output_height, scale: p.scale_height)
     var horizontal = try axis(
-        input: width, factor: p.factor_width, factorName: "factor_width", output: p.output_width, outputName: "output_width",
-        scale: p.scale_width, scaleName: "scale_width")
+        .horizontal, input: width, factor: p.factor_width, output: p.output_width, scale: p.scale_width)
     let isTorch = Int(p.preset) == UPSAMPLE2D_PRESET_TORCH || Int(p.preset) == UPSAMPLE2D_PRESET_TORCH_EXACT
     if isTorch, case .bilinear = method.interpolation, !method.antialias, vertical.output <= 128 - min(horizontal.output, 128) {
         // PyTorch has two kernels, and chooses by the output's height + width.
@@ -549,13 +596,16 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
     try checkCount("input size", (batch, height, width, channels), elementBytes: isDouble ? 8 : 4)
     try checkCount("output size", (batch, vertical.output, horizontal.output, channels), elementBytes: isDouble ? 8 : 4)
     let input = try elementStrides(
-        p.input_strides, "input_strides", batch: batch, rows: height, columns: width, channels: channels, channelsFirst: channelsFirst)
+        p.input_strides, "input_strides", batch: batch, rows: height, columns: width, channels: channels,
+        channelsFirst: channelsFirst)
     let output = try elementStrides(
         p.output_strides, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: channels,
         channelsFirst: channelsFirst)
-    try checkDisjoint(output, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: channels)
+    try checkDisjoint(
+        output, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: channels)
     return Resampling(
-        isDouble: isDouble, channelsFirst: channelsFirst, batch: batch, channels: channels, vertical: vertical, horizontal: horizontal,
+        isDouble: isDouble, channelsFirst: channelsFirst, batch: batch, channels: channels, vertical: vertical,
+        horizontal: horizontal,
         method: method, input: input, output: output, threads: threads, tier: tier, accumulates: accumulates)
 }
 
@@ -587,7 +637,8 @@ private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> Resampl
     }
     if lacks {
         throw Failure(
-            CONVOLUTION_ERROR_INTERPOLATION, "interpolation is \(p.interpolation) and preset is \(p.preset); that framework has no such interpolation")
+            CONVOLUTION_ERROR_INTERPOLATION,
+            "interpolation is \(p.interpolation) and preset is \(p.preset); that framework has no such interpolation")
     }
     let isNearest = Int(p.interpolation) == UPSAMPLE2D_NEAREST
     let isArea = Int(p.interpolation) == UPSAMPLE2D_AREA
@@ -597,7 +648,8 @@ private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> Resampl
     // TensorFlow and JAX take the word and have no use for it there.
     if antialias, !hasKernel, !isKeras {
         throw Failure(
-            CONVOLUTION_ERROR_INTERPOLATION, "antialias is 1 and interpolation is \(p.interpolation); NEAREST (0) and AREA (5) have no kernel to stretch")
+            CONVOLUTION_ERROR_INTERPOLATION,
+            "antialias is 1 and interpolation is \(p.interpolation); NEAREST (0) and AREA (5) have no kernel to stretch")
     }
     if antialias, preset == UPSAMPLE2D_PRESET_OPENCV {
         throw Failure(CONVOLUTION_ERROR_INTERPOLATION, "antialias is 1 and preset is \(p.preset); OpenCV has no antialiasing")
@@ -605,14 +657,18 @@ private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> Resampl
     if !isBicubic, p.cubic_coefficient != 0 {
         throw Failure(
             CONVOLUTION_ERROR_INTERPOLATION,
-            "cubic_coefficient is \(p.cubic_coefficient) and interpolation is \(p.interpolation); only BICUBIC (2) reads it, else it must be 0")
+            """
+            cubic_coefficient is \(p.cubic_coefficient) and interpolation is \(p.interpolation); only BICUBIC (2) reads it, \
+            else it must be 0
+            """)
     }
     if !p.cubic_coefficient.isFinite {
         throw Failure(CONVOLUTION_ERROR_INTERPOLATION, "cubic_coefficient is \(p.cubic_coefficient); it must be finite")
     }
     if isArea, p.coordinates != 0 {
         throw Failure(
-            CONVOLUTION_ERROR_COORDINATES, "coordinates is \(p.coordinates) and interpolation is 5; AREA has none to choose, so it must be 0")
+            CONVOLUTION_ERROR_COORDINATES,
+            "coordinates is \(p.coordinates) and interpolation is 5; AREA has none to choose, so it must be 0")
     }
     if !isNearest, p.rounding != 0 {
         throw Failure(
@@ -622,7 +678,10 @@ private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> Resampl
     if !hasKernel, p.edge != 0 {
         throw Failure(
             CONVOLUTION_ERROR_COORDINATES,
-            "edge is \(p.edge) and interpolation is \(p.interpolation); NEAREST (0) and AREA (5) do not reach over the edge, so it must be 0")
+            """
+            edge is \(p.edge) and interpolation is \(p.interpolation); NEAREST (0) and AREA (5) do not reach over the edge, so \
+            it must be 0
+            """)
     }
 
     let arithmetic: ResamplingArithmetic
@@ -668,7 +727,8 @@ private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> Resampl
         renormalises: hasKernel && (p.edge == 0 ? dropsOutside : Int(p.edge) == UPSAMPLE2D_EDGE_RENORMALISE),
         antialias: antialias && hasKernel,
         cubicCoefficient: p.cubic_coefficient != 0 ? p.cubic_coefficient : smooth ? -0.5 : -0.75,
-        fusesPlace: isBicubic && !antialias, shiftsAlignedCorners: antialias && isTorch, poolsArea: isArea && isTorch, interpolatesArea: false)
+        fusesPlace: isBicubic && !antialias, shiftsAlignedCorners: antialias && isTorch, poolsArea: isArea && isTorch,
+        interpolatesArea: false)
 }
 
 /// A checked upsample2d, and a checked conv2d of its result. The layer's input strides mean nothing.
@@ -681,8 +741,12 @@ struct UpsampledLayer {
 func validate(
     _ upsampling: UnsafePointer<upsample2d_params>?, _ convolution: UnsafePointer<conv2d_params>?
 ) throws(Failure) -> UpsampledLayer {
-    if upsampling == nil { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "upsampling is NULL; it must point to an upsample2d_params") }
-    if convolution == nil { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "convolution is NULL; it must point to a conv2d_params") }
+    if upsampling == nil {
+        throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "upsampling is NULL; it must point to an upsample2d_params")
+    }
+    if convolution == nil {
+        throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "convolution is NULL; it must point to a conv2d_params")
+    }
     var u = try about("upsampling") { () throws(Failure) in try read(upsampling) }
     var c = try about("convolution") { () throws(Failure) in try read(convolution) }
     if u.isa == nil {
@@ -696,25 +760,33 @@ func validate(
         try checkNone(u.output_strides, "output_strides")
         if u.accumulate != 0 {
             throw Failure(
-                CONVOLUTION_ERROR_FLAG, "accumulate is \(u.accumulate); the upsampled image is nowhere in memory, so it must be 0")
+                CONVOLUTION_ERROR_FLAG,
+                "accumulate is \(u.accumulate); the upsampled image is nowhere in memory, so it must be 0")
         }
         return try validate(u)
     }
     var layer = try about("convolution") { () throws(Failure) in
         try checkNone(c.input_strides, "input_strides")
         func agree(_ value: Int, _ name: StaticString, _ wanted: Int, _ status: Int) throws(Failure) {
-            if value != wanted { throw Failure(status, "\(name) is \(value) and that of the upsampling is \(wanted); they must agree") }
+            if value != wanted {
+                throw Failure(status, "\(name) is \(value) and that of the upsampling is \(wanted); they must agree")
+            }
         }
         try agree(Int(c.dtype), "dtype", Int(u.dtype), CONVOLUTION_ERROR_DTYPE)
         try agree(Int(c.data_format), "data_format", Int(u.data_format), CONVOLUTION_ERROR_DATA_FORMAT)
         if u.threads != 0, c.threads != 0 { try agree(Int(c.threads), "threads", Int(u.threads), CONVOLUTION_ERROR_THREADS) }
         if try Tier.chosen(c.isa) != resampling.tier {
-            throw Failure(CONVOLUTION_ERROR_ISA, "isa is \"\(try Tier.chosen(c.isa).cName)\" and that of the upsampling is \"\(resampling.tier.cName)\"; they must agree")
+            throw Failure(
+                CONVOLUTION_ERROR_ISA,
+                """
+                isa is "\(try Tier.chosen(c.isa).cName)" and that of the upsampling is "\(resampling.tier.cName)"; they must agree
+                """)
         }
         func take(_ field: inout Int64, _ name: StaticString, _ made: Int, _ status: Int) throws(Failure) {
             if field == 0 { field = Int64(made) }
             if field != Int64(made) {
-                throw Failure(status, "\(name) is \(Int(field)) and that of the upsampled image is \(made); it must be \(made), or 0")
+                throw Failure(
+                    status, "\(name) is \(Int(field)) and that of the upsampled image is \(made); it must be \(made), or 0")
             }
         }
         try take(&c.batch, "batch", resampling.batch, CONVOLUTION_ERROR_IMAGE_SIZE)
@@ -743,7 +815,8 @@ private func checkNone(_ strides: (Int64, Int64, Int64, Int64), _ name: StaticSt
     let first = strides.0 != 0 ? strides.0 : strides.1 != 0 ? strides.1 : strides.2 != 0 ? strides.2 : strides.3
     if first != 0 {
         throw Failure(
-            CONVOLUTION_ERROR_ELEMENT_STRIDES, "\(name) has \(Int(first)); the upsampled image is nowhere in memory, so each must be 0")
+            CONVOLUTION_ERROR_ELEMENT_STRIDES,
+            "\(name) has \(Int(first)); the upsampled image is nowhere in memory, so each must be 0")
     }
 }
 
@@ -835,8 +908,11 @@ func extent(_ pointer: UnsafeRawPointer?, bytes: Int) -> Extent? {
     return Extent(low: address, high: address &+ UInt(bitPattern: bytes), dense: true)
 }
 
-/// Two strided views may interleave (one channel of a picture into another), so ranges that meet are refused only where both are dense.
-func checkApart(_ result: Extent?, of resultName: StaticString = "output", _ other: Extent?, _ name: StaticString) throws(Failure) {
+/// Two strided views may interleave (one channel of a picture into another), so ranges that meet are refused only where both are
+/// dense.
+func checkApart(
+    _ result: Extent?, of resultName: StaticString = "output", _ other: Extent?, _ name: StaticString
+) throws(Failure) {
     guard let result, let other, result.dense, other.dense else { return }
     if result.low < other.high, other.low < result.high {
         throw Failure(CONVOLUTION_ERROR_OVERLAP, "\(resultName) overlaps \(name); they must not share memory")

@@ -159,7 +159,9 @@ public func conv2dTransposeOverlap(
     let shape = try call.outputShape(conv2d_transpose_output_shape)
     let (rows, columns) = (shape[options.dataFormat.axes.height], shape[options.dataFormat.axes.height + 1])
     let (pixels, overflow) = rows.multipliedReportingOverflow(by: columns)
-    if overflow { throw ConvolutionError(.overflow, "an output of \(rows) rows times \(columns) columns is more than memory can hold") }
+    if overflow {
+        throw ConvolutionError(.overflow, "an output of \(rows) rows times \(columns) columns is more than memory can hold")
+    }
     var counts = [Int64](repeating: 0, count: pixels)
     try check(call { conv2d_transpose_overlap($0, &counts, Int64(pixels)) })
     return (0..<rows).map { row in (0..<columns).map { Int(counts[row * columns + $0]) } }

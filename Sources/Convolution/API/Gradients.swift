@@ -1,7 +1,7 @@
 import CConvolution
 
-// Gradients. With output = layer(input, kernel, bias) and the derivatives of some number by the elements of the output, these are its
-// derivatives by those of the input, the kernel and the bias. The activation plays no part: multiply by its slope first.
+// Gradients. With output = layer(input, kernel, bias) and the derivatives of some number by the elements of the output, these are
+// its derivatives by those of the input, the kernel and the bias. The activation plays no part: multiply by its slope first.
 
 /// The derivatives by the input of `conv2d`: its adjoint applied to `outputGradient`.
 ///

@@ -188,7 +188,9 @@ struct Call<P: Parameters> {
     }
 
     func workspaceSize(
-        _ function: (UnsafePointer<P>?, UnsafeMutablePointer<Int64>?, UnsafeMutablePointer<Int64>?, UnsafeMutablePointer<Int64>?) -> Int32
+        _ function: (
+            UnsafePointer<P>?, UnsafeMutablePointer<Int64>?, UnsafeMutablePointer<Int64>?, UnsafeMutablePointer<Int64>?
+        ) -> Int32
     ) throws(ConvolutionError) -> WorkspaceSize {
         var sizes: (plan: Int64, execution: Int64, least: Int64) = (0, 0, 0)
         try check(self { function($0, &sizes.plan, &sizes.execution, &sizes.least) })
