@@ -504,11 +504,15 @@ private func multiply<Scalar: KernelScalar>(
     case .columns: firstInput = (panel.pointee.group * inputs - source.channelOrigin) * source.channelPitch
     }
     // Whole vectors with simple activations, and nothing to be added, leave the kernel finished.
+    let lastLanes = panel.pointee.channels % plan.pointee.table.lanes
+    let storesPart = strategy == .channels && plan.pointee.table.storesParts && lastLanes > 0
+        && width - panel.pointee.channels < plan.pointee.table.lanes
     let mayFinish = bounds != nil && !plan.pointee.layer.means.accumulates
-        && (strategy == .columns ? columnStep == 1 : channelStride == 1 && panel.pointee.channels == width)
+        && (strategy == .columns ? columnStep == 1
+            : channelStride == 1 && (panel.pointee.channels == width || storesPart))
 
     let outputOffset = panel.pointee.firstChannel * channelStride
-    let streams = mayFinish && plan.pointee.streams && strategy == .channels
+    let streams = mayFinish && !storesPart && plan.pointee.streams && strategy == .channels
         && plan.pointee.alignsPixels(UnsafeRawPointer(tiles.pointee.targets[0] + outputOffset))
     let mergedTaps = block.pointee.horizontal.taps
     // Weights that stay in the cache need not be fetched; while the first panel is multiplied, the input of the next group is, so many
@@ -531,6 +535,7 @@ private func multiply<Scalar: KernelScalar>(
         outputOffset: outputOffset, rows: kernel.rows, outputPitch: channelStride, bias: bias, low: bounds?.low ?? 0, high: bounds?.high ?? 0)
     arguments.places = UnsafeRawPointer(plan.pointee.places)
     arguments.streams = streams
+    if storesPart { arguments.lastMask = (1 << UInt32(lastLanes)) - 1 }
     arguments.groupPitch = groupPitch
     var blockOffset = firstInput
     while channel < inputs {

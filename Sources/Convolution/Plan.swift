@@ -216,12 +216,14 @@ struct Panels {
         switch strategy {
         case .channels:
             vectors = ceilDivide(outputs, table.lanes)
-            perGroup = cheapestDivision(vectors, table)
+            isPixel = layer.batch == 1 && (layer.vertical.input == 1 && layer.horizontal.input == 1
+                || layer.vertical.output == 1 && layer.horizontal.output == 1)
+            // The narrower kernels are for many pixels: of one, a vector of zeros more costs less.
+            if isPixel, vectors % table.widestTile == table.widestTile - 1 { vectors += 1 }
+            perGroup = isPixel ? ceilDivide(vectors, table.widestTile) : cheapestDivision(vectors, table)
             pairs = table.pairTile != nil && layer.groups > 1 && outputs == table.lanes && layer.columnsPerPixel == 1
             count = pairs ? ceilDivide(layer.groups, 2) : perGroup * layer.groups
             width = vectors * table.lanes * layer.groups
-            isPixel = layer.batch == 1 && (layer.vertical.input == 1 && layer.horizontal.input == 1
-                || layer.vertical.output == 1 && layer.horizontal.output == 1)
         case .lanes:
             vectors = ceilDivide(layer.outChannels, table.lanes)
             walks = canWalk(layer)
@@ -257,10 +259,11 @@ struct Panels {
             let members = strategy == .lanes ? layer.outChannels : outputs
             // The vectors are spread evenly, so that 5 become 3 + 2.
             let place = index % perGroup
-            let share = vectors / perGroup
-            let larger = vectors % perGroup
-            let first = (place * share + min(place, larger)) * table.lanes
-            let count = share + (place < larger ? 1 : 0)
+            let share = isPixel ? table.widestTile : vectors / perGroup
+            let larger = isPixel ? 0 : vectors % perGroup
+            let firstVector = place * share + min(place, larger)
+            let first = firstVector * table.lanes
+            let count = min(share + (place < larger ? 1 : 0), vectors - firstVector)
             let isWidest = strategy == .channels && count == table.widestTile
             return Panel(
                 group: group, firstChannel: group * outputs + first, channels: min(count * table.lanes, members - first),

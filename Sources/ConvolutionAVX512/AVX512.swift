@@ -23,6 +23,10 @@ public enum AVX512Float32: PermutingInstructionSet {
         shim_gather_f32x16(source, elements)
     }
     @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) { shim_stream_f32x16(x, place) }
+    @inlinable @inline(__always) public static var storesParts: Bool { true }
+    @inlinable @inline(__always) public static func store(_ x: Vector, to place: UnsafeMutableRawPointer, mask: UInt32) {
+        shim_store_f32x16(x, place, mask)
+    }
     @inlinable @inline(__always) public static func permute(_ x: Vector, _ places: UnsafeRawPointer) -> Vector {
         shim_permute_f32x16(x, places.loadUnaligned(as: SIMD16<Int32>.self))
     }
@@ -63,6 +67,10 @@ public enum AVX512Float64: PermutingInstructionSet {
         shim_gather_f64x8(source, elements)
     }
     @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) { shim_stream_f64x8(x, place) }
+    @inlinable @inline(__always) public static var storesParts: Bool { true }
+    @inlinable @inline(__always) public static func store(_ x: Vector, to place: UnsafeMutableRawPointer, mask: UInt32) {
+        shim_store_f64x8(x, place, mask)
+    }
     @inlinable @inline(__always) public static func permute(_ x: Vector, _ places: UnsafeRawPointer) -> Vector {
         shim_permute_f64x8(x, places.loadUnaligned(as: SIMD8<Int64>.self))
     }
@@ -142,7 +150,7 @@ public enum AVX512Float64: PermutingInstructionSet {
             { accumulateSmallStencil(AVX512Float32.self, step: InlineArray<1, Bool>.self, $0) },
             { accumulateSmallStencil(AVX512Float32.self, step: InlineArray<2, Bool>.self, $0) },
         ],
-        widestTile: 4,
+        widestTile: 4, storesParts: true,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {
                 accumulateColumns(AVX512Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
@@ -250,7 +258,7 @@ public enum AVX512Float64: PermutingInstructionSet {
         stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float64.self, vectors: InlineArray<4, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX512Float64.self, $0) },
         smallStencils: [nil, nil],
-        widestTile: 4,
+        widestTile: 4, storesParts: true,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {
                 accumulateColumns(AVX512Float64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)

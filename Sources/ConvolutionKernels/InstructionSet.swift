@@ -27,6 +27,10 @@ public protocol InstructionSet {
     static func seconds(_ x: Vector) -> Vector
     /// Stores past the caches. `place` is aligned to the vector.
     static func stream(_ x: Vector, to place: UnsafeMutableRawPointer)
+    /// Whether the next is an instruction.
+    static var storesParts: Bool { get }
+    /// Stores the lanes from the first on that `mask` has a 1 for, and touches nothing behind them.
+    static func store(_ x: Vector, to place: UnsafeMutableRawPointer, mask: UInt32)
 }
 
 /// One that can reorder a whole vector in an instruction.
@@ -47,6 +51,10 @@ extension PermutingInstructionSet {
 }
 
 extension InstructionSet {
+    @inlinable @inline(__always) public static var storesParts: Bool { false }
+    @inlinable @inline(__always) public static func store(_ x: Vector, to place: UnsafeMutableRawPointer, mask: UInt32) {
+        place.storeBytes(of: x, as: Vector.self)
+    }
     @inlinable @inline(__always) public static var splitsTwos: Bool { false }
     @inlinable @inline(__always) public static func twos(_ source: UnsafePointer<Scalar>) -> Vector { Vector(repeating: source[0]) }
     @inlinable @inline(__always) public static func firsts(_ x: Vector) -> Vector { x }

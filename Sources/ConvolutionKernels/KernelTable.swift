@@ -26,6 +26,8 @@ public struct KernelTable {
     public var narrowStencil: @convention(c) (UnsafeRawPointer) -> Void
     public var smallStencils: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
     public var widestTile: Int
+    /// `tiles` can finish a panel whose last vector is partial: `TileArguments.lastMask`.
+    public var storesParts: Bool
     /// Kernels of 1, 2, 3, 4 and the most output channels, over vectors of columns. The last may repeat the fourth.
     public var columnTiles: InlineArray<5, TileKernel>
     /// Kernels of 1 to 4 output channels over vectors that follow each other in one row.
@@ -51,7 +53,7 @@ public struct KernelTable {
         groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>,
         planes: @escaping @convention(c) (UnsafeRawPointer) -> Void, walks: InlineArray<2, WalkKernel>, stencil: StencilKernel,
         narrowStencil: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        smallStencils: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>, widestTile: Int,
+        smallStencils: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>, widestTile: Int, storesParts: Bool = false,
         columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>,
         layOutAxis: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         layOutRuns: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void,
@@ -80,6 +82,7 @@ public struct KernelTable {
         self.narrowStencil = narrowStencil
         self.smallStencils = smallStencils
         self.widestTile = widestTile
+        self.storesParts = storesParts
         self.columnTiles = columnTiles
         self.wideTiles = wideTiles
         self.layOutAxis = layOutAxis

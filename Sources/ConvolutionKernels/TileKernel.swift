@@ -47,6 +47,8 @@ public struct TileArguments<Scalar> {
     public var high: Scalar
     /// `accumulateTile`: `outputs` are aligned to vectors, and written past the caches.
     public var streams = false
+    /// `accumulateTile`, where the tier `storesParts`: the lanes to be stored of the last vector.
+    public var lastMask = UInt32.max
     /// `accumulateGroups`: `[channel][lane]` integers as wide as the scalars, the lane of a pixel's vector that holds the input channel of the
     /// lane's group.
     public var places: UnsafeRawPointer?
@@ -217,7 +219,11 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
     }
     for r in 0..<R {
         let output = UnsafeMutableRawPointer(outputs[r] + arguments.outputOffset)
-        for n in 0..<N { output.storeBytes(of: sums[unchecked: r][unchecked: n], toByteOffset: n &* I.bytes, as: I.Vector.self) }
+        for n in 0..<(N &- 1) { output.storeBytes(of: sums[unchecked: r][unchecked: n], toByteOffset: n &* I.bytes, as: I.Vector.self) }
+    }
+    for r in 0..<R {
+        let output = UnsafeMutableRawPointer(outputs[r] + arguments.outputOffset)
+        I.store(sums[unchecked: r][unchecked: N &- 1], to: output + (N &- 1) &* I.bytes, mask: arguments.lastMask)
     }
 }
 

@@ -326,6 +326,7 @@ BIT_LAYERS = [
     ("conv2d", (2, 8, 9, 40), (1, 1, 40, 5), {"strides": 2}),
     ("conv2d", (2, 7, 7, 70), (3, 3, 70, 112), {"padding": "same", "activation": "relu"}),
     ("conv2d", (2, 5, 5, 70), (1, 1, 70, 60), {}),
+    ("conv2d", (2, 4, 3, 70), (4, 3, 70, 100), {"activation": "relu"}),
     ("conv2d", (2, 17, 23, 150), (1, 1, 150, 24), {"activation": "relu"}),
     ("conv2d", (3, 1, 200, 24), (1, 1, 12, 30), {"groups": 2, "activation": "tanh"}),
     ("conv2d", (2, 12, 14, 21), (3, 3, 1, 21), {"groups": 21, "padding": "same"}),

@@ -58,6 +58,15 @@ static inline __attribute__((always_inline)) shim_f32x16 shim_twos_f32x16(const 
     __asm__("" : "+v"(twos));
     return (shim_f32x16)twos;
 }
+/* The first lanes of x, as many as mask has ones. */
+static inline __attribute__((always_inline)) void shim_store_f32x16(shim_f32x16 x, void *place, unsigned mask) {
+    typedef float vector __attribute__((vector_size(64)));
+    __builtin_ia32_storeups512_mask((vector *)place, (vector)x, (unsigned short)mask);
+}
+static inline __attribute__((always_inline)) void shim_store_f64x8(shim_f64x8 x, void *place, unsigned mask) {
+    typedef double vector __attribute__((vector_size(64)));
+    __builtin_ia32_storeupd512_mask((vector *)place, (vector)x, (unsigned char)mask);
+}
 #endif
 /* The first or second of every two lanes, in both. */
 static inline __attribute__((always_inline)) shim_f32x16 shim_firsts_f32x16(shim_f32x16 x) {
