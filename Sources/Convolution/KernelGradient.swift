@@ -72,10 +72,9 @@ private struct GradientWork {
         byPoints = work(lefts: runs, rights: outputs) * repeats
         byImage = work(lefts: outputs, rights: runs) * repeats
         // Lanes that are not neighbours in the result are written one by one, which takes as long as the sums of some 48 pixels.
-        let scattered = layer.writesTapsTogether(mergesTaps)
-            ? 1 : 1 + 48 / Double(layer.batch * layer.vertical.output * layer.horizontal.output)
-        pointsInVectors = byPoints * (layer.kernelStrides.output != 1 ? scattered : 1)
-            <= byImage * (layer.kernelStrides.input != 1 || mergesTaps ? scattered : 1)
+        let scattered = 1 + 48 / Double(layer.batch * layer.vertical.output * layer.horizontal.output)
+        let imageScatters = mergesTaps || layer.kernelStrides.input != 1 && !layer.writesTapsTogether(mergesTaps)
+        pointsInVectors = byPoints * (layer.kernelStrides.output != 1 ? scattered : 1) <= byImage * (imageScatters ? scattered : 1)
     }
 }
 
@@ -672,12 +671,16 @@ private struct ItemRun<Scalar: KernelScalar> {
                     packColumns(0..<shape.columns)
                 } else {
                     packColumns(0..<start)
-                    let inside = line + (start < end ? columnPlaces[start] &* strides.column : 0)
                     let pixels = place + start &* pitch
-                    for channel in 0..<pitch {
-                        packLane(
-                            from: inside + (channel < count ? channel &* strides.channel : 0), rowStride: 0, columnStride: strides.column,
-                            zero: channel >= count, rows: 1, columns: end &- start, pitch: pitch, to: pixels + channel)
+                    if start < end {
+                        packPixels(
+                            from: line + columnPlaces[start] &* strides.column, columnStride: strides.column,
+                            channelStride: strides.channel, columns: end &- start, channels: count, pixelPitch: pitch, to: pixels)
+                    }
+                    if count < pitch {
+                        for column in 0..<end &- start {
+                            (pixels + (column &* pitch &+ count)).update(repeating: 0, count: pitch &- count)
+                        }
                     }
                     packColumns(end..<shape.columns)
                 }
@@ -936,6 +939,7 @@ private struct ItemRun<Scalar: KernelScalar> {
         let (laneStride, leftStride) = pointsInVectors ? (strides.output, strides.input) : (strides.input, strides.output)
         let corner = result + layer.kernelIndex(row: tapRows.lowerBound, column: 0, input: 0, output: 0, group: group)
         var panelSums = UnsafePointer(sums)
+        let taps = tapRows.count &* plan.tapColumns
         for index in panels {
             let panel = plan.panel(index)
             let rows = panel.kernel.rows
@@ -945,14 +949,28 @@ private struct ItemRun<Scalar: KernelScalar> {
             for tile in 0..<tiles {
                 let firstLeft = lefts.lowerBound &+ tile &* rows
                 let skipped = plan.skippedRows(firstLeft, rows, group: group)
-                // Lanes whose sums share a cache line, then the tile's lefts.
-                for lane in 0..<width {
-                    for r in 0..<min(rows, lefts.upperBound &- firstLeft) {
-                        let target = corner + ((panel.first &+ lane) &* laneStride &+ (firstLeft &+ r) &* leftStride)
-                        var source = panelSums + ((tile &* rows &+ r &+ skipped) &* panel.width &+ lane)
+                for r in 0..<min(rows, lefts.upperBound &- firstLeft) {
+                    let row = panelSums + (tile &* rows &+ r &+ skipped) &* panel.width
+                    let target = corner + (panel.first &* laneStride &+ (firstLeft &+ r) &* leftStride)
+                    if !layer.means.accumulates {
+                        let next = target + (r &+ 1 < rows ? leftStride : width &* laneStride)
+                        var line = 0
+                        while line < width &* taps {
+                            shim_prefetch(next + line)
+                            line &+= turnedElements
+                        }
+                        // Neighbours in the array: the first of them is the last tap if the kernel is flipped.
+                        let last = layer.flipKernel ? taps &- 1 : 0
+                        packPixels(
+                            from: row + last &* tapPitch, columnStride: 1, channelStride: layer.flipKernel ? -tapPitch : tapPitch,
+                            columns: width, channels: taps, pixelPitch: laneStride, to: target - last)
+                        continue
+                    }
+                    for lane in 0..<width {
+                        var source = row + lane
                         for row in 0..<tapRows.count {
                             for column in 0..<plan.tapColumns {
-                                store(source.pointee, target + (row &* rowStride &+ column &* columnStride))
+                                store(source.pointee, target + (lane &* laneStride &+ row &* rowStride &+ column &* columnStride))
                                 source += tapPitch
                             }
                         }
