@@ -174,6 +174,93 @@ private struct KernelGradientPlan {
         return (overlapsPanels ? min(first, rights &- width) : first, width, kernel)
     }
 
+    /// Spreads the vectors evenly over panels.
+    private mutating func setPanels(_ count: Int) {
+        panelCount = count
+        let share = panelVectors / count
+        largerPanels = panelVectors % count
+        if case .lanes = strategy {
+            (largerKernel, smallerKernel) = (table.laneTiles[min(share, 3)], table.laneTiles[share - 1])
+        } else {
+            (largerKernel, smallerKernel) = (table.outerTiles[min(share, 3)], table.outerTiles[share - 1])
+        }
+    }
+
+    /// Items whose sums fit a cache. Of these divisions the one by which threads end soonest: large items pack less twice, even ones
+    /// keep no thread waiting.
+    @_optimize(size)
+    private mutating func divide(threads: Int, placesPerPixel: Double) throws(Failure) {
+        let fewest = panelCount
+        // As many for each thread, unless that makes them narrow. Panels that overlap are one thread's: both write the lanes they share.
+        let even = ceilDivide(fewest, threads) * threads
+        let counts = overlapsPanels || 2 * even > panelVectors || even == fewest ? fewest...fewest : fewest...even
+        var best: (time: Double, panelCount: Int, panels: Int, tapRows: Int, leftUnits: Int)?
+        for count in stride(from: counts.lowerBound, through: counts.upperBound, by: max(1, counts.upperBound - counts.lowerBound)) {
+            setPanels(count)
+            panelsPerItem = count
+            while true {
+                tapRowsPerItem = tapRows
+                while true {
+                    leftUnitsPerItem = leftUnits
+                    while true {
+                        let isSmallest = panelsPerItem == (overlapsPanels ? count : 1) && tapRowsPerItem == 1 && leftUnitsPerItem == 1
+                        try setItems()
+                        if sums <= itemSums || isSmallest && best == nil {
+                            let time = itemTime(placesPerPixel) * Double(ceilDivide(items, threads))
+                            if best.map({ time < $0.time }) ?? true {
+                                best = (time, count, panelsPerItem, tapRowsPerItem, leftUnitsPerItem)
+                            }
+                        }
+                        if leftUnitsPerItem == 1 { break }
+                        leftUnitsPerItem = ceilDivide(leftUnitsPerItem, 2)
+                    }
+                    if tapRowsPerItem == 1 { break }
+                    tapRowsPerItem = ceilDivide(tapRowsPerItem, 2)
+                }
+                if panelsPerItem == 1 || overlapsPanels { break }
+                panelsPerItem = ceilDivide(panelsPerItem, 2)
+            }
+        }
+        guard let best else { return }
+        setPanels(best.panelCount)
+        (panelsPerItem, tapRowsPerItem, leftUnitsPerItem) = (best.panels, best.tapRows, best.leftUnits)
+        try setItems()
+    }
+
+    private mutating func setItems() throws(Failure) {
+        panelChunks = ceilDivide(panelCount, panelsPerItem)
+        tapRowChunks = ceilDivide(tapRows, tapRowsPerItem)
+        leftChunks = ceilDivide(leftUnits, leftUnitsPerItem)
+        let width = itemVectors * table.lanes
+        // In place all but the last row of tiles, and a panel with a partial vector.
+        let edge = rights % table.lanes == 0 ? 0 : table.widestTile * table.lanes
+        let elements = addsInPlace
+            ? try times(width, largestTileSide, "the sums") + times(edge, leftUnitsPerItem * commonTileRows, "the sums")
+            : try times(width, leftUnitsPerItem * commonTileRows, "the sums")
+        sums = hasOneBand ? largestTileScalars : try times(elements, tapRowsPerItem * tapColumns, "the sums")
+    }
+
+    /// Of the widest item.
+    private var itemVectors: Int { panelsPerItem * smallerKernel.vectors + min(panelsPerItem, largerPanels) }
+
+    /// Half cycles per pixel, about: multiply-adds of vectors, and packing what is not read in place, or only streaming it.
+    private func itemTime(_ placesPerPixel: Double) -> Double {
+        let lefts = min(leftUnitsPerItem * commonTileRows, ceilDivide(self.lefts, largestTileSide) * largestTileSide)
+        func load(_ strides: Strides, isRead: Bool) -> Double { isRead ? 0.2 : strides.channel == 1 ? 0.6 : 1.5 }
+        let points = load(layer.output, isRead: readsPoints)
+        let image = load(layer.input, isRead: readsImage) * placesPerPixel
+        let width = Double(itemVectors * table.lanes)
+        var loads: Double
+        switch strategy {
+        case .lanes: loads = width * (points + image * Double(layer.inChannelsPerGroup))
+        case .outer(true): loads = width * points + Double(mergesTaps ? layer.inChannelsPerGroup : lefts) * image
+        case .outer(false): loads = Double(lefts) * points + (mergesTaps ? Double(layer.inChannelsPerGroup) : width) * image
+        }
+        // Taps that are neighbours in the array are best written together.
+        if writesTapsTogether, tapRowsPerItem < tapRows { loads *= 1.5 }
+        return Double(tapRowsPerItem * tapColumns * lefts * itemVectors) + loads
+    }
+
     init(_ layer: Layer) throws(Failure) {
         self.layer = layer
         table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
@@ -218,14 +305,7 @@ private struct KernelGradientPlan {
             (lefts, rights) = work.pointsInVectors ? (runs, outputs) : (outputs, runs)
         }
         panelVectors = ceilDivide(rights, lanes)
-        panelCount = ceilDivide(panelVectors, table.widestTile)
-        let share = panelVectors / panelCount
-        largerPanels = panelVectors % panelCount
-        if case .lanes = strategy {
-            (largerKernel, smallerKernel) = (table.laneTiles[min(share, 3)], table.laneTiles[share - 1])
-        } else {
-            (largerKernel, smallerKernel) = (table.outerTiles[min(share, 3)], table.outerTiles[share - 1])
-        }
+        setPanels(ceilDivide(panelVectors, table.widestTile))
         if case .outer(let pointsInVectors) = strategy {
             writesTapsTogether = layer.writesTapsTogether(mergesTaps)
             hasOneBand = pixels == bandImages * bandRows * bandColumns && !writesTapsTogether
@@ -251,43 +331,16 @@ private struct KernelGradientPlan {
             }
         }
 
-        // Items: sums that fit the cache, and some for each thread.
-        let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
-        let wanted = threads == 1 ? 1 : 4 * threads
-        (panelsPerItem, tapRowsPerItem, leftUnitsPerItem) = (panelCount, tapRows, leftUnits)
-        while true {
-            panelChunks = ceilDivide(panelCount, panelsPerItem)
-            tapRowChunks = ceilDivide(tapRows, tapRowsPerItem)
-            leftChunks = ceilDivide(leftUnits, leftUnitsPerItem)
-            let width = min(panelsPerItem * table.widestTile, panelVectors) * lanes
-            // In place all but the last row of tiles, and a panel with a partial vector.
-            let edge = rights % lanes == 0 ? 0 : table.widestTile * lanes
-            let elements = addsInPlace
-                ? try times(width, largestTileSide, "the sums") + times(edge, leftUnitsPerItem * commonTileRows, "the sums")
-                : try times(width, leftUnitsPerItem * commonTileRows, "the sums")
-            sums = hasOneBand ? largestTileScalars : try times(elements, tapRowsPerItem * tapColumns, "the sums")
-            if sums <= itemSums, items >= wanted { break }
-            // Panels that overlap are one thread's: both write the lanes they share.
-            if panelsPerItem > 1, !overlapsPanels {
-                panelsPerItem = ceilDivide(panelsPerItem, 2)
-            } else if leftUnitsPerItem > 4, layer.torchKernel {
-                // There the taps are neighbours, and are best written together.
-                leftUnitsPerItem = ceilDivide(leftUnitsPerItem, 2)
-            } else if tapRowsPerItem > 1 {
-                tapRowsPerItem = ceilDivide(tapRowsPerItem, 2)
-            } else if leftUnitsPerItem > 1 {
-                leftUnitsPerItem = ceilDivide(leftUnitsPerItem, 2)
-            } else {
-                break
-            }
-        }
+        try divide(
+            threads: layer.threads == 0 ? Int(shim_processor_count()) : layer.threads,
+            placesPerPixel: Double(down.places * across.places) / Double(bandRows * bandColumns))
 
         // Scratch memory. Vectors and rows may read beyond the last packed element, into what nobody uses.
         let size = layer.isDouble ? 8 : 4
         let slack = largestTileScalars
         let bandPoints = try times(times(bandImages, bandRows, "a band"), bandColumns, "a band")
         let bandPlaces = try times(times(bandImages, down.places, "a band"), across.places, "a band")
-        let panelWidth = min(panelsPerItem * table.widestTile, panelVectors) * lanes
+        let panelWidth = itemVectors * lanes
         let leftWidth = leftUnitsPerItem * commonTileRows
         let pointsWidth: Int
         let imageWidth: Int

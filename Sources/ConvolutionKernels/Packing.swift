@@ -45,6 +45,8 @@ func turnLines<Scalar: KernelScalar>(
         while line < lines {
             var b = first
             if size == 4, line &+ 4 <= lines {
+                // More lines than the processor keeps in mind: the next elements of each are fetched while it is at the others.
+                for i in 0..<4 { shim_prefetch(source + ((line &+ i) &* sourceLine &+ end)) }
                 while b &+ 4 <= end {
                     let place = target + (b &* targetLine &+ line)
                     turnSquare(
