@@ -500,7 +500,7 @@ private func multiply<Scalar: KernelScalar>(
     case .channels:
         if !plan.pointee.readsInputDirectly { groupPitch = ceilDivide(inputs, block.pointee.channelBlock) * source.blockPitch }
         firstInput = (panel.pointee.group - source.channelOrigin / max(inputs, 1)) * groupPitch
-    case .lanes: firstInput = panel.pointee.offset - source.channelOrigin
+    case .lanes: firstInput = panel.pointee.firstChannel - source.channelOrigin
     case .columns: firstInput = (panel.pointee.group * inputs - source.channelOrigin) * source.channelPitch
     }
     // Whole vectors with simple activations, and nothing to be added, leave the kernel finished.

@@ -207,6 +207,9 @@ struct Panels {
     var width = 0
     /// Strategy `channels`: two groups of a whole vector each are one panel.
     var pairs = false
+    /// Strategy `lanes`: whole vectors of channels are read where they lie, one input for each output. The last panel begins early enough
+    /// to be whole.
+    var isDirect = false
     /// Strategy `channels`: one input pixel, each of whose products goes to a pixel of its own, or one output pixel.
     var isPixel = false
 
@@ -231,6 +234,9 @@ struct Panels {
             perGroup = ceilDivide(vectors, walks || permutes ? 1 : table.widestTile)
             count = perGroup
             width = vectors * table.lanes
+            isDirect = layer.input.channel == 1 && layer.inChannelsPerGroup == 1 && layer.outChannelsPerGroup == 1
+                && (!walks || layer.vertical.kernel * layer.horizontal.kernel <= walkTaps)
+                && (layer.outChannels % table.lanes == 0 || perGroup > 1 && !layer.means.accumulates)
         case .columns:
             let most = table.columnTiles[4].rows
             let rest = outputs % most
@@ -265,8 +271,9 @@ struct Panels {
             let first = firstVector * table.lanes
             let count = min(share + (place < larger ? 1 : 0), vectors - firstVector)
             let isWidest = strategy == .channels && count == table.widestTile
+            let start = isDirect ? min(first, members - count * table.lanes) : first
             return Panel(
-                group: group, firstChannel: group * outputs + first, channels: min(count * table.lanes, members - first),
+                group: group, firstChannel: group * outputs + start, channels: min(count * table.lanes, members - start),
                 offset: group * vectors * table.lanes + first, width: count * table.lanes,
                 kernel: permutes ? table.groupTile ?? table.laneTiles[0] : strategy == .lanes ? table.laneTiles[count - 1]
                     : isPixel && isWidest ? table.pixelTile : table.tiles[count - 1],
@@ -695,6 +702,12 @@ extension ConvolutionPlan {
         return largest
     }
 
+    /// The most chunks that leave panels that share channels, the last two, to one thread.
+    private var mostPanelChunks: Int {
+        let last = panels[panelCount - 1]
+        return strategy == .lanes && last.firstChannel < last.offset ? panelCount - 1 : panelCount
+    }
+
     /// Output rows that a tile takes together.
     private var rowUnit: Int { stencils ? stencilRows : walks ? 2 : 1 }
 
@@ -734,7 +747,7 @@ extension ConvolutionPlan {
         if mayDividePanels, block.panelChunks == 1 {
             // A walk does so little with a cache line that it matters whether another thread writes the next one.
             let perTile = Double(tiles(rows)) * (walks ? 2 : 1)
-            for chunks in threads...max(wanted, threads) where chunks <= panelCount {
+            for chunks in threads...max(wanted, threads) where chunks <= mostPanelChunks {
                 let share = Double(ceilDivide(panelCount, chunks))
                 consider(chunks, each: perTile * (share + layOut), last: 0, each: 0) {
                     (block.bandRows, block.panelChunks) = (rows, chunks)
@@ -774,7 +787,7 @@ extension ConvolutionPlan {
                 block.bandRows = min(block.bandRows, max(ceilDivide(512, block.horizontal.count), phaseBytes / rowBytes))
             }
         } else {
-            block.panelChunks = min(panelCount, max(wanted, block.panelChunks))
+            block.panelChunks = min(mostPanelChunks, max(wanted, block.panelChunks))
         }
         let elementBytes = layer.isDouble ? 8 : 4
         while true {
@@ -894,7 +907,6 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     }
     let size = layer.isDouble ? 8 : 4
     let inputs = layer.inChannelsPerGroup
-    let outputs = layer.outChannelsPerGroup
 
     // No blocks where there is nothing to add up or nothing to store; then no size of theirs is multiplied either.
     let hasOutput = layer.hasOutput
@@ -919,10 +931,8 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
         mendsBorder: false, skipsOutside: false, readsInputDirectly: false, workspace: WorkspaceLayout())
     switch plan.strategy {
     case .channels: plan.readsInputDirectly = layer.input.channel == 1 || layer.inChannels <= 1
-    // Whole vectors of channels that are neighbours in memory, one input for each output.
     case .lanes where plan.permutes: plan.readsInputDirectly = layer.input.channel == 1 && layer.outChannels % table.lanes == 0
-    case .lanes: plan.readsInputDirectly = layer.input.channel == 1 && inputs == 1 && outputs == 1 && layer.outChannels % table.lanes == 0
-        && (!plan.walks || layer.vertical.kernel * layer.horizontal.kernel <= walkTaps)
+    case .lanes: plan.readsInputDirectly = panels.isDirect
     case .columns: plan.readsInputDirectly = !panels.isWide && readsColumns(layer, table)
     }
     // Where fewer will execute it, it is divided for fewer.

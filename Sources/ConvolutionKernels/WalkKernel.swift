@@ -1,3 +1,5 @@
+import CConvolutionShims
+
 // Depthwise convolutions along the row: see "Walking along the row" in this module's README.
 
 /// Two output rows times R neighbouring pixels, for some vectors of channels that each have an input channel of their own.
@@ -15,6 +17,8 @@ public struct WalkArguments<Scalar> {
     /// Packed weights `[vector][kernel row][kernel column]` of whole vectors.
     public var panel: UnsafePointer<Scalar>
     public var vectors: Int
+    /// Channels from the first vector to the last, which may begin before the one before it ends.
+    public var lastVector: Int
     /// `[2][R]` vectors: the sums between chunks, and the result where `upper` is nil (then there is one vector).
     public var tile: UnsafeMutablePointer<Scalar>
     /// Where the first pixels' channels go, with bias and bounds; the number of pixels that exist, and from one to the next.
@@ -22,6 +26,11 @@ public struct WalkArguments<Scalar> {
     public var lower: UnsafeMutablePointer<Scalar>?
     public var columns: Int
     public var columnStride: Int
+    /// Whole tiles that follow each other, and from pixel to pixel of the input.
+    public var tiles = 1
+    public var pixelStep = 0
+    /// What the next tile is the first to read is fetched into the caches.
+    public var fetches = false
     /// Vectors are stored past the caches; all pixels exist, and their places are aligned.
     public var streams = false
     public var bias: UnsafePointer<Scalar>
@@ -31,7 +40,7 @@ public struct WalkArguments<Scalar> {
     @inlinable @inline(__always)
     public init(
         runs: UnsafePointer<UnsafePointer<Scalar>>, channelOffset: Int, kernelRows: Int, kernelColumns: Int, rowStep: Int, rowsPerChunk: Int,
-        panel: UnsafePointer<Scalar>, vectors: Int, tile: UnsafeMutablePointer<Scalar>, upper: UnsafeMutablePointer<Scalar>?,
+        panel: UnsafePointer<Scalar>, vectors: Int, lastVector: Int, tile: UnsafeMutablePointer<Scalar>, upper: UnsafeMutablePointer<Scalar>?,
         lower: UnsafeMutablePointer<Scalar>?, columns: Int, columnStride: Int, bias: UnsafePointer<Scalar>, low: Scalar, high: Scalar
     ) {
         self.runs = runs
@@ -42,6 +51,7 @@ public struct WalkArguments<Scalar> {
         self.rowsPerChunk = rowsPerChunk
         self.panel = panel
         self.vectors = vectors
+        self.lastVector = lastVector
         self.tile = tile
         self.upper = upper
         self.lower = lower
@@ -158,69 +168,92 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
     let pitch = (R &- 1) &* S &+ taps
     let weightPitch = taps &* I.bytes
     let rowBytes = R &* I.bytes
-    var panel = UnsafeRawPointer(arguments.panel)
-    var vector = 0
-    while vector < arguments.vectors {
-        let offset = arguments.channelOffset &* MemoryLayout<I.Scalar>.stride &+ vector &* I.bytes
-        var first = 0
-        while first < arguments.kernelRows {
-            let left = arguments.kernelRows &- first
-            let rows = left < arguments.rowsPerChunk ? left : arguments.rowsPerChunk
-            var upper = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
-            var lower = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
-            // Input rows of the upper output row alone, of both, and of the lower alone.
-            let alone = arguments.rowStep < rows ? arguments.rowStep : rows
-            var runs = arguments.runs + first &* pitch
-            var weights = panel
-            var row = 0
-            while row < alone {
-                walkRow(I.self, step: step, &upper, runs, offset, weights, taps: taps)
-                runs += pitch
-                weights += weightPitch
-                row &+= 1
-            }
-            runs = arguments.runs + (first &+ arguments.rowStep) &* pitch
-            var lowerWeights = panel
-            while row < rows {
-                walkRows(I.self, step: step, &upper, &lower, runs, offset, weights, lowerWeights, taps: taps)
-                runs += pitch
-                weights += weightPitch
-                lowerWeights += weightPitch
-                row &+= 1
-            }
-            row = 0
-            while row < alone {
-                walkRow(I.self, step: step, &lower, runs, offset, lowerWeights, taps: taps)
-                runs += pitch
-                lowerWeights += weightPitch
-                row &+= 1
-            }
-            if first > 0 {
-                for r in 0..<R {
-                    let sum = tile.loadUnaligned(fromByteOffset: r &* I.bytes, as: I.Vector.self)
-                    upper[unchecked: r] = I.sum(sum, upper[unchecked: r])
-                }
-                for r in 0..<R {
-                    let sum = tile.loadUnaligned(fromByteOffset: rowBytes &+ r &* I.bytes, as: I.Vector.self)
-                    lower[unchecked: r] = I.sum(sum, lower[unchecked: r])
+    let pixelBytes = arguments.pixelStep &* MemoryLayout<I.Scalar>.stride
+    let tileBytes = R &* S &* pixelBytes
+    var input = arguments.channelOffset &* MemoryLayout<I.Scalar>.stride
+    var output = 0
+    var tiles = arguments.tiles
+    while tiles > 0 {
+        tiles &-= 1
+        var panel = UnsafeRawPointer(arguments.panel)
+        var vector = 0
+        while vector < arguments.vectors {
+            let place = min(vector &* I.bytes, arguments.lastVector &* MemoryLayout<I.Scalar>.stride)
+            let offset = input &+ place
+            if arguments.fetches {
+                var row = max(arguments.kernelRows &- arguments.rowStep, 0)
+                while row < arguments.kernelRows &+ arguments.rowStep {
+                    var pixel = UnsafeRawPointer(arguments.runs[row &* pitch]) + (offset &+ pitch &* pixelBytes)
+                    let end = pixel + tileBytes
+                    while pixel < end {
+                        shim_prefetch(pixel)
+                        pixel += pixelBytes
+                    }
+                    row &+= 1
                 }
             }
-            panel += rows &* weightPitch
-            first &+= rows
-            if first == arguments.kernelRows, arguments.columns == R, let above = arguments.upper, let below = arguments.lower {
-                let bias = UnsafeRawPointer(arguments.bias).loadUnaligned(fromByteOffset: vector &* I.bytes, as: I.Vector.self)
-                storeWalk(I.self, upper, bias, low, high, to: UnsafeMutableRawPointer(above) + vector &* I.bytes, arguments)
-                storeWalk(I.self, lower, bias, low, high, to: UnsafeMutableRawPointer(below) + vector &* I.bytes, arguments)
-            } else {
-                for r in 0..<R { tile.storeBytes(of: upper[unchecked: r], toByteOffset: r &* I.bytes, as: I.Vector.self) }
-                for r in 0..<R { tile.storeBytes(of: lower[unchecked: r], toByteOffset: rowBytes &+ r &* I.bytes, as: I.Vector.self) }
-                if first == arguments.kernelRows {
-                    finishWalk(I.self, arguments, arguments.upper, tile, vector: vector)
-                    finishWalk(I.self, arguments, arguments.lower, tile + rowBytes, vector: vector)
+            var first = 0
+            while first < arguments.kernelRows {
+                let left = arguments.kernelRows &- first
+                let rows = left < arguments.rowsPerChunk ? left : arguments.rowsPerChunk
+                var upper = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
+                var lower = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
+                // Input rows of the upper output row alone, of both, and of the lower alone.
+                let alone = arguments.rowStep < rows ? arguments.rowStep : rows
+                var runs = arguments.runs + first &* pitch
+                var weights = panel
+                var row = 0
+                while row < alone {
+                    walkRow(I.self, step: step, &upper, runs, offset, weights, taps: taps)
+                    runs += pitch
+                    weights += weightPitch
+                    row &+= 1
+                }
+                runs = arguments.runs + (first &+ arguments.rowStep) &* pitch
+                var lowerWeights = panel
+                while row < rows {
+                    walkRows(I.self, step: step, &upper, &lower, runs, offset, weights, lowerWeights, taps: taps)
+                    runs += pitch
+                    weights += weightPitch
+                    lowerWeights += weightPitch
+                    row &+= 1
+                }
+                row = 0
+                while row < alone {
+                    walkRow(I.self, step: step, &lower, runs, offset, lowerWeights, taps: taps)
+                    runs += pitch
+                    lowerWeights += weightPitch
+                    row &+= 1
+                }
+                if first > 0 {
+                    for r in 0..<R {
+                        let sum = tile.loadUnaligned(fromByteOffset: r &* I.bytes, as: I.Vector.self)
+                        upper[unchecked: r] = I.sum(sum, upper[unchecked: r])
+                    }
+                    for r in 0..<R {
+                        let sum = tile.loadUnaligned(fromByteOffset: rowBytes &+ r &* I.bytes, as: I.Vector.self)
+                        lower[unchecked: r] = I.sum(sum, lower[unchecked: r])
+                    }
+                }
+                panel += rows &* weightPitch
+                first &+= rows
+                if first == arguments.kernelRows, arguments.columns == R, let above = arguments.upper, let below = arguments.lower {
+                    let bias = UnsafeRawPointer(arguments.bias).loadUnaligned(fromByteOffset: vector &* I.bytes, as: I.Vector.self)
+                    storeWalk(I.self, upper, bias, low, high, to: UnsafeMutableRawPointer(above) + (output &+ place), arguments)
+                    storeWalk(I.self, lower, bias, low, high, to: UnsafeMutableRawPointer(below) + (output &+ place), arguments)
+                } else {
+                    for r in 0..<R { tile.storeBytes(of: upper[unchecked: r], toByteOffset: r &* I.bytes, as: I.Vector.self) }
+                    for r in 0..<R { tile.storeBytes(of: lower[unchecked: r], toByteOffset: rowBytes &+ r &* I.bytes, as: I.Vector.self) }
+                    if first == arguments.kernelRows {
+                        finishWalk(I.self, arguments, arguments.upper, tile, vector: vector, place: place)
+                        finishWalk(I.self, arguments, arguments.lower, tile + rowBytes, vector: vector, place: place)
+                    }
                 }
             }
+            vector &+= 1
         }
-        vector &+= 1
+        input &+= tileBytes
+        output &+= R &* arguments.columnStride &* MemoryLayout<I.Scalar>.stride
     }
 }
 
@@ -250,7 +283,8 @@ func storeWalk<I: InstructionSet, let R: Int>(
 /// The pixels of one output row that exist, from the tile.
 @inlinable @inline(__always)
 func finishWalk<I: InstructionSet>(
-    _: I.Type, _ arguments: WalkArguments<I.Scalar>, _ target: UnsafeMutablePointer<I.Scalar>?, _ tile: UnsafeMutableRawPointer, vector: Int
+    _: I.Type, _ arguments: WalkArguments<I.Scalar>, _ target: UnsafeMutablePointer<I.Scalar>?, _ tile: UnsafeMutableRawPointer, vector: Int,
+    place: Int
 ) {
     guard let target else { return }
     let low = I.Vector(repeating: arguments.low)
@@ -259,7 +293,7 @@ func finishWalk<I: InstructionSet>(
     var r = 0
     while r < arguments.columns {
         let total = I.sum(tile.loadUnaligned(fromByteOffset: r &* I.bytes, as: I.Vector.self), bias)
-        (UnsafeMutableRawPointer(target + r &* arguments.columnStride) + vector &* I.bytes).storeBytes(
+        (UnsafeMutableRawPointer(target + r &* arguments.columnStride) + place).storeBytes(
             of: I.replacing(I.replacing(total, below: low, with: low), above: high, with: high), as: I.Vector.self)
         r &+= 1
     }

@@ -281,58 +281,66 @@ private enum TileKind: CaseIterable {
         func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
         let kernel = table.walks[step - 1]
         let (lanes, channelOffset) = (table.lanes, 2)
-        let channels = vectors * lanes
+        // The last vector begins one channel early; a whole tile is followed by another.
+        let lastVector = vectors > 1 ? (vectors - 1) * lanes - 1 : 0
+        let channels = lastVector + lanes
+        let tiles = rows == 2 && columns == kernel.columns ? 2 : 1
+        func packed(_ channel: Int) -> Int { channel < lastVector ? channel : channel - lastVector + (vectors - 1) * lanes }
         let runColumns = (kernel.columns - 1) * step + kernelColumns
         let runCount = (kernelRows + rowStep) * runColumns
         let spacing = channelOffset + channels + 3
-        let input = Field<Scalar>(runCount * spacing + 1)
+        let inputCount = runCount + (tiles - 1) * kernel.columns * step
+        let input = Field<Scalar>(inputCount * spacing + 1)
         let runs = (0..<runCount).map { UnsafePointer(input.pointer($0 * spacing + 1)) }
-        for run in 0..<runCount {
+        for run in 0..<inputCount {
             for i in 0..<channels { input.set(run * spacing + 1 + channelOffset + i, draw()) }
         }
         let taps = kernelRows * kernelColumns
-        let panel = Field<Scalar>(1 + taps * channels + lanes)
-        for i in 0..<(taps * channels) { panel.set(1 + i, draw()) }
-        let bias = Field<Scalar>(channels + 2)
-        for i in 0..<channels { bias.set(1 + i, draw()) }
+        let panel = Field<Scalar>(1 + taps * vectors * lanes + lanes)
+        for i in 0..<(taps * vectors * lanes) { panel.set(1 + i, draw()) }
+        let bias = Field<Scalar>(vectors * lanes + 2)
+        for i in 0..<(vectors * lanes) { bias.set(1 + i, draw()) }
         let tile = Field<Scalar>(2 * kernel.columns * lanes + 2)
         for i in 0..<(2 * kernel.columns * lanes) { tile.open(1 + i) }
         let columnStride = channels + 5
-        let rowStride = kernel.columns * columnStride
+        let rowStride = tiles * kernel.columns * columnStride
         let output = Field<Scalar>(2 * rowStride)
         for row in 0..<rows {
-            for r in 0..<columns { for i in 0..<channels { output.open(1 + row * rowStride + r * columnStride + i) } }
+            for r in 0..<(tiles * columns) { for i in 0..<channels { output.open(1 + row * rowStride + r * columnStride + i) } }
         }
         defer { for field in [input, panel, bias, tile, output] { field.free() } }
 
         func sum(_ row: Int, _ r: Int, _ channel: Int) -> Scalar {
+            let place = packed(channel)
+            let tileStart = r / kernel.columns * kernel.columns * step * spacing
             var sum: Scalar = 0
             for a in 0..<kernelRows {
                 for b in 0..<kernelColumns {
-                    let x = runs[(a + row * rowStep) * runColumns + r * step + b][channelOffset + channel]
-                    sum += x * panel.elements[1 + (channel / lanes * taps + a * kernelColumns + b) * lanes + channel % lanes]
+                    let x = runs[(a + row * rowStep) * runColumns + r % kernel.columns * step + b][tileStart + channelOffset + channel]
+                    sum += x * panel.elements[1 + (place / lanes * taps + a * kernelColumns + b) * lanes + place % lanes]
                 }
             }
             return sum
         }
         let (low, high): (Scalar, Scalar) = (-40, 50)
         runs.withUnsafeBufferPointer { runs in
-            let arguments = WalkArguments(
+            var arguments = WalkArguments(
                 runs: runs.baseAddress!, channelOffset: channelOffset, kernelRows: kernelRows, kernelColumns: kernelColumns,
-                rowStep: rowStep, rowsPerChunk: perChunk, panel: panel.pointer(1), vectors: vectors, tile: tile.pointer(1),
+                rowStep: rowStep, rowsPerChunk: perChunk, panel: panel.pointer(1), vectors: vectors, lastVector: lastVector, tile: tile.pointer(1),
                 upper: rows > 0 ? output.pointer(1) : nil, lower: rows > 1 ? output.pointer(1 + rowStride) : nil, columns: columns,
                 columnStride: columnStride, bias: bias.pointer(1), low: low, high: high)
+            (arguments.tiles, arguments.pixelStep) = (tiles, spacing)
             withUnsafePointer(to: arguments) { kernel.accumulate($0) }
         }
         var right = true
         for row in 0..<2 {
-            for r in 0..<(rows == 0 ? kernel.columns : columns) {
+            for r in 0..<(rows == 0 ? kernel.columns : tiles * columns) {
                 for channel in 0..<channels where rows == 0 || row < rows {
                     let total = sum(row, r, channel)
                     let got = rows == 0
                         ? tile.elements[1 + (row * kernel.columns + r) * lanes + channel]
                         : output.elements[1 + row * rowStride + r * columnStride + channel]
-                    if got != (rows == 0 ? total : min(max(total + bias.elements[1 + channel], low), high)) { right = false }
+                    if got != (rows == 0 ? total : min(max(total + bias.elements[1 + packed(channel)], low), high)) { right = false }
                 }
             }
         }

@@ -335,6 +335,10 @@ BIT_LAYERS = [
     ("conv2d", (2, 13, 16, 20), (11, 9, 1, 20), {"groups": 20, "padding": "same"}),
     ("conv2d", (2, 5, 3, 50), (3, 3, 1, 50), {"groups": 50, "padding": "same"}),
     ("conv2d", (2, 9, 21, 40), (3, 3, 1, 40), {"groups": 40, "padding": "same", "strides": 2, "activation": "relu"}),
+    # The last vector of channels overlaps the one before; tiles follow each other in one call.
+    ("conv2d", (2, 7, 50, 37), (3, 3, 1, 37), {"groups": 37, "padding": "same", "activation": "relu"}),
+    ("conv2d", (2, 6, 41, 44), (3, 5, 1, 44), {"groups": 44, "padding": "same", "strides": 2, "activation": "tanh"}),
+    ("conv2d", (2, 20, 17, 75), (3, 3, 1, 75), {"groups": 75, "padding": "same", "strides": 3}),
     ("conv2d", (2, 16, 7, 24), (7, 7, 1, 24), {"groups": 24, "padding": "same", "padding_mode": "reflect"}),
     ("conv2d", (2, 30, 70, 6), (7, 6, 1, 12), {"groups": 6, "padding": "same", "strides": (2, 1)}),
     ("conv2d", (1, 3, 113, 40), (3, 19, 1, 40), {"groups": 40, "padding": "same"}),
