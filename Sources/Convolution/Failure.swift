@@ -100,12 +100,13 @@ struct ErrorMessage: ExpressibleByStringInterpolation {
             }
         }
 
-        /// A C string of the caller's, cut at 64 bytes so that the rest of the sentence finds room.
+        /// A C string of the caller's, cut at 64 bytes so that the rest of the sentence finds room. What is not printable ASCII
+        /// becomes a question mark: the sentence stays one line, and text in any encoding.
         @inline(never)
         mutating func appendInterpolation(_ text: UnsafePointer<CChar>) {
             var i = 0
             while text[i] != 0, i < 64 {
-                append(UInt8(bitPattern: text[i]))
+                append(text[i] >= 32 && text[i] < 127 ? UInt8(bitPattern: text[i]) : 63)
                 i += 1
             }
         }

@@ -179,6 +179,7 @@ static const struct {
     BAD(ISA, "isa|sse9", .isa = "sse9"),
     BAD(ISA, "isa|AVX2x", .isa = "AVX2x"),
     BAD(ISA, "isa", .isa = ""),
+    BAD(ISA, "isa|\"a?b??c%s?\"", .isa = "a\nb\xc3\xa9" "c%s\x7f"),
     BAD(ISA, "isa", .isa = "a name that is far longer than any buffer that would be kept for the text of an error, so that the "
         "sentence has to be cut: 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 "
         "0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 0123456789 "
