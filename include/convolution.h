@@ -170,7 +170,8 @@ enum {
  *     REPLICATE   1 1 | 1 2 3 4 | 4 4      NumPy edge; PyTorch replicate; ndimage nearest.               length >= 1
  *     CIRCULAR    3 4 | 1 2 3 4 | 1 2      NumPy, ndimage wrap; PyTorch circular.                        pad <= length
  *
- * Border values are found by index; no padded copy of the image is made, at most of the few rows at work. */
+ * Border values are found by index; no padded copy of the image is made, at most of the few rows at work (CIRCULAR: at most of
+ * the image, for output rows that read both its ends). */
 enum {
     CONVOLUTION_PADDING_MODE_ZEROS = 0,
     CONVOLUTION_PADDING_MODE_CONSTANT = 1,
@@ -311,8 +312,8 @@ void conv2d_plan_destroy(conv2d_plan *plan);
  * workspace_limit that this layer can be computed with. Any result pointer may be NULL. An execution stays within workspace_limit
  * by fewer threads, and a thread by working on less at a time, at some cost in speed; the bits of the result stay the same. Less
  * than the least is WORKSPACE, here and wherever the layer is to be computed. Without a limit a thread takes at most 2 MiB,
- * whatever the size of the image, unless a single row of windows needs more; by WINOGRAD at most a third of the packed kernel if
- * that is more, and 13 MiB. The plain call holds both plan and workspace. */
+ * whatever the size of the image, unless a single row of windows needs more, or with CIRCULAR padding of rows the whole image; by
+ * WINOGRAD at most a third of the packed kernel if that is more, and 13 MiB. The plain call holds both plan and workspace. */
 int32_t conv2d_workspace_size(const conv2d_params *params, int64_t *plan, int64_t *execution, int64_t *least);
 
 /*
