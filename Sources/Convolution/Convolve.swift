@@ -10,6 +10,9 @@ private struct Execution {
     var input: UnsafeRawPointer
     var output: UnsafeMutableRawPointer
     var workspace: UnsafeMutableRawPointer
+    var threads: Int
+    /// What the border held before, where it is mended and added to: see `borderBefore`.
+    var before: UnsafeMutableRawPointer? = nil
 }
 
 /// The bytes of the arguments must be there, and the output's must not meet the others'.
@@ -32,32 +35,37 @@ func checkArguments(
 func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, output: UnsafeMutableRawPointer?) throws(Failure) {
     guard let output, plan.pointee.layer.hasOutput else { return }
     let threads = plan.pointee.executionThreads
-    let memory = try allocate(threads, of: plan.pointee.workspace.bytes, "the workspace")
     // With no blocks there is nothing to read and the input may be NULL.
-    var execution = Execution(plan: plan, input: input ?? UnsafeRawPointer(output), output: output, workspace: memory)
-    let before: UnsafeMutableRawPointer?
-    do throws(Failure) {
-        before = try plan.pointee.layer.isDouble ? borderBefore(execution, Double.self) : borderBefore(execution, Float.self)
-    } catch {
-        shim_free(memory)
-        throw error
+    var execution = Execution(plan: plan, input: input ?? UnsafeRawPointer(output), output: output, workspace: output, threads: threads)
+    let before = try plan.pointee.layer.isDouble ? borderBefore(execution, Double.self) : borderBefore(execution, Float.self)
+    execution.before = before
+    defer { if let before { shim_free(before) } }
+    if threads * plan.pointee.workspace.bytes <= Int(SHIM_STACK_BYTES) {
+        shim_with_stack({ execute($0, $1) }, &execution)
+        return
     }
+    let memory = try allocate(threads, of: plan.pointee.workspace.bytes, "the workspace")
+    execute(&execution, memory)
+    shim_free(memory)
+}
+
+private func execute(_ shared: UnsafeMutableRawPointer?, _ workspace: UnsafeMutableRawPointer?) {
+    guard let shared, let workspace else { return }
+    let execution = shared.assumingMemoryBound(to: Execution.self)
+    execution.pointee.workspace = workspace
+    let plan = execution.pointee.plan
+    let isDouble = plan.pointee.layer.isDouble
     if !plan.pointee.fullyCovered {
-        plan.pointee.layer.isDouble ? fillUncovered(execution, Double.self) : fillUncovered(execution, Float.self)
+        isDouble ? fillUncovered(execution.pointee, Double.self) : fillUncovered(execution.pointee, Float.self)
     }
     if plan.pointee.items > 0 {
-        withUnsafeMutablePointer(to: &execution) { shared in
-            runThreads(
-                threads, items: plan.pointee.items, plan.pointee.layer.isDouble ? { work($0, Double.self) } : { work($0, Float.self) },
-                shared: UnsafeMutableRawPointer(shared))
-        }
+        runThreads(
+            execution.pointee.threads, items: plan.pointee.items, isDouble ? { work($0, Double.self) } : { work($0, Float.self) },
+            shared: shared)
     }
     if plan.pointee.mendsBorder {
-        plan.pointee.layer.isDouble
-            ? mendBorder(execution, before: before, Double.self) : mendBorder(execution, before: before, Float.self)
+        isDouble ? mendBorder(execution.pointee, Double.self) : mendBorder(execution.pointee, Float.self)
     }
-    if let before { shim_free(before) }
-    shim_free(memory)
 }
 
 private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
@@ -538,6 +546,7 @@ private func multiply<Scalar: KernelScalar>(
     if storesPart { arguments.lastMask = (1 << UInt32(lastLanes)) - 1 }
     arguments.groupPitch = groupPitch
     var blockOffset = firstInput
+    let tileStep = block.pointee.channelBlock < inputs ? largestTileScalars : 0
     while channel < inputs {
         let length = min(block.pointee.channelBlock, inputs - channel)
         let isLast = channel + length == inputs
@@ -575,7 +584,7 @@ private func multiply<Scalar: KernelScalar>(
                         }
                         arguments.pointee.channelOffset &+= inputStep
                         arguments.pointee.outputOffset &+= outputStep
-                        arguments.pointee.tile += largestTileScalars
+                        arguments.pointee.tile += tileStep
                         arguments.pointee.ahead += tile.pointee.taps * length * arguments.pointee.aheadStep
                     }
                 }
@@ -984,13 +993,13 @@ private func borderBefore<Scalar: KernelScalar>(_ execution: Execution, _: Scala
 
 /// The border pixels, computed plainly from the taps inside: see `ConvolutionPlan.mendsBorder`.
 @_optimize(size)
-private func mendBorder<Scalar: KernelScalar>(_ execution: Execution, before: UnsafeMutableRawPointer?, _: Scalar.Type) {
+private func mendBorder<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) {
     let plan = execution.plan
     let layer = plan.pointee.layer
     let input = execution.input.assumingMemoryBound(to: Scalar.self)
     let output = execution.output.assumingMemoryBound(to: Scalar.self)
     let values = execution.workspace.advanced(by: plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
-    var saved = before?.assumingMemoryBound(to: Scalar.self)
+    var saved = execution.before?.assumingMemoryBound(to: Scalar.self)
     forEachBorderPixel(plan) { pixel in
         let target = output + pixel.offset
         if let place = saved {

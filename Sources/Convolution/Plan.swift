@@ -976,7 +976,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
                 overflow = overflow || tooMany || more > largestLength
                 weightElements = overflow ? 0 : weightElements + more
                 plan.workspace.include(
-                    block, walkRuns: plan.walks ? 2 * plan.walkRuns(block) : 0, walkLines: plan.walkLines,
+                    block, inputs: inputs, walkRuns: plan.walks ? 2 * plan.walkRuns(block) : 0, walkLines: plan.walkLines,
                     rectangleBytes: plan.readsInputDirectly ? 0 : plan.largestRectangle(block) * size, elementBytes: size)
                 plan.blocks[plan.blockCount] = block
                 plan.blockCount += 1
@@ -1155,14 +1155,15 @@ struct PlanMemory {
 
 extension WorkspaceLayout {
     /// Collects sizes first (in the fields that later hold offsets); `finish` turns them into offsets.
-    mutating func include(_ block: Block, walkRuns: Int, walkLines: Int, rectangleBytes: Int, elementBytes: Int) {
+    mutating func include(_ block: Block, inputs: Int, walkRuns: Int, walkLines: Int, rectangleBytes: Int, elementBytes: Int) {
         let pointer = MemoryLayout<UnsafeRawPointer>.stride
         tiles = max(tiles, aligned(block.tilesPerGroup * MemoryLayout<Tile<Double>>.stride))
         runs = max(runs, aligned(max(block.tilesPerGroup * block.taps * largestTileSide, walkRuns) * pointer))
         orders = max(orders, aligned(block.tilesPerGroup * block.orderLength * MemoryLayout<Int32>.stride))
         rowOffsets = max(rowOffsets, aligned(block.vertical.taps * largestTileSide * pointer))
         columnOffsets = max(columnOffsets, aligned(block.horizontal.taps * largestTileSide * pointer))
-        sums = max(sums, aligned(block.tilesPerGroup * largestTileScalars * elementBytes))
+        // Where the channels come in one block, a tile is finished before the next begins.
+        sums = max(sums, aligned((block.channelBlock < inputs ? block.tilesPerGroup : 1) * largestTileScalars * elementBytes))
         lines = max(lines, aligned(walkLines * elementBytes))
         rectangle = max(rectangle, aligned(rectangleBytes))
     }
