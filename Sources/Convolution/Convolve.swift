@@ -32,11 +32,13 @@ func checkArguments(
     try checkApart(outputExtent, extent(bias, bytes: layer.outChannels * bytes), "bias")
 }
 
+@inline(never)
 func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, output: UnsafeMutableRawPointer?) throws(Failure) {
     guard let output, plan.pointee.layer.hasOutput else { return }
     let threads = plan.pointee.executionThreads
     // With no blocks there is nothing to read and the input may be NULL.
-    var execution = Execution(plan: plan, input: input ?? UnsafeRawPointer(output), output: output, workspace: output, threads: threads)
+    var execution = Execution(
+        plan: plan, input: input ?? UnsafeRawPointer(output), output: output, workspace: output, threads: threads)
     let before = try plan.pointee.layer.isDouble ? borderBefore(execution, Double.self) : borderBefore(execution, Float.self)
     execution.before = before
     defer { if let before { shim_free(before) } }
@@ -102,31 +104,32 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
     }
 }
 
-/// A register tile of an item: its positions (pixels, or vectors of columns) and where their results go.
+/// A register tile of an item: its positions (pixels, or vectors of columns) and where their results go. `run` and `layOut` write all of it
+/// where it lies in the workspace.
 struct Tile<Scalar> {
-    var count = 0
+    var count: Int
     /// Per position: image and indices of the block's lattices, and the address of output channel 0.
-    var images = InlineArray<8, Int>(repeating: 0)
-    var rows = InlineArray<8, Int>(repeating: 0)
-    var columns = InlineArray<8, Int>(repeating: 0)
+    var images: InlineArray<8, Int>
+    var rows: InlineArray<8, Int>
+    var columns: InlineArray<8, Int>
     var targets: InlineArray<8, UnsafeMutablePointer<Scalar>>
     /// Columns of each vector that exist.
-    var widths = InlineArray<8, Int>(repeating: 1)
+    var widths: InlineArray<8, Int>
     /// It reads at the same distances as every other such tile: its positions lie in one row, meet no border and, unless the tile is wide
     /// and thus goes by the first alone, all exist.
-    var isPlain = false
+    var isPlain: Bool
     /// A plain tile stands for this many: the next begins where the one before ends.
-    var repeats = 1
+    var repeats: Int
     /// A row of taps is one segment.
-    var mergesTaps = false
+    var mergesTaps: Bool
     /// Where the taps' addresses are, and what to add to them.
     var runs: UnsafeMutablePointer<UnsafePointer<Scalar>>
-    var shift = 0
-    /// Strategy `channels`: see `TileArguments.order`.
+    var shift: Int
+    /// Strategy `channels`: see `TileArguments.order`. Else there are no chunks.
     var order: UnsafeMutablePointer<Int32>
-    var chunks = 0
+    var chunks: Int
     /// Those in `order`.
-    var taps = 0
+    var taps: Int
 
     /// One more position, `unit` columns or what there is of them before `end`.
     @inline(__always)
@@ -134,8 +137,8 @@ struct Tile<Scalar> {
         images[count] = image
         rows[count] = row
         columns[count] = column
-        widths[count] = min(unit, end - column)
-        count += 1
+        widths[count] = min(unit, end &- column)
+        count &+= 1
     }
 }
 
@@ -350,12 +353,13 @@ func run<Scalar: KernelScalar>(
     let orders = (workspace + layout.orders).assumingMemoryBound(to: Int32.self)
     let runsPerTile = block.pointee.taps * largestTileSide
     let ordersPerTile = block.pointee.orderLength
-    var empty = Tile<Scalar>(targets: InlineArray(repeating: output), runs: runs, order: orders)
 
     let unit = plan.pointee.positionColumns
     let columnEnd = firstColumn + columns
     // Where this overflows there is one column, and no use of it.
     let columnUnit = strategy == .columns ? 1 : horizontal.inputStep &* source.columnStride
+    let (rowStep, columnStep) = (vertical.outputStep &* layer.output.row, horizontal.outputStep &* layer.output.column)
+    let corner = output + vertical.outputStart * layer.output.row + horizontal.outputStart * layer.output.column
     var step = largestTileSide
     var shortens = false
     for index in panels {
@@ -381,12 +385,13 @@ func run<Scalar: KernelScalar>(
         var stripCount = 0
         var tileCount = 0
         while tileCount < block.pointee.tilesPerGroup, !route.isDone {
-            empty.count = 0
-            empty.repeats = 1
+            let tile = tiles + stripCount
+            tile.pointee.count = 0
+            tile.pointee.repeats = 1
             let row = route.row
             if overlaps {
                 route.column = min(route.column, columnEnd - stride)
-                for r in 0..<step { empty.add(image: image + route.image, row: route.imageRow, column: route.column + r * unit, end: columnEnd, unit: unit) }
+                for r in 0..<step { tile.pointee.add(image: image + route.image, row: route.imageRow, column: route.column + r * unit, end: columnEnd, unit: unit) }
                 _ = route.advance(stride)
             } else {
                 var height = step
@@ -395,46 +400,46 @@ func run<Scalar: KernelScalar>(
                     if tallTiles(left, step) == 0 { height = min(step - 1, left) }
                     left -= height
                 }
-                while empty.count < height, !route.isDone {
-                    empty.add(image: image + route.image, row: route.imageRow, column: route.column, end: columnEnd, unit: unit)
-                    if route.advance(unit), isWide { break }
+                while tile.pointee.count < height, !route.isDone {
+                    var column = route.column
+                    repeat {
+                        tile.pointee.add(image: image &+ route.image, row: route.imageRow, column: column, end: columnEnd, unit: unit)
+                        column &+= unit
+                    } while tile.pointee.count < height && column < route.columnEnd
+                    if route.advance(column &- route.column), isWide { break }
                 }
             }
-            for r in 0..<empty.count {
-                empty.targets[r] = output + empty.images[r] * layer.output.batch
-                    + (vertical.outputStart + empty.rows[r] * vertical.outputStep) * layer.output.row
-                    + (horizontal.outputStart + empty.columns[r] * horizontal.outputStep) * layer.output.column
-            }
-            let last = empty.count - 1
+            let last = tile.pointee.count - 1
             // Positions beyond the last repeat it.
-            for r in empty.count..<largestTileSide {
-                empty.targets[r] = empty.targets[last]
-                (empty.images[r], empty.rows[r], empty.columns[r]) = (empty.images[last], empty.rows[last], empty.columns[last])
+            for r in tile.pointee.count..<largestTileSide {
+                (tile.pointee.images[r], tile.pointee.rows[r], tile.pointee.columns[r]) = (tile.pointee.images[last], tile.pointee.rows[last], tile.pointee.columns[last])
             }
-            empty.isPlain = (empty.count == step || isWide) && empty.rows[0] == empty.rows[last] && empty.images[0] == empty.images[last]
-                && empty.columns[last] - empty.columns[0] == last * unit
-                && meetsNoBorder(vertical, empty.rows[0], empty.rows[0], layer.vertical.input)
-                && (strategy == .columns || meetsNoBorder(horizontal, empty.columns[0], empty.columns[last], layer.horizontal.input))
-            empty.mergesTaps = block.pointee.mergesTaps
-            if empty.mergesTaps, !empty.isPlain {
-                for r in 0..<empty.count where !meetsNoBorder(horizontal, empty.columns[r], empty.columns[r], layer.horizontal.input) {
-                    empty.mergesTaps = false
+            for r in 0..<largestTileSide {
+                tile.pointee.targets[r] = corner + (tile.pointee.images[r] &* layer.output.batch &+ tile.pointee.rows[r] &* rowStep &+ tile.pointee.columns[r] &* columnStep)
+            }
+            tile.pointee.isPlain = (tile.pointee.count == step || isWide) && tile.pointee.rows[0] == tile.pointee.rows[last] && tile.pointee.images[0] == tile.pointee.images[last]
+                && tile.pointee.columns[last] - tile.pointee.columns[0] == last * unit
+                && meetsNoBorder(vertical, tile.pointee.rows[0], tile.pointee.rows[0], layer.vertical.input)
+                && (strategy == .columns || meetsNoBorder(horizontal, tile.pointee.columns[0], tile.pointee.columns[last], layer.horizontal.input))
+            tile.pointee.mergesTaps = block.pointee.mergesTaps
+            if tile.pointee.mergesTaps, !tile.pointee.isPlain {
+                for r in 0..<tile.pointee.count where !meetsNoBorder(horizontal, tile.pointee.columns[r], tile.pointee.columns[r], layer.horizontal.input) {
+                    tile.pointee.mergesTaps = false
                 }
             }
-            if empty.isPlain, empty.count == step, !route.isDone, route.row == row, route.column == empty.columns[last] + unit {
+            if tile.pointee.isPlain, tile.pointee.count == step, !route.isDone, route.row == row, route.column == tile.pointee.columns[last] + unit {
                 var more = min((min(route.columnEnd, plainEnd) - route.column) / stride, block.pointee.tilesPerGroup - tileCount - 1)
                 if shortens {
                     more = min(more, tallTiles(left, step))
                     left -= more * step
                 }
                 if more > 0 {
-                    empty.repeats += more
+                    tile.pointee.repeats += more
                     _ = route.advance(more * stride)
                 }
             }
-            tiles[stripCount] = empty
             stripCount += 1
-            tileCount += empty.repeats
+            tileCount += tile.pointee.repeats
         }
 
         var laidOut = 0
@@ -473,7 +478,7 @@ func run<Scalar: KernelScalar>(
             let isLast = index + 1 == panels.upperBound
             multiply(
                 plan, block, index, source, tiles, strips: stripCount, tiles: tileCount, taps: tapsOfTiles, inputStep: stride &* columnUnit,
-                outputStep: stride &* horizontal.outputStep &* layer.output.column, sums, isFirst: index == panels.lowerBound,
+                outputStep: stride &* columnStep, sums, isFirst: index == panels.lowerBound,
                 following: isLast && route.isDone
                     ? plan.pointee.weights(of: portion.nextPanel, plan.pointee.after(block))
                     : plan.pointee.weights(of: isLast ? panels.lowerBound : index + 1, block))
@@ -721,6 +726,7 @@ private func layOut<Scalar: KernelScalar>(
         tile.pointee.taps = arguments.segments * merged
         return
     }
+    (tile.pointee.chunks, tile.pointee.taps) = (0, 0)
     var run = tile.pointee.runs
     for v in 0..<vertical.taps {
         for h in 0..<horizontal.taps {
