@@ -29,8 +29,9 @@ public struct WalkArguments<Scalar> {
     /// Whole tiles that follow each other, and from pixel to pixel of the input.
     public var tiles = 1
     public var pixelStep = 0
-    /// What the next tile is the first to read is fetched into the caches.
-    public var fetches = false
+    /// Not 0: tiles fetch into the caches what a later one is the first to read; its first new pixel is as many elements on from the first
+    /// of this one.
+    public var ahead = 0
     /// Vectors are stored past the caches; all pixels exist, and their places are aligned.
     public var streams = false
     public var bias: UnsafePointer<Scalar>
@@ -170,6 +171,7 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
     let rowBytes = R &* I.bytes
     let pixelBytes = arguments.pixelStep &* MemoryLayout<I.Scalar>.stride
     let tileBytes = R &* S &* pixelBytes
+    let ahead = arguments.ahead &* MemoryLayout<I.Scalar>.stride
     var input = arguments.channelOffset &* MemoryLayout<I.Scalar>.stride
     var output = 0
     var tiles = arguments.tiles
@@ -180,10 +182,10 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
         while vector < arguments.vectors {
             let place = min(vector &* I.bytes, arguments.lastVector &* MemoryLayout<I.Scalar>.stride)
             let offset = input &+ place
-            if arguments.fetches {
+            if ahead > 0 {
                 var row = max(arguments.kernelRows &- arguments.rowStep, 0)
                 while row < arguments.kernelRows &+ arguments.rowStep {
-                    var pixel = UnsafeRawPointer(arguments.runs[row &* pitch]) + (offset &+ pitch &* pixelBytes)
+                    var pixel = UnsafeRawPointer(arguments.runs[row &* pitch]) + (offset &+ ahead)
                     let end = pixel + tileBytes
                     while pixel < end {
                         shim_prefetch(pixel)

@@ -346,6 +346,8 @@ BIT_LAYERS = [
     ("conv2d", (2, 9, 80, 2), (3, 3, 1, 2), {"groups": 2, "strides": 2, "dilation_rate": (2, 1), "activation": "sigmoid"}),
     ("conv2d", (2, 12, 14, 16), (5, 3, 1, 32), {"groups": 16, "strides": (2, 1), "padding": "same_lower"}),
     ("conv2d", (2, 10, 9, 24), (3, 3, 4, 30), {"groups": 6, "padding": 1}),
+    # Large enough for groups to be packed.
+    ("conv2d", (1, 181, 83, 72), (3, 2, 24, 51), {"groups": 3, "padding": "same", "activation": "relu"}),
     ("conv2d", (2, 10, 9, 32), (3, 3, 4, 32), {"groups": 8, "padding": 1, "activation": "relu"}),
     ("conv2d", (2, 9, 11, 48), (3, 2, 2, 48), {"groups": 24, "strides": 2, "padding": "same", "padding_mode": "reflect"}),
     ("conv2d", (2, 8, 11, 24), (3, 3, 8, 24), {"groups": 3, "strides": (2, 1), "padding": "same", "activation": "relu"}),
