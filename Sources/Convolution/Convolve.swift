@@ -351,7 +351,7 @@ func run<Scalar: KernelScalar>(
     let runs = (workspace + layout.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
     let sums = (workspace + layout.sums).assumingMemoryBound(to: Scalar.self)
     let orders = (workspace + layout.orders).assumingMemoryBound(to: Int32.self)
-    let runsPerTile = block.pointee.taps * largestTileSide
+    let runsPerTile = block.pointee.segments * largestTileSide
     let ordersPerTile = block.pointee.orderLength
 
     let unit = plan.pointee.positionColumns
@@ -550,15 +550,17 @@ private func multiply<Scalar: KernelScalar>(
     arguments.streams = streams
     if storesPart { arguments.lastMask = (1 << UInt32(lastLanes)) - 1 }
     arguments.groupPitch = groupPitch
+    // Sums that no other call goes on with are forgotten, and their lines used again.
+    let tileStep = block.pointee.hasOneCall ? 0 : largestTileScalars
     var blockOffset = firstInput
-    let tileStep = block.pointee.channelBlock < inputs ? largestTileScalars : 0
     while channel < inputs {
         let length = min(block.pointee.channelBlock, inputs - channel)
-        let isLast = channel + length == inputs
+        let channels = length * block.pointee.blocksPerCall
+        let isLast = channel + channels == inputs
         // While this part of the weights is multiplied, each tile fetches its share of what follows: line after line, since single lines left out
         // would cost more than the same number in a row, which the processor foresees.
-        let next = weights + taps * length * width
-        let aheadBytes = (fetchesInput ? inputShare : taps * width) * length * MemoryLayout<Scalar>.stride
+        let next = weights + taps * channels * width
+        let aheadBytes = (fetchesInput ? inputShare : taps * width) * channels * MemoryLayout<Scalar>.stride
         arguments.panel = weights
         arguments.tile = sums
         arguments.continues = channel > 0
@@ -596,7 +598,7 @@ private func multiply<Scalar: KernelScalar>(
             }
         }
         weights = next
-        channel += length
+        channel += channels
         blockOffset += source.blockPitch
     }
 }
@@ -715,10 +717,18 @@ private func layOut<Scalar: KernelScalar>(
             origin: source.columnOrigin, stride: source.columnStride, into: columnOffsets)
     }
     if plan.pointee.strategy == .channels {
+        // Blocks of channels that count as taps.
+        let place = UnsafeMutableRawPointer(rowOffsets)
+        let first = place.loadUnaligned(as: SIMD8<Int>.self)
+        for part in 1..<block.pointee.blocksPerCall {
+            place.storeBytes(
+                of: first &+ part &* source.blockPitch, toByteOffset: part &* MemoryLayout<SIMD8<Int>>.stride, as: SIMD8<Int>.self)
+        }
         let merged = tile.pointee.mergesTaps ? horizontal.taps : 1
         var arguments = RunsArguments(
-            rowOffsets: rowOffsets, columnOffsets: columnOffsets, rows: vertical.taps, columns: horizontal.taps / merged, reach: reach,
-            segmentsPerChunk: block.pointee.segmentsPerChunk / merged, skipsOutside: plan.pointee.skipsOutside,
+            rowOffsets: rowOffsets, columnOffsets: columnOffsets, rows: vertical.taps * block.pointee.blocksPerCall,
+            columns: horizontal.taps / merged, reach: reach, segmentsPerChunk: block.pointee.segmentsPerChunk / merged,
+            skipsOutside: plan.pointee.skipsOutside,
             elementBytes: MemoryLayout<Scalar>.stride, base: UnsafeRawPointer(source.base), outside: UnsafeRawPointer(source.outside),
             runs: UnsafeMutableRawPointer(tile.pointee.runs), order: tile.pointee.order)
         withUnsafeMutablePointer(to: &arguments) { plan.pointee.table.layOutRuns($0) }

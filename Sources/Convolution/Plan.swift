@@ -31,6 +31,10 @@ struct Block {
     var segmentsPerChunk: Int
     /// Tiles that are worked on together.
     var tilesPerGroup: Int
+    /// Strategy `channels`: blocks of input channels that a kernel call takes one after another, as if each were a tap.
+    var blocksPerCall = 1
+    /// One kernel call makes all of a tile's sum.
+    var hasOneCall = true
     /// Stencils: channels that are packed together.
     var planes = 1
     /// Strategy `channels`: a row of taps reads neighbouring channels of neighbouring pixels, and may be one segment.
@@ -42,8 +46,11 @@ struct Block {
 
     var taps: Int { vertical.taps * horizontal.taps }
 
-    /// Elements of a tile's `TileArguments.order`: each tap, and for each chunk their number.
-    var orderLength: Int { taps + ceilDivide(taps, segmentsPerChunk) }
+    /// Of one kernel call.
+    var segments: Int { taps &* blocksPerCall }
+
+    /// Elements of a tile's `TileArguments.order`: each segment, and for each chunk their number.
+    var orderLength: Int { segments + ceilDivide(segments, segmentsPerChunk) }
 
     /// Pixels that a segment outside the input reads.
     var outsidePixels: Int { mergesTaps ? horizontal.taps : 1 }
@@ -520,7 +527,7 @@ func chunkTerms(_ terms: Int) -> Int {
     var bestError = Double.infinity
     let n = Double(max(terms, 1))
     var chunk = 16
-    while chunk <= max(terms, 16), chunk <= 4096 {
+    while chunk < terms + 16, chunk <= 4096 {
         let c = Double(min(chunk, terms))
         let error = c * c / n + n / c
         if error <= 34 || error < bestError { (best, bestError) = (chunk, min(error, bestError)) }
@@ -580,6 +587,13 @@ func inputRange(_ lattice: Lattice, first: Int, count: Int, input: Int, mode: Bo
 /// both, with a panel four vectors of 64 bytes wide, beside the inputs.
 private let weightRows = 640
 private let addressBytes = 1 << 17
+
+/// Terms of the tiles of a group, at least: beginning a group takes as long as some dozens.
+private let groupTerms = 2048
+
+/// A panel's weights for this many channels stay in a level-1 cache, so that all of a tile's sum is made at once; those of more are read
+/// in several passes.
+private let channelsPerCall = 128
 
 /// Weights of this many bytes stay in a level-2 cache from group to group.
 private let cachedWeightBytes = 1 << 19
@@ -977,8 +991,14 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
                         && segmentsPerChunk % horizontal.taps == 0 && (!plan.readsInputDirectly || layer.input.column == channelBlock)
                     block.roundsBorder = outsidePart(block, layer) > worthwhilePart
                 }
-                // More tiles where the weights come in several passes; but their addresses are to stay in the cache as well.
-                block.tilesPerGroup = max(1, min(channelBlock < inputs ? 64 : 16, addressBytes / (block.taps * largestTileSide * 8)) >> economy)
+                if plan.strategy == .channels, block.taps == 1, inputs <= channelsPerCall, inputs % channelBlock == 0 {
+                    block.blocksPerCall = inputs / channelBlock
+                }
+                block.hasOneCall = channelBlock * block.blocksPerCall == inputs
+                // More tiles where the weights come in several passes, or a tile is little work; but their addresses are to stay in the
+                // cache as well.
+                let tiles = block.hasOneCall ? max(16, min(groupTerms / terms, 48)) : 64
+                block.tilesPerGroup = max(1, min(tiles, addressBytes / (block.segments * largestTileSide * 8)) >> economy)
                 plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads, rectangleLimit: rectangleLimit >> economy)
                 block.items = (plan.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
                 plan.itemsPerBlock = max(plan.itemsPerBlock, block.items)
@@ -987,7 +1007,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
                 overflow = overflow || tooMany || more > largestLength
                 weightElements = overflow ? 0 : weightElements + more
                 plan.workspace.include(
-                    block, inputs: inputs, walkRuns: plan.walks ? 2 * plan.walkRuns(block) : 0, walkLines: plan.walkLines,
+                    block, walkRuns: plan.walks ? 2 * plan.walkRuns(block) : 0, walkLines: plan.walkLines,
                     rectangleBytes: plan.readsInputDirectly ? 0 : plan.largestRectangle(block) * size, elementBytes: size)
                 plan.blocks[plan.blockCount] = block
                 plan.blockCount += 1
@@ -1166,15 +1186,14 @@ struct PlanMemory {
 
 extension WorkspaceLayout {
     /// Collects sizes first (in the fields that later hold offsets); `finish` turns them into offsets.
-    mutating func include(_ block: Block, inputs: Int, walkRuns: Int, walkLines: Int, rectangleBytes: Int, elementBytes: Int) {
+    mutating func include(_ block: Block, walkRuns: Int, walkLines: Int, rectangleBytes: Int, elementBytes: Int) {
         let pointer = MemoryLayout<UnsafeRawPointer>.stride
         tiles = max(tiles, aligned(block.tilesPerGroup * MemoryLayout<Tile<Double>>.stride))
-        runs = max(runs, aligned(max(block.tilesPerGroup * block.taps * largestTileSide, walkRuns) * pointer))
+        runs = max(runs, aligned(max(block.tilesPerGroup * block.segments * largestTileSide, walkRuns) * pointer))
         orders = max(orders, aligned(block.tilesPerGroup * block.orderLength * MemoryLayout<Int32>.stride))
-        rowOffsets = max(rowOffsets, aligned(block.vertical.taps * largestTileSide * pointer))
+        rowOffsets = max(rowOffsets, aligned(block.vertical.taps * block.blocksPerCall * largestTileSide * pointer))
         columnOffsets = max(columnOffsets, aligned(block.horizontal.taps * largestTileSide * pointer))
-        // Where the channels come in one block, a tile is finished before the next begins.
-        sums = max(sums, aligned((block.channelBlock < inputs ? block.tilesPerGroup : 1) * largestTileScalars * elementBytes))
+        sums = max(sums, aligned((block.hasOneCall ? 1 : block.tilesPerGroup) * largestTileScalars * elementBytes))
         lines = max(lines, aligned(walkLines * elementBytes))
         rectangle = max(rectangle, aligned(rectangleBytes))
     }

@@ -895,7 +895,7 @@ def test_the_bound_of_long_sums(op, shape, kernel_shape, options, dtype, isa):
     oracle.assert_within(getattr(convolution, op)(x, kernel, isa=isa, **options), getattr(oracle, op)(x, kernel, **options))
 
 
-@pytest.mark.parametrize("terms", [16, 32, 48, 64, 96, 128, 512])
+@pytest.mark.parametrize("terms", [16, 32, 33, 48, 64, 96, 128, 512])
 def test_the_bound_over_many_elements(terms, isa):
     """The rarest of 160,000 sums of numbers between 0 and 1, of the lengths at which a sum is cut into few or no chunks."""
     rng = np.random.default_rng(terms)
