@@ -126,6 +126,8 @@ private struct KernelGradientPlan {
     var largerPanels = 0
     var largerKernel: TileKernel
     var smallerKernel: TileKernel
+    /// Beside the widest kernel, if the tier has it.
+    var shortKernel: TileKernel?
 
     /// What one item does, of each group: panels, kernel rows and runs of `commonTileRows` lefts.
     var panelsPerItem = 0
@@ -166,6 +168,21 @@ private struct KernelGradientPlan {
         }
     }
 
+    /// That of a panel, or the shorter one where those make up the rows that are left, `rest`, without a gap. Packed rows lie in units.
+    @inline(__always)
+    func kernel(_ panel: TileKernel, at left: Int, rest: Int) -> TileKernel {
+        // A unit that is not the last is made up by either.
+        guard rest < commonTileRows &- left % commonTileRows, let short = shortKernel, panel.vectors == short.vectors else { return panel }
+        return rest <= (rest &+ panel.rows &- 1) / panel.rows &* short.rows ? short : panel
+    }
+
+    /// Rows of all tiles of `count` lefts.
+    func rows(_ panel: TileKernel, _ count: Int) -> Int {
+        var left = 0
+        while left < count { left += kernel(panel, at: left, rest: count - left).rows }
+        return left
+    }
+
     /// First lane and width of a panel. The vectors are spread evenly, so that 5 become 3 + 2.
     func panel(_ index: Int) -> (first: Int, width: Int, kernel: TileKernel) {
         let kernel = index < largerPanels ? largerKernel : smallerKernel
@@ -183,6 +200,7 @@ private struct KernelGradientPlan {
             (largerKernel, smallerKernel) = (table.laneTiles[min(share, 3)], table.laneTiles[share - 1])
         } else {
             (largerKernel, smallerKernel) = (table.outerTiles[min(share, 3)], table.outerTiles[share - 1])
+            shortKernel = table.shortOuterTile
         }
     }
 
@@ -245,7 +263,7 @@ private struct KernelGradientPlan {
 
     /// Half cycles per pixel, about: multiply-adds of vectors, and packing what is not read in place, or only streaming it.
     private func itemTime(_ placesPerPixel: Double) -> Double {
-        let lefts = min(leftUnitsPerItem * commonTileRows, ceilDivide(self.lefts, largestTileSide) * largestTileSide)
+        let lefts = min(leftUnitsPerItem * commonTileRows, self.lefts)
         func load(_ strides: Strides, isRead: Bool) -> Double { isRead ? 0.2 : strides.channel == 1 ? 0.6 : 1.5 }
         let points = load(layer.output, isRead: readsPoints)
         let image = load(layer.input, isRead: readsImage) * placesPerPixel
@@ -258,9 +276,13 @@ private struct KernelGradientPlan {
         }
         // Taps that are neighbours in the array are best written together.
         if writesTapsTogether, tapRowsPerItem < tapRows { loads *= 1.5 }
-        return Double(tapRowsPerItem * tapColumns * lefts * itemVectors) + loads
+        let largerPanels = min(panelsPerItem, self.largerPanels)
+        let products = largerPanels * largerKernel.vectors * rows(largerKernel, lefts)
+            + (panelsPerItem - largerPanels) * smallerKernel.vectors * rows(smallerKernel, lefts)
+        return Double(tapRowsPerItem * tapColumns * products) + loads
     }
 
+    @_optimize(size)
     init(_ layer: Layer) throws(Failure) {
         self.layer = layer
         table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
@@ -523,13 +545,14 @@ private struct ItemRun<Scalar: KernelScalar> {
                             let panel = plan.panel(index)
                             var left = first
                             while left < end {
-                                let skipped = plan.skippedRows(left, panel.kernel.rows, group: group)
+                                let kernel = plan.kernel(panel.kernel, at: left &- lefts.lowerBound, rest: end &- left)
+                                let skipped = plan.skippedRows(left, kernel.rows, group: group)
                                 let tile = GradientTile(
                                     offset: offset, tapRow: tapRow, tapColumn: tapColumn, left: left &- skipped, skipped: skipped,
-                                    firstLane: panel.first, width: panel.width, kernel: panel.kernel)
+                                    firstLane: panel.first, width: panel.width, kernel: kernel)
                                 body(tile)
-                                if !plan.hasOneBand, !addsInPlace(tile) { offset &+= panel.kernel.rows &* panel.width }
-                                left &+= panel.kernel.rows
+                                if !plan.hasOneBand, !addsInPlace(tile) { offset &+= kernel.rows &* panel.width }
+                                left &+= kernel.rows
                             }
                         }
                         first = end
@@ -584,6 +607,7 @@ private struct ItemRun<Scalar: KernelScalar> {
         }
     }
 
+    @_optimize(size)
     private func addBand(_ band: PackedBand, isFirst: Bool, _ result: UnsafeMutablePointer<Scalar>) {
         let across = PackedAxis(layer.horizontal, outputs: band.columns.count)
         let down = PackedAxis(layer.vertical, outputs: band.rows.count)
@@ -862,7 +886,7 @@ private struct ItemRun<Scalar: KernelScalar> {
                 }
             }
             if !isEmpty {
-                withUnsafePointer(to: arguments) { tile.kernel.accumulate($0) }
+                withUnsafePointer(to: &arguments) { tile.kernel.accumulate($0) }
             } else if isFirst {
                 for r in 0..<tile.kernel.rows { (arguments.tile + r &* arguments.tilePitch).update(repeating: 0, count: tile.width) }
             }
@@ -985,6 +1009,7 @@ private struct ItemRun<Scalar: KernelScalar> {
     }
 
     /// Where the taps of a pair of channels are neighbours in the kernel array: all of them, pair after pair.
+    @_optimize(size)
     private func writeTapsTogether(to result: UnsafeMutablePointer<Scalar>, pointsInVectors: Bool) {
         let strides = layer.kernelStrides
         let rowStride = layer.flipKernel ? -strides.row : strides.row
@@ -995,16 +1020,15 @@ private struct ItemRun<Scalar: KernelScalar> {
         let taps = tapRows.count &* plan.tapColumns
         for index in panels {
             let panel = plan.panel(index)
-            let rows = panel.kernel.rows
-            let tiles = ceilDivide(lefts.count, rows)
-            let tapPitch = tiles &* rows &* panel.width
+            let tapPitch = plan.rows(panel.kernel, lefts.count) &* panel.width
             let width = min(panel.width, plan.rights &- panel.first)
-            for tile in 0..<tiles {
-                let firstLeft = lefts.lowerBound &+ tile &* rows
-                let skipped = plan.skippedRows(firstLeft, rows, group: group)
-                for r in 0..<min(rows, lefts.upperBound &- firstLeft) {
-                    let row = panelSums + (tile &* rows &+ r &+ skipped) &* panel.width
-                    let target = corner + (panel.first &* laneStride &+ (firstLeft &+ r) &* leftStride)
+            var first = 0
+            while first < lefts.count {
+                let rows = plan.kernel(panel.kernel, at: first, rest: lefts.count &- first).rows
+                let skipped = plan.skippedRows(lefts.lowerBound &+ first, rows, group: group)
+                for r in 0..<min(rows, lefts.count &- first) {
+                    let row = panelSums + (first &+ r &+ skipped) &* panel.width
+                    let target = corner + (panel.first &* laneStride &+ (lefts.lowerBound &+ first &+ r) &* leftStride)
                     if !layer.means.accumulates {
                         let next = target + (r &+ 1 < rows ? leftStride : width &* laneStride)
                         var line = 0
@@ -1029,6 +1053,7 @@ private struct ItemRun<Scalar: KernelScalar> {
                         }
                     }
                 }
+                first &+= rows
             }
             panelSums += tapPitch &* tapRows.count &* plan.tapColumns
         }

@@ -135,6 +135,9 @@ public enum AVX512Float64: PermutingInstructionSet {
                 accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
+        shortOuterTile: TileKernel(rows: 5, vectors: 4) {
+            accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<5, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+        },
         planes: { accumulatePlanes(AVX512Float32.self, $0) },
         walks: [
             WalkKernel(columns: 7) {

@@ -14,8 +14,9 @@ public struct KernelTable {
     public var shortTile: TileKernel?
     /// `accumulateGroups` of one vector, where the tier has a permutation of any lanes.
     public var groupTile: TileKernel?
-    /// As `tiles`: of `OuterProductArguments`.
+    /// As `tiles` and `shortTile`: of `OuterProductArguments`.
     public var outerTiles: InlineArray<4, TileKernel>
+    public var shortOuterTile: TileKernel?
     /// For kernel gradients of few channels: of `PlaneProductArguments`.
     public var planes: @convention(c) (UnsafeRawPointer) -> Void
     /// Kernels for neighbouring pixels that read 1 and 2 input columns apart.
@@ -50,7 +51,7 @@ public struct KernelTable {
     public init(
         lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel, shortTile: TileKernel? = nil, pairTile: TileKernel? = nil,
         laneTiles: InlineArray<4, TileKernel>,
-        groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>,
+        groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>, shortOuterTile: TileKernel? = nil,
         planes: @escaping @convention(c) (UnsafeRawPointer) -> Void, walks: InlineArray<2, WalkKernel>, stencil: StencilKernel,
         narrowStencil: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         smallStencils: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>, widestTile: Int, storesParts: Bool = false,
@@ -76,6 +77,7 @@ public struct KernelTable {
         self.laneTiles = laneTiles
         self.groupTile = groupTile
         self.outerTiles = outerTiles
+        self.shortOuterTile = shortOuterTile
         self.planes = planes
         self.walks = walks
         self.stencil = stencil
