@@ -335,12 +335,15 @@ private struct KernelGradientPlan {
             addsInPlace = !isBlocked && !layer.means.accumulates && !writesTapsTogether
                 && (pointsInVectors ? strides.output : mergesTaps ? 0 : strides.input) == 1
                 && (!mergesTaps || !layer.flipKernel && strides.column == inputs * strides.input)
-            // Pixels that are a multiple of a page apart share few sets of the caches.
-            let isLong = bandImages * bandRows * bandColumns > 256
+            // Pixels that are a multiple of a page apart share few sets of the caches: many are packed, or fewer if that is worth while.
             let page = 4096 / (layer.isDouble ? 8 : 4)
-            readsPoints = layer.output.channel == 1 && !(isLong && layer.output.column % page == 0)
+            func sharesSets(_ pitch: Int, isLeft: Bool) -> Bool {
+                let uses = tapRows * tapColumns * (isLeft ? panelCount : ceilDivide(lefts, largestTileSide))
+                return pitch % page == 0 && bandImages * bandRows * bandColumns > (uses < 8 ? 256 : 128)
+            }
+            readsPoints = layer.output.channel == 1 && !sharesSets(layer.output.column, isLeft: !pointsInVectors)
                 && layer.outChannels >= (pointsInVectors ? lanes : largestTileSide)
-            readsImage = layer.input.channel == 1 && !(isLong && layer.input.column * horizontal.stride % page == 0)
+            readsImage = layer.input.channel == 1 && !sharesSets(layer.input.column * horizontal.stride, isLeft: pointsInVectors)
                 && (pointsInVectors ? layer.inChannels >= largestTileSide : inputs % lanes == 0) && leavesOutZeros && !mergesTaps
             packsLastPixel = outputs % lanes != 0 && pointsInVectors
             overlapsPanels = packsLastPixel && hasOneBand && addsInPlace && readsPoints && panelCount > 1
@@ -529,11 +532,12 @@ private struct ItemRun<Scalar: KernelScalar> {
         sums = (workspace + plan.sumsAt).assumingMemoryBound(to: Scalar.self)
     }
 
-    /// Visits the item's tiles: for each panel and tap; where each is written at once, for each tap some lefts of all panels.
+    /// Visits the item's tiles: for each panel and tap; where each is written at once, for each tap some lefts of all panels, so that
+    /// the lines of the result follow each other.
     @inline(__always)
     func forEachTile(_ body: (GradientTile) -> Void) {
         var offset = 0
-        let stride = plan.hasOneBand ? commonTileRows : lefts.count
+        let stride = plan.hasOneBand ? 4 * commonTileRows : lefts.count
         let parts = plan.hasOneBand ? 1 : panels.count
         for part in 0..<parts {
             for tapRow in tapRows {

@@ -324,6 +324,10 @@ def test_pytorch(isa, data_format, name, dtype):
     ((3, 50, 50, 16), (3, 3, 16, 16), {"padding": 1}),  # several blocks
     ((1, 30, 30, 32), (2, 2, 32, 20), {}),  # the image in the vectors
     ((1, 5, 6, 30), (3, 3, 30, 71), {"padding": 1}),  # one band, a last panel that repeats channels
+    ((1, 9, 10, 63), (3, 3, 63, 64), {"padding": 1, "flip_kernel": True}),  # tiles of six rows and of five
+    ((2, 26, 26, 9), (5, 5, 9, 64), {"strides": 2, "padding": 2}),  # the same, packed, several bands
+    ((1, 16, 16, 29), (3, 5, 29, 144), {"padding": "same", "flip_kernel": True}),  # a panel more, for two threads
+    ((1, 12, 13, 64), (2, 2, 64, 1024), {}),  # points whole pages apart
     ((1, 5, 6, 8), (3, 3, 4, 142), {"padding": 1, "groups": 2}),
     ((1, 34, 34, 3), (3, 3, 3, 24), {}),  # a partial vector, read beyond each pixel but the last
     ((1, 12, 12, 32), (3, 3, 4, 32), {"padding": 1, "groups": 8}),  # tiles that reach into other groups
