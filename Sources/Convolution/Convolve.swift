@@ -624,12 +624,35 @@ private func finish<Scalar: KernelScalar>(
         }
         tile.pointee.widths.span.withUnsafeBufferPointer { widths in
             guard let widths = widths.baseAddress else { return }
-            let arguments = ColumnEpilogueArguments(
-                tile: sums, channels: panel.pointee.channels, tileVectors: panel.pointee.kernel.vectors, vectors: tile.pointee.count,
-                outputs: targets, columns: widths, bias: bias, channelStride: channelStride, columnStride: columnStep,
-                activation: activation, accumulates: plan.pointee.layer.means.accumulates)
-            withUnsafePointer(to: arguments) { plan.pointee.table.finishColumns($0) }
+            finishColumns(
+                plan.pointee.table,
+                ColumnEpilogueArguments(
+                    tile: sums, channels: panel.pointee.channels, tileVectors: panel.pointee.kernel.vectors, vectors: tile.pointee.count,
+                    outputs: targets, columns: widths, bias: bias, channelStride: channelStride, columnStride: columnStep,
+                    activation: activation, accumulates: plan.pointee.layer.means.accumulates))
         }
+    }
+}
+
+/// `finishColumns`, and then, where channels are neighbours, the tile's planes turned into pixels, as many vectors at a time as follow
+/// each other.
+func finishColumns<Scalar: KernelScalar>(_ table: KernelTable, _ given: ColumnEpilogueArguments<Scalar>) {
+    var arguments = given
+    arguments.keepsTile = given.channelStride == 1 && given.columnStride != 1
+    withUnsafePointer(to: arguments) { table.finishColumns($0) }
+    if !arguments.keepsTile { return }
+    var n = 0
+    while n < given.vectors {
+        let first = n
+        var columns = given.columns[n]
+        n += 1
+        while n < given.vectors, columns == (n - first) * table.lanes, given.outputs[n] == given.outputs[first] + columns * given.columnStride {
+            columns += given.columns[n]
+            n += 1
+        }
+        packPixels(
+            from: given.tile + first * table.lanes, columnStride: 1, channelStride: given.tileVectors * table.lanes, columns: columns,
+            channels: given.channels, pixelPitch: given.columnStride, to: given.outputs[first])
     }
 }
 
@@ -818,15 +841,18 @@ private func pack<Scalar: KernelScalar>(
         let horizontal = block.pointee.horizontal
         for residue in 0..<horizontal.inputStep where horizontal.meets(rectangle.columns.lowerBound + residue) {
             let line = ResidueLine(rectangle, residue: residue, inputStep: horizontal.inputStep, length: layer.horizontal.input)
+            let channels = rectangle.channels.count
             for row in 0..<rectangle.rows.count where !skipsRows || vertical.meets(rectangle.rows.lowerBound + row) {
-                for channel in 0..<rectangle.channels.count {
-                    let source = corner + row * layer.input.row + (rectangle.channels.lowerBound + channel) * layer.input.channel
-                    let place = target + row * rectangle.rowPitch + channel * rectangle.channelPitch + residue * rectangle.plane
-                    packBorder(source, layer, line, place)
-                    packLine(
-                        from: source + line.place(line.inside.lowerBound) * layer.input.column,
-                        stride: horizontal.inputStep &* layer.input.column, count: line.inside.count, to: place + line.inside.lowerBound)
+                let source = corner + row * layer.input.row + rectangle.channels.lowerBound * layer.input.channel
+                let place = target + row * rectangle.rowPitch + residue * rectangle.plane
+                for channel in 0..<channels {
+                    packBorder(source + channel * layer.input.channel, layer, line, place + channel * rectangle.channelPitch)
                 }
+                packLines(
+                    from: source + line.place(line.inside.lowerBound) * layer.input.column, rowStride: 0,
+                    columnStride: horizontal.inputStep &* layer.input.column, channelStride: channels == 1 ? 0 : layer.input.channel,
+                    rows: 1, columns: line.inside.count, channels: channels, rowPitch: 0, pitch: rectangle.channelPitch,
+                    to: place + line.inside.lowerBound)
             }
         }
         if layer.paddingMode == .constant {

@@ -326,11 +326,13 @@ private func cheapestDivision(_ vectors: Int, _ table: KernelTable) -> Int {
 
 /// What moving data costs, in vectors of multiply-adds; measured, roughly. An element turned from pixels into planes or back while it is
 /// packed or stored; the same for a walk, or where the stores of a tile are not neighbours; the same for permuted groups, which take half
-/// as long again per multiply-add; an element of a line stored beside those of other phases; a pixel's share of a tile's beginning and
-/// end; the start of a line that is packed alone, and computed alone too; of four rows of a stencil; and of a line packed for one.
+/// as long again per multiply-add, and for stencils; a pixel of fewer channels than a vector, packed or stored; an element of a line stored
+/// beside those of other phases; a pixel's share of a tile's beginning and end; the start of a line that is packed alone, and computed
+/// alone too; of four rows of a stencil; and of a line packed for one.
 private func turned(_ layer: Layer) -> Double { layer.isDouble ? 5 : 2.5 }
 private let turnedInWalk = 3.0
 private let turnedBySquares = 1.0
+private let pixelStart = 30.0
 private let scattered = 20.0
 private let interleaved = 7.0
 private let tileStart = 10.0
@@ -339,12 +341,14 @@ private let singleLineStart = 300.0
 private let stencilStart = 60.0
 private let stencilLine = 16.0
 
-/// Whether stencils compute the layer if vectors hold columns: rows that fill them, or that may run on, over what is written later. Several
-/// channels that are neighbours in the output are better stored together, and many better computed together.
+/// Whether stencils compute the layer if vectors hold columns: rows that fill them, or that may run on, over what is written later. Many
+/// channels of one input are better computed together.
 private func takesStencil(_ layer: Layer, _ table: KernelTable) -> Bool {
     let outputs = layer.outChannelsPerGroup
     // Single taps read in place are `accumulateColumns`' alone: its tiles go on from image to image and end with the row.
-    guard canStencil(layer), !readsColumns(layer, table), outputs == 1 || outputs <= 4 && layer.output.column == 1 else { return false }
+    guard canStencil(layer), !readsColumns(layer, table),
+        outputs == 1 || outputs <= 4 && (layer.output.column == 1 || writesPixels(layer) && layer.vertical.output >= stencilRows)
+    else { return false }
     // Where the vectors do not run on, they end with the row.
     let (columns, tile) = (layer.horizontal.output, table.stencil.vectors * table.lanes)
     return maySeparate(layer) || 4 * columns >= 3 * tile * ceilDivide(columns, tile) || runsOn(layer)
@@ -353,8 +357,13 @@ private func takesStencil(_ layer: Layer, _ table: KernelTable) -> Bool {
 /// Output rows that follow each other without a gap, enough for the tiles of stencils.
 private func runsOn(_ layer: Layer) -> Bool {
     let (rows, columns) = (layer.vertical.output, layer.horizontal.output)
-    return layer.output.column == 1 && layer.output.row == columns && layer.output.channel == rows * columns && rows >= stencilRows
-        && !layer.means.accumulates && !layer.means.keepsRows && layer.activation.bounds != nil
+    return (layer.output.column == 1 && layer.output.row == columns && layer.output.channel == rows * columns || writesPixels(layer))
+        && rows >= stencilRows && !layer.means.accumulates && !layer.means.keepsRows && layer.activation.bounds != nil
+}
+
+/// Whether the planes of stencils are turned into pixels, a band at a time.
+private func writesPixels(_ layer: Layer) -> Bool {
+    layer.output.channel == 1 && layer.output.column != 1 && !layer.means.accumulates
 }
 
 /// The strategy with the least work, counted in vectors of multiply-adds per output pixel.
@@ -362,9 +371,10 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     let outputs = layer.outChannelsPerGroup
     // Beside an axis without elements the other may be longer than memory, and what is packed of it too.
     if outputs == 0 || layer.vertical.input == 0 || layer.horizontal.input == 0 { return .channels }
-    let isStencil = takesStencil(layer, table) && layer.input.column == 1 && layer.output.column == 1 && fitsColumns(layer.horizontal)
+    let isStencil = takesStencil(layer, table) && (layer.input.column == 1 || layer.input.channel == 1)
+        && (layer.output.column == 1 || writesPixels(layer)) && fitsColumns(layer.horizontal)
     // Bands of a layer are all computed alike, however few rows they have: so what one of them needs says what all do.
-    if maySeparate(layer) || isStencil && layer.means.keepsRows { return .columns }
+    if maySeparate(layer) || isStencil && layer.means.keepsRows && layer.output.column == 1 { return .columns }
     let lanes = Double(table.lanes)
     let channelsFirst = layer.output.column == 1 && layer.output.channel != 1
     // Phases are narrower than the output, and interleave in it.
@@ -398,6 +408,9 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
         let residues = Double(min(layer.horizontal.stride, layer.horizontal.kernel))
         let line = stencilLine * residues + 2 * Double(layer.horizontal.input) / lanes
         byColumns = Double(layer.outChannels) * (Double(ceilDivide(layer.vertical.output, stencilRows)) * rowTile + rowsRead * line) / pixels
+        let turning = layer.isDouble ? turned(layer) : turnedBySquares
+        if layer.input.column != 1 { byColumns += turning * read }
+        if layer.output.column != 1 { byColumns += turning * stored }
     } else if fitsColumns(layer.horizontal) {
         // One accumulator row loads a vector per multiply-add.
         byColumns = Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2 : 1.1) * (channelsFirst ? 1 : 1.5) * terms
@@ -414,6 +427,9 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
         // Short rows are turned in short pieces.
         let turning = permutes ? turnedBySquares : turnedInWalk + (canWalk(layer) ? 28 / Double(columns) : 0)
         if turnsInput { byLanes += turning * read }
+        if !turnsInput, !permutes, layer.outChannels < table.lanes {
+            byLanes += pixelStart * (linesRead / Double(layer.inChannels) * Double(layer.horizontal.input) + 1)
+        }
         if channelsFirst { byLanes += turning * stored }
     }
     if byLanes <= byChannels, byLanes <= byColumns { return .lanes }
@@ -664,7 +680,7 @@ extension ConvolutionPlan {
                 let top = firstRow * vertical.inputStep + vertical.offsetStart
                 part.rows = top..<top + (rows - 1) * vertical.inputStep + (vertical.taps - 1) * vertical.offsetStep + 1
                 part.channelPitch = part.rowPitch * part.rows.count
-                part.elements = part.channelPitch * block.planes
+                part.elements = part.channelPitch * block.planes + (turnsPlanes ? rows * columns * panels.count + tile : 0)
                 return part
             }
             part.plane = line + table.lanes * (isWide ? low.kernel.vectors : 1)
@@ -733,6 +749,9 @@ extension ConvolutionPlan {
         return strategy == .lanes && last.firstChannel < last.offset ? panelCount - 1 : panelCount
     }
 
+    /// An item's planes are made in scratch memory and then turned into pixels.
+    var turnsPlanes: Bool { stencils && writesPixels(layer) }
+
     /// Output rows that a tile takes together.
     private var rowUnit: Int { stencils ? stencilRows : walks ? 2 : 1 }
 
@@ -799,7 +818,7 @@ extension ConvolutionPlan {
             block.bandRows = 1
             block.bandColumns = ceilDivide(ceilDivide(columns, ceilDivide(wanted, rows)), unit) * unit
             while columns % block.bandColumns > 0, columns % block.bandColumns < least { block.bandColumns += unit }
-        } else if stencils, panelCount >= wanted {
+        } else if stencils, !turnsPlanes, panelCount >= wanted {
             // Whole channels.
             block.panelChunks = wanted
         } else if blocks == 1, wanted > 1, hasManyPixels || readsInputDirectly {
@@ -808,13 +827,24 @@ extension ConvolutionPlan {
             block.bandRows = ceilDivide(max(1, rows / wanted), rowUnit) * rowUnit
             if blocks > 1 {
                 // So few rows that what one phase has read and written is still in the cache for the next; but enough pixels.
-                let rowBytes = blocks * block.horizontal.count * layer.outChannels * (layer.isDouble ? 8 : 4)
-                block.bandRows = min(block.bandRows, max(ceilDivide(512, block.horizontal.count), phaseBytes / rowBytes))
+                let rowBytes = blocks * columns * layer.outChannels * (layer.isDouble ? 8 : 4)
+                let most = min(block.bandRows, max(ceilDivide(512, columns), phaseBytes / rowBytes))
+                block.bandRows = most
+                // And, where it can be had, no group of few tiles: it takes as long to begin as a whole one.
+                let pixels = block.tilesPerGroup * panels[0].reach(strategy)
+                func groups(_ rows: Int) -> Int { ceilDivide(rows * columns, pixels) }
+                for rows in stride(from: most, to: 0, by: -1)
+                where strategy == .channels && groups(rows) * block.bandRows < groups(block.bandRows) * rows {
+                    block.bandRows = rows
+                }
             }
         } else {
             block.panelChunks = min(mostPanelChunks, max(wanted, block.panelChunks))
         }
         let elementBytes = layer.isDouble ? 8 : 4
+        // The channels of a pixel are packed together.
+        let packsPixels = stencils && layer.input.column != 1
+        if packsPixels { block.planes = ceilDivide(layer.groups, block.panelChunks) }
         while true {
             block.rowBands = ceilDivide(rows, block.bandRows)
             block.columnBands = ceilDivide(block.horizontal.count, block.bandColumns)
@@ -824,7 +854,7 @@ extension ConvolutionPlan {
                 block, firstRow: 0, rows: block.bandRows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self),
                 image: 0)
             if first.elements * elementBytes <= rectangleLimit {
-                if stencils {
+                if stencils, !packsPixels {
                     let most = min(rectangleLimit, planesLimit) / max(first.elements * elementBytes, 1)
                     block.planes = max(1, min(most, ceilDivide(layer.groups, block.panelChunks)))
                 }

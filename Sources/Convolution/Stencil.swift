@@ -101,6 +101,9 @@ private struct StencilItem<Scalar> {
     var activation: TileActivation<Scalar>
     var finishes: Bool
     var streams: Bool
+    /// Where the rows go: from row to row, and from column to column.
+    var rowStride: Int
+    var columnStride: Int
     /// Of the band, and of a tile.
     var columns: Int
     var width: Int
@@ -124,7 +127,15 @@ func stencil<Scalar: KernelScalar>(
     let weights = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights
     let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self))
     let activation = layer.activation.converted(to: Scalar.self)
-    let bounds = layer.output.column == 1 && !layer.means.accumulates ? activation.bounds : nil
+    // The output itself, or planes without gaps that are turned into it.
+    let turns = plan.pointee.turnsPlanes
+    let scratch = packed + part.channelPitch * block.pointee.planes
+    let plane = turns ? rows.count * columns.count : layer.output.channel
+    let rowStride = turns ? columns.count : layer.output.row
+    let columnStride = turns ? 1 : layer.output.column
+    let pixels = output + image * layer.output.batch + columns.lowerBound * layer.output.column
+    let firstPlane = plan.pointee.panels[panels.lowerBound].firstChannel
+    let bounds = columnStride == 1 && !layer.means.accumulates ? activation.bounds : nil
     let rowStep = vertical.inputStep / vertical.offsetStep
     let kernel = plan.pointee.table.stencil
     var item = StencilItem(
@@ -137,7 +148,8 @@ func stencil<Scalar: KernelScalar>(
             low: bounds?.low ?? 0, high: bounds?.high ?? 0),
         activation: activation, finishes: bounds != nil,
         // If one row's vectors can be aligned, all can.
-        streams: plan.pointee.streams && layer.output.row % plan.pointee.table.lanes == 0, columns: columns.count,
+        streams: plan.pointee.streams && !turns && rowStride % plan.pointee.table.lanes == 0, rowStride: rowStride,
+        columnStride: columnStride, columns: columns.count,
         width: kernel.vectors * plan.pointee.table.lanes)
     for tap in 0..<horizontal.taps {
         let place = columns.lowerBound * horizontal.inputStep + horizontal.offsetStart + tap * horizontal.offsetStep
@@ -146,8 +158,8 @@ func stencil<Scalar: KernelScalar>(
     }
     // A tile wider than the band runs on into what is written after it. From a channel's last row that is the next channel's first, if
     // they lie so.
-    let isGapless = layer.output.row == columns.count
-    let following = isGapless && rows.count == vertical.count && layer.output.channel == rows.count * columns.count ? layer.output.channel : 0
+    let isGapless = rowStride == columns.count
+    let following = isGapless && (turns || rows.count == vertical.count) && plane == rows.count * columns.count ? plane : 0
     let table = plan.pointee.table
     let mayBeNarrow = rows.count >= stencilRows && item.finishes && !item.streams && !separates
     let small = mayBeNarrow && vertical.taps == 3 && horizontal.taps == 3 && rowStep <= 2 ? table.smallStencils[rowStep - 1] : nil
@@ -167,17 +179,19 @@ func stencil<Scalar: KernelScalar>(
         while index < panels.upperBound {
             let panel = plan.pointee.panels + index
             if panel.pointee.group >= group + count { break }
-            let plane = (panel.pointee.group - group) * part.channelPitch
-            let first = place + plane + vertical.offsetStart * part.rowPitch
-            let corner = output + image * layer.output.batch + columns.lowerBound * layer.output.column
-                + panel.pointee.firstChannel * layer.output.channel
+            let source = (panel.pointee.group - group) * part.channelPitch
+            let first = place + source + vertical.offsetStart * part.rowPitch
+            let corner = turns
+                ? scratch + (panel.pointee.firstChannel - firstPlane) * plane - rows.lowerBound * rowStride
+                : pixels + panel.pointee.firstChannel * plane
             item.arguments.weights = weights + index * block.pointee.taps
             item.arguments.bias = bias[index]
             // Each channel of an image filter has a panel of its own. What the first pass wrote begins where it first read.
-            if separates { filterRows(item, packed + plane, part) }
-            /// Elements that are written after the tiles of row `row`, which may write over them.
+            if separates { filterRows(item, packed + source, part) }
+            /// Elements that are written after the tiles of row `row`, which may write over them. Scratch memory has a tile's width more.
             func later(_ row: Int) -> Int {
-                isGapless ? (rows.upperBound - row - stencilRows) * columns.count + (panels.upperBound - 1 - index) * following : 0
+                let others = isGapless ? (rows.upperBound - row - stencilRows) * columns.count + (panels.upperBound - 1 - index) * following : 0
+                return turns ? others + item.width : others
             }
             var row = rows.lowerBound
             if let narrow {
@@ -188,8 +202,8 @@ func stencil<Scalar: KernelScalar>(
                 let arguments = NarrowStencilArguments(
                     input: first + row * vertical.inputStep * part.rowPitch, rowPitch: vertical.offsetStep * part.rowPitch,
                     offsets: UnsafePointer(offsets), kernelRows: vertical.taps, kernelColumns: horizontal.taps, rowStep: rowStep,
-                    rowsPerChunk: item.arguments.rowsPerChunk, weights: item.arguments.weights, output: corner + row * layer.output.row,
-                    outputPitch: layer.output.row, tiles: ceilDivide(columns.count, lanes), lastColumn: max(0, columns.count - lanes),
+                    rowsPerChunk: item.arguments.rowsPerChunk, weights: item.arguments.weights, output: corner + row * rowStride,
+                    outputPitch: rowStride, tiles: ceilDivide(columns.count, lanes), lastColumn: max(0, columns.count - lanes),
                     tileRows: tileRows, lastRow: lastRow, bias: bias[index], low: item.arguments.low, high: item.arguments.high)
                 withUnsafePointer(to: arguments) { narrow($0) }
                 row += tileRows * stencilRows
@@ -201,13 +215,20 @@ func stencil<Scalar: KernelScalar>(
                 let last = vertical.taps + (count - 1) * rowStep - 1
                 let line = first + row * vertical.inputStep * part.rowPitch
                 for i in 0..<(vertical.taps + (stencilRows - 1) * rowStep) { item.rows[i] = line + min(i, last) * vertical.offsetStep * part.rowPitch }
-                for p in 0..<stencilRows { targets[p] = corner + (row + min(p, count - 1)) * layer.output.row }
+                for p in 0..<stencilRows { targets[p] = corner + (row + min(p, count - 1)) * rowStride }
                 run(&item, outputRows: count, mayRunOn: later(row) >= item.width - columns.count)
                 row += stencilRows
             }
             index += 1
         }
         group += count
+    }
+    if turns {
+        for row in rows {
+            packPixels(
+                from: scratch + (row - rows.lowerBound) * rowStride, columnStride: 1, channelStride: plane, columns: columns.count,
+                channels: panels.count, pixelPitch: layer.output.column, to: pixels + row * layer.output.row + firstPlane)
+        }
     }
     if plan.pointee.streams { shim_finish_streaming() }
 }
@@ -316,7 +337,7 @@ private func run<Scalar: KernelScalar>(_ item: inout StencilItem<Scalar>, output
         var widths = InlineArray<8, Int>(repeating: 0)
         let vectors = min(item.kernel.vectors, ceilDivide(columns - column, lanes))
         for n in 0..<vectors {
-            targets[n] += (column + n * lanes) * layer.output.column
+            targets[n] += (column + n * lanes) * item.columnStride
             widths[n] = min(lanes, columns - column - n * lanes)
         }
         let biases = InlineArray<4, Scalar>(repeating: item.arguments.bias)
@@ -326,7 +347,7 @@ private func run<Scalar: KernelScalar>(_ item: inout StencilItem<Scalar>, output
                     guard let targets = targets.baseAddress, let widths = widths.baseAddress, let biases = biases.baseAddress else { return }
                     let arguments = ColumnEpilogueArguments(
                         tile: item.arguments.tile, channels: outputRows, tileVectors: item.kernel.vectors, vectors: vectors, outputs: targets,
-                        columns: widths, bias: biases, channelStride: layer.output.row, columnStride: layer.output.column,
+                        columns: widths, bias: biases, channelStride: item.rowStride, columnStride: item.columnStride,
                         activation: item.activation, accumulates: layer.means.accumulates)
                     withUnsafePointer(to: arguments) { item.plan.pointee.table.finishColumns($0) }
                 }

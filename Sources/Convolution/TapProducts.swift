@@ -399,10 +399,11 @@ private func addProducts<Scalar: KernelScalar>(
         widths[n] = min(lanes, end - item.columns.lowerBound - n * lanes)
         target += lanes * columnStep
     }
-    let finish = ColumnEpilogueArguments(
-        tile: sums, channels: item.channels, tileVectors: vectors, vectors: vectors, outputs: targets, columns: widths,
-        bias: UnsafePointer(item.plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + item.channel,
-        channelStride: layer.output.channel, columnStride: columnStep, activation: layer.activation.converted(to: Scalar.self),
-        accumulates: layer.means.accumulates)
-    withUnsafePointer(to: finish) { item.plan.pointee.table.finishColumns($0) }
+    finishColumns(
+        item.plan.pointee.table,
+        ColumnEpilogueArguments(
+            tile: sums, channels: item.channels, tileVectors: vectors, vectors: vectors, outputs: targets, columns: widths,
+            bias: UnsafePointer(item.plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + item.channel,
+            channelStride: layer.output.channel, columnStride: columnStep, activation: layer.activation.converted(to: Scalar.self),
+            accumulates: layer.means.accumulates))
 }

@@ -78,6 +78,8 @@ public struct ColumnEpilogueArguments<Scalar> {
     public var activation: TileActivation<Scalar>
     /// What the output holds is added before the activation.
     public var accumulates: Bool
+    /// The result stays in the tile.
+    public var keepsTile = false
 
     @inlinable @inline(__always)
     public init(
@@ -254,19 +256,13 @@ public func finishColumns<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer)
         activate(I.self, row, vectors: arguments.vectors, arguments.activation) { _ in addend }
         r &+= 1
     }
+    if arguments.keepsTile { return }
     var n = 0
     while n < arguments.vectors {
-        let tile = arguments.tile + n &* I.lanes
-        if arguments.channelStride == 1, arguments.columnStride != 1 {
-            turnLines(
-                tile, lines: arguments.channels, count: arguments.columns[n], sourceLine: pitch, to: arguments.outputs[n],
-                targetLine: arguments.columnStride)
-        } else {
-            for r in 0..<arguments.channels {
-                store(
-                    I.self, tile + r &* pitch, arguments.columns[n], to: arguments.outputs[n] + r &* arguments.channelStride,
-                    stride: arguments.columnStride)
-            }
+        for r in 0..<arguments.channels {
+            store(
+                I.self, arguments.tile + (n &* I.lanes &+ r &* pitch), arguments.columns[n],
+                to: arguments.outputs[n] + r &* arguments.channelStride, stride: arguments.columnStride)
         }
         n &+= 1
     }

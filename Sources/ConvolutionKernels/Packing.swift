@@ -13,6 +13,24 @@ public func copyElements<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, 
     UnsafeMutableRawPointer(target).copyMemory(from: source, byteCount: count &* MemoryLayout<Scalar>.stride)
 }
 
+/// Four lines of four elements: the first elements of all, the second ones, and so on.
+@inlinable @inline(__always)
+func turned(
+    _ a: SIMD4<UInt32>, _ b: SIMD4<UInt32>, _ c: SIMD4<UInt32>, _ d: SIMD4<UInt32>
+) -> (SIMD4<UInt32>, SIMD4<UInt32>, SIMD4<UInt32>, SIMD4<UInt32>) {
+    let (low, high) = (SIMD8(lowHalf: a, highHalf: b), SIMD8(lowHalf: c, highHalf: d))
+    let (even, odd) = (SIMD8(lowHalf: low.evenHalf, highHalf: high.evenHalf), SIMD8(lowHalf: low.oddHalf, highHalf: high.oddHalf))
+    return (even.evenHalf, odd.evenHalf, even.oddHalf, odd.oddHalf)
+}
+
+@inlinable @inline(__always)
+func four<Scalar>(_ source: UnsafePointer<Scalar>) -> SIMD4<UInt32> { UnsafeRawPointer(source).loadUnaligned(as: SIMD4<UInt32>.self) }
+
+@inlinable @inline(__always)
+func store<Scalar>(_ four: SIMD4<UInt32>, to target: UnsafeMutablePointer<Scalar>) {
+    UnsafeMutableRawPointer(target).storeBytes(of: four, as: SIMD4<UInt32>.self)
+}
+
 /// Four lines' four neighbouring elements, to four lines of the others.
 @inlinable @inline(__always)
 func turnSquare(
@@ -23,12 +41,11 @@ func turnSquare(
     let b = source.loadUnaligned(fromByteOffset: lineBytes, as: SIMD4<UInt32>.self)
     let c = source.loadUnaligned(fromByteOffset: 2 &* lineBytes, as: SIMD4<UInt32>.self)
     let d = source.loadUnaligned(fromByteOffset: 3 &* lineBytes, as: SIMD4<UInt32>.self)
-    let (low, high) = (SIMD8(lowHalf: a, highHalf: b), SIMD8(lowHalf: c, highHalf: d))
-    let (even, odd) = (SIMD8(lowHalf: low.evenHalf, highHalf: high.evenHalf), SIMD8(lowHalf: low.oddHalf, highHalf: high.oddHalf))
-    first.storeBytes(of: even.evenHalf, as: SIMD4<UInt32>.self)
-    second.storeBytes(of: odd.evenHalf, as: SIMD4<UInt32>.self)
-    third.storeBytes(of: even.oddHalf, as: SIMD4<UInt32>.self)
-    fourth.storeBytes(of: odd.oddHalf, as: SIMD4<UInt32>.self)
+    let square = turned(a, b, c, d)
+    first.storeBytes(of: square.0, as: SIMD4<UInt32>.self)
+    second.storeBytes(of: square.1, as: SIMD4<UInt32>.self)
+    third.storeBytes(of: square.2, as: SIMD4<UInt32>.self)
+    fourth.storeBytes(of: square.3, as: SIMD4<UInt32>.self)
 }
 
 /// target[b * targetLine + a] = source[a * sourceLine + b] for a below `lines`, b below `count`.
@@ -69,11 +86,39 @@ func turnLines<Scalar: KernelScalar>(
     }
 }
 
-/// The same, used by `Convolution` alone, so that there is one copy under one set of flags.
+/// The same, used by `Convolution` alone, so that there is one copy under one set of flags. Pixels of two to four channels go without the
+/// loops around a square. Two or three channels are less than one: with them are read, or written and then written over, the first of the
+/// next pixel.
 @inlinable @inline(never)
 func turn<Scalar: KernelScalar>(
     _ source: UnsafePointer<Scalar>, lines: Int, count: Int, sourceLine: Int, to target: UnsafeMutablePointer<Scalar>, targetLine: Int
 ) {
+    var (source, target, lines, count) = (source, target, lines, count)
+    if MemoryLayout<Scalar>.stride == 4, (2...4).contains(count), sourceLine >= count {
+        while lines > 4 {
+            let planes = turned(four(source), four(source + sourceLine), four(source + 2 &* sourceLine), four(source + 3 &* sourceLine))
+            store(planes.0, to: target)
+            store(planes.1, to: target + targetLine)
+            if count > 2 { store(planes.2, to: target + 2 &* targetLine) }
+            if count > 3 { store(planes.3, to: target + 3 &* targetLine) }
+            source += 4 &* sourceLine
+            target += 4
+            lines &-= 4
+        }
+    } else if MemoryLayout<Scalar>.stride == 4, (2...4).contains(lines), targetLine == lines {
+        let third = lines > 2 ? 2 &* sourceLine : 0
+        let fourth = lines > 3 ? 3 &* sourceLine : 0
+        while count > 4 {
+            let pixels = turned(four(source), four(source + sourceLine), four(source + third), four(source + fourth))
+            store(pixels.0, to: target)
+            store(pixels.1, to: target + targetLine)
+            store(pixels.2, to: target + 2 &* targetLine)
+            store(pixels.3, to: target + 3 &* targetLine)
+            source += 4
+            target += 4 &* targetLine
+            count &-= 4
+        }
+    }
     turnLines(source, lines: lines, count: count, sourceLine: sourceLine, to: target, targetLine: targetLine)
 }
 
