@@ -9,36 +9,6 @@ import ConvolutionKernels
 // For conv2d_transpose image and points change places: it is the adjoint of a convolution with the same kernel array. Bands of pixels are
 // packed and multiplied tap by tap: outer products of the channels of one image pixel and one point, added up in registers.
 
-/// What the kernels' vectors hold.
-private enum GradientStrategy {
-    /// Channels of the points or of the image; the other tensor's are broadcast.
-    case outer(pointsInVectors: Bool)
-    /// Output channels of neighbouring groups, each with the image channel of its own: depthwise, and groups of few channels.
-    case lanes
-}
-
-/// How the image places along one axis that some neighbouring outputs read are packed: output x, counted from the first, finds its tap b
-/// at place b * tapPitch + x * step.
-struct PackedAxis {
-    var step: Int
-    var tapPitch: Int
-    var places: Int
-
-    /// As the places lie, or tap by tap where that is less.
-    init(_ axis: Axis, outputs: Int) {
-        let dense = (outputs - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1
-        let separate = axis.kernel * outputs
-        (step, tapPitch, places) = dense <= separate ? (axis.stride, axis.dilation, dense) : (1, outputs, separate)
-    }
-
-    func isDense(_ axis: Axis) -> Bool { step == axis.stride && tapPitch == axis.dilation }
-}
-
-/// Pixels of a block of bands. The sum over a block is made as in the forward layers, in chunks; the sums of several blocks are added
-/// with what each addition rounds away. Chunks of up to a block keep the bound on rounding errors (`chunkTerms`).
-private let blockPixels = 4608
-/// Pixels of a band, about: its packed points stay in a level-2 cache.
-private let bandPixels = 512
 /// Sums of an item, in elements: they stay in a level-2 cache too.
 private let itemSums = 1 << 18
 
@@ -55,15 +25,13 @@ private struct GradientWork {
     var mergesTaps: Bool
     var byPoints: Double
     var byImage: Double
-    var byLanes = Double.infinity
-    /// Of the strategy `outer`. Only this, which changes no bit, may depend on the kernel's format.
+    /// Only this, which changes no bit, may depend on the kernel's format.
     var pointsInVectors: Bool
 
     init(_ layer: Layer, _ table: KernelTable, _ across: PackedAxis) {
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
         let columns = layer.horizontal.kernel
         func work(lefts: Int, rights: Int) -> Double { Double(max(lefts, 4)) * Double(ceilDivide(rights, table.lanes)) }
-        if layer.groups > 1, inputs <= 8 { byLanes = Double(columns * inputs * ceilDivide(layer.outChannels, table.lanes)) * 2 }
         // Where one tap's channels fill the rows of tiles, nothing is gained.
         mergesTaps = across.isDense(layer.horizontal) && layer.horizontal.dilation == 1 && columns > 1 && inputs < commonTileRows
             && inputs % largestTileSide != 0
@@ -78,30 +46,15 @@ private struct GradientWork {
     }
 }
 
-/// Whether the loops of `PlaneGradient.swift` take less time: for few channels, whatever lies beside them, and rows of some vectors.
-private func isBestByPlanes(_ layer: Layer) -> Bool {
-    let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
-    guard layer.inChannels + layer.outChannels <= 12, layer.horizontal.output >= 2 * table.lanes else { return false }
-    let work = GradientWork(layer, table, PackedAxis(layer.horizontal, outputs: layer.horizontal.output))
-    guard let byPlanes = PlaneGradientPlan.work(layer, lanes: table.lanes) else { return false }
-    return byPlanes <= 2.5 * min(work.byPoints, work.byImage, work.byLanes) * Double(layer.vertical.kernel)
-}
-
 private struct KernelGradientPlan {
     /// The convolution whose input is the image.
     var layer: Layer
     var table: KernelTable
-    var strategy: GradientStrategy
+    /// Vectors hold channels of the points, not of the image; the other tensor's are broadcast.
+    var pointsInVectors: Bool
     /// Neighbouring taps of one kernel row are neighbours in the packed image: a run of (tap, channel) counts as channels of one tap.
     var mergesTaps = false
-    /// A band is some rows of one image, or all rows of some images, and a part of the columns.
-    var bandImages = 1
-    var bandRows = 1
-    var bandColumns = 1
-    var segmentsPerChunk = 1
-    var bandsPerBlock = 1
-    /// More than one block.
-    var isBlocked = false
+    var bands: GradientBands
     /// One band holds all pixels: a tile's sums are complete after its only call, and are written then.
     var hasOneBand = false
     /// Channels last: the kernels read the caller's array, and nothing is packed.
@@ -115,7 +68,7 @@ private struct KernelGradientPlan {
     /// The lanes of a tile are neighbours in the result, which holds the sums of complete tiles from the start.
     var addsInPlace = false
 
-    /// Rows and lanes of all tiles of one group and tap; the strategy lanes has (tap, image channel) for rows, and no taps beside.
+    /// Rows and lanes of all tiles of one group and tap.
     var lefts = 0
     var rights = 0
     var tapRows = 1
@@ -154,18 +107,14 @@ private struct KernelGradientPlan {
     var leftUnits: Int { ceilDivide(lefts, commonTileRows) }
     /// Zeros outside are left out, row by row and, where taps are not merged, column by column.
     var leavesOutZeros: Bool {
-        if layer.paddingMode == .constant, layer.paddingValue == 0, case .outer = strategy { return true }
-        return false
+        layer.paddingMode == .constant && layer.paddingValue == 0
     }
 
     /// Rows of the tile at `left` that would be beyond the last channel of a pixel: it begins as many before.
     @inline(__always)
     func skippedRows(_ left: Int, _ rows: Int, group: Int) -> Int {
-        switch strategy {
-        case .outer(true) where readsImage: max(0, group &* lefts &+ left &+ rows &- layer.inChannels)
-        case .outer(false) where readsPoints: max(0, group &* lefts &+ left &+ rows &- layer.outChannels)
-        default: 0
-        }
+        if !(pointsInVectors ? readsImage : readsPoints) { return 0 }
+        return max(0, group &* lefts &+ left &+ rows &- (pointsInVectors ? layer.inChannels : layer.outChannels))
     }
 
     /// That of a panel, or the shorter one where those make up the rows that are left, `rest`, without a gap. Packed rows lie in units.
@@ -196,12 +145,8 @@ private struct KernelGradientPlan {
         panelCount = count
         let share = panelVectors / count
         largerPanels = panelVectors % count
-        if case .lanes = strategy {
-            (largerKernel, smallerKernel) = (table.laneTiles[min(share, 3)], table.laneTiles[share - 1])
-        } else {
-            (largerKernel, smallerKernel) = (table.outerTiles[min(share, 3)], table.outerTiles[share - 1])
-            shortKernel = table.shortOuterTile
-        }
+        (largerKernel, smallerKernel) = (table.outerTiles[min(share, 3)], table.outerTiles[share - 1])
+        shortKernel = table.shortOuterTile
     }
 
     /// Items whose sums fit a cache. Of these divisions the one by which threads end soonest: large items pack less twice, even ones
@@ -268,12 +213,10 @@ private struct KernelGradientPlan {
         let points = load(layer.output, isRead: readsPoints)
         let image = load(layer.input, isRead: readsImage) * placesPerPixel
         let width = Double(itemVectors * table.lanes)
-        var loads: Double
-        switch strategy {
-        case .lanes: loads = width * (points + image * Double(layer.inChannelsPerGroup))
-        case .outer(true): loads = width * points + Double(mergesTaps ? layer.inChannelsPerGroup : lefts) * image
-        case .outer(false): loads = Double(lefts) * points + (mergesTaps ? Double(layer.inChannelsPerGroup) : width) * image
-        }
+        let merged = Double(layer.inChannelsPerGroup)
+        var loads = pointsInVectors
+            ? width * points + (mergesTaps ? merged : Double(lefts)) * image
+            : Double(lefts) * points + (mergesTaps ? merged : width) * image
         // Taps that are neighbours in the array are best written together.
         if writesTapsTogether, tapRowsPerItem < tapRows { loads *= 1.5 }
         let largerPanels = min(panelsPerItem, self.largerPanels)
@@ -290,23 +233,9 @@ private struct KernelGradientPlan {
         let (vertical, horizontal) = (layer.vertical, layer.horizontal)
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
 
-        // Bands, chunks and blocks give the order of the sum, so they are made from sizes alone.
-        let pixels = layer.batch * vertical.output * horizontal.output
-        let chunk = chunkTerms(min(pixels, blockPixels))
-        bandColumns = ceilDivide(horizontal.output, ceilDivide(horizontal.output, chunk))
-        segmentsPerChunk = max(1, chunk / bandColumns)
-        let rows = max(segmentsPerChunk, bandPixels / bandColumns / segmentsPerChunk * segmentsPerChunk)
-        if bandColumns == horizontal.output, vertical.output <= rows {
-            bandRows = vertical.output
-            bandImages = min(layer.batch, max(1, rows / vertical.output))
-        } else {
-            bandRows = min(rows, vertical.output)
-        }
-        bandsPerBlock = max(1, blockPixels / (bandImages * bandRows * bandColumns))
-        isBlocked = pixels > bandsPerBlock * bandImages * bandRows * bandColumns
-
-        let across = PackedAxis(horizontal, outputs: bandColumns)
-        let down = PackedAxis(vertical, outputs: bandRows)
+        bands = GradientBands(layer)
+        let across = PackedAxis(horizontal, outputs: bands.columns)
+        let down = PackedAxis(vertical, outputs: bands.rows)
         groups = layer.groups
         tapRows = vertical.kernel
         tapColumns = horizontal.kernel
@@ -315,80 +244,85 @@ private struct KernelGradientPlan {
         let work = GradientWork(layer, table, across)
         mergesTaps = work.mergesTaps
         let runs = mergesTaps ? inputs * tapColumns : inputs
-        if work.byLanes <= min(work.byPoints, work.byImage) {
-            strategy = .lanes
-            mergesTaps = false
-            groups = 1
-            (lefts, rights) = (try times(times(tapRows, tapColumns, "kernel size"), inputs, "kernel size"), layer.outChannels)
-            (tapRows, tapColumns) = (1, 1)
-        } else {
-            strategy = .outer(pointsInVectors: work.pointsInVectors)
-            if mergesTaps { tapColumns = 1 }
-            (lefts, rights) = work.pointsInVectors ? (runs, outputs) : (outputs, runs)
-        }
+        pointsInVectors = work.pointsInVectors
+        if mergesTaps { tapColumns = 1 }
+        (lefts, rights) = pointsInVectors ? (runs, outputs) : (outputs, runs)
         panelVectors = ceilDivide(rights, lanes)
         setPanels(ceilDivide(panelVectors, table.widestTile))
-        if case .outer(let pointsInVectors) = strategy {
-            writesTapsTogether = layer.writesTapsTogether(mergesTaps)
-            hasOneBand = pixels == bandImages * bandRows * bandColumns && !writesTapsTogether
-            let strides = layer.kernelStrides
-            addsInPlace = !isBlocked && !layer.means.accumulates && !writesTapsTogether
-                && (pointsInVectors ? strides.output : mergesTaps ? 0 : strides.input) == 1
-                && (!mergesTaps || !layer.flipKernel && strides.column == inputs * strides.input)
-            // Pixels that are a multiple of a page apart share few sets of the caches: many are packed, or fewer if that is worth while.
-            let page = 4096 / (layer.isDouble ? 8 : 4)
-            func sharesSets(_ pitch: Int, isLeft: Bool) -> Bool {
-                let uses = tapRows * tapColumns * (isLeft ? panelCount : ceilDivide(lefts, largestTileSide))
-                return pitch % page == 0 && bandImages * bandRows * bandColumns > (uses < 8 ? 256 : 128)
-            }
-            readsPoints = layer.output.channel == 1 && !sharesSets(layer.output.column, isLeft: !pointsInVectors)
-                && layer.outChannels >= (pointsInVectors ? lanes : largestTileSide)
-            readsImage = layer.input.channel == 1 && !sharesSets(layer.input.column * horizontal.stride, isLeft: pointsInVectors)
-                && (pointsInVectors ? layer.inChannels >= largestTileSide : inputs % lanes == 0) && leavesOutZeros && !mergesTaps
-            packsLastPixel = outputs % lanes != 0 && pointsInVectors
-            overlapsPanels = packsLastPixel && hasOneBand && addsInPlace && readsPoints && panelCount > 1
-            if overlapsPanels {
-                packsLastPixel = false
-            } else if packsLastPixel {
-                readsPoints = readsPoints && !hasOneBand && layer.output.column == layer.outChannels
-                    && layer.output.row == horizontal.output * layer.output.column
-                    && (layer.batch == 1 || layer.output.batch == vertical.output * layer.output.row)
-            }
+        writesTapsTogether = layer.writesTapsTogether(mergesTaps)
+        hasOneBand = bands.isSingle && !writesTapsTogether
+        let strides = layer.kernelStrides
+        addsInPlace = !bands.isBlocked && !layer.means.accumulates && !writesTapsTogether
+            && (pointsInVectors ? strides.output : mergesTaps ? 0 : strides.input) == 1
+            && (!mergesTaps || !layer.flipKernel && strides.column == inputs * strides.input)
+        // Pixels that are a multiple of a page apart share few sets of the caches: many are packed, or fewer if that is worth while.
+        let page = 4096 / (layer.isDouble ? 8 : 4)
+        func sharesSets(_ pitch: Int, isLeft: Bool) -> Bool {
+            let uses = tapRows * tapColumns * (isLeft ? panelCount : ceilDivide(lefts, largestTileSide))
+            return pitch % page == 0 && bands.pixels > (uses < 8 ? 256 : 128)
+        }
+        readsPoints = layer.output.channel == 1 && !sharesSets(layer.output.column, isLeft: !pointsInVectors)
+            && layer.outChannels >= (pointsInVectors ? lanes : largestTileSide)
+        readsImage = layer.input.channel == 1 && !sharesSets(layer.input.column * horizontal.stride, isLeft: pointsInVectors)
+            && (pointsInVectors ? layer.inChannels >= largestTileSide : inputs % lanes == 0) && leavesOutZeros && !mergesTaps
+        packsLastPixel = outputs % lanes != 0 && pointsInVectors
+        overlapsPanels = packsLastPixel && hasOneBand && addsInPlace && readsPoints && panelCount > 1
+        if overlapsPanels {
+            packsLastPixel = false
+        } else if packsLastPixel {
+            readsPoints = readsPoints && !hasOneBand && layer.output.column == layer.outChannels
+                && layer.output.row == horizontal.output * layer.output.column
+                && (layer.batch == 1 || layer.output.batch == vertical.output * layer.output.row)
         }
 
         try divide(
             threads: layer.threads == 0 ? Int(shim_processor_count()) : layer.threads,
-            placesPerPixel: Double(down.places * across.places) / Double(bandRows * bandColumns))
+            placesPerPixel: Double(down.places * across.places) / Double(bands.rows * bands.columns))
 
         // Scratch memory. Vectors and rows may read beyond the last packed element, into what nobody uses.
         let size = layer.isDouble ? 8 : 4
         let slack = largestTileScalars
-        let bandPoints = try times(times(bandImages, bandRows, "a band"), bandColumns, "a band")
-        let bandPlaces = try times(times(bandImages, down.places, "a band"), across.places, "a band")
+        let bandPlaces = try times(times(bands.images, down.places, "a band"), across.places, "a band")
         let panelWidth = itemVectors * lanes
         let leftWidth = leftUnitsPerItem * commonTileRows
-        let pointsWidth: Int
-        let imageWidth: Int
-        switch strategy {
-        case .lanes: (pointsWidth, imageWidth) = (panelWidth, try times(panelWidth, inputs, "a band"))
-        case .outer(true): (pointsWidth, imageWidth) = (panelWidth, mergesTaps ? inputs : leftWidth)
-        case .outer(false): (pointsWidth, imageWidth) = (leftWidth, mergesTaps ? inputs : panelWidth)
-        }
+        let pointsWidth = pointsInVectors ? panelWidth : leftWidth
+        let imageWidth = mergesTaps ? inputs : pointsInVectors ? leftWidth : panelWidth
         let pointer = MemoryLayout<UnsafeRawPointer>.stride
         rowPlacesAt = 0
-        columnPlacesAt = rowPlacesAt + aligned(max(down.places, bandRows) * MemoryLayout<Int>.stride)
-        leftRunsAt = columnPlacesAt + aligned(max(across.places, bandColumns) * MemoryLayout<Int>.stride)
-        rightRunsAt = leftRunsAt + aligned(bandImages * bandRows * largestTileSide * pointer)
-        pointsAt = rightRunsAt + aligned(bandImages * bandRows * pointer)
-        imageAt = pointsAt + aligned(try times(bandPoints, pointsWidth, "a band") * size + slack * size)
+        columnPlacesAt = rowPlacesAt + aligned(max(down.places, bands.rows) * MemoryLayout<Int>.stride)
+        leftRunsAt = columnPlacesAt + aligned(max(across.places, bands.columns) * MemoryLayout<Int>.stride)
+        rightRunsAt = leftRunsAt + aligned(bands.images * bands.rows * pointer)
+        pointsAt = rightRunsAt + aligned(bands.images * bands.rows * pointer)
+        imageAt = pointsAt + aligned(try times(bands.pixels, pointsWidth, "a band") * size + slack * size)
         sumsAt = imageAt + aligned(try times(bandPlaces, imageWidth, "a band") * size + slack * size)
-        bytes = sumsAt + aligned(try times(sums, (isBlocked ? 3 : 1) * size, "the sums"))
+        bytes = sumsAt + aligned(try times(sums, (bands.isBlocked ? 3 : 1) * size, "the sums"))
+    }
+}
+
+/// How a layer's gradient is computed.
+private enum GradientPlan {
+    case byOuterProducts(KernelGradientPlan)
+    case byWalk(WalkGradientPlan)
+
+    var items: Int {
+        switch self {
+        case .byOuterProducts(let plan): plan.items
+        case .byWalk(let plan): plan.items
+        }
+    }
+
+    /// Of one thread's scratch memory.
+    var bytes: Int {
+        switch self {
+        case .byOuterProducts(let plan): plan.bytes
+        case .byWalk(let plan): plan.bytes
+        }
     }
 }
 
 /// One call, shared by its threads.
 private struct KernelGradientExecution {
-    var plan: KernelGradientPlan
+    var plan: GradientPlan
     var image: UnsafeRawPointer
     var points: UnsafeRawPointer
     var result: UnsafeMutableRawPointer
@@ -423,10 +357,18 @@ func backwardKernel(
         return
     }
     let work = Double(layer.kernelElements) * Double(layer.batch) * Double(convolution.vertical.output * convolution.horizontal.output)
-    if isBestByPlanes(convolution) {
+    let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
+    let vectors = GradientWork(convolution, table, PackedAxis(convolution.horizontal, outputs: convolution.horizontal.output))
+    let byOuterProducts = min(vectors.byPoints, vectors.byImage) * Double(convolution.vertical.kernel)
+    let byWalk = WalkGradientPlan.work(convolution, table)
+    // For few channels, whatever lies beside them, and rows of some vectors.
+    if convolution.inChannels + convolution.outChannels <= 12, convolution.horizontal.output >= 2 * table.lanes,
+        let byPlanes = PlaneGradientPlan.work(convolution, lanes: table.lanes), byPlanes <= 2.5 * min(byOuterProducts, byWalk)
+    {
         return try backwardKernelByPlanes(convolution, work: work, image: image, points: points, to: kernelGradient)
     }
-    let plan = try KernelGradientPlan(convolution)
+    let plan: GradientPlan = byWalk <= byOuterProducts
+        ? .byWalk(try WalkGradientPlan(convolution, table, work: work)) : .byOuterProducts(try KernelGradientPlan(convolution))
     if plan.bytes > layer.means.workspaceLimit {
         throw Failure(
             CONVOLUTION_ERROR_WORKSPACE,
@@ -450,13 +392,17 @@ private func runItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: 
     let execution = context.shared.assumingMemoryBound(to: KernelGradientExecution.self)
     let plan = execution.pointee.plan
     let workspace = execution.pointee.workspace + context.number * plan.bytes
+    let image = execution.pointee.image.assumingMemoryBound(to: Scalar.self)
+    let points = execution.pointee.points.assumingMemoryBound(to: Scalar.self)
+    let result = execution.pointee.result.assumingMemoryBound(to: Scalar.self)
     while let item = context.nextItem() {
-        let run = ItemRun(
-            plan, item, image: execution.pointee.image.assumingMemoryBound(to: Scalar.self),
-            points: execution.pointee.points.assumingMemoryBound(to: Scalar.self), workspace)
-        let result = execution.pointee.result.assumingMemoryBound(to: Scalar.self)
-        run.addUp(result)
-        run.write(to: result)
+        switch plan {
+        case .byWalk(let plan): plan.run(item, image: image, points: points, workspace, to: result)
+        case .byOuterProducts(let plan):
+            let run = ItemRun(plan, item, image: image, points: points, workspace)
+            run.addUp(result)
+            run.write(to: result)
+        }
     }
 }
 
@@ -474,13 +420,6 @@ private struct GradientTile {
     var kernel: TileKernel
 }
 
-/// A part of the batch that is packed at once.
-private struct PackedBand {
-    var images: Range<Int>
-    var rows: Range<Int>
-    var columns: Range<Int>
-}
-
 /// One item of work on one thread.
 private struct ItemRun<Scalar: KernelScalar> {
     let plan: KernelGradientPlan
@@ -494,8 +433,7 @@ private struct ItemRun<Scalar: KernelScalar> {
     let tapRows: Range<Int>
     /// A range of lefts.
     let lefts: Range<Int>
-    let rowPlaces: UnsafeMutablePointer<Int>
-    let columnPlaces: UnsafeMutablePointer<Int>
+    let packer: PixelPacker<Scalar>
     let leftRuns: UnsafeMutablePointer<UnsafePointer<Scalar>>
     let rightRuns: UnsafeMutablePointer<UnsafePointer<Scalar>>
     let packedPoints: UnsafeMutablePointer<Scalar>
@@ -518,13 +456,14 @@ private struct ItemRun<Scalar: KernelScalar> {
         let panelChunk = rest % plan.panelChunks
         group = rest / plan.panelChunks
         kernelStrides = layer.kernelStrides
-        if case .outer(false) = plan.strategy { pointsInVectors = false } else { pointsInVectors = true }
+        pointsInVectors = plan.pointsInVectors
         let unit = plan.leftUnitsPerItem * commonTileRows
         lefts = leftChunk * unit..<min((leftChunk + 1) * unit, plan.lefts)
         tapRows = tapRowChunk * plan.tapRowsPerItem..<min((tapRowChunk + 1) * plan.tapRowsPerItem, plan.tapRows)
         panels = panelChunk * plan.panelsPerItem..<min((panelChunk + 1) * plan.panelsPerItem, plan.panelCount)
-        rowPlaces = (workspace + plan.rowPlacesAt).assumingMemoryBound(to: Int.self)
-        columnPlaces = (workspace + plan.columnPlacesAt).assumingMemoryBound(to: Int.self)
+        packer = PixelPacker(
+            rows: (workspace + plan.rowPlacesAt).assumingMemoryBound(to: Int.self),
+            columns: (workspace + plan.columnPlacesAt).assumingMemoryBound(to: Int.self))
         leftRuns = (workspace + plan.leftRunsAt).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
         rightRuns = (workspace + plan.rightRunsAt).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
         packedPoints = (workspace + plan.pointsAt).assumingMemoryBound(to: Scalar.self)
@@ -568,110 +507,61 @@ private struct ItemRun<Scalar: KernelScalar> {
 
     /// Adds up the item's share of the gradient: in `sums`, except for tiles that are done already.
     func addUp(_ result: UnsafeMutablePointer<Scalar>) {
-        let count = plan.sums
-        let totals = sums + count
-        let rests = totals + count
-        if case .lanes = plan.strategy { sums.update(repeating: 0, count: count) }
-        // No item may have all of them.
-        if plan.isBlocked { sums.update(repeating: 0, count: 3 * count) }
-        var bands = 0
-        var image = 0
-        while image < layer.batch {
-            let images = image..<min(image + plan.bandImages, layer.batch)
-            var row = 0
-            while row < layer.vertical.output {
-                let rows = row..<min(row + plan.bandRows, layer.vertical.output)
-                var column = 0
-                while column < layer.horizontal.output {
-                    let columns = column..<min(column + plan.bandColumns, layer.horizontal.output)
-                    addBand(PackedBand(images: images, rows: rows, columns: columns), isFirst: bands == 0, result)
-                    bands += 1
-                    if plan.isBlocked, bands == plan.bandsPerBlock {
-                        addBlock(to: totals, rests, count)
-                        bands = 0
-                    }
-                    column = columns.upperBound
-                }
-                row = rows.upperBound
-            }
-            image = images.upperBound
-        }
-        if plan.isBlocked {
-            addBlock(to: totals, rests, count)
-            for i in 0..<count { sums[i] = CompensatedSum(sum: totals[i], rest: rests[i]).value }
-        }
-    }
-
-    private func addBlock(to totals: UnsafeMutablePointer<Scalar>, _ rests: UnsafeMutablePointer<Scalar>, _ count: Int) {
-        for i in 0..<count {
-            var total = CompensatedSum(sum: totals[i], rest: rests[i])
-            total.add(sums[i])
-            (totals[i], rests[i]) = (total.sum, total.rest)
-            sums[i] = 0
-        }
+        plan.bands.addUp(layer, in: sums, count: plan.sums) { band, isFirst in addBand(band, isFirst: isFirst, result) }
     }
 
     @_optimize(size)
-    private func addBand(_ band: PackedBand, isFirst: Bool, _ result: UnsafeMutablePointer<Scalar>) {
+    private func addBand(_ band: GradientBand, isFirst: Bool, _ result: UnsafeMutablePointer<Scalar>) {
         let across = PackedAxis(layer.horizontal, outputs: band.columns.count)
         let down = PackedAxis(layer.vertical, outputs: band.rows.count)
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
         let firstLane = plan.panel(panels.lowerBound).first
-        let lastPanel = plan.panel(panels.upperBound - 1)
-        let lanes = firstLane..<lastPanel.first + lastPanel.width
         let places = band.images.count * down.places * across.places
         let pixels = band.images.count * band.rows.count * band.columns.count
 
         // The points.
-        for row in 0..<band.rows.count { rowPlaces[row] = band.rows.lowerBound + row }
-        for column in 0..<band.columns.count { columnPlaces[column] = band.columns.lowerBound + column }
+        for row in 0..<band.rows.count { packer.rows[row] = band.rows.lowerBound + row }
+        for column in 0..<band.columns.count { packer.columns[column] = band.columns.lowerBound + column }
         let shape = (band.images, band.rows.count, band.columns.count)
         let isLast = band.images.upperBound == layer.batch && band.rows.upperBound == layer.vertical.output
             && band.columns.upperBound == layer.horizontal.output
         let readsPoints = plan.readsPoints && !(plan.packsLastPixel && isLast)
-        switch plan.strategy {
-        case .outer where readsPoints: break
-        case .outer(true), .lanes:
+        if readsPoints {
+            // Nothing is packed.
+        } else if pointsInVectors {
             forEachPanel { first, width in
-                pack(
+                packer.pack(
                     points, layer.output, shape, channels: group * outputs + first, count: min(width, plan.rights - first), pitch: width,
                     outside: 0, to: packedPoints + (first - firstLane) * pixels)
             }
-        case .outer(false):
+        } else {
             forEachLeftUnit { first, count in
-                pack(
+                packer.pack(
                     points, layer.output, shape, channels: group * outputs + first, count: count, pitch: commonTileRows, outside: 0,
                     to: packedPoints + (first - lefts.lowerBound) * pixels)
             }
         }
 
         // The image.
-        fill(rowPlaces, layer.vertical, down, outputs: band.rows)
-        fill(columnPlaces, layer.horizontal, across, outputs: band.columns)
+        fillPlaces(packer.rows, layer.vertical, down, outputs: band.rows, layer.paddingMode)
+        fillPlaces(packer.columns, layer.horizontal, across, outputs: band.columns, layer.paddingMode)
         let area = (band.images, down.places, across.places)
         let outside = Scalar(layer.paddingValue)
-        if case .lanes = plan.strategy {
-            forEachPanel { first, width in
-                packLanes(area, first: first, width: width, to: packedImage + (first - firstLane) * places * inputs)
-            }
-            multiplyLanes(band, down, across, firstLane, pixels: pixels, places: places)
-            return
-        }
         if plan.readsImage {
             // Nothing is packed.
         } else if plan.mergesTaps {
-            pack(image, layer.input, area, channels: group * inputs, count: inputs, pitch: inputs, outside: outside, to: packedImage)
-        } else if case .outer(true) = plan.strategy {
+            packer.pack(image, layer.input, area, channels: group * inputs, count: inputs, pitch: inputs, outside: outside, to: packedImage)
+        } else if pointsInVectors {
             forEachLeftUnit { first, count in
-                pack(
+                packer.pack(
                     image, layer.input, area, channels: group * inputs + first, count: count, pitch: commonTileRows, outside: outside,
                     to: packedImage + (first - lefts.lowerBound) * places)
             }
         } else {
             forEachPanel { first, width in
-                pack(
+                packer.pack(
                     image, layer.input, area, channels: group * inputs + first, count: min(width, plan.rights - first), pitch: width,
-                    outside: outside, to: packedImage + (first - lanes.lowerBound) * places)
+                    outside: outside, to: packedImage + (first - firstLane) * places)
             }
         }
         multiplyOuter(band, down, across, firstLane, pixels: pixels, places: places, readsPoints: readsPoints, isFirst: isFirst, result)
@@ -692,130 +582,20 @@ private struct ItemRun<Scalar: KernelScalar> {
         }
     }
 
-    /// The image index of each packed place of one axis, -1 for outside.
-    @_optimize(size)
-    private func fill(_ places: UnsafeMutablePointer<Int>, _ axis: Axis, _ packed: PackedAxis, outputs: Range<Int>) {
-        let first = outputs.lowerBound * axis.stride - axis.start
-        func index(_ place: Int) -> Int { borderIndex(place, axis.input, layer.paddingMode) ?? -1 }
-        if packed.isDense(axis) {
-            for place in 0..<packed.places { places[place] = index(first + place) }
-        } else {
-            for tap in 0..<axis.kernel {
-                for x in 0..<outputs.count { places[tap * packed.tapPitch + x] = index(first + x * axis.stride + tap * axis.dilation) }
-            }
-        }
-    }
-
-    /// `[image][row][column][pitch]`: some channels of the rows and columns in `rowPlaces` and `columnPlaces`, zeros up to the pitch.
-    private func pack(
-        _ source: UnsafePointer<Scalar>, _ strides: Strides, _ shape: (images: Range<Int>, rows: Int, columns: Int), channels first: Int,
-        count: Int, pitch: Int, outside: Scalar, to target: UnsafeMutablePointer<Scalar>
-    ) {
-        var place = target
-        let bytes = count &* MemoryLayout<Scalar>.stride
-        // Columns that follow each other in the source, most often all that are inside.
-        var start = 0
-        while start < shape.columns, columnPlaces[start] < 0 { start &+= 1 }
-        var end = min(start &+ 1, shape.columns)
-        while end < shape.columns, columnPlaces[end] == columnPlaces[end &- 1] &+ 1 { end &+= 1 }
-        for image in shape.images {
-            for row in 0..<shape.rows {
-                let index = rowPlaces[row]
-                let line = source + image &* strides.batch + max(index, 0) &* strides.row + first &* strides.channel
-                func packColumns(_ columns: Range<Int>) {
-                    for column in columns {
-                        let pixel = place + column &* pitch
-                        let index = columnPlaces[column]
-                        if index < 0 {
-                            pixel.update(repeating: outside, count: count)
-                        } else if bytes == 16, strides.channel == 1 {
-                            // Groups of 4 channels.
-                            let value = UnsafeRawPointer(line + index &* strides.column).loadUnaligned(as: SIMD2<UInt64>.self)
-                            UnsafeMutableRawPointer(pixel).storeBytes(of: value, as: SIMD2<UInt64>.self)
-                        } else if bytes >= 32, strides.channel == 1 {
-                            UnsafeMutableRawPointer(pixel).copyMemory(from: line + index &* strides.column, byteCount: bytes)
-                        } else {
-                            let source = line + index &* strides.column
-                            for channel in 0..<count { pixel[channel] = source[channel &* strides.channel] }
-                        }
-                        if count < pitch { (pixel + count).update(repeating: 0, count: pitch &- count) }
-                    }
-                }
-                if index < 0 {
-                    place.update(repeating: outside, count: shape.columns &* pitch)
-                } else if (strides.channel == 1 || count == 1), count == pitch, strides.column == count, start < end {
-                    packColumns(0..<start)
-                    UnsafeMutableRawPointer(place + start &* pitch).copyMemory(
-                        from: line + columnPlaces[start] &* strides.column, byteCount: (end &- start) &* bytes)
-                    packColumns(end..<shape.columns)
-                } else if strides.channel == 1 {
-                    packColumns(0..<shape.columns)
-                } else {
-                    packColumns(0..<start)
-                    let pixels = place + start &* pitch
-                    if start < end {
-                        packPixels(
-                            from: line + columnPlaces[start] &* strides.column, columnStride: strides.column,
-                            channelStride: strides.channel, columns: end &- start, channels: count, pixelPitch: pitch, to: pixels)
-                    }
-                    if count < pitch {
-                        for column in 0..<end &- start {
-                            (pixels + (column &* pitch &+ count)).update(repeating: 0, count: pitch &- count)
-                        }
-                    }
-                    packColumns(end..<shape.columns)
-                }
-                place += shape.columns &* pitch
-            }
-        }
-    }
-
-    /// `[image][row][column][image channel of the group][lane]`: for each output channel the image channels of its group.
-    private func packLanes(
-        _ shape: (images: Range<Int>, rows: Int, columns: Int), first: Int, width: Int, to target: UnsafeMutablePointer<Scalar>
-    ) {
-        let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
-        let outside = Scalar(layer.paddingValue)
-        let count = min(width, plan.rights - first)
-        if inputs == 1, outputs == 1 {
-            pack(image, layer.input, shape, channels: first, count: count, pitch: width, outside: outside, to: target)
-            return
-        }
-        var place = target
-        for image in shape.images {
-            for row in 0..<shape.rows {
-                let index = rowPlaces[row]
-                let line = self.image + image &* layer.input.batch + max(index, 0) &* layer.input.row
-                for input in 0..<inputs {
-                    for lane in 0..<width {
-                        let target = place + (input &* width &+ lane)
-                        let channel = (first &+ min(lane, count &- 1)) / outputs &* inputs &+ input
-                        let source = line + channel &* layer.input.channel
-                        for column in 0..<shape.columns {
-                            let column_index = columnPlaces[column]
-                            target[column &* inputs &* width] =
-                                index < 0 || column_index < 0 ? outside : source[column_index &* layer.input.column]
-                        }
-                    }
-                }
-                place += shape.columns &* inputs &* width
-            }
-        }
-    }
-
     /// The products of a band, for tiles of lefts and lanes that are channels, or runs of (tap, channel).
     private func multiplyOuter(
-        _ band: PackedBand, _ down: PackedAxis, _ across: PackedAxis, _ firstLane: Int, pixels: Int, places: Int, readsPoints: Bool,
+        _ band: GradientBand, _ down: PackedAxis, _ across: PackedAxis, _ firstLane: Int, pixels: Int, places: Int, readsPoints: Bool,
         isFirst: Bool, _ result: UnsafeMutablePointer<Scalar>
     ) {
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
         let leavesOut = plan.leavesOutZeros
+        let (rowPlaces, columnPlaces) = (packer.rows, packer.columns)
         let readsLefts = pointsInVectors ? plan.readsImage || plan.mergesTaps : readsPoints
         let unitPitch = commonTileRows &* (pointsInVectors ? places : pixels)
         let (hasOneBand, firstLeft, leftStride) = (plan.hasOneBand, lefts.lowerBound, leftStride)
         var arguments = OuterProductArguments(
             lefts: UnsafePointer(leftRuns), rights: UnsafePointer(rightRuns), leftOffset: 0, rightOffset: 0, leftPitch: 0, rightPitch: 0,
-            segments: 0, length: 0, segmentsPerChunk: plan.segmentsPerChunk, tile: sums, tilePitch: 0, continues: !isFirst)
+            segments: 0, length: 0, segmentsPerChunk: plan.bands.segmentsPerChunk, tile: sums, tilePitch: 0, continues: !isFirst)
         // What changes with tap and panel alone is done once for all their tiles.
         var laidOut = (tapRow: -1, width: -1)
         var prepared = (tapRow: -1, tapColumn: -1, firstLane: -1)
@@ -898,67 +678,12 @@ private struct ItemRun<Scalar: KernelScalar> {
         }
     }
 
-    /// The products of a band, for tiles of (tap, image channel) and output channels.
-    private func multiplyLanes(_ band: PackedBand, _ down: PackedAxis, _ across: PackedAxis, _ firstLane: Int, pixels: Int, places: Int) {
-        let inputs = layer.inChannelsPerGroup
-        let segments = band.images.count &* band.rows.count
-        forEachTile { tile in
-            let rows = tile.kernel.rows
-            let base = UnsafePointer(packedImage) + (tile.firstLane &- firstLane) &* places &* inputs
-            for r in 0..<rows {
-                let (tapRow, tapColumn, input) = tap(min(tile.left &+ r, plan.lefts &- 1))
-                let column = base + (tapColumn &* across.tapPitch &* inputs &+ input) &* tile.width
-                for image in 0..<band.images.count {
-                    for row in 0..<band.rows.count {
-                        let place = image &* down.places &+ tapRow &* down.tapPitch &+ row &* down.step
-                        leftRuns[(image &* band.rows.count &+ row) &* rows &+ r] = column + place &* across.places &* inputs &* tile.width
-                    }
-                }
-            }
-            let arguments = TileArguments(
-                runs: UnsafePointer(leftRuns), channelOffset: 0, channelPitch: across.step &* inputs &* tile.width, segments: segments,
-                length: band.columns.count, segmentsPerChunk: plan.segmentsPerChunk,
-                panel: UnsafePointer(packedPoints) + (tile.firstLane &- firstLane) &* pixels, tile: sums + tile.offset, continues: true,
-                outputs: nil, outputOffset: 0, rows: rows, outputPitch: 0, bias: UnsafePointer(packedPoints), low: 0, high: 0)
-            withUnsafePointer(to: arguments) { tile.kernel.accumulate($0) }
-        }
-    }
-
-    /// Strategy lanes: kernel row, kernel column and image channel of a left.
-    private func tap(_ left: Int) -> (row: Int, column: Int, input: Int) {
-        let inputs = layer.inChannelsPerGroup
-        let columns = layer.horizontal.kernel
-        return (left / inputs / columns, left / inputs % columns, left % inputs)
-    }
-
     /// Stores the sums that are not in place yet, or adds them to what is there.
     func write(to result: UnsafeMutablePointer<Scalar>) {
-        switch plan.strategy {
-        case .lanes: writeLanes(to: result)
-        case .outer(let pointsInVectors):
-            if plan.writesTapsTogether {
-                writeTapsTogether(to: result, pointsInVectors: pointsInVectors)
-            } else if !plan.hasOneBand {
-                forEachTile { tile in if !addsInPlace(tile) { writeRows(tile, to: result) } }
-            }
-        }
-    }
-
-    private func writeLanes(to result: UnsafeMutablePointer<Scalar>) {
-        let strides = layer.kernelStrides
-        let outputs = layer.outChannelsPerGroup
-        forEachTile { tile in
-            let width = min(tile.width, plan.rights &- tile.firstLane)
-            for r in 0..<min(tile.kernel.rows, lefts.upperBound &- tile.left) {
-                let values = sums + (tile.offset &+ r &* tile.width)
-                let (row, column, input) = tap(tile.left &+ r)
-                let index = layer.kernelIndex(row: row, column: column, input: input, output: 0, group: 0)
-                for lane in 0..<width {
-                    let output = tile.firstLane &+ lane
-                    let place = index + output / outputs * strides.group + output % outputs * strides.output
-                    store(values[lane], result + place)
-                }
-            }
+        if plan.writesTapsTogether {
+            writeTapsTogether(to: result)
+        } else if !plan.hasOneBand {
+            forEachTile { tile in if !addsInPlace(tile) { writeRows(tile, to: result) } }
         }
     }
 
@@ -1014,7 +739,7 @@ private struct ItemRun<Scalar: KernelScalar> {
 
     /// Where the taps of a pair of channels are neighbours in the kernel array: all of them, pair after pair.
     @_optimize(size)
-    private func writeTapsTogether(to result: UnsafeMutablePointer<Scalar>, pointsInVectors: Bool) {
+    private func writeTapsTogether(to result: UnsafeMutablePointer<Scalar>) {
         let strides = layer.kernelStrides
         let rowStride = layer.flipKernel ? -strides.row : strides.row
         let columnStride = layer.flipKernel ? -strides.column : strides.column

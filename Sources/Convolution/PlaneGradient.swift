@@ -50,6 +50,7 @@ struct PlaneGradientPlan {
         return 2 * Double(layer.inChannels * layer.outChannelsPerGroup) * Double(tiles * tileTaps * tileTaps) / Double(lanes)
     }
 
+    @_optimize(size)
     init(_ layer: Layer) throws(Failure) {
         self.layer = layer
         table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
@@ -98,6 +99,7 @@ struct PlaneGradientPlan {
         }
     }
 
+    @_optimize(size)
     private func addBand<Scalar: KernelScalar>(
         _ band: PlaneBand, image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>, _ workspace: UnsafeMutableRawPointer,
         to totals: UnsafeMutablePointer<CompensatedSum<Scalar>>
@@ -231,6 +233,7 @@ struct PlaneGradientPlan {
     }
 
     /// Adds the parts and stores them, or adds them to what is there.
+    @_optimize(size)
     fileprivate func write<Scalar: KernelScalar>(
         _ totals: UnsafePointer<CompensatedSum<Scalar>>, to result: UnsafeMutablePointer<Scalar>
     ) {

@@ -103,6 +103,13 @@ public enum AVX2Float64: InstructionSet {
             },
         ],
         planes: { accumulatePlanes(AVX2Float32.self, $0) },
+        tapGradients: {
+            accumulateTapGradients(AVX2Float32.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
+        },
+        slidingTapGradients: [
+            { accumulateTapGradients(AVX2Float32.self, step: InlineArray<1, Bool>.self, points: InlineArray<1, Bool>.self, $0) },
+            nil,
+        ],
         walks: [
             WalkKernel(columns: 4) {
                 accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
@@ -214,6 +221,9 @@ public enum AVX2Float64: InstructionSet {
             },
         ],
         planes: { accumulatePlanes(AVX2Float64.self, $0) },
+        tapGradients: {
+            accumulateTapGradients(AVX2Float64.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
+        },
         walks: [
             WalkKernel(columns: 4) {
                 accumulateWalk(AVX2Float64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)

@@ -139,6 +139,13 @@ public enum AVX512Float64: PermutingInstructionSet {
             accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<5, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
         },
         planes: { accumulatePlanes(AVX512Float32.self, $0) },
+        tapGradients: {
+            accumulateTapGradients(AVX512Float32.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
+        },
+        slidingTapGradients: [
+            { accumulateTapGradients(AVX512Float32.self, step: InlineArray<1, Bool>.self, points: InlineArray<2, Bool>.self, $0) },
+            { accumulateTapGradients(AVX512Float32.self, step: InlineArray<2, Bool>.self, points: InlineArray<2, Bool>.self, $0) },
+        ],
         walks: [
             WalkKernel(columns: 7) {
                 accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
@@ -250,6 +257,13 @@ public enum AVX512Float64: PermutingInstructionSet {
             },
         ],
         planes: { accumulatePlanes(AVX512Float64.self, $0) },
+        tapGradients: {
+            accumulateTapGradients(AVX512Float64.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
+        },
+        slidingTapGradients: [
+            { accumulateTapGradients(AVX512Float64.self, step: InlineArray<1, Bool>.self, points: InlineArray<2, Bool>.self, $0) },
+            nil,
+        ],
         walks: [
             WalkKernel(columns: 7) {
                 accumulateWalk(AVX512Float64.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)

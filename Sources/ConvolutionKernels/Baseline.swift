@@ -104,6 +104,13 @@ public enum BaselineFloat64: InstructionSet {
             },
         ],
         planes: { accumulatePlanes(BaselineFloat32.self, $0) },
+        tapGradients: {
+            accumulateTapGradients(BaselineFloat32.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
+        },
+        slidingTapGradients: [
+            { accumulateTapGradients(BaselineFloat32.self, step: InlineArray<1, Bool>.self, points: InlineArray<1, Bool>.self, $0) },
+            nil,
+        ],
         walks: [
             WalkKernel(columns: 4) {
                 accumulateWalk(BaselineFloat32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
@@ -215,6 +222,9 @@ public enum BaselineFloat64: InstructionSet {
             },
         ],
         planes: { accumulatePlanes(BaselineFloat64.self, $0) },
+        tapGradients: {
+            accumulateTapGradients(BaselineFloat64.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
+        },
         walks: [
             WalkKernel(columns: 4) {
                 accumulateWalk(BaselineFloat64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)

@@ -25,6 +25,8 @@ public protocol InstructionSet {
     /// The first, or the second, of every two lanes in both.
     static func firsts(_ x: Vector) -> Vector
     static func seconds(_ x: Vector) -> Vector
+    /// Lane i: x[places[i]], the places being integers as wide as the scalars. An instruction set without such an instruction returns x.
+    static func arranged(_ x: Vector, _ places: UnsafeRawPointer) -> Vector
     /// Stores past the caches. `place` is aligned to the vector.
     static func stream(_ x: Vector, to place: UnsafeMutableRawPointer)
     /// Whether the next is an instruction.
@@ -46,6 +48,7 @@ public protocol PermutingInstructionSet: InstructionSet {
 }
 
 extension PermutingInstructionSet {
+    @inlinable @inline(__always) public static func arranged(_ x: Vector, _ places: UnsafeRawPointer) -> Vector { permute(x, places) }
     @inlinable @inline(__always) public static var spreadsFours: Bool { false }
     @inlinable @inline(__always) public static func spread(_ x: Vector, _ place: Int) -> Vector { x }
 }
@@ -55,6 +58,7 @@ extension InstructionSet {
     @inlinable @inline(__always) public static func store(_ x: Vector, to place: UnsafeMutableRawPointer, mask: UInt32) {
         place.storeBytes(of: x, as: Vector.self)
     }
+    @inlinable @inline(__always) public static func arranged(_ x: Vector, _ places: UnsafeRawPointer) -> Vector { x }
     @inlinable @inline(__always) public static var splitsTwos: Bool { false }
     @inlinable @inline(__always) public static func twos(_ source: UnsafePointer<Scalar>) -> Vector { Vector(repeating: source[0]) }
     @inlinable @inline(__always) public static func firsts(_ x: Vector) -> Vector { x }

@@ -19,6 +19,10 @@ public struct KernelTable {
     public var shortOuterTile: TileKernel?
     /// For kernel gradients of few channels: of `PlaneProductArguments`.
     public var planes: @convention(c) (UnsafeRawPointer) -> Void
+    /// For kernel gradients of many groups: of `TapGradientArguments`.
+    public var tapGradients: @convention(c) (UnsafeRawPointer) -> Void
+    /// The same for a step of 1 and 2 addresses, where the tier has registers for that.
+    public var slidingTapGradients: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
     /// Kernels for neighbouring pixels that read 1 and 2 input columns apart.
     public var walks: InlineArray<2, WalkKernel>
     /// Of the most vectors that this tier has registers for.
@@ -52,7 +56,10 @@ public struct KernelTable {
         lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel, shortTile: TileKernel? = nil, pairTile: TileKernel? = nil,
         laneTiles: InlineArray<4, TileKernel>,
         groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>, shortOuterTile: TileKernel? = nil,
-        planes: @escaping @convention(c) (UnsafeRawPointer) -> Void, walks: InlineArray<2, WalkKernel>, stencil: StencilKernel,
+        planes: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        tapGradients: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        slidingTapGradients: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
+        walks: InlineArray<2, WalkKernel>, stencil: StencilKernel,
         narrowStencil: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         smallStencils: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>, widestTile: Int, storesParts: Bool = false,
         columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>,
@@ -79,6 +86,8 @@ public struct KernelTable {
         self.outerTiles = outerTiles
         self.shortOuterTile = shortOuterTile
         self.planes = planes
+        self.tapGradients = tapGradients
+        self.slidingTapGradients = slidingTapGradients
         self.walks = walks
         self.stencil = stencil
         self.narrowStencil = narrowStencil

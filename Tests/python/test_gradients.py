@@ -333,6 +333,15 @@ def test_pytorch(isa, data_format, name, dtype):
     ((1, 12, 12, 32), (3, 3, 4, 32), {"padding": 1, "groups": 8}),  # tiles that reach into other groups
     ((2, 2, 3, 24), (5, 5, 24, 48), {"padding": 6, "dilation_rate": 3}),  # taps that are outside for all pixels
     ((1, 20, 20, 32), (3, 3, 16, 32), {"padding": 1, "groups": 2, "padding_mode": "reflect"}),
+    # Walks along rows, for groups of up to 8 output channels:
+    ((3, 41, 42, 17), (4, 2, 1, 17), {"padding": 1, "groups": 17, "flip_kernel": True}),  # several blocks, a vector that overlaps
+    ((2, 30, 31, 13), (3, 3, 1, 13), {"padding": 1, "groups": 13, "strides": 2}),  # fewer channels than lanes
+    ((1, 20, 45, 24), (3, 4, 1, 24), {"padding": 4, "groups": 24, "strides": 2, "dilation_rate": (1, 3)}),  # classes of points
+    ((1, 40, 60, 20), (2, 3, 1, 20), {"groups": 20, "strides": (3, 5)}),  # points that share no pixels
+    ((2, 9, 10, 24), (3, 3, 1, 72), {"padding": 1, "groups": 24}),  # points that are gathered
+    ((2, 14, 15, 48), (3, 3, 3, 48), {"padding": 1, "groups": 16, "padding_mode": "circular"}),  # and permuted
+    ((1, 20, 21, 80), (3, 2, 40, 10), {"groups": 2}),  # one group's vectors
+    ((1, 8, 9, 128), (5, 5, 4, 128), {"padding": 2, "groups": 32}),  # pixels that share sets of the caches
     # Planes of few channels:
     ((2, 40, 70, 3), (3, 4, 3, 2), {"padding": 2, "dilation_rate": 2, "strides": (2, 1)}),
     ((1, 3, 6000, 1), (2, 7, 1, 1), {"padding": "same", "padding_mode": "circular"}),  # pieces of rows
@@ -402,12 +411,13 @@ def test_not_finite_gradients_reach_their_window_alone():
         assert np.isinf(convolution.conv2d_backward_bias(np.full((1, 9, 9, 1), np.inf), (1, 9, 9, 1), kernel.shape, padding="same")).all()
 
 
-def test_kernel_gradient_of_planes_meets_infinities_in_their_window_alone(isa):
-    x = np.ones((1, 5, 37, 1), np.float32)
-    x[0, 2, 36, 0] = np.inf
-    gradient = np.ones((1, 5, 35, 1), np.float32)
-    got = convolution.conv2d_backward_kernel(x, gradient, (1, 3, 1, 1), isa=isa)[0, :, 0, 0]
-    assert (got[:2] == 175).all() and got[2] == np.inf
+@pytest.mark.parametrize("channels", [1, 20, 13])  # planes; walks over what is read in place, and over what is packed
+def test_kernel_gradient_meets_infinities_in_their_window_alone(isa, channels):
+    x = np.ones((1, 5, 37, channels), np.float32)
+    x[0, 2, 36] = np.inf
+    gradient = np.ones((1, 5, 35, channels), np.float32)
+    got = convolution.conv2d_backward_kernel(x, gradient, (1, 3, 1, channels), isa=isa, groups=channels)[0, :, 0]
+    assert (got[:2] == 175).all() and (got[2] == np.inf).all()
 
 
 @pytest.mark.parametrize("function, arguments, options, status", [

@@ -1,0 +1,194 @@
+import CConvolutionShims
+import ConvolutionKernels
+
+// What kernel gradients have in common: the order of the sum over pixels, and packed pixels.
+
+/// How the image places along one axis that some neighbouring outputs read are packed: output x, counted from the first, finds its tap b
+/// at place b * tapPitch + x * step.
+struct PackedAxis {
+    var step: Int
+    var tapPitch: Int
+    var places: Int
+
+    /// As the places lie, or tap by tap where that is less.
+    init(_ axis: Axis, outputs: Int) {
+        let dense = (outputs - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1
+        let separate = axis.kernel * outputs
+        (step, tapPitch, places) = dense <= separate ? (axis.stride, axis.dilation, dense) : (1, outputs, separate)
+    }
+
+    func isDense(_ axis: Axis) -> Bool { step == axis.stride && tapPitch == axis.dilation }
+}
+
+/// Pixels of a block of bands. The sum over a block is made as in the forward layers, in chunks; the sums of several blocks are added
+/// with what each addition rounds away. Chunks of up to a block keep the bound on rounding errors (`chunkTerms`).
+private let blockPixels = 4608
+/// Pixels of a band, about: its packed points stay in a level-2 cache.
+private let bandPixels = 512
+
+/// A part of the batch.
+struct GradientBand {
+    var images: Range<Int>
+    var rows: Range<Int>
+    var columns: Range<Int>
+}
+
+/// The order of the sum: bands, their chunks and blocks, made from sizes alone.
+struct GradientBands {
+    /// A band is some rows of one image, or all rows of some images, and a part of the columns.
+    private(set) var images = 1
+    private(set) var rows: Int
+    let columns: Int
+    let segmentsPerChunk: Int
+    private let perBlock: Int
+    /// More than one block.
+    let isBlocked: Bool
+    /// One band holds all pixels.
+    let isSingle: Bool
+
+    /// Of a band.
+    var pixels: Int { images * rows * columns }
+
+    init(_ layer: Layer) {
+        let (height, width) = (layer.vertical.output, layer.horizontal.output)
+        let all = layer.batch * height * width
+        let chunk = chunkTerms(min(all, blockPixels))
+        columns = ceilDivide(width, ceilDivide(width, chunk))
+        segmentsPerChunk = max(1, chunk / columns)
+        rows = max(segmentsPerChunk, bandPixels / columns / segmentsPerChunk * segmentsPerChunk)
+        if columns == width, height <= rows { images = min(layer.batch, max(1, rows / height)) }
+        rows = min(rows, height)
+        let pixels = images * rows * columns
+        perBlock = max(1, blockPixels / pixels)
+        isBlocked = all > perBlock * pixels
+        isSingle = all == pixels
+    }
+
+    /// Calls `addBand` for each band, which adds its products to `sums`, or begins with them. The memory has `count` elements, and
+    /// twice as many behind them if there are several blocks.
+    func addUp<Scalar: KernelScalar>(
+        _ layer: Layer, in sums: UnsafeMutablePointer<Scalar>, count: Int, _ addBand: (GradientBand, _ isFirst: Bool) -> Void
+    ) {
+        let totals = sums + count
+        let rests = totals + count
+        // Bands need not add to all of them.
+        if isBlocked { sums.update(repeating: 0, count: 3 * count) }
+        func addBlock() {
+            for i in 0..<count {
+                var total = CompensatedSum(sum: totals[i], rest: rests[i])
+                total.add(sums[i])
+                (totals[i], rests[i]) = (total.sum, total.rest)
+                sums[i] = 0
+            }
+        }
+        var bands = 0
+        var image = 0
+        while image < layer.batch {
+            let images = image..<min(image + self.images, layer.batch)
+            var row = 0
+            while row < layer.vertical.output {
+                let rows = row..<min(row + self.rows, layer.vertical.output)
+                var column = 0
+                while column < layer.horizontal.output {
+                    let columns = column..<min(column + self.columns, layer.horizontal.output)
+                    addBand(GradientBand(images: images, rows: rows, columns: columns), bands == 0)
+                    bands += 1
+                    if isBlocked, bands == perBlock {
+                        addBlock()
+                        bands = 0
+                    }
+                    column = columns.upperBound
+                }
+                row = rows.upperBound
+            }
+            image = images.upperBound
+        }
+        if isBlocked {
+            addBlock()
+            for i in 0..<count { sums[i] = CompensatedSum(sum: totals[i], rest: rests[i]).value }
+        }
+    }
+}
+
+/// The index of each packed place of one axis in the image, -1 for outside.
+@_optimize(size)
+func fillPlaces(
+    _ places: UnsafeMutablePointer<Int>, _ axis: Axis, _ packed: PackedAxis, outputs: Range<Int>, _ mode: BorderMode
+) {
+    let first = outputs.lowerBound * axis.stride - axis.start
+    func index(_ place: Int) -> Int { borderIndex(place, axis.input, mode) ?? -1 }
+    if packed.isDense(axis) {
+        for place in 0..<packed.places { places[place] = index(first + place) }
+    } else {
+        for tap in 0..<axis.kernel {
+            for x in 0..<outputs.count { places[tap * packed.tapPitch + x] = index(first + x * axis.stride + tap * axis.dilation) }
+        }
+    }
+}
+
+/// Packs the pixels of some rows and columns of a tensor, whose indices it holds; -1 for outside.
+struct PixelPacker<Scalar: KernelScalar> {
+    let rows: UnsafeMutablePointer<Int>
+    let columns: UnsafeMutablePointer<Int>
+
+    /// `[image][row][column][pitch]`: some channels of the rows and columns held here, zeros up to the pitch.
+    @_optimize(size)
+    func pack(
+        _ source: UnsafePointer<Scalar>, _ strides: Strides, _ shape: (images: Range<Int>, rows: Int, columns: Int),
+        channels first: Int, count: Int, pitch: Int, outside: Scalar, to target: UnsafeMutablePointer<Scalar>
+    ) {
+        var place = target
+        // Columns that follow each other in the source, most often all that are inside.
+        var start = 0
+        while start < shape.columns, columns[start] < 0 { start &+= 1 }
+        var end = min(start &+ 1, shape.columns)
+        while end < shape.columns, columns[end] == columns[end &- 1] &+ 1 { end &+= 1 }
+        for image in shape.images {
+            for row in 0..<shape.rows {
+                let line = source + image &* strides.batch + max(rows[row], 0) &* strides.row + first &* strides.channel
+                func packColumns(_ range: Range<Int>) {
+                    for column in range {
+                        let pixel = place + column &* pitch
+                        if columns[column] < 0 {
+                            pixel.update(repeating: outside, count: count)
+                        } else if strides.channel == 1 {
+                            let source = line + columns[column] &* strides.column
+                            // The channels that are packed next.
+                            shim_prefetch(source + count)
+                            copyLine(source, count: count, to: pixel)
+                        } else {
+                            let source = line + columns[column] &* strides.column
+                            for channel in 0..<count { pixel[channel] = source[channel &* strides.channel] }
+                        }
+                        if count < pitch { (pixel + count).update(repeating: 0, count: pitch &- count) }
+                    }
+                }
+                if rows[row] < 0 {
+                    place.update(repeating: outside, count: shape.columns &* pitch)
+                } else if strides.channel == 1, count < pitch || strides.column != count {
+                    packColumns(0..<shape.columns)
+                } else {
+                    packColumns(0..<start)
+                    if start < end {
+                        let inside = line + columns[start] &* strides.column
+                        let pixels = place + start &* pitch
+                        if strides.channel == 1 || pitch == 1 && strides.column == 1 {
+                            copyElements(inside, count: (end &- start) &* count, to: pixels)
+                        } else {
+                            packPixels(
+                                from: inside, columnStride: strides.column, channelStride: strides.channel, columns: end &- start,
+                                channels: count, pixelPitch: pitch, to: pixels)
+                        }
+                        if count < pitch {
+                            for column in 0..<end &- start {
+                                (pixels + (column &* pitch &+ count)).update(repeating: 0, count: pitch &- count)
+                            }
+                        }
+                    }
+                    packColumns(end..<shape.columns)
+                }
+                place += shape.columns &* pitch
+            }
+        }
+    }
+}

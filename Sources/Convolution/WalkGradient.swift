@@ -1,0 +1,415 @@
+import CConvolutionShims
+import ConvolutionKernels
+
+// Kernel gradients of depthwise layers and groups of few output channels. Lanes are image channels; for three by three taps at a
+// time the kernel walks along the rows of points (`accumulateTapGradients`). A vector of points is permuted, so that each image
+// channel meets the same output channel of its group: the first, then the second, and so on. See `KernelGradient.swift` for the names.
+
+/// Taps of a kernel call, on each axis.
+private let tileTaps = 3
+/// Groups with more output channels fill vectors.
+private let mostOutputs = 8
+/// Sums of an item, in elements: they stay in a level-2 cache.
+private let itemSums = 1 << 18
+/// Multiply-adds that are divided into some items per thread; less is one item each, as each item lays out all addresses.
+private let dividedWork = 1 << 26
+
+/// How the points of a row find their taps among the addresses of image pixels. Points that lie `classes` apart read pixels a
+/// dilation apart, so each class has addresses of its own: point q of a class finds tap b at q * step + b.
+private struct TapColumns {
+    let axis: Axis
+    let points: Int
+    let classes: Int
+    let step: Int
+
+    init(_ axis: Axis, points: Int) {
+        self.axis = axis
+        self.points = points
+        let common = greatestCommonDivisor(axis.stride, axis.dilation)
+        classes = min(axis.dilation / common, points)
+        // Points that share no pixels have addresses for each tap.
+        step = min(axis.stride / common, axis.kernel)
+    }
+
+    /// Points of a class.
+    func count(_ first: Int) -> Int { (points &- first &+ classes &- 1) / classes }
+
+    /// Addresses of a class. Taps beyond the kernel, of which there are up to two, have some too.
+    func places(_ first: Int) -> Int { (count(first) &- 1) &* step &+ ceilDivide(axis.kernel, tileTaps) &* tileTaps }
+
+    /// Addresses of all classes.
+    var places: Int { (points &- classes) &* step &+ classes &* (ceilDivide(axis.kernel, tileTaps) &* tileTaps) }
+
+    /// The image column of an address, counted from that of the first point's first tap. What has none gets the last.
+    func column(_ first: Int, _ place: Int) -> Int {
+        let (point, tap) = step < axis.kernel ? (0, place) : (place / step, place % step)
+        let last = (points &- 1) &* axis.stride &+ (axis.kernel &- 1) &* axis.dilation
+        return min((first &+ point &* classes) &* axis.stride &+ tap &* axis.dilation, last)
+    }
+}
+
+struct WalkGradientPlan {
+    /// The convolution whose input is the image.
+    private let layer: Layer
+    private let table: KernelTable
+    private let bands: GradientBands
+    /// Depthwise: image channels meet their own channel of the points.
+    private let isDepthwise: Bool
+    /// The kernel finds a vector's points by permuting a vector. Otherwise, and if not depthwise, they are gathered.
+    private let permutes: Bool
+    /// Channels last: the kernel reads the caller's arrays.
+    private let readsImage: Bool
+    private let readsPoints: Bool
+    /// Of image channels. The last one begins so early that it ends with the last channel, if there are so many.
+    private let vectors: Int
+    private let vectorsPerItem: Int
+    let items: Int
+    private let tileRows: Int
+    private let tileColumns: Int
+    /// Elements of a vector's sums: `[tile][tap][output channel of the group][lane]`.
+    private let vectorSums: Int
+    /// Elements of an item's sums: all vectors', or if there is one band those of one vector, which are complete then.
+    private let sums: Int
+
+    /// Byte offsets into one thread's scratch memory, and its size.
+    private let columnPlacesAt: Int
+    private let addressesAt: Int
+    private let segmentsAt: Int
+    private let placesAt: Int
+    private let offsetsAt: Int
+    private let outsideAt: Int
+    private let imageAt: Int
+    private let pointsAt: Int
+    private let sumsAt: Int
+    let bytes: Int
+
+    private var size: Int { layer.isDouble ? 8 : 4 }
+
+    /// Vectors of multiply-adds per pixel, in those of outer products.
+    static func work(_ layer: Layer, _ table: KernelTable) -> Double {
+        if layer.groups == 1 || layer.outChannelsPerGroup > mostOutputs { return .infinity }
+        let tiles = ceilDivide(layer.vertical.kernel, tileTaps) * ceilDivide(layer.horizontal.kernel, tileTaps)
+        let work = layer.outChannelsPerGroup * ceilDivide(layer.inChannels, table.lanes) * tiles * tileTaps * tileTaps
+        // Few registers, or many copies.
+        return Double(work) * (!isDepthwise(layer) && !permutes(layer, table) ? 4 : table.slidingTapGradients[1] == nil ? 1.5 : 1)
+    }
+
+    private static func isDepthwise(_ layer: Layer) -> Bool { layer.inChannelsPerGroup == 1 && layer.outChannelsPerGroup == 1 }
+
+    /// Whether each vector of image channels has its points in one vector.
+    private static func permutes(_ layer: Layer, _ table: KernelTable) -> Bool {
+        let (outputs, lanes) = (layer.outChannelsPerGroup, table.lanes)
+        // A tier with a `groupTile` has the instruction.
+        if table.groupTile == nil || isDepthwise(layer) { return false }
+        for vector in 0..<ceilDivide(layer.inChannels, lanes) {
+            let channels = Self.channels(vector, layer, lanes)
+            if (groups(channels, layer) - 1) * outputs >= lanes { return false }
+        }
+        return true
+    }
+
+    /// Of the channels of a vector.
+    private static func groups(_ channels: Range<Int>, _ layer: Layer) -> Int {
+        (channels.upperBound - 1) / layer.inChannelsPerGroup - channels.lowerBound / layer.inChannelsPerGroup + 1
+    }
+
+    private static func channels(_ vector: Int, _ layer: Layer, _ lanes: Int) -> Range<Int> {
+        let first = min(vector &* lanes, max(layer.inChannels &- lanes, 0))
+        return first..<min(first &+ lanes, layer.inChannels)
+    }
+
+    @_optimize(size)
+    init(_ layer: Layer, _ table: KernelTable, work: Double) throws(Failure) {
+        self.layer = layer
+        self.table = table
+        bands = GradientBands(layer)
+        isDepthwise = Self.isDepthwise(layer)
+        permutes = Self.permutes(layer, table)
+        let lanes = table.lanes
+        let size = layer.isDouble ? 8 : 4
+        // Pixels that are a multiple of a page apart share few sets of the caches: of 512 bytes where each is read many times.
+        let reads = layer.outChannelsPerGroup * layer.vertical.kernel * layer.horizontal.kernel
+        let period = reads > 64 ? 512 : bands.pixels > 256 ? 4096 : Int.max
+        readsImage = layer.input.channel == 1 && layer.inChannels >= lanes
+            && layer.input.column * layer.horizontal.stride * size % period != 0
+        readsPoints = layer.output.channel == 1 && layer.outChannels >= lanes && (isDepthwise || permutes)
+
+        vectors = ceilDivide(layer.inChannels, lanes)
+        tileRows = ceilDivide(layer.vertical.kernel, tileTaps)
+        tileColumns = ceilDivide(layer.horizontal.kernel, tileTaps)
+        let tiles = try times(tileRows, tileColumns * tileTaps * tileTaps, "the sums")
+        vectorSums = try times(tiles, layer.outChannelsPerGroup * lanes, "the sums")
+        let threads = threadsToUse(requested: layer.threads, items: vectors, work: work)
+        let wanted = threads == 1 ? 1 : work < Double(dividedWork) ? threads : 4 * threads
+        vectorsPerItem = max(1, min(ceilDivide(vectors, wanted), bands.isSingle ? vectors : itemSums / vectorSums))
+        items = ceilDivide(vectors, vectorsPerItem)
+        sums = bands.isSingle ? vectorSums : try times(vectorSums, vectorsPerItem, "the sums")
+
+        let across = TapColumns(layer.horizontal, points: bands.columns)
+        let columns = across.places
+        let rows = PackedAxis(layer.vertical, outputs: bands.rows).places
+        let places = try times(times(bands.images, rows, "a band"), columns, "a band")
+        let word = MemoryLayout<Int>.stride
+        let segments = bands.images * bands.rows * across.classes
+        columnPlacesAt = aligned(max(rows, bands.rows) * word)
+        addressesAt = columnPlacesAt + aligned(max(columns, bands.columns) * word)
+        segmentsAt = addressesAt + aligned(try times(places, word, "a band"))
+        placesAt = segmentsAt + aligned(try times(segments * MemoryLayout<TapSegment>.stride, tileRows, "a band"))
+        offsetsAt = placesAt + aligned(lanes * size)
+        outsideAt = offsetsAt + aligned(lanes * word)
+        imageAt = outsideAt + aligned((readsImage ? layer.inChannels : lanes) * size)
+        pointsAt = imageAt + (readsImage ? 0 : try times(places, lanes * size, "a band"))
+        sumsAt = aligned(pointsAt + (readsPoints ? 0 : bands.pixels * lanes * size))
+        bytes = sumsAt + aligned(try times(sums, (bands.isBlocked ? 3 : 1) * size, "the sums"))
+    }
+
+    /// One item of work on one thread.
+    @_optimize(size)
+    func run<Scalar: KernelScalar>(
+        _ item: Int, image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>, _ workspace: UnsafeMutableRawPointer,
+        to result: UnsafeMutablePointer<Scalar>
+    ) {
+        let vectors = item * vectorsPerItem..<min((item + 1) * vectorsPerItem, self.vectors)
+        let outside = (workspace + outsideAt).assumingMemoryBound(to: Scalar.self)
+        outside.update(repeating: Scalar(layer.paddingValue), count: readsImage ? layer.inChannels : table.lanes)
+        let sums = (workspace + sumsAt).assumingMemoryBound(to: Scalar.self)
+        // Every lane meets its own, unless they are permuted.
+        for lane in 0..<table.lanes {
+            layer.isDouble
+                ? (workspace + placesAt).storeBytes(of: Int64(lane), toByteOffset: lane * 8, as: Int64.self)
+                : (workspace + placesAt).storeBytes(of: Int32(lane), toByteOffset: lane * 4, as: Int32.self)
+        }
+        let packer = PixelPacker<Scalar>(
+            rows: workspace.assumingMemoryBound(to: Int.self),
+            columns: (workspace + columnPlacesAt).assumingMemoryBound(to: Int.self))
+        bands.addUp(layer, in: sums, count: self.sums) { band, isFirst in
+            layOut(band, image: image, points: points, workspace)
+            for vector in vectors {
+                let channels = Self.channels(vector, layer, table.lanes)
+                let target = bands.isSingle ? sums : sums + (vector - vectors.lowerBound) * vectorSums
+                if isFirst { target.update(repeating: 0, count: vectorSums) }
+                if !readsImage {
+                    fillImage(packer.rows, packer.columns, band)
+                    packer.pack(
+                        image, layer.input, (band.images, down(band).places, across(band).places), channels: channels.lowerBound,
+                        count: channels.count, pitch: table.lanes, outside: Scalar(layer.paddingValue),
+                        to: (workspace + imageAt).assumingMemoryBound(to: Scalar.self))
+                }
+                var last = -1
+                for output in 0..<layer.outChannelsPerGroup {
+                    let first = firstPoint(channels, output)
+                    if !isDepthwise, !permutes {
+                        gather(band, points, channels, output, workspace)
+                    } else if !readsPoints, first != last {
+                        for row in 0..<band.rows.count { packer.rows[row] = band.rows.lowerBound + row }
+                        for column in 0..<band.columns.count { packer.columns[column] = band.columns.lowerBound + column }
+                        packer.pack(
+                            points, layer.output, (band.images, band.rows.count, band.columns.count), channels: first,
+                            count: min(table.lanes, layer.outChannels - first), pitch: table.lanes, outside: 0,
+                            to: (workspace + pointsAt).assumingMemoryBound(to: Scalar.self))
+                    }
+                    if permutes {
+                        let places = workspace + placesAt
+                        layer.isDouble
+                            ? matchPoints(channels, output, first, last, places.assumingMemoryBound(to: Int64.self))
+                            : matchPoints(channels, output, first, last, places.assumingMemoryBound(to: Int32.self))
+                    }
+                    last = first
+                    multiply(band, channels, first, workspace, to: target + output * table.lanes)
+                }
+                if bands.isSingle { write(vector, target, to: result) }
+            }
+        }
+        if bands.isSingle { return }
+        for vector in vectors { write(vector, sums + (vector - vectors.lowerBound) * vectorSums, to: result) }
+    }
+
+    private func down(_ band: GradientBand) -> PackedAxis { PackedAxis(layer.vertical, outputs: band.rows.count) }
+    private func across(_ band: GradientBand) -> TapColumns { TapColumns(layer.horizontal, points: band.columns.count) }
+
+    /// The first output channel of the vector of points that has channel `output` of all groups of a vector: the same one for all
+    /// of them, where they fit.
+    private func firstPoint(_ channels: Range<Int>, _ output: Int) -> Int {
+        let groups = Self.groups(channels, layer)
+        let outputs = layer.outChannelsPerGroup
+        let offset = groups * outputs <= table.lanes ? 0 : groups == 1 ? output / table.lanes * table.lanes : output
+        return max(0, min(channels.lowerBound / layer.inChannelsPerGroup * outputs + offset, layer.outChannels - table.lanes))
+    }
+
+    /// The index of each place in the image, -1 for outside.
+    private func fillImage(_ rows: UnsafeMutablePointer<Int>, _ columns: UnsafeMutablePointer<Int>, _ band: GradientBand) {
+        fillPlaces(rows, layer.vertical, down(band), outputs: band.rows, layer.paddingMode)
+        let across = across(band)
+        let origin = band.columns.lowerBound * layer.horizontal.stride - layer.horizontal.start
+        var target = columns
+        for first in 0..<across.classes {
+            for place in 0..<across.places(first) {
+                let column = origin &+ across.column(first, place)
+                target.pointee = borderIndex(column, layer.horizontal.input, layer.paddingMode) ?? -1
+                target += 1
+            }
+        }
+    }
+
+    /// The addresses of a band's pixels: of the image row by row, and of the rows that each segment reads.
+    private func layOut(
+        _ band: GradientBand, image: UnsafeRawPointer, points: UnsafeRawPointer, _ workspace: UnsafeMutableRawPointer
+    ) {
+        let (across, down) = (across(band), down(band))
+        let pitch = across.places
+        let rows = workspace.assumingMemoryBound(to: Int.self)
+        let columns = (workspace + columnPlacesAt).assumingMemoryBound(to: Int.self)
+        fillImage(rows, columns, band)
+        let addresses = (workspace + addressesAt).assumingMemoryBound(to: UnsafeRawPointer.self)
+        var address = addresses
+        for index in band.images {
+            for row in 0..<down.places {
+                let line = image + (index &* layer.input.batch &+ rows[row] &* layer.input.row) &* size
+                for column in 0..<pitch {
+                    address.pointee = !readsImage
+                        ? UnsafeRawPointer(workspace + imageAt) + (address - addresses) &* (table.lanes &* size)
+                        : rows[row] < 0 || columns[column] < 0
+                        ? UnsafeRawPointer(workspace + outsideAt) : line + columns[column] &* layer.input.column &* size
+                    address += 1
+                }
+            }
+        }
+        var segment = (workspace + segmentsAt).assumingMemoryBound(to: TapSegment.self)
+        for tileRow in 0..<tileRows {
+            for image in 0..<band.images.count {
+                for row in 0..<band.rows.count {
+                    var line = addresses + (image &* down.places &+ row &* down.step) &* pitch
+                    for first in 0..<across.classes {
+                        var lines = InlineArray<3, UnsafeRawPointer>(repeating: UnsafeRawPointer(addresses))
+                        for a in 0..<tileTaps {
+                            // Taps beyond the kernel repeat the last one.
+                            let tap = min(tileRow &* tileTaps &+ a, layer.vertical.kernel &- 1)
+                            lines[a] = UnsafeRawPointer(line + tap &* down.tapPitch &* pitch)
+                        }
+                        let point = readsPoints
+                            ? points + ((band.images.lowerBound &+ image) &* layer.output.batch
+                                &+ (band.rows.lowerBound &+ row) &* layer.output.row
+                                &+ (band.columns.lowerBound &+ first) &* layer.output.column) &* size
+                            : UnsafeRawPointer(workspace + pointsAt)
+                                + ((image &* band.rows.count &+ row) &* band.columns.count &+ first) &* (table.lanes &* size)
+                        segment.initialize(to: TapSegment(image: lines, points: point, length: across.count(first)))
+                        segment += 1
+                        line += across.places(first)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The products of a vector of image channels and one output channel of each of their groups.
+    private func multiply(
+        _ band: GradientBand, _ channels: Range<Int>, _ firstPoint: Int, _ workspace: UnsafeMutableRawPointer,
+        to sums: UnsafeMutableRawPointer
+    ) {
+        let across = across(band)
+        let segments = band.images.count &* band.rows.count &* across.classes
+        let word = MemoryLayout<UnsafeRawPointer>.stride
+        let kernel = (across.step < 3 ? table.slidingTapGradients[across.step - 1] : nil) ?? table.tapGradients
+        var arguments = TapGradientArguments(
+            segments: UnsafePointer((workspace + segmentsAt).assumingMemoryBound(to: TapSegment.self)), count: segments,
+            segmentsPerChunk: bands.segmentsPerChunk &* across.classes, column: 0, step: across.step &* word,
+            imageOffset: readsImage ? channels.lowerBound &* size : 0, pointOffset: readsPoints ? firstPoint &* size : 0,
+            pointPitch: (readsPoints ? layer.output.column : table.lanes) &* across.classes &* size, places: workspace + placesAt,
+            tile: sums, tilePitch: layer.outChannelsPerGroup &* table.lanes &* size)
+        for _ in 0..<tileRows {
+            arguments.column = 0
+            for _ in 0..<tileColumns {
+                withUnsafePointer(to: arguments) { kernel($0) }
+                arguments.column &+= tileTaps &* word
+                arguments.tile += tileTaps &* tileTaps &* arguments.tilePitch
+            }
+            arguments.segments += segments
+        }
+    }
+
+    /// Which channels of a vector of points the image channels meet. (Lanes without an image channel meet any.)
+    private func matchPoints<Place: FixedWidthInteger>(
+        _ channels: Range<Int>, _ output: Int, _ first: Int, _ last: Int, _ places: UnsafeMutablePointer<Place>
+    ) {
+        // After the output channel before, in the same vector.
+        if first == last {
+            for lane in 0..<table.lanes { places[lane] &+= 1 }
+            return
+        }
+        var (group, input) = channels.lowerBound.quotientAndRemainder(dividingBy: layer.inChannelsPerGroup)
+        for lane in 0..<table.lanes {
+            places[lane] = Place(truncatingIfNeeded: group &* layer.outChannelsPerGroup &+ output &- first)
+            input &+= 1
+            if input == layer.inChannelsPerGroup { (group, input) = (group &+ 1, 0) }
+        }
+    }
+
+    /// `[point][lane]` of one output channel of each lane's group.
+    @inline(never)
+    private func gather<Scalar: KernelScalar>(
+        _ band: GradientBand, _ points: UnsafePointer<Scalar>, _ channels: Range<Int>, _ output: Int,
+        _ workspace: UnsafeMutableRawPointer
+    ) {
+        let offsets = (workspace + offsetsAt).assumingMemoryBound(to: Int.self)
+        for lane in 0..<table.lanes {
+            let group = min(channels.lowerBound + lane, channels.upperBound - 1) / layer.inChannelsPerGroup
+            offsets[lane] = (group * layer.outChannelsPerGroup + output) * layer.output.channel
+        }
+        var place = (workspace + pointsAt).assumingMemoryBound(to: Scalar.self)
+        for image in band.images {
+            for row in band.rows {
+                let line = points + (image &* layer.output.batch &+ row &* layer.output.row)
+                for column in band.columns {
+                    let pixel = line + column &* layer.output.column
+                    for lane in 0..<table.lanes { place[lane] = pixel[offsets[lane]] }
+                    place += table.lanes
+                }
+            }
+        }
+    }
+
+    /// Stores the sums of a vector, or adds them to what is there.
+    @_optimize(size)
+    private func write<Scalar: KernelScalar>(
+        _ vector: Int, _ sums: UnsafePointer<Scalar>, to result: UnsafeMutablePointer<Scalar>
+    ) {
+        let (inputs, outputs, lanes) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup, table.lanes)
+        let strides = layer.kernelStrides
+        let channels = Self.channels(vector, layer, lanes)
+        let laneStride = inputs == 1 ? strides.group : strides.input
+        let rowStride = layer.flipKernel ? -strides.row : strides.row
+        let columnStride = layer.flipKernel ? -strides.column : strides.column
+        // Lanes before are those of the vector before.
+        var channel = vector * lanes
+        while channel < channels.upperBound {
+            let (group, input) = channel.quotientAndRemainder(dividingBy: inputs)
+            let count = inputs == 1 ? channels.upperBound - channel : min(inputs - input, channels.upperBound - channel)
+            let corner = result + layer.kernelIndex(row: 0, column: 0, input: input, output: 0, group: group)
+            for row in 0..<layer.vertical.kernel {
+                for column in 0..<layer.horizontal.kernel {
+                    let tile = row / tileTaps &* tileColumns &+ column / tileTaps
+                    let tap = row % tileTaps &* tileTaps &+ column % tileTaps
+                    let place = (tile &* tileTaps &* tileTaps &+ tap) &* outputs &* lanes
+                    let source = sums + (place &+ channel &- channels.lowerBound)
+                    let target = corner + (row &* rowStride &+ column &* columnStride)
+                    if layer.means.accumulates || strides.output != 1 && outputs > 1 {
+                        for output in 0..<outputs {
+                            for i in 0..<count {
+                                let place = target + (output &* strides.output &+ i &* laneStride)
+                                let value = source[output &* lanes &+ i]
+                                place.pointee = layer.means.accumulates ? place.pointee + value : value
+                            }
+                        }
+                    } else if outputs == 1, laneStride == 1 {
+                        copyLine(source, count: count, to: target)
+                    } else {
+                        packPixels(
+                            from: source, columnStride: 1, channelStride: lanes, columns: count, channels: outputs,
+                            pixelPitch: laneStride, to: target)
+                    }
+                }
+            }
+            channel += count
+        }
+    }
+}

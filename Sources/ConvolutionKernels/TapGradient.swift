@@ -1,0 +1,142 @@
+/// Points that follow each other in a row, and the image pixels that they meet.
+public struct TapSegment {
+    /// For each of three kernel rows the addresses of image pixels, of which a point's taps meet neighbours.
+    public var image: InlineArray<3, UnsafeRawPointer>
+    /// The first point.
+    public var points: UnsafeRawPointer
+    /// At least 1.
+    public var length: Int
+
+    @inlinable @inline(__always)
+    public init(image: InlineArray<3, UnsafeRawPointer>, points: UnsafeRawPointer, length: Int) {
+        self.image = image
+        self.points = points
+        self.length = length
+    }
+}
+
+/// Kernel gradients of many groups: three rows by three columns of taps, for a vector of image channels. Distances are in bytes.
+public struct TapGradientArguments {
+    public var segments: UnsafePointer<TapSegment>
+    public var count: Int
+    /// After this many segments the registers are added to `tile` and start anew.
+    public var segmentsPerChunk: Int
+    /// To the first tap's column, among the addresses, and from point to point there.
+    public var column: Int
+    public var step: Int
+    /// To the channels of the vector, and from point to point.
+    public var imageOffset: Int
+    public var pointOffset: Int
+    public var pointPitch: Int
+    /// See `InstructionSet.arranged`: the points' channels that the image channels meet.
+    public var places: UnsafeRawPointer
+    /// `[3][3]` vectors, `tilePitch` apart, to which the sums are added.
+    public var tile: UnsafeMutableRawPointer
+    public var tilePitch: Int
+
+    @inlinable @inline(__always)
+    public init(
+        segments: UnsafePointer<TapSegment>, count: Int, segmentsPerChunk: Int, column: Int, step: Int, imageOffset: Int,
+        pointOffset: Int, pointPitch: Int, places: UnsafeRawPointer, tile: UnsafeMutableRawPointer, tilePitch: Int
+    ) {
+        self.segments = segments
+        self.count = count
+        self.segmentsPerChunk = segmentsPerChunk
+        self.column = column
+        self.step = step
+        self.imageOffset = imageOffset
+        self.pointOffset = pointOffset
+        self.pointPitch = pointPitch
+        self.places = places
+        self.tile = tile
+        self.tilePitch = tilePitch
+    }
+}
+
+/// tile[a][b][lane] += sum over segments, points p of
+///     image[a][column + p * step + b][imageOffset + lane] * points[p][places[lane]]
+///
+/// Of P neighbouring points each has sums of its own: 9 sums are too few for two units of latency 4. Pixels that the next point
+/// meets too stay in registers, S being the step; where S is 3, for any step, none do.
+@inlinable @inline(__always)
+public func accumulateTapGradients<I: InstructionSet, let S: Int, let P: Int>(
+    _: I.Type, step: InlineArray<S, Bool>.Type, points: InlineArray<P, Bool>.Type, _ raw: UnsafeRawPointer
+) {
+    let arguments = raw.assumingMemoryBound(to: TapGradientArguments.self).pointee
+    let offset = arguments.imageOffset
+    let places = arguments.places
+    let address = MemoryLayout<UnsafeRawPointer>.stride
+    let step = S < 3 ? S &* address : arguments.step
+    var segment = arguments.segments
+    var remaining = arguments.count
+    while remaining > 0 {
+        var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
+        remaining &-= chunk
+        let zero = I.Vector(repeating: 0)
+        var sums = InlineArray<P, InlineArray<9, I.Vector>>(repeating: InlineArray<9, I.Vector>(repeating: zero))
+        repeat {
+            let rows = segment.pointee.image
+            var point = segment.pointee.points + arguments.pointOffset
+            var column = arguments.column
+            var window = InlineArray<3, InlineArray<2, I.Vector>>(repeating: InlineArray<2, I.Vector>(repeating: zero))
+            if S < 3 {
+                for a in 0..<3 {
+                    for b in 0..<3 &- S {
+                        window[unchecked: a][unchecked: b] = tapPixel(I.self, rows[unchecked: a], column &+ b &* address, offset)
+                    }
+                }
+            }
+            var length = segment.pointee.length
+            if P == 1 || length >= P {
+                repeat {
+                    for p in 0..<P {
+                        let g = I.arranged(point.loadUnaligned(as: I.Vector.self), places)
+                        multiplyTaps(
+                            I.self, step: InlineArray<S, Bool>.self, &sums[unchecked: p], &window, rows, column, offset, g)
+                        column &+= step
+                        point += arguments.pointPitch
+                    }
+                    length &-= P
+                } while length >= P
+            }
+            if P > 1, length > 0 {
+                let g = I.arranged(point.loadUnaligned(as: I.Vector.self), places)
+                multiplyTaps(I.self, step: InlineArray<S, Bool>.self, &sums[unchecked: 0], &window, rows, column, offset, g)
+            }
+            segment += 1
+            chunk &-= 1
+        } while chunk > 0
+        for tap in 0..<9 {
+            let target = arguments.tile + tap &* arguments.tilePitch
+            var total = sums[unchecked: 0][unchecked: tap]
+            if P > 1 { total = I.sum(total, sums[unchecked: P &- 1][unchecked: tap]) }
+            target.storeBytes(of: I.sum(target.loadUnaligned(as: I.Vector.self), total), as: I.Vector.self)
+        }
+    }
+}
+
+/// One point. `window` has the pixels of the first taps, and then those of the next point.
+@inlinable @inline(__always)
+func multiplyTaps<I: InstructionSet, let S: Int>(
+    _: I.Type, step: InlineArray<S, Bool>.Type, _ sums: inout InlineArray<9, I.Vector>,
+    _ window: inout InlineArray<3, InlineArray<2, I.Vector>>, _ rows: InlineArray<3, UnsafeRawPointer>, _ column: Int,
+    _ offset: Int, _ g: I.Vector
+) {
+    let address = MemoryLayout<UnsafeRawPointer>.stride
+    for a in 0..<3 {
+        var pixels = InlineArray<3, I.Vector>(repeating: g)
+        for b in 0..<3 {
+            pixels[unchecked: b] = S &+ b < 3
+                ? window[unchecked: a][unchecked: b] : tapPixel(I.self, rows[unchecked: a], column &+ b &* address, offset)
+        }
+        for b in 0..<3 { sums[unchecked: 3 &* a &+ b] = I.multiplyAdd(pixels[unchecked: b], g, sums[unchecked: 3 &* a &+ b]) }
+        if S < 3 {
+            for b in 0..<3 &- S { window[unchecked: a][unchecked: b] = pixels[unchecked: S &+ b] }
+        }
+    }
+}
+
+@inlinable @inline(__always)
+func tapPixel<I: InstructionSet>(_: I.Type, _ row: UnsafeRawPointer, _ column: Int, _ offset: Int) -> I.Vector {
+    row.loadUnaligned(fromByteOffset: column, as: UnsafeRawPointer.self).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+}
