@@ -42,7 +42,8 @@ private struct GradientWork {
         // Lanes that are not neighbours in the result are written one by one, which takes as long as the sums of some 48 pixels.
         let scattered = 1 + 48 / Double(layer.batch * layer.vertical.output * layer.horizontal.output)
         let imageScatters = mergesTaps || layer.kernelStrides.input != 1 && !layer.writesTapsTogether(mergesTaps)
-        pointsInVectors = byPoints * (layer.kernelStrides.output != 1 ? scattered : 1) <= byImage * (imageScatters ? scattered : 1)
+        pointsInVectors = byPoints * (layer.kernelStrides.output != 1 ? scattered : 1)
+            <= byImage * (imageScatters ? scattered : 1)
     }
 }
 
@@ -117,11 +118,13 @@ private struct KernelGradientPlan {
         return max(0, group &* lefts &+ left &+ rows &- (pointsInVectors ? layer.inChannels : layer.outChannels))
     }
 
-    /// That of a panel, or the shorter one where those make up the rows that are left, `rest`, without a gap. Packed rows lie in units.
+    /// That of a panel, or the shorter one where those make up the rows that are left, `rest`, without a gap. Packed rows lie in
+    /// units.
     @inline(__always)
     func kernel(_ panel: TileKernel, at left: Int, rest: Int) -> TileKernel {
         // A unit that is not the last is made up by either.
-        guard rest < commonTileRows &- left % commonTileRows, let short = shortKernel, panel.vectors == short.vectors else { return panel }
+        guard rest < commonTileRows &- left % commonTileRows else { return panel }
+        guard let short = shortKernel, panel.vectors == short.vectors else { return panel }
         return rest <= (rest &+ panel.rows &- 1) / panel.rows &* short.rows ? short : panel
     }
 
@@ -149,39 +152,32 @@ private struct KernelGradientPlan {
         shortKernel = table.shortOuterTile
     }
 
-    /// Items whose sums fit a cache. Of these divisions the one by which threads end soonest: large items pack less twice, even ones
-    /// keep no thread waiting.
+    /// Items whose sums fit a cache. Of these divisions the one by which threads end soonest: large items pack less twice, even
+    /// ones keep no thread waiting.
     @_optimize(size)
     private mutating func divide(threads: Int, placesPerPixel: Double) throws(Failure) {
+        func halvings(_ count: Int) -> UnfoldFirstSequence<Int> {
+            sequence(first: count) { $0 == 1 ? nil : ceilDivide($0, 2) }
+        }
+        // As many panels for each thread too, unless that makes them narrow. Panels that overlap are one thread's: both write the
+        // lanes they share.
         let fewest = panelCount
-        // As many for each thread, unless that makes them narrow. Panels that overlap are one thread's: both write the lanes they share.
         let even = ceilDivide(fewest, threads) * threads
-        let counts = overlapsPanels || 2 * even > panelVectors || even == fewest ? fewest...fewest : fewest...even
         var best: (time: Double, panelCount: Int, panels: Int, tapRows: Int, leftUnits: Int)?
-        for count in stride(from: counts.lowerBound, through: counts.upperBound, by: max(1, counts.upperBound - counts.lowerBound)) {
+        let most = overlapsPanels || 2 * even > panelVectors ? fewest : even
+        for count in stride(from: fewest, through: most, by: max(1, most - fewest)) {
             setPanels(count)
-            panelsPerItem = count
-            while true {
-                tapRowsPerItem = tapRows
-                while true {
-                    leftUnitsPerItem = leftUnits
-                    while true {
-                        let isSmallest = panelsPerItem == (overlapsPanels ? count : 1) && tapRowsPerItem == 1 && leftUnitsPerItem == 1
+            for panels in halvings(count) where panels == count || !overlapsPanels {
+                for rows in halvings(tapRows) {
+                    for units in halvings(leftUnits) {
+                        (panelsPerItem, tapRowsPerItem, leftUnitsPerItem) = (panels, rows, units)
                         try setItems()
-                        if sums <= itemSums || isSmallest && best == nil {
-                            let time = itemTime(placesPerPixel) * Double(ceilDivide(items, threads))
-                            if best.map({ time < $0.time }) ?? true {
-                                best = (time, count, panelsPerItem, tapRowsPerItem, leftUnitsPerItem)
-                            }
-                        }
-                        if leftUnitsPerItem == 1 { break }
-                        leftUnitsPerItem = ceilDivide(leftUnitsPerItem, 2)
+                        let isSmallest = (panels == 1 || overlapsPanels) && rows == 1 && units == 1
+                        guard sums <= itemSums || isSmallest && best == nil else { continue }
+                        let time = itemTime(placesPerPixel) * Double(ceilDivide(items, threads))
+                        if best.map({ time < $0.time }) ?? true { best = (time, count, panels, rows, units) }
                     }
-                    if tapRowsPerItem == 1 { break }
-                    tapRowsPerItem = ceilDivide(tapRowsPerItem, 2)
                 }
-                if panelsPerItem == 1 || overlapsPanels { break }
-                panelsPerItem = ceilDivide(panelsPerItem, 2)
             }
         }
         guard let best else { return }
@@ -255,7 +251,8 @@ private struct KernelGradientPlan {
         addsInPlace = !bands.isBlocked && !layer.means.accumulates && !writesTapsTogether
             && (pointsInVectors ? strides.output : mergesTaps ? 0 : strides.input) == 1
             && (!mergesTaps || !layer.flipKernel && strides.column == inputs * strides.input)
-        // Pixels that are a multiple of a page apart share few sets of the caches: many are packed, or fewer if that is worth while.
+        // Pixels that are a multiple of a page apart share few sets of the caches: many are packed, or fewer if that is worth
+        // while.
         let page = 4096 / (layer.isDouble ? 8 : 4)
         func sharesSets(_ pitch: Int, isLeft: Bool) -> Bool {
             let uses = tapRows * tapColumns * (isLeft ? panelCount : ceilDivide(lefts, largestTileSide))
@@ -471,8 +468,8 @@ private struct ItemRun<Scalar: KernelScalar> {
         sums = (workspace + plan.sumsAt).assumingMemoryBound(to: Scalar.self)
     }
 
-    /// Visits the item's tiles: for each panel and tap; where each is written at once, for each tap some lefts of all panels, so that
-    /// the lines of the result follow each other.
+    /// Visits the item's tiles: for each panel and tap; where each is written at once, for each tap some lefts of all panels, so
+    /// that the lines of the result follow each other.
     @inline(__always)
     func forEachTile(_ body: (GradientTile) -> Void) {
         var offset = 0
