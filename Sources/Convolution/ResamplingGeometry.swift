@@ -223,6 +223,8 @@ struct AxisTaps<Real: KernelScalar> {
         }
     }
 
+    // Once in the library, not once for each type of the tables.
+    @inline(never)
     private func weight(_ t: Int, _ range: TapRange<Real>, _ k: Int) -> Real {
         let element = Real(range.first + k)
         let distance = (element - range.center).magnitude / stretch
