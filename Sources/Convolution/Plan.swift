@@ -146,8 +146,9 @@ struct ConvolutionPlan {
     /// Not nil: the blocks make pixels in scratch memory.
     var turning: Turning? = nil
 
-    /// Bands run on from image to image, so that small images share a pass over the weights.
-    var spansImages: Bool { strategy == .channels || readsInputDirectly }
+    /// Bands run on from image to image, so that small images share a pass over the weights. What is packed for such a band is whole
+    /// images: not large ones.
+    var spansImages = false
 
     /// Output rows that a block's bands divide.
     func rows(_ block: Block) -> Int { block.vertical.count * (spansImages ? layer.batch : 1) }
@@ -990,6 +991,8 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     case .lanes: plan.readsInputDirectly = panels.isDirect
     case .columns: plan.readsInputDirectly = !panels.isWide && readsColumns(layer, table)
     }
+    let imageBytes = Double(layer.vertical.input) * Double(layer.horizontal.input) * Double(layer.inChannels) * (layer.isDouble ? 8 : 4)
+    plan.spansImages = plan.readsInputDirectly || plan.strategy == .channels && imageBytes <= Double(rectangleLimit >> economy)
     // Where fewer will execute it, it is divided for fewer.
     let (rows, columns) = (layer.vertical, layer.horizontal)
     let pixels = layer.transposed ? Double(rows.input) * Double(columns.input) : Double(rows.output) * Double(columns.output)

@@ -327,6 +327,7 @@ BIT_LAYERS = [
     ("conv2d", (2, 18, 50, 2), (3, 2, 1, 6), {"groups": 2, "padding": "same", "padding_mode": "reflect"}),
     ("conv2d", (2, 11, 70, 3), (5, 3, 3, 3), {"padding": "same"}),
     ("conv2d", (2, 7, 9, 64), (1, 1, 64, 48), {"activation": "relu6"}),
+    ("conv2d", (3, 41, 50, 70), (2, 3, 70, 8), {"padding": "same"}),
     ("conv2d", (2, 8, 9, 40), (1, 1, 40, 5), {"strides": 2}),
     ("conv2d", (2, 7, 7, 70), (3, 3, 70, 112), {"padding": "same", "activation": "relu"}),
     ("conv2d", (2, 5, 5, 70), (1, 1, 70, 60), {}),
@@ -525,6 +526,16 @@ def test_the_workspace_does_not_grow_with_the_image(height, width, channels, ker
         shape, kernel, data_format=data_format, padding="same", groups=channels // kernel[2], threads=4)
     weights = 4 * np.prod(kernel)
     assert size.execution <= 4 * (2 << 20) and size.plan < 2 * weights + 200_000
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("batch, height, width, kernel", [
+    (16, 154, 154, (3, 3, 64, 128)), (5, 40, 175, (3, 3, 128, 128)), (9, 21, 21, (3, 3, 1280, 1024))])
+def test_the_workspace_does_not_grow_with_the_batch(batch, height, width, kernel, data_format):
+    """Bands of rows run on from image to image; none holds a whole image that is large."""
+    channels = kernel[2]
+    shape = (batch, height, width, channels) if data_format == "channels_last" else (batch, channels, height, width)
+    assert convolution.conv2d_workspace_size(shape, kernel, data_format=data_format, threads=1).execution <= 2 << 20
 
 
 def strided(array, kind):
