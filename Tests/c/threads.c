@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,6 +45,29 @@ static int is_right(int32_t threads) {
     int right = output && convolve(&p, input, kernel, NULL, output) == CONVOLUTION_OK && !memcmp(output, expected, sizeof expected);
     free(output);
     return right;
+}
+
+enum { STACK = 64 << 10, BELOW = 1 << 20 };
+
+static void *call_small_layer(void *output) {
+    const conv2d_params p = { .struct_size = sizeof p, .batch = 1, .height = 8, .width = 8, .in_channels = 8, .out_channels = 8,
+                              .kernel_height = 3, .kernel_width = 3, .threads = 1 };
+    return convolve(&p, input, kernel, NULL, output) == CONVOLUTION_OK ? output : NULL;
+}
+
+/* Small layers have their workspace on the caller's stack: one of 64 KiB, below which no byte may be touched, is enough. */
+static int small_stack_is_enough(void) {
+    float here[6 * 6 * 8], there[6 * 6 * 8];
+    char *memory = mmap(NULL, BELOW + STACK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED || mprotect(memory + BELOW, STACK, PROT_READ | PROT_WRITE)) return 0;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    void *result = NULL;
+    int ran = !pthread_attr_init(&attributes) && !pthread_attr_setstack(&attributes, memory + BELOW, STACK)
+              && !pthread_create(&thread, &attributes, call_small_layer, there) && !pthread_join(thread, &result);
+    pthread_attr_destroy(&attributes);
+    munmap(memory, BELOW + STACK);
+    return ran && result && call_small_layer(here) && !memcmp(here, there, sizeof here);
 }
 
 /* In a forked child: the same results, with workers of its own. */
@@ -84,6 +108,8 @@ int main(int count, char **arguments) {
                               .threads = 1 };
     CHECK(convolve(&p, input, kernel, NULL, expected) == CONVOLUTION_OK);
     CHECK(tasks() == 1);
+    CHECK(small_stack_is_enough());
+    CHECK(settles_at(1));
 
     CHECK(is_right(3));
     CHECK(tasks() == 3);
