@@ -313,8 +313,8 @@ void conv2d_plan_destroy(conv2d_plan *plan);
  * by fewer threads, and a thread by working on less at a time, at some cost in speed; the bits of the result stay the same. Less
  * than the least is WORKSPACE, here and wherever the layer is to be computed. Without a limit a thread takes at most 2 MiB,
  * whatever the size of the image, unless a single row of windows needs more, or with CIRCULAR padding of rows the whole image; by
- * WINOGRAD at most a third of the packed kernel if that is more, and 13 MiB. An execution of up to 32 KiB may have them on the caller's
- * stack. The plain call holds both plan and workspace. */
+ * WINOGRAD at most a third of the packed kernel if that is more, and 13 MiB. An execution of up to 32 KiB may have them on the
+ * caller's stack. The plain call holds both plan and workspace. */
 int32_t conv2d_workspace_size(const conv2d_params *params, int64_t *plan, int64_t *execution, int64_t *least);
 
 /*
