@@ -61,11 +61,11 @@ static inline __attribute__((always_inline)) shim_f32x16 shim_twos_f32x16(const 
 /* The first lanes of x, as many as mask has ones. */
 static inline __attribute__((always_inline)) void shim_store_f32x16(shim_f32x16 x, void *place, unsigned mask) {
     typedef float vector __attribute__((vector_size(64)));
-    __builtin_ia32_storeups512_mask((vector *)place, (vector)x, (unsigned short)mask);
+    __builtin_ia32_storeups512_mask(place, (vector)x, (unsigned short)mask);
 }
 static inline __attribute__((always_inline)) void shim_store_f64x8(shim_f64x8 x, void *place, unsigned mask) {
     typedef double vector __attribute__((vector_size(64)));
-    __builtin_ia32_storeupd512_mask((vector *)place, (vector)x, (unsigned char)mask);
+    __builtin_ia32_storeupd512_mask(place, (vector)x, (unsigned char)mask);
 }
 #endif
 /* The first or second of every two lanes, in both. */
