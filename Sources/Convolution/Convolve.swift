@@ -140,6 +140,23 @@ struct Tile<Scalar> {
         widths[count] = min(unit, end &- column)
         count &+= 1
     }
+
+    /// Its results go so far from `corner` for each image, row and column. Positions beyond the last repeat it.
+    @inline(__always)
+    mutating func aim(at corner: UnsafeMutablePointer<Scalar>, image: Int, row: Int, column: Int) {
+        let last = count - 1
+        for r in count..<largestTileSide { (images[r], rows[r], columns[r]) = (images[last], rows[last], columns[last]) }
+        for r in 0..<largestTileSide {
+            targets[r] = corner + (images[r] &* image &+ rows[r] &* row &+ columns[r] &* column)
+        }
+    }
+
+    /// Its positions lie side by side in one row.
+    @inline(__always)
+    func isStraight(_ unit: Int) -> Bool {
+        let last = count - 1
+        return rows[0] == rows[last] && images[0] == images[last] && columns[last] - columns[0] == last * unit
+    }
 }
 
 /// The positions of an item in the order in which tiles take them: row by row; or first once around the border and then the inside, so
@@ -391,7 +408,10 @@ func run<Scalar: KernelScalar>(
             let row = route.row
             if overlaps {
                 route.column = min(route.column, columnEnd - stride)
-                for r in 0..<step { tile.pointee.add(image: image + route.image, row: route.imageRow, column: route.column + r * unit, end: columnEnd, unit: unit) }
+                for r in 0..<step {
+                    let column = route.column + r * unit
+                    tile.pointee.add(image: image + route.image, row: route.imageRow, column: column, end: columnEnd, unit: unit)
+                }
                 _ = route.advance(stride)
             } else {
                 var height = step
@@ -409,25 +429,19 @@ func run<Scalar: KernelScalar>(
                     if route.advance(column &- route.column), isWide { break }
                 }
             }
-            let last = tile.pointee.count - 1
-            // Positions beyond the last repeat it.
-            for r in tile.pointee.count..<largestTileSide {
-                (tile.pointee.images[r], tile.pointee.rows[r], tile.pointee.columns[r]) = (tile.pointee.images[last], tile.pointee.rows[last], tile.pointee.columns[last])
-            }
-            for r in 0..<largestTileSide {
-                tile.pointee.targets[r] = corner + (tile.pointee.images[r] &* layer.output.batch &+ tile.pointee.rows[r] &* rowStep &+ tile.pointee.columns[r] &* columnStep)
-            }
-            tile.pointee.isPlain = (tile.pointee.count == step || isWide) && tile.pointee.rows[0] == tile.pointee.rows[last] && tile.pointee.images[0] == tile.pointee.images[last]
-                && tile.pointee.columns[last] - tile.pointee.columns[0] == last * unit
+            let (first, last) = (tile.pointee.columns[0], tile.pointee.columns[tile.pointee.count - 1])
+            tile.pointee.aim(at: corner, image: layer.output.batch, row: rowStep, column: columnStep)
+            tile.pointee.isPlain = (tile.pointee.count == step || isWide) && tile.pointee.isStraight(unit)
                 && meetsNoBorder(vertical, tile.pointee.rows[0], tile.pointee.rows[0], layer.vertical.input)
-                && (strategy == .columns || meetsNoBorder(horizontal, tile.pointee.columns[0], tile.pointee.columns[last], layer.horizontal.input))
+                && (strategy == .columns || meetsNoBorder(horizontal, first, last, layer.horizontal.input))
             tile.pointee.mergesTaps = block.pointee.mergesTaps
             if tile.pointee.mergesTaps, !tile.pointee.isPlain {
-                for r in 0..<tile.pointee.count where !meetsNoBorder(horizontal, tile.pointee.columns[r], tile.pointee.columns[r], layer.horizontal.input) {
-                    tile.pointee.mergesTaps = false
+                for r in 0..<tile.pointee.count {
+                    let column = tile.pointee.columns[r]
+                    if !meetsNoBorder(horizontal, column, column, layer.horizontal.input) { tile.pointee.mergesTaps = false }
                 }
             }
-            if tile.pointee.isPlain, tile.pointee.count == step, !route.isDone, route.row == row, route.column == tile.pointee.columns[last] + unit {
+            if tile.pointee.isPlain, tile.pointee.count == step, !route.isDone, route.row == row, route.column == last + unit {
                 var more = min((min(route.columnEnd, plainEnd) - route.column) / stride, block.pointee.tilesPerGroup - tileCount - 1)
                 if shortens {
                     more = min(more, tallTiles(left, step))
