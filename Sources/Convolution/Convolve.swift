@@ -20,16 +20,12 @@ private struct Execution {
 func checkArguments(
     _ layer: Layer, input: UnsafeRawPointer?, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?, output: UnsafeRawPointer?
 ) throws(Failure) {
-    let bytes = layer.isDouble ? 8 : 4
-    let inputExtent = try extent(
-        input, "input", layer.input, batch: layer.batch, rows: layer.vertical.input, columns: layer.horizontal.input,
-        channels: layer.inChannels, elementBytes: bytes)
-    let outputExtent = try extent(
-        output, "output", layer.output, batch: layer.batch, rows: layer.vertical.output, columns: layer.horizontal.output,
-        channels: layer.outChannels, elementBytes: bytes)
-    try checkApart(outputExtent, inputExtent, "input")
-    try checkApart(outputExtent, extent(kernel, bytes: layer.kernelElements * bytes), "kernel")
-    try checkApart(outputExtent, extent(bias, bytes: layer.outChannels * bytes), "bias")
+    let bytes = layer.elementBytes
+    let read = try inputExtent(layer, input, "input")
+    let written = try outputExtent(layer, output, "output")
+    try checkApart(written, read, "input")
+    try checkApart(written, extent(kernel, bytes: layer.kernelElements * bytes), "kernel")
+    try checkApart(written, extent(bias, bytes: layer.outChannels * bytes), "bias")
 }
 
 @inline(never)

@@ -67,7 +67,7 @@ private func inputGradientPlan(_ layer: Layer, kernel: UnsafeRawPointer?) throws
     let elements = try times(times(pixels, channels, "the padded input gradient"), layer.batch, "the padded input gradient")
     if pixels > layer.vertical.input * layer.horizontal.input {
         adjoint.means.accumulates = false
-        let bytes = elements * (layer.isDouble ? 8 : 4)
+        let bytes = elements * layer.elementBytes
         if bytes >= layer.means.workspaceLimit {
             throw Failure(
                 CONVOLUTION_ERROR_WORKSPACE,
@@ -92,7 +92,7 @@ func destroy(_ plan: UnsafeMutablePointer<InputGradientPlan>) {
 func checkInputGradient(
     _ layer: Layer, outputGradient: UnsafeRawPointer?, kernel: UnsafeRawPointer?, inputGradient: UnsafeRawPointer?
 ) throws(Failure) {
-    let bytes = layer.isDouble ? 8 : 4
+    let bytes = layer.elementBytes
     let result = try inputExtent(layer, inputGradient, "input_gradient")
     try checkApart(result, of: "input_gradient", outputExtent(layer, outputGradient, "output_gradient"), "output_gradient")
     try checkApart(result, of: "input_gradient", extent(kernel, bytes: layer.kernelElements * bytes), "kernel")
@@ -101,13 +101,13 @@ func checkInputGradient(
 func inputExtent(_ layer: Layer, _ pointer: UnsafeRawPointer?, _ name: StaticString) throws(Failure) -> Extent? {
     try extent(
         pointer, name, layer.input, batch: layer.batch, rows: layer.vertical.input, columns: layer.horizontal.input,
-        channels: layer.inChannels, elementBytes: layer.isDouble ? 8 : 4)
+        channels: layer.inChannels, elementBytes: layer.elementBytes)
 }
 
 func outputExtent(_ layer: Layer, _ pointer: UnsafeRawPointer?, _ name: StaticString) throws(Failure) -> Extent? {
     try extent(
         pointer, name, layer.output, batch: layer.batch, rows: layer.vertical.output, columns: layer.horizontal.output,
-        channels: layer.outChannels, elementBytes: layer.isDouble ? 8 : 4)
+        channels: layer.outChannels, elementBytes: layer.elementBytes)
 }
 
 func execute(
@@ -120,7 +120,7 @@ func execute(
     let layer = plan.pointee.layer
     // Checked when the plan was made.
     let elements = plan.pointee.paddedRows * plan.pointee.paddedColumns * layer.inChannels * layer.batch
-    let padded = try allocate(elements, of: layer.isDouble ? 8 : 4, "the padded input gradient")
+    let padded = try allocate(elements, of: layer.elementBytes, "the padded input gradient")
     do throws(Failure) {
         try execute(plan.pointee.plan, input: outputGradient, output: padded)
     } catch {
@@ -198,7 +198,7 @@ func checkBiasGradient(_ layer: Layer, outputGradient: UnsafeRawPointer?, biasGr
         throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "bias_gradient is NULL; it must point to \(layer.outChannels) elements")
     }
     try checkApart(
-        extent(biasGradient, bytes: layer.outChannels * (layer.isDouble ? 8 : 4)), of: "bias_gradient",
+        extent(biasGradient, bytes: layer.outChannels * layer.elementBytes), of: "bias_gradient",
         outputExtent(layer, outputGradient, "output_gradient"), "output_gradient")
 }
 

@@ -253,7 +253,7 @@ private struct KernelGradientPlan {
             && (!mergesTaps || !layer.flipKernel && strides.column == inputs * strides.input)
         // Pixels that are a multiple of a page apart share few sets of the caches: many are packed, or fewer if that is worth
         // while.
-        let page = 4096 / (layer.isDouble ? 8 : 4)
+        let page = 4096 / layer.elementBytes
         func sharesSets(_ pitch: Int, isLeft: Bool) -> Bool {
             let uses = tapRows * tapColumns * (isLeft ? panelCount : ceilDivide(lefts, largestTileSide))
             return pitch % page == 0 && bands.pixels > (uses < 8 ? 256 : 128)
@@ -277,7 +277,7 @@ private struct KernelGradientPlan {
             placesPerPixel: Double(down.places * across.places) / Double(bands.rows * bands.columns))
 
         // Scratch memory. Vectors and rows may read beyond the last packed element, into what nobody uses.
-        let size = layer.isDouble ? 8 : 4
+        let size = layer.elementBytes
         let slack = largestTileScalars
         let bandPlaces = try times(times(bands.images, down.places, "a band"), across.places, "a band")
         let panelWidth = itemVectors * lanes
@@ -332,7 +332,7 @@ func checkKernelGradient(
     if kernelGradient == nil, layer.kernelElements > 0 {
         throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "kernel_gradient is NULL; it must point to \(layer.kernelElements) elements")
     }
-    let result = extent(kernelGradient, bytes: layer.kernelElements * (layer.isDouble ? 8 : 4))
+    let result = extent(kernelGradient, bytes: layer.kernelElements * layer.elementBytes)
     try checkApart(result, of: "kernel_gradient", inputExtent(layer, input, "input"), "input")
     try checkApart(result, of: "kernel_gradient", outputExtent(layer, outputGradient, "output_gradient"), "output_gradient")
 }
@@ -349,7 +349,7 @@ func backwardKernel(
         // No products: nothing to add.
         if !layer.means.accumulates {
             let bytes = kernelGradient.assumingMemoryBound(to: UInt8.self)
-            bytes.update(repeating: 0, count: layer.kernelElements * (layer.isDouble ? 8 : 4))
+            bytes.update(repeating: 0, count: layer.kernelElements * layer.elementBytes)
         }
         return
     }

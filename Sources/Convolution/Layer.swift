@@ -57,6 +57,8 @@ struct Layer {
     /// Sizes beside a 0 may be so large that even their product, which validation does not take then, overflows.
     var hasOutput: Bool { batch > 0 && vertical.output > 0 && horizontal.output > 0 && outChannels > 0 }
 
+    var elementBytes: Int { isDouble ? 8 : 4 }
+
     /// A transposed convolution whose output phases of P neighbouring columns all read the same input, such as one with kernel = P * n,
     /// stride P and no crop: as a layer of 1/P of the columns and P times the channels, in the same arrays. Column t = P * pixel + phase
     /// takes the products of kernel column b = P * tap + phase, as stride and crop are multiples of P too. nil if there is no such P.
@@ -165,5 +167,6 @@ struct Resampling {
     /// The result is added to what its place holds.
     var accumulates: Bool
 
+    var elementBytes: Int { isDouble ? 8 : 4 }
     var hasOutput: Bool { batch > 0 && channels > 0 }
 }

@@ -81,7 +81,7 @@ func gram(
     let linear = try layer.linearPart
     let target = try inputExtent(layer, result, "result")
     try checkApart(target, of: "result", inputExtent(layer, x, "input"), "input")
-    try checkApart(target, of: "result", extent(kernel, bytes: layer.kernelElements * (layer.isDouble ? 8 : 4)), "kernel")
+    try checkApart(target, of: "result", extent(kernel, bytes: layer.kernelElements * layer.elementBytes), "kernel")
     try checkKernel(layer, kernel)
     guard let result else { return }
     // Both the output's and its gradient's place.
@@ -90,7 +90,7 @@ func gram(
     var backward = forward
     forward.means.accumulates = false
     backward.means.accumulates = layer.means.accumulates
-    let memory = try allocate(layer.outputCount, of: layer.isDouble ? 8 : 4, "the output")
+    let memory = try allocate(layer.outputCount, of: layer.elementBytes, "the output")
     defer { shim_free(memory) }
     try forward.apply(kernel, x ?? UnsafeRawPointer(result), to: memory)
     try backward.applyAdjoint(kernel, memory, to: result)
@@ -102,7 +102,7 @@ func gram(_ resampling: Resampling, _ x: UnsafeRawPointer?, _ result: UnsafeMuta
         resampling.vertical.output, resampling.horizontal.output, resampling.channels, channelsFirst: resampling.channelsFirst)
     try checkApart(inputExtent(resampling, result, "result"), of: "result", inputExtent(resampling, x, "input"), "input")
     guard let x, let result, resampling.hasOutput else { return }
-    let memory = try allocate(resampling.outputCount, of: resampling.isDouble ? 8 : 4, "the output")
+    let memory = try allocate(resampling.outputCount, of: resampling.elementBytes, "the output")
     defer { shim_free(memory) }
     var forward = resampling
     forward.accumulates = false

@@ -192,7 +192,7 @@ struct ConvolutionPlan {
         // Axes of one element have a stride of 1, which is never stepped along.
         let elements = (layer.batch > 1 ? strides.batch : 0) | (layer.vertical.output > 1 ? strides.row : 0)
             | (layer.horizontal.output > 1 ? strides.column : 0)
-        return elements % table.lanes == 0 && Int(bitPattern: place) % (table.lanes * (layer.isDouble ? 8 : 4)) == 0
+        return elements % table.lanes == 0 && Int(bitPattern: place) % (table.lanes * layer.elementBytes) == 0
     }
 
     /// Columns or pixels that one position of a tile stands for.
@@ -462,6 +462,11 @@ private func readsColumns(_ layer: Layer, _ table: KernelTable) -> Bool {
         && layer.horizontal.output >= table.columnTiles[0].vectors * table.lanes
 }
 
+/// Of the input.
+private func imageBytes(_ layer: Layer) -> Double {
+    Double(layer.vertical.input) * Double(layer.horizontal.input) * Double(layer.inChannels) * Double(layer.elementBytes)
+}
+
 /// Whether groups are packed, each apart from the others: with their pixels a whole image's channels apart, what the taps share of a large
 /// image would not stay in a level-2 cache. It pays where an element is multiplied with four vectors at least: 32 groups, 512 channels
 /// of 56x56 4.2 -> 3.2 ms, but with stride 2 0.7 -> 0.9.
@@ -469,7 +474,7 @@ private func hasFarGroups(_ layer: Layer, _ table: KernelTable) -> Bool {
     let (vertical, horizontal) = (layer.vertical, layer.horizontal)
     let read = Double(vertical.input) * Double(horizontal.input)
     let products = Double(vertical.output) * Double(horizontal.output) * Double(vertical.kernel) * Double(horizontal.kernel)
-    return layer.groups > 1 && !layer.transposed && read * Double(layer.inChannels) * (layer.isDouble ? 8 : 4) >= Double(4 << 20)
+    return layer.groups > 1 && !layer.transposed && imageBytes(layer) >= Double(4 << 20)
         && products * Double(ceilDivide(layer.outChannelsPerGroup, table.lanes)) >= 4 * read
 }
 
@@ -828,7 +833,7 @@ extension ConvolutionPlan {
             block.bandRows = ceilDivide(max(1, rows / wanted), rowUnit) * rowUnit
             if blocks > 1 {
                 // So few rows that what one phase has read and written is still in the cache for the next; but enough pixels.
-                let rowBytes = blocks * columns * layer.outChannels * (layer.isDouble ? 8 : 4)
+                let rowBytes = blocks * columns * layer.outChannels * layer.elementBytes
                 let most = min(block.bandRows, max(ceilDivide(512, columns), phaseBytes / rowBytes))
                 block.bandRows = most
                 // And, where it can be had, no group of few tiles: it takes as long to begin as a whole one.
@@ -842,7 +847,7 @@ extension ConvolutionPlan {
         } else {
             block.panelChunks = min(mostPanelChunks, max(wanted, block.panelChunks))
         }
-        let elementBytes = layer.isDouble ? 8 : 4
+        let elementBytes = layer.elementBytes
         // The channels of a pixel are packed together.
         let packsPixels = stencils && layer.input.column != 1
         if packsPixels { block.planes = ceilDivide(layer.groups, block.panelChunks) }
@@ -944,7 +949,7 @@ func workspaceSize(_ layer: Layer) throws(Failure) -> WorkspaceNeed {
     let draft = try draftWithinLimit(layer)
     defer { shim_free(draft.memory.header) }
     let packed = try times(
-        draft.weightElements + draft.plan.width + draft.plan.outsideElements(), layer.isDouble ? 8 : 4, "the packed kernel")
+        draft.weightElements + draft.plan.width + draft.plan.outsideElements(), layer.elementBytes, "the packed kernel")
     return WorkspaceNeed(
         plan: draft.memory.bytes + packed, execution: draft.plan.executionThreads * draft.plan.workspace.bytes, least: least,
         work: draft.plan.work)
@@ -961,7 +966,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     if chain == nil, let widened = layer.widened, turns ? widened.savesVectors(layer, table.lanes) : chooseStrategy(widened, table) == .channels {
         layer = widened
     }
-    let size = layer.isDouble ? 8 : 4
+    let size = layer.elementBytes
     let inputs = layer.inChannelsPerGroup
 
     // No blocks where there is nothing to add up or nothing to store; then no size of theirs is multiplied either.
@@ -991,8 +996,8 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     case .lanes: plan.readsInputDirectly = panels.isDirect
     case .columns: plan.readsInputDirectly = !panels.isWide && readsColumns(layer, table)
     }
-    let imageBytes = Double(layer.vertical.input) * Double(layer.horizontal.input) * Double(layer.inChannels) * (layer.isDouble ? 8 : 4)
-    plan.spansImages = plan.readsInputDirectly || plan.strategy == .channels && imageBytes <= Double(rectangleLimit >> economy)
+    plan.spansImages = plan.readsInputDirectly
+        || plan.strategy == .channels && imageBytes(layer) <= Double(rectangleLimit >> economy)
     // Where fewer will execute it, it is divided for fewer.
     let (rows, columns) = (layer.vertical, layer.horizontal)
     let pixels = layer.transposed ? Double(rows.input) * Double(columns.input) : Double(rows.output) * Double(columns.output)

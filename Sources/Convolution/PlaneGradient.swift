@@ -71,7 +71,7 @@ struct PlaneGradientPlan {
         imagePlane = try times(imagePitch, PackedAxis(vertical, outputs: bandRows).places, "a band")
         pointPlane = try times(pointPitch, bandRows, "a band")
         elements = layer.kernelElements
-        let size = layer.isDouble ? 8 : 4
+        let size = layer.elementBytes
         columnPlacesAt = 0
         imageAt = aligned(places * MemoryLayout<Int>.stride)
         pointsAt = imageAt + aligned(try times(imagePlane, layer.inChannelsPerGroup, "a band") * size)

@@ -276,8 +276,8 @@ private func packPlanes<Scalar: KernelScalar>(
     }
 }
 
-/// The first of two passes: each packed row multiplied by v where it lies. A tile's inputs
-/// are all read before its outputs are written, and the next tile's lie behind them.
+/// The first of two passes: each packed row multiplied by v where it lies. A tile's inputs are all read before its outputs are written,
+/// and the next tile's lie behind them.
 private func filterRows<Scalar: KernelScalar>(_ item: StencilItem<Scalar>, _ first: UnsafeMutablePointer<Scalar>, _ part: Rectangle) {
     let layer = item.plan.pointee.layer
     var arguments = item.arguments

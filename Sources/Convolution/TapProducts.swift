@@ -107,7 +107,7 @@ extension Axis {
 extension ConvolutionPlan {
     /// Divides the work of a plan whose blocks are there. `economy` as for `draft`.
     mutating func divideProducts(chain: Int, threads: Int, economy: Int) throws(Failure) {
-        let size = layer.isDouble ? 8 : 4
+        let size = layer.elementBytes
         var (rows, columns) = (0, 0)
         var (top, bottom, left, right) = (Int.max, Int.min, Int.max, Int.min)
         for i in 0..<blockCount {

@@ -69,7 +69,7 @@ extension ConvolutionPlan {
     /// Divides the work of a plan on pixels whose blocks are there. False if that takes too much memory.
     @_optimize(size)
     mutating func divideTurned(_ given: Layer, threads: Int) throws(Failure) -> Bool {
-        let size = layer.isDouble ? 8 : 4
+        let size = layer.elementBytes
         var (low, high, places) = (Int.max, Int.min, 0)
         for i in 0..<blockCount {
             let vertical = blocks[i].vertical

@@ -114,7 +114,7 @@ private func fillTaps(_ table: TapTable, _ resampling: Resampling, _ axis: Resam
 
 @_optimize(size)
 func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointer<ResamplingPlan> {
-    let size = resampling.isDouble ? 8 : 4
+    let size = resampling.elementBytes
     let table = resampling.isDouble ? resampling.tier.float64 : resampling.tier.float32
     let lanes = table.lanes
     let together = resampling.input.channel == 1 && resampling.output.channel == 1
@@ -335,13 +335,13 @@ func checkArguments(_ resampling: Resampling, input: UnsafeRawPointer?, output: 
 func inputExtent(_ resampling: Resampling, _ pointer: UnsafeRawPointer?, _ name: StaticString) throws(Failure) -> Extent? {
     try extent(
         pointer, name, resampling.input, batch: resampling.batch, rows: resampling.vertical.input,
-        columns: resampling.horizontal.input, channels: resampling.channels, elementBytes: resampling.isDouble ? 8 : 4)
+        columns: resampling.horizontal.input, channels: resampling.channels, elementBytes: resampling.elementBytes)
 }
 
 func outputExtent(_ resampling: Resampling, _ pointer: UnsafeRawPointer?, _ name: StaticString) throws(Failure) -> Extent? {
     try extent(
         pointer, name, resampling.output, batch: resampling.batch, rows: resampling.vertical.output,
-        columns: resampling.horizontal.output, channels: resampling.channels, elementBytes: resampling.isDouble ? 8 : 4)
+        columns: resampling.horizontal.output, channels: resampling.channels, elementBytes: resampling.elementBytes)
 }
 
 func execute(_ plan: UnsafePointer<ResamplingPlan>, input: UnsafeRawPointer?, output: UnsafeMutableRawPointer?) throws(Failure) {

@@ -80,7 +80,7 @@ func createGradientPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutab
         // Its tables are empty too.
         (rows.input, rows.output, columns.input, columns.output) = (0, 0, 0, 0)
     }
-    let scratch = try times(columns.output, given.channels, "a row") * (resampling.isDouble ? 8 : 4) + 64
+    let scratch = try times(columns.output, given.channels, "a row") * resampling.elementBytes + 64
     let header = aligned(MemoryLayout<UpsampleGradientPlan>.size)
     let rowTable = ContributionTable.bytes(rows, given.vertical)
     let memory = try allocate(

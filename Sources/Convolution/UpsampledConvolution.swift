@@ -77,11 +77,9 @@ extension UpsampledLayer {
         let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
         let most = max(1, layer.vertical.output / (threads == 1 ? 1 : ceilDivide(4 * threads, layer.batch)))
         var rows = min(fewRows, most)
-        while rows < most, band(rows + 1).inputRows <= bandBytes / elementBytes / width { rows += 1 }
+        while rows < most, band(rows + 1).inputRows <= bandBytes / layer.elementBytes / width { rows += 1 }
         return rows
     }
-
-    fileprivate var elementBytes: Int { layer.isDouble ? 8 : 4 }
 
     /// The convolution of a band as a layer of its own, which leaves the upsampling `scratch` bytes.
     fileprivate func part(_ band: Band, scratch: Int) throws(Failure) -> Layer {
@@ -144,7 +142,7 @@ extension UpsampledLayer {
 
 extension Band {
     /// Of a thread's copy of the input.
-    fileprivate func bytes(_ both: UpsampledLayer) -> Int { (inputRows * both.width * both.elementBytes + 63) / 64 * 64 }
+    fileprivate func bytes(_ both: UpsampledLayer) -> Int { (inputRows * both.width * both.layer.elementBytes + 63) / 64 * 64 }
 }
 
 extension Axis {

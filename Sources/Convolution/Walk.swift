@@ -37,7 +37,7 @@ extension ConvolutionPlan {
     /// Tiles fetch their successors' input, which comes from beyond the caches.
     var fetchesWalk: Bool {
         let pixels = layer.vertical.input * layer.horizontal.input + layer.vertical.output * layer.horizontal.output
-        return readsInputDirectly && layer.batch * layer.outChannels * pixels * (layer.isDouble ? 8 : 4) >= fetchedBytes
+        return readsInputDirectly && layer.batch * layer.outChannels * pixels * layer.elementBytes >= fetchedBytes
     }
 
     /// Addresses of a tile: see `WalkArguments.runs`.

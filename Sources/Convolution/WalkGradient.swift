@@ -83,7 +83,7 @@ struct WalkGradientPlan {
     private let sumsAt: Int
     let bytes: Int
 
-    private var size: Int { layer.isDouble ? 8 : 4 }
+    private var size: Int { layer.elementBytes }
 
     /// Vectors of multiply-adds per pixel, in those of outer products.
     static func work(_ layer: Layer, _ table: KernelTable) -> Double {
@@ -126,7 +126,7 @@ struct WalkGradientPlan {
         isDepthwise = Self.isDepthwise(layer)
         permutes = Self.permutes(layer, table)
         let lanes = table.lanes
-        let size = layer.isDouble ? 8 : 4
+        let size = layer.elementBytes
         // Pixels that are a multiple of a page apart share few sets of the caches: of 512 bytes where each is read many times.
         let reads = layer.outChannelsPerGroup * layer.vertical.kernel * layer.horizontal.kernel
         let period = reads > 64 ? 512 : bands.pixels > 256 ? 4096 : Int.max

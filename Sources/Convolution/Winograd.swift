@@ -88,7 +88,7 @@ extension Axis {
 @_optimize(size)
 func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
-    let size = layer.isDouble ? 8 : 4
+    let size = layer.elementBytes
     let inputs = layer.inChannelsPerGroup
     let tileRows = layer.vertical.winogradTiles
     let tileColumns = layer.horizontal.winogradTiles
@@ -185,7 +185,7 @@ extension Panel {
 private func imageBytes(_ layer: Layer) -> Double {
     let input = Double(layer.vertical.input * layer.horizontal.input) * Double(layer.inChannels)
     let output = Double(layer.vertical.output * layer.horizontal.output) * Double(layer.outChannels)
-    return (input + output) * Double(layer.batch * (layer.isDouble ? 8 : 4))
+    return (input + output) * Double(layer.batch * layer.elementBytes)
 }
 
 extension Panels {

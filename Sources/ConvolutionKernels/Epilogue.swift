@@ -116,7 +116,7 @@ func activate<I: InstructionSet>(
     case .clamp(let low, let high):
         mapVectors(I.self, tile, count, bias) { z in
             let (low, high) = (I.Vector(repeating: low), I.Vector(repeating: high))
-            return I.replacing(I.replacing(z, below: low, with: low), above: high, with: high)
+            return I.bounded(z, low: low, high: high)
         }
     case .leaky(let alpha):
         mapVectors(I.self, tile, count, bias) { I.replacing($0, below: zero, with: I.product($0, I.Vector(repeating: alpha))) }

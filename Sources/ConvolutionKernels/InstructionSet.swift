@@ -54,6 +54,10 @@ extension PermutingInstructionSet {
 }
 
 extension InstructionSet {
+    /// Between bounds. NaN stays.
+    @inlinable @inline(__always) public static func bounded(_ x: Vector, low: Vector, high: Vector) -> Vector {
+        replacing(replacing(x, below: low, with: low), above: high, with: high)
+    }
     @inlinable @inline(__always) public static var storesParts: Bool { false }
     @inlinable @inline(__always) public static func store(_ x: Vector, to place: UnsafeMutableRawPointer, mask: UInt32) {
         place.storeBytes(of: x, as: Vector.self)

@@ -24,12 +24,10 @@ func turned(
 }
 
 @inlinable @inline(__always)
-func four<Scalar>(_ source: UnsafePointer<Scalar>) -> SIMD4<UInt32> { UnsafeRawPointer(source).loadUnaligned(as: SIMD4<UInt32>.self) }
+func four(_ source: UnsafeRawPointer) -> SIMD4<UInt32> { source.loadUnaligned(as: SIMD4<UInt32>.self) }
 
 @inlinable @inline(__always)
-func store<Scalar>(_ four: SIMD4<UInt32>, to target: UnsafeMutablePointer<Scalar>) {
-    UnsafeMutableRawPointer(target).storeBytes(of: four, as: SIMD4<UInt32>.self)
-}
+func store(_ four: SIMD4<UInt32>, to target: UnsafeMutableRawPointer) { target.storeBytes(of: four, as: SIMD4<UInt32>.self) }
 
 /// Four lines' four neighbouring elements, to four lines of the others.
 @inlinable @inline(__always)
@@ -37,15 +35,11 @@ func turnSquare(
     _ source: UnsafeRawPointer, lineBytes: Int, to first: UnsafeMutableRawPointer, _ second: UnsafeMutableRawPointer,
     _ third: UnsafeMutableRawPointer, _ fourth: UnsafeMutableRawPointer
 ) {
-    let a = source.loadUnaligned(as: SIMD4<UInt32>.self)
-    let b = source.loadUnaligned(fromByteOffset: lineBytes, as: SIMD4<UInt32>.self)
-    let c = source.loadUnaligned(fromByteOffset: 2 &* lineBytes, as: SIMD4<UInt32>.self)
-    let d = source.loadUnaligned(fromByteOffset: 3 &* lineBytes, as: SIMD4<UInt32>.self)
-    let square = turned(a, b, c, d)
-    first.storeBytes(of: square.0, as: SIMD4<UInt32>.self)
-    second.storeBytes(of: square.1, as: SIMD4<UInt32>.self)
-    third.storeBytes(of: square.2, as: SIMD4<UInt32>.self)
-    fourth.storeBytes(of: square.3, as: SIMD4<UInt32>.self)
+    let square = turned(four(source), four(source + lineBytes), four(source + 2 &* lineBytes), four(source + 3 &* lineBytes))
+    store(square.0, to: first)
+    store(square.1, to: second)
+    store(square.2, to: third)
+    store(square.3, to: fourth)
 }
 
 /// target[b * targetLine + a] = source[a * sourceLine + b] for a below `lines`, b below `count`.
@@ -239,9 +233,7 @@ public func packLine<Scalar: KernelScalar>(from source: UnsafePointer<Scalar>, s
     if stride == 2 {
         // Not to the last element, behind which nothing may be read.
         while MemoryLayout<Scalar>.stride == 4, i &+ 4 < count {
-            let low = UnsafeRawPointer(source + (i &* 2)).loadUnaligned(as: SIMD4<UInt32>.self)
-            let high = UnsafeRawPointer(source + (i &* 2 &+ 4)).loadUnaligned(as: SIMD4<UInt32>.self)
-            UnsafeMutableRawPointer(target + i).storeBytes(of: SIMD8(lowHalf: low, highHalf: high).evenHalf, as: SIMD4<UInt32>.self)
+            store(SIMD8(lowHalf: four(source + i &* 2), highHalf: four(source + (i &* 2 &+ 4))).evenHalf, to: target + i)
             i &+= 4
         }
     }

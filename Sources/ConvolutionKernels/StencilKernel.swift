@@ -314,7 +314,7 @@ func storeNarrow<I: InstructionSet>(
     var place = target
     for p in 0..<4 {
         let total = I.sum(sums[unchecked: p], bias)
-        place.storeBytes(of: I.replacing(I.replacing(total, below: low, with: low), above: high, with: high), as: I.Vector.self)
+        place.storeBytes(of: I.bounded(total, low: low, high: high), as: I.Vector.self)
         place += arguments.outputPitch &* MemoryLayout<I.Scalar>.stride
     }
 }

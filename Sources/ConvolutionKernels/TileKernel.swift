@@ -146,7 +146,7 @@ func finish<I: InstructionSet>(
         for n in 0..<vectors {
             var total = tile.loadUnaligned(fromByteOffset: (r &* vectors &+ n) &* I.bytes, as: I.Vector.self)
             total = I.sum(total, bias(r, n))
-            total = I.replacing(I.replacing(total, below: low, with: low), above: high, with: high)
+            total = I.bounded(total, low: low, high: high)
             place(r, n).storeBytes(of: total, as: I.Vector.self)
         }
         r &+= 1

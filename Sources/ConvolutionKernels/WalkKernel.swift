@@ -270,14 +270,14 @@ func storeWalk<I: InstructionSet, let R: Int>(
     if arguments.streams {
         for r in 0..<R {
             let total = I.sum(sums[unchecked: r], bias)
-            I.stream(I.replacing(I.replacing(total, below: low, with: low), above: high, with: high), to: place)
+            I.stream(I.bounded(total, low: low, high: high), to: place)
             place += step
         }
         return
     }
     for r in 0..<R {
         let total = I.sum(sums[unchecked: r], bias)
-        place.storeBytes(of: I.replacing(I.replacing(total, below: low, with: low), above: high, with: high), as: I.Vector.self)
+        place.storeBytes(of: I.bounded(total, low: low, high: high), as: I.Vector.self)
         place += step
     }
 }
@@ -296,7 +296,7 @@ func finishWalk<I: InstructionSet>(
     while r < arguments.columns {
         let total = I.sum(tile.loadUnaligned(fromByteOffset: r &* I.bytes, as: I.Vector.self), bias)
         (UnsafeMutableRawPointer(target + r &* arguments.columnStride) + place).storeBytes(
-            of: I.replacing(I.replacing(total, below: low, with: low), above: high, with: high), as: I.Vector.self)
+            of: I.bounded(total, low: low, high: high), as: I.Vector.self)
         r &+= 1
     }
 }

@@ -297,7 +297,7 @@ public func transformOutput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointe
 func storeBounded<I: InstructionSet>(
     _: I.Type, _ x: I.Vector, _ low: I.Vector, _ high: I.Vector, to place: UnsafeMutableRawPointer
 ) {
-    place.storeBytes(of: I.replacing(I.replacing(x, below: low, with: low), above: high, with: high), as: I.Vector.self)
+    place.storeBytes(of: I.bounded(x, low: low, high: high), as: I.Vector.self)
 }
 
 /// Three weights of a line to its six points: their polynomial's value there, over the product of (p - q) over all other finite
