@@ -158,45 +158,45 @@ static int is_small(const int64_t sizes[4]) {
 }
 
 /* Dense and sparse, some with a place too short. arguments: what stands between params and the results. */
-#define MATRICES(verb, ...)                                                                                                        \
-    do {                                                                                                                           \
-        int64_t rows = 1, columns = 1, nonzeros = 1;                                                                               \
-        int32_t status = verb##_matrix_size(&p, &rows, &columns, &nonzeros);                                                       \
-        judge(#verb "_matrix_size", shape_status, status, marked_line(0, 1),                                                       \
-              MAY(UNSUPPORTED) | MAY(OVERFLOW) | MAY(OUT_OF_MEMORY));                                                              \
-        double most = fmax(fmax((double)rows, (double)nonzeros), (double)rows * (double)columns);                                   \
-        if (status == CONVOLUTION_OK && most > SMALL) break;                                                                       \
-        int64_t less = one_in(4);                                                                                                  \
-        struct place m = marked_line(rows * columns, element);                                                                     \
-        judge(#verb "_matrix", shape_status, verb##_matrix(&p, __VA_ARGS__ m.origin, rows * columns - less), m,                    \
-              MAY(UNSUPPORTED) | MAY(OVERFLOW) | MAY(OUT_OF_MEMORY) | (less ? MAY(CAPACITY) : 0));                                 \
-        m = marked_line(rows + 1 + 2 * nonzeros, sizeof(int64_t));                                                                 \
-        int64_t *offsets = (int64_t *)(void *)m.origin;                                                                            \
-        judge(#verb "_matrix_csr", shape_status,                                                                                   \
-              verb##_matrix_csr(&p, __VA_ARGS__ offsets, offsets + rows + 1, offsets + rows + 1 + nonzeros, nonzeros - less), m,   \
-              MAY(UNSUPPORTED) | MAY(OVERFLOW) | MAY(OUT_OF_MEMORY) | (less ? MAY(CAPACITY) : 0));                                 \
+#define MATRICES(verb, ...)                                                                                                      \
+    do {                                                                                                                         \
+        int64_t rows = 1, columns = 1, nonzeros = 1;                                                                             \
+        int32_t status = verb##_matrix_size(&p, &rows, &columns, &nonzeros);                                                     \
+        judge(#verb "_matrix_size", shape_status, status, marked_line(0, 1),                                                     \
+              MAY(UNSUPPORTED) | MAY(OVERFLOW) | MAY(OUT_OF_MEMORY));                                                            \
+        double most = fmax(fmax((double)rows, (double)nonzeros), (double)rows * (double)columns);                                \
+        if (status == CONVOLUTION_OK && most > SMALL) break;                                                                     \
+        int64_t less = one_in(4);                                                                                                \
+        struct place m = marked_line(rows * columns, element);                                                                   \
+        judge(#verb "_matrix", shape_status, verb##_matrix(&p, __VA_ARGS__ m.origin, rows * columns - less), m,                  \
+              MAY(UNSUPPORTED) | MAY(OVERFLOW) | MAY(OUT_OF_MEMORY) | (less ? MAY(CAPACITY) : 0));                               \
+        m = marked_line(rows + 1 + 2 * nonzeros, sizeof(int64_t));                                                               \
+        int64_t *offsets = (int64_t *)(void *)m.origin;                                                                          \
+        judge(#verb "_matrix_csr", shape_status,                                                                                 \
+              verb##_matrix_csr(&p, __VA_ARGS__ offsets, offsets + rows + 1, offsets + rows + 1 + nonzeros, nonzeros - less), m, \
+              MAY(UNSUPPORTED) | MAY(OVERFLOW) | MAY(OUT_OF_MEMORY) | (less ? MAY(CAPACITY) : 0));                               \
     } while (0)
 
 /* x and y hold numbers of some kind; x is as small as the input. */
-#define LAYER_OPERATOR(verb, weights, channels)                                                                                    \
-    do {                                                                                                                           \
-        int valid = shape_status == CONVOLUTION_OK;                                                                                \
-        struct place result = marked_line(valid ? weights : 4, element);                                                           \
-        judge(#verb "_backward_kernel", shape_status, verb##_backward_kernel(&p, x.origin, y.origin, result.origin), result,       \
-              MAY_NOT_FIT);                                                                                                        \
-        result = marked_line(valid ? channels : 4, element);                                                                       \
-        judge(#verb "_backward_bias", shape_status, verb##_backward_bias(&p, y.origin, result.origin), result, 0);                 \
-        result = valid ? marked(in, p.input_strides, element) : marked_line(4, element);                                           \
-        judge(#verb "_backward_input", shape_status, verb##_backward_input(&p, y.origin, blocks[1], result.origin), result,        \
-              MAY(ELEMENT_STRIDES) | MAY_NOT_FIT);                                                                                 \
-        memset(result.first, PATTERN, result.bytes);                                                                               \
-        judge(#verb "_gram", shape_status, verb##_gram(&p, blocks[1], x.origin, result.origin), result,                            \
-              MAY(ELEMENT_STRIDES) | MAY(UNSUPPORTED) | MAY_NOT_FIT);                                                              \
-        result = marked_line(1, sizeof(double));                                                                                   \
-        judge(#verb "_adjoint_test", shape_status,                                                                                 \
-              verb##_adjoint_test(&p, blocks[1], random_bits(), (double *)(void *)result.origin), result,                          \
-              MAY(UNSUPPORTED) | MAY_NOT_FIT);                                                                                     \
-        MATRICES(verb, blocks[1], );                                                                                               \
+#define LAYER_OPERATOR(verb, weights, channels)                                                                                  \
+    do {                                                                                                                         \
+        int valid = shape_status == CONVOLUTION_OK;                                                                              \
+        struct place result = marked_line(valid ? weights : 4, element);                                                         \
+        judge(#verb "_backward_kernel", shape_status, verb##_backward_kernel(&p, x.origin, y.origin, result.origin), result,     \
+              MAY_NOT_FIT);                                                                                                      \
+        result = marked_line(valid ? channels : 4, element);                                                                     \
+        judge(#verb "_backward_bias", shape_status, verb##_backward_bias(&p, y.origin, result.origin), result, 0);               \
+        result = valid ? marked(in, p.input_strides, element) : marked_line(4, element);                                         \
+        judge(#verb "_backward_input", shape_status, verb##_backward_input(&p, y.origin, blocks[1], result.origin), result,      \
+              MAY(ELEMENT_STRIDES) | MAY_NOT_FIT);                                                                               \
+        memset(result.first, PATTERN, result.bytes);                                                                             \
+        judge(#verb "_gram", shape_status, verb##_gram(&p, blocks[1], x.origin, result.origin), result,                          \
+              MAY(ELEMENT_STRIDES) | MAY(UNSUPPORTED) | MAY_NOT_FIT);                                                            \
+        result = marked_line(1, sizeof(double));                                                                                 \
+        judge(#verb "_adjoint_test", shape_status,                                                                               \
+              verb##_adjoint_test(&p, blocks[1], random_bits(), (double *)(void *)result.origin), result,                        \
+              MAY(UNSUPPORTED) | MAY_NOT_FIT);                                                                                   \
+        MATRICES(verb, blocks[1], );                                                                                             \
     } while (0)
 
 static int32_t stop_after_three(void *context, const conv2d_solve_progress *state) {

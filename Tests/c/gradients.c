@@ -80,44 +80,44 @@ static int64_t product(const int64_t shape[4]) { return shape[0] * shape[1] * sh
 
 /* ------------------------------------------------------------------------------------------------------------- cases */
 
-#define COMMON(p)                                                                                                                  \
-    (p).struct_size = sizeof (p), (p).batch = between(1, 3), (p).height = between(1, 9),                                           \
-    (p).width = below(4) ? between(1, 20) : between(70, 90),                                                                       \
-    (p).kernel_height = between(1, 4), (p).kernel_width = between(1, 4), (p).stride_height = between(1, 3),                        \
-    (p).stride_width = between(1, 3), (p).dilation_height = between(1, 2), (p).dilation_width = between(1, 2),                     \
-    (p).groups = below(3) ? 1 : between(2, 9), (p).in_channels = (p).groups * between(1, (p).groups > 3 ? 3 : 20),                 \
-    (p).out_channels = (p).groups * between(1, (p).groups > 3 ? 3 : 40), (p).dtype = (int32_t)below(2),                            \
+#define COMMON(p)                                                                                                                \
+    (p).struct_size = sizeof (p), (p).batch = between(1, 3), (p).height = between(1, 9),                                         \
+    (p).width = below(4) ? between(1, 20) : between(70, 90),                                                                     \
+    (p).kernel_height = between(1, 4), (p).kernel_width = between(1, 4), (p).stride_height = between(1, 3),                      \
+    (p).stride_width = between(1, 3), (p).dilation_height = between(1, 2), (p).dilation_width = between(1, 2),                   \
+    (p).groups = below(3) ? 1 : between(2, 9), (p).in_channels = (p).groups * between(1, (p).groups > 3 ? 3 : 20),               \
+    (p).out_channels = (p).groups * between(1, (p).groups > 3 ? 3 : 40), (p).dtype = (int32_t)below(2),                          \
     (p).data_format = (int32_t)below(2), (p).kernel_format = (int32_t)below(2), (p).flip_kernel = (int32_t)below(2)
 
-#define DESCRIBE(verb, p)                                                                                                          \
-    snprintf(now, sizeof now,                                                                                                      \
-             verb " %dx%dx%d channels %d to %d kernel %dx%d strides %dx%d dilation %dx%d groups %d dtype %d format %d kernel %d "  \
-                  "flip %d padding %d isa %s at_end %d",                                                                           \
-             (int)p.batch, (int)p.height, (int)p.width, (int)p.in_channels, (int)p.out_channels, (int)p.kernel_height,             \
-             (int)p.kernel_width, (int)p.stride_height, (int)p.stride_width, (int)p.dilation_height, (int)p.dilation_width,        \
-             (int)p.groups, (int)p.dtype, (int)p.data_format, (int)p.kernel_format, (int)p.flip_kernel, (int)p.padding, p.isa,     \
+#define DESCRIBE(verb, p)                                                                                                        \
+    snprintf(now, sizeof now,                                                                                                    \
+             verb " %dx%dx%d channels %d to %d kernel %dx%d strides %dx%d dilation %dx%d groups %d dtype %d format %d kernel %d " \
+                  "flip %d padding %d isa %s at_end %d",                                                                         \
+             (int)p.batch, (int)p.height, (int)p.width, (int)p.in_channels, (int)p.out_channels, (int)p.kernel_height,           \
+             (int)p.kernel_width, (int)p.stride_height, (int)p.stride_width, (int)p.dilation_height, (int)p.dilation_width,      \
+             (int)p.groups, (int)p.dtype, (int)p.data_format, (int)p.kernel_format, (int)p.flip_kernel, (int)p.padding, p.isa,   \
              at_end)
 
 /* The three gradients of one layer on every tier, each array at both ends of its block. */
-#define GRADIENTS(verb, p)                                                                                                         \
-    int64_t shape[4];                                                                                                              \
-    if (verb##_output_shape(&p, shape) != CONVOLUTION_OK) return 0;                                                                \
-    size_t element = p.dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float);                                              \
-    int64_t in = p.batch * p.height * p.width * p.in_channels, out = product(shape);                                               \
-    int64_t weights = p.kernel_height * p.kernel_width * p.in_channels * p.out_channels / p.groups;                                \
-    const int64_t sizes[ARRAYS] = { in, out, in, out, weights, weights, p.out_channels };                                          \
-    for (int32_t tier = 0; (p.isa = convolution_isa_name(tier)); tier++)                                                           \
-        for (int at_end = 0; at_end < 2 && convolution_isa_supported(p.isa); at_end++) {                                           \
-            DESCRIBE(#verb, p);                                                                                                    \
-            if (!lay_out(sizes, element, at_end)) return 0;                                                                        \
-            check("forward", verb(&p, arrays[X], arrays[W], NULL, arrays[Y]) == CONVOLUTION_OK);                                   \
-            check("input", verb##_backward_input(&p, arrays[DY], arrays[W], arrays[DX]) == CONVOLUTION_OK);                        \
-            check("kernel", verb##_backward_kernel(&p, arrays[X], arrays[DY], arrays[DW]) == CONVOLUTION_OK);                      \
-            check("bias", verb##_backward_bias(&p, arrays[DY], arrays[DB]) == CONVOLUTION_OK);                                     \
-            double scalar = dot(Y, DY, element);                                                                                   \
-            check("<y, g> = <x, dx>", scalar == dot(X, DX, element));                                                              \
-            check("<y, g> = <w, dw>", scalar == dot(W, DW, element));                                                              \
-        }                                                                                                                          \
+#define GRADIENTS(verb, p)                                                                                                       \
+    int64_t shape[4];                                                                                                            \
+    if (verb##_output_shape(&p, shape) != CONVOLUTION_OK) return 0;                                                              \
+    size_t element = p.dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float);                                            \
+    int64_t in = p.batch * p.height * p.width * p.in_channels, out = product(shape);                                             \
+    int64_t weights = p.kernel_height * p.kernel_width * p.in_channels * p.out_channels / p.groups;                              \
+    const int64_t sizes[ARRAYS] = { in, out, in, out, weights, weights, p.out_channels };                                        \
+    for (int32_t tier = 0; (p.isa = convolution_isa_name(tier)); tier++)                                                         \
+        for (int at_end = 0; at_end < 2 && convolution_isa_supported(p.isa); at_end++) {                                         \
+            DESCRIBE(#verb, p);                                                                                                  \
+            if (!lay_out(sizes, element, at_end)) return 0;                                                                      \
+            check("forward", verb(&p, arrays[X], arrays[W], NULL, arrays[Y]) == CONVOLUTION_OK);                                 \
+            check("input", verb##_backward_input(&p, arrays[DY], arrays[W], arrays[DX]) == CONVOLUTION_OK);                      \
+            check("kernel", verb##_backward_kernel(&p, arrays[X], arrays[DY], arrays[DW]) == CONVOLUTION_OK);                    \
+            check("bias", verb##_backward_bias(&p, arrays[DY], arrays[DB]) == CONVOLUTION_OK);                                   \
+            double scalar = dot(Y, DY, element);                                                                                 \
+            check("<y, g> = <x, dx>", scalar == dot(X, DX, element));                                                            \
+            check("<y, g> = <w, dw>", scalar == dot(W, DW, element));                                                            \
+        }                                                                                                                        \
     return 1
 
 static int conv2d_case(void) {
@@ -198,52 +198,52 @@ static int upsample_case(void) {
 
 /* ------------------------------------------------------------------------------------------------------------ misuse */
 
-#define EXPECT(code, piece, call)                                                                                                  \
-    do {                                                                                                                           \
-        snprintf(now, sizeof now, "line %d", __LINE__);                                                                            \
-        memset(result, 0xA5, sizeof result);                                                                                       \
-        check(#code, (call) == CONVOLUTION_ERROR_##code && strstr(convolution_error_message(), piece));                            \
-        int touched = 0;                                                                                                           \
-        for (size_t i = 0; i < sizeof result; i++) touched |= ((unsigned char *)result)[i] != 0xA5;                                \
-        check("nothing is written", !touched);                                                                                     \
+#define EXPECT(code, piece, call)                                                                                                \
+    do {                                                                                                                         \
+        snprintf(now, sizeof now, "line %d", __LINE__);                                                                          \
+        memset(result, 0xA5, sizeof result);                                                                                     \
+        check(#code, (call) == CONVOLUTION_ERROR_##code && strstr(convolution_error_message(), piece));                          \
+        int touched = 0;                                                                                                         \
+        for (size_t i = 0; i < sizeof result; i++) touched |= ((unsigned char *)result)[i] != 0xA5;                              \
+        check("nothing is written", !touched);                                                                                   \
     } while (0)
 
-#define MISUSE(verb, p, plan_type)                                                                                                 \
-    EXPECT(NULL_POINTER, "params", verb##_backward_input(NULL, data, data, result));                                               \
-    EXPECT(NULL_POINTER, "output_gradient", verb##_backward_input(&p, NULL, data, result));                                        \
-    EXPECT(NULL_POINTER, "kernel", verb##_backward_input(&p, data, NULL, result));                                                 \
-    EXPECT(NULL_POINTER, "input_gradient", verb##_backward_input(&p, data, data, NULL));                                           \
-    EXPECT(NULL_POINTER, "input", verb##_backward_kernel(&p, NULL, data, result));                                                 \
-    EXPECT(NULL_POINTER, "output_gradient", verb##_backward_kernel(&p, data, NULL, result));                                       \
-    EXPECT(NULL_POINTER, "kernel_gradient", verb##_backward_kernel(&p, data, data, NULL));                                         \
-    EXPECT(NULL_POINTER, "output_gradient", verb##_backward_bias(&p, NULL, result));                                               \
-    EXPECT(NULL_POINTER, "bias_gradient", verb##_backward_bias(&p, data, NULL));                                                   \
-    EXPECT(NULL_POINTER, "relative_error", verb##_adjoint_test(&p, data, 1, NULL));                                                \
-    EXPECT(NULL_POINTER, "kernel", verb##_adjoint_test(&p, NULL, 1, result));                                                      \
-    EXPECT(NULL_POINTER, "kernel", verb##_gram(&p, NULL, data, result));                                                           \
-    EXPECT(NULL_POINTER, "input", verb##_gram(&p, data, NULL, result));                                                            \
-    EXPECT(NULL_POINTER, "result", verb##_gram(&p, data, data, NULL));                                                             \
-    EXPECT(OVERLAP, "input_gradient overlaps output_gradient", verb##_backward_input(&p, result + 1, data, result));               \
-    EXPECT(OVERLAP, "input_gradient overlaps kernel", verb##_backward_input(&p, data, result + 1, result));                        \
-    EXPECT(OVERLAP, "kernel_gradient overlaps input", verb##_backward_kernel(&p, result + 1, data, result));                       \
-    EXPECT(OVERLAP, "kernel_gradient overlaps output_gradient", verb##_backward_kernel(&p, data, result + 1, result));             \
-    EXPECT(OVERLAP, "bias_gradient overlaps output_gradient", verb##_backward_bias(&p, result, result));                           \
-    EXPECT(OVERLAP, "result overlaps input", verb##_gram(&p, data, result, result));                                               \
-    do {                                                                                                                           \
-        plan_type *plan = (plan_type *)(void *)result;                                                                             \
-        EXPECT(NULL_POINTER, "plan", verb##_backward_input_plan_create(&p, data, NULL));                                           \
-        EXPECT(NULL_POINTER, "kernel", verb##_backward_input_plan_create(&p, NULL, &plan));                                        \
-        check("no plan", plan == NULL);                                                                                            \
-        EXPECT(NULL_POINTER, "plan", verb##_backward_input_plan_execute(NULL, data, result));                                      \
-        check("a plan", verb##_backward_input_plan_create(&p, data, &plan) == CONVOLUTION_OK);                                     \
-        EXPECT(NULL_POINTER, "output_gradient", verb##_backward_input_plan_execute(plan, NULL, result));                           \
-        EXPECT(OVERLAP, "input_gradient", verb##_backward_input_plan_execute(plan, result, result));                               \
-        static double twice[8][256];                                                                                               \
-        check("executed", verb##_backward_input_plan_execute(plan, data, twice[0]) == CONVOLUTION_OK);                             \
-        check("at once", verb##_backward_input(&p, data, data, twice[1]) == CONVOLUTION_OK);                                       \
-        check("same bits", memcmp(twice[0], twice[1], sizeof twice[0]) == 0);                                                      \
-        verb##_backward_input_plan_destroy(plan);                                                                                  \
-        verb##_backward_input_plan_destroy(NULL);                                                                                  \
+#define MISUSE(verb, p, plan_type)                                                                                               \
+    EXPECT(NULL_POINTER, "params", verb##_backward_input(NULL, data, data, result));                                             \
+    EXPECT(NULL_POINTER, "output_gradient", verb##_backward_input(&p, NULL, data, result));                                      \
+    EXPECT(NULL_POINTER, "kernel", verb##_backward_input(&p, data, NULL, result));                                               \
+    EXPECT(NULL_POINTER, "input_gradient", verb##_backward_input(&p, data, data, NULL));                                         \
+    EXPECT(NULL_POINTER, "input", verb##_backward_kernel(&p, NULL, data, result));                                               \
+    EXPECT(NULL_POINTER, "output_gradient", verb##_backward_kernel(&p, data, NULL, result));                                     \
+    EXPECT(NULL_POINTER, "kernel_gradient", verb##_backward_kernel(&p, data, data, NULL));                                       \
+    EXPECT(NULL_POINTER, "output_gradient", verb##_backward_bias(&p, NULL, result));                                             \
+    EXPECT(NULL_POINTER, "bias_gradient", verb##_backward_bias(&p, data, NULL));                                                 \
+    EXPECT(NULL_POINTER, "relative_error", verb##_adjoint_test(&p, data, 1, NULL));                                              \
+    EXPECT(NULL_POINTER, "kernel", verb##_adjoint_test(&p, NULL, 1, result));                                                    \
+    EXPECT(NULL_POINTER, "kernel", verb##_gram(&p, NULL, data, result));                                                         \
+    EXPECT(NULL_POINTER, "input", verb##_gram(&p, data, NULL, result));                                                          \
+    EXPECT(NULL_POINTER, "result", verb##_gram(&p, data, data, NULL));                                                           \
+    EXPECT(OVERLAP, "input_gradient overlaps output_gradient", verb##_backward_input(&p, result + 1, data, result));             \
+    EXPECT(OVERLAP, "input_gradient overlaps kernel", verb##_backward_input(&p, data, result + 1, result));                      \
+    EXPECT(OVERLAP, "kernel_gradient overlaps input", verb##_backward_kernel(&p, result + 1, data, result));                     \
+    EXPECT(OVERLAP, "kernel_gradient overlaps output_gradient", verb##_backward_kernel(&p, data, result + 1, result));           \
+    EXPECT(OVERLAP, "bias_gradient overlaps output_gradient", verb##_backward_bias(&p, result, result));                         \
+    EXPECT(OVERLAP, "result overlaps input", verb##_gram(&p, data, result, result));                                             \
+    do {                                                                                                                         \
+        plan_type *plan = (plan_type *)(void *)result;                                                                           \
+        EXPECT(NULL_POINTER, "plan", verb##_backward_input_plan_create(&p, data, NULL));                                         \
+        EXPECT(NULL_POINTER, "kernel", verb##_backward_input_plan_create(&p, NULL, &plan));                                      \
+        check("no plan", plan == NULL);                                                                                          \
+        EXPECT(NULL_POINTER, "plan", verb##_backward_input_plan_execute(NULL, data, result));                                    \
+        check("a plan", verb##_backward_input_plan_create(&p, data, &plan) == CONVOLUTION_OK);                                   \
+        EXPECT(NULL_POINTER, "output_gradient", verb##_backward_input_plan_execute(plan, NULL, result));                         \
+        EXPECT(OVERLAP, "input_gradient", verb##_backward_input_plan_execute(plan, result, result));                             \
+        static double twice[8][256];                                                                                             \
+        check("executed", verb##_backward_input_plan_execute(plan, data, twice[0]) == CONVOLUTION_OK);                           \
+        check("at once", verb##_backward_input(&p, data, data, twice[1]) == CONVOLUTION_OK);                                     \
+        check("same bits", memcmp(twice[0], twice[1], sizeof twice[0]) == 0);                                                    \
+        verb##_backward_input_plan_destroy(plan);                                                                                \
+        verb##_backward_input_plan_destroy(NULL);                                                                                \
     } while (0)
 
 static void misuse(void) {

@@ -312,10 +312,10 @@ static void describe(const struct way *way) {
              way->with_plan ? "plan" : "plain call", way->at_end ? "end" : "start");
 }
 
-#define COMMON_OPTIONS(p)                                                                                                          \
+#define COMMON_OPTIONS(p)                                                                                                        \
     (int)p.batch, (int)p.height, (int)p.width, (int)p.in_channels, (int)p.out_channels, (int)p.kernel_height, (int)p.kernel_width, \
-        (int)p.stride_height, (int)p.stride_width, (int)p.dilation_height, (int)p.dilation_width, (int)p.groups, (int)p.dtype,     \
-        (int)p.data_format, (int)p.kernel_format, (int)p.algorithm, (int)p.flip_kernel, (int)p.activation, (int)p.padding, (int)p.pad_top,           \
+        (int)p.stride_height, (int)p.stride_width, (int)p.dilation_height, (int)p.dilation_width, (int)p.groups, (int)p.dtype,   \
+        (int)p.data_format, (int)p.kernel_format, (int)p.algorithm, (int)p.flip_kernel, (int)p.activation, (int)p.padding, (int)p.pad_top, \
         (int)p.pad_bottom, (int)p.pad_left, (int)p.pad_right
 #define COMMON_TEXT                                                                                                            \
     "%d images of %dx%d, channels %d to %d, kernel %dx%d, stride %dx%d, dilation %dx%d, groups %d, dtype %d, data_format %d, " \

@@ -11,32 +11,32 @@
 /* Into the level-2 cache, if the address is one; no fault if not. */
 static inline __attribute__((always_inline)) void shim_prefetch(const void *address) { __builtin_prefetch(address, 0, 2); }
 
-#define SHIM_VECTOR(name, scalar, integer, lanes)                                                                                  \
-    typedef scalar shim_##name __attribute__((ext_vector_type(lanes)));                                                            \
-    typedef integer shim_mask_##name __attribute__((ext_vector_type(lanes)));                                                      \
-    static inline __attribute__((always_inline)) shim_##name shim_fma_##name(shim_##name a, shim_##name b, shim_##name c) {        \
-        return __builtin_elementwise_fma(a, b, c);                                                                                 \
-    }                                                                                                                              \
-    static inline __attribute__((always_inline)) shim_##name shim_add_##name(shim_##name a, shim_##name b) { return a + b; }       \
-    static inline __attribute__((always_inline)) shim_##name shim_mul_##name(shim_##name a, shim_##name b) { return a * b; }       \
-    /* Past the caches: for results that fill them anyway. place must be aligned to the vector. */                                 \
-    static inline __attribute__((always_inline)) void shim_stream_##name(shim_##name x, void *place) {                             \
-        __builtin_nontemporal_store(x, (shim_##name *)place);                                                                      \
-    }                                                                                                                              \
-    static inline __attribute__((always_inline)) shim_##name shim_gather_##name(const scalar *source, const ptrdiff_t *places) {   \
-        shim_##name gathered;                                                                                                      \
-        for (int lane = 0; lane < lanes; lane++) gathered[lane] = source[places[lane]];                                            \
-        return gathered;                                                                                                           \
-    }                                                                                                                              \
-    /* Per lane: x < bound ? other : x. NaN stays NaN. */                                                                          \
-    static inline __attribute__((always_inline)) shim_##name shim_below_##name(shim_##name x, shim_##name bound, shim_##name o) {  \
-        shim_mask_##name m = x < bound;                                                                                            \
-        return (shim_##name)((m & (shim_mask_##name)o) | (~m & (shim_mask_##name)x));                                              \
-    }                                                                                                                              \
-    /* Per lane: x > bound ? other : x. NaN stays NaN. */                                                                          \
-    static inline __attribute__((always_inline)) shim_##name shim_above_##name(shim_##name x, shim_##name bound, shim_##name o) {  \
-        shim_mask_##name m = x > bound;                                                                                            \
-        return (shim_##name)((m & (shim_mask_##name)o) | (~m & (shim_mask_##name)x));                                              \
+#define SHIM_VECTOR(name, scalar, integer, lanes)                                                                                \
+    typedef scalar shim_##name __attribute__((ext_vector_type(lanes)));                                                          \
+    typedef integer shim_mask_##name __attribute__((ext_vector_type(lanes)));                                                    \
+    static inline __attribute__((always_inline)) shim_##name shim_fma_##name(shim_##name a, shim_##name b, shim_##name c) {      \
+        return __builtin_elementwise_fma(a, b, c);                                                                               \
+    }                                                                                                                            \
+    static inline __attribute__((always_inline)) shim_##name shim_add_##name(shim_##name a, shim_##name b) { return a + b; }     \
+    static inline __attribute__((always_inline)) shim_##name shim_mul_##name(shim_##name a, shim_##name b) { return a * b; }     \
+    /* Past the caches: for results that fill them anyway. place must be aligned to the vector. */                               \
+    static inline __attribute__((always_inline)) void shim_stream_##name(shim_##name x, void *place) {                           \
+        __builtin_nontemporal_store(x, (shim_##name *)place);                                                                    \
+    }                                                                                                                            \
+    static inline __attribute__((always_inline)) shim_##name shim_gather_##name(const scalar *source, const ptrdiff_t *places) { \
+        shim_##name gathered;                                                                                                    \
+        for (int lane = 0; lane < lanes; lane++) gathered[lane] = source[places[lane]];                                          \
+        return gathered;                                                                                                         \
+    }                                                                                                                            \
+    /* Per lane: x < bound ? other : x. NaN stays NaN. */                                                                        \
+    static inline __attribute__((always_inline)) shim_##name shim_below_##name(shim_##name x, shim_##name bound, shim_##name o) { \
+        shim_mask_##name m = x < bound;                                                                                          \
+        return (shim_##name)((m & (shim_mask_##name)o) | (~m & (shim_mask_##name)x));                                            \
+    }                                                                                                                            \
+    /* Per lane: x > bound ? other : x. NaN stays NaN. */                                                                        \
+    static inline __attribute__((always_inline)) shim_##name shim_above_##name(shim_##name x, shim_##name bound, shim_##name o) { \
+        shim_mask_##name m = x > bound;                                                                                          \
+        return (shim_##name)((m & (shim_mask_##name)o) | (~m & (shim_mask_##name)x));                                            \
     }
 
 SHIM_VECTOR(f32x4, float, int32_t, 4)
@@ -78,10 +78,10 @@ static inline __attribute__((always_inline)) shim_f32x16 shim_seconds_f32x16(shi
 
 /* One of every four lanes, repeated in them: a shuffle whose places are part of the instruction, which takes half as long as one of
  * SHIM_PERMUTE. */
-#define SHIM_SPREAD(place)                                                                                                         \
-    static inline __attribute__((always_inline)) shim_f32x16 shim_spread##place##_f32x16(shim_f32x16 x) {                          \
-        return __builtin_shufflevector(x, x, place, place, place, place, 4 + place, 4 + place, 4 + place, 4 + place, 8 + place,    \
-                                       8 + place, 8 + place, 8 + place, 12 + place, 12 + place, 12 + place, 12 + place);           \
+#define SHIM_SPREAD(place)                                                                                                       \
+    static inline __attribute__((always_inline)) shim_f32x16 shim_spread##place##_f32x16(shim_f32x16 x) {                        \
+        return __builtin_shufflevector(x, x, place, place, place, place, 4 + place, 4 + place, 4 + place, 4 + place, 8 + place,  \
+                                       8 + place, 8 + place, 8 + place, 12 + place, 12 + place, 12 + place, 12 + place);         \
     }
 SHIM_SPREAD(0)
 SHIM_SPREAD(1)
@@ -91,23 +91,23 @@ SHIM_SPREAD(3)
 
 /* Lane i: x[indices[i]], one instruction; permute2: of the lanes of x, and those of y after them. Only the tiers whose processors have
  * it see it. */
-#define SHIM_PERMUTE(name, scalar, integer, lanes, one, two)                                                                       \
-    static inline __attribute__((always_inline)) shim_##name shim_permute_##name(shim_##name x, shim_mask_##name indices) {        \
-        typedef scalar vector __attribute__((vector_size(lanes * sizeof(scalar))));                                                \
-        typedef integer places __attribute__((vector_size(lanes * sizeof(scalar))));                                               \
-        return (shim_##name)one((vector)x, (places)indices);                                                                       \
-    }                                                                                                                              \
-    static inline __attribute__((always_inline)) shim_##name shim_permute2_##name(                                                 \
-        shim_##name x, shim_##name y, shim_mask_##name indices) {                                                                  \
-        typedef scalar vector __attribute__((vector_size(lanes * sizeof(scalar))));                                                \
-        typedef integer places __attribute__((vector_size(lanes * sizeof(scalar))));                                               \
-        return (shim_##name)two((vector)x, (places)indices, (vector)y);                                                            \
+#define SHIM_PERMUTE(name, scalar, integer, lanes, one, two)                                                                     \
+    static inline __attribute__((always_inline)) shim_##name shim_permute_##name(shim_##name x, shim_mask_##name indices) {      \
+        typedef scalar vector __attribute__((vector_size(lanes * sizeof(scalar))));                                              \
+        typedef integer places __attribute__((vector_size(lanes * sizeof(scalar))));                                             \
+        return (shim_##name)one((vector)x, (places)indices);                                                                     \
+    }                                                                                                                            \
+    static inline __attribute__((always_inline)) shim_##name shim_permute2_##name(                                               \
+        shim_##name x, shim_##name y, shim_mask_##name indices) {                                                                \
+        typedef scalar vector __attribute__((vector_size(lanes * sizeof(scalar))));                                              \
+        typedef integer places __attribute__((vector_size(lanes * sizeof(scalar))));                                             \
+        return (shim_##name)two((vector)x, (places)indices, (vector)y);                                                          \
     }
 
 #ifdef __AVX2__
 /* No such instruction: two permutations, and a choice. */
-#define SHIM_PERMUTE2_F32X8(x, indices, y)                                                                                         \
-    __builtin_ia32_blendvps256(__builtin_ia32_permvarsf256(x, indices), __builtin_ia32_permvarsf256(y, indices),                   \
+#define SHIM_PERMUTE2_F32X8(x, indices, y)                                                                                       \
+    __builtin_ia32_blendvps256(__builtin_ia32_permvarsf256(x, indices), __builtin_ia32_permvarsf256(y, indices),                 \
                                (vector)((places)(indices) << 28))
 SHIM_PERMUTE(f32x8, float, int32_t, 8, __builtin_ia32_permvarsf256, SHIM_PERMUTE2_F32X8)
 #undef SHIM_PERMUTE2_F32X8
