@@ -134,7 +134,7 @@ static char not_a_plan;
 
 /* ------------------------------------------------------------------------------------------------------------- conv2d */
 
-#define CONV2D                                                                                                     \
+#define CONV2D                                                                                                      \
     .struct_size = sizeof(conv2d_params), .batch = 1, .height = 5, .width = 6, .in_channels = 4, .out_channels = 6, \
     .kernel_height = 3, .kernel_width = 2
 #define BAD(status, pieces, ...) { __LINE__, CONVOLUTION_ERROR_##status, pieces, { CONV2D, __VA_ARGS__ } }
@@ -332,7 +332,7 @@ static void conv2d_table(void) {
 
 /* --------------------------------------------------------------------------------------------------- conv2d_transpose */
 
-#define TRANSPOSE                                                                                                            \
+#define TRANSPOSE                                                                                                             \
     .struct_size = sizeof(conv2d_transpose_params), .batch = 1, .height = 3, .width = 4, .in_channels = 4, .out_channels = 6, \
     .kernel_height = 3, .kernel_width = 2
 #define BAD(status, pieces, ...) { __LINE__, CONVOLUTION_ERROR_##status, pieces, { TRANSPOSE, __VA_ARGS__ } }
@@ -515,31 +515,42 @@ static const struct {
     BAD(INTERPOLATION, "interpolation|6", .interpolation = 6, FACTOR(2, 2)),
     BAD(COORDINATES, "coordinates|-1", .coordinates = -1, FACTOR(2, 2)),
     BAD(COORDINATES, "coordinates|6", .coordinates = 6, FACTOR(2, 2)),
-    BAD(COORDINATES, "coordinates|3", .coordinates = UPSAMPLE2D_COORDINATES_ASYMMETRIC, .interpolation = UPSAMPLE2D_AREA, FACTOR(2, 2)),
+    BAD(COORDINATES, "coordinates|3", .coordinates = UPSAMPLE2D_COORDINATES_ASYMMETRIC, .interpolation = UPSAMPLE2D_AREA,
+        FACTOR(2, 2)),
     BAD(RULE, "preset|-1", .preset = -1, FACTOR(2, 2)),
     BAD(RULE, "preset|7", .preset = 7, FACTOR(2, 2)),
     BAD(COORDINATES, "rounding|-1", .rounding = -1, FACTOR(2, 2)),
     BAD(COORDINATES, "rounding|5", .rounding = 5, FACTOR(2, 2)),
-    BAD(COORDINATES, "rounding|3|interpolation|1", .rounding = UPSAMPLE2D_ROUNDING_FLOOR, .interpolation = UPSAMPLE2D_BILINEAR, FACTOR(2, 2)),
+    BAD(COORDINATES, "rounding|3|interpolation|1", .rounding = UPSAMPLE2D_ROUNDING_FLOOR, .interpolation = UPSAMPLE2D_BILINEAR,
+        FACTOR(2, 2)),
     BAD(COORDINATES, "edge|-1", .edge = -1, FACTOR(2, 2)),
     BAD(COORDINATES, "edge|3", .edge = 3, FACTOR(2, 2)),
     BAD(COORDINATES, "edge|1|interpolation|0", .edge = UPSAMPLE2D_EDGE_CLAMP, FACTOR(2, 2)),
-    BAD(COORDINATES, "edge|2|interpolation|5", .edge = UPSAMPLE2D_EDGE_RENORMALISE, .interpolation = UPSAMPLE2D_AREA, FACTOR(2, 2)),
+    BAD(COORDINATES, "edge|2|interpolation|5", .edge = UPSAMPLE2D_EDGE_RENORMALISE, .interpolation = UPSAMPLE2D_AREA,
+        FACTOR(2, 2)),
     BAD(FLAG, "accumulate|2", .accumulate = 2, FACTOR(2, 2)),
     BAD(FLAG, "accumulate|-1", .accumulate = -1, FACTOR(2, 2)),
-    BAD(INTERPOLATION, "interpolation|3|preset|3", .interpolation = UPSAMPLE2D_LANCZOS3, .preset = UPSAMPLE2D_PRESET_TORCH, FACTOR(2, 2)),
-    BAD(INTERPOLATION, "interpolation|4|preset|4", .interpolation = UPSAMPLE2D_LANCZOS5, .preset = UPSAMPLE2D_PRESET_TORCH_EXACT, FACTOR(2, 2)),
-    BAD(INTERPOLATION, "interpolation|4|preset|5", .interpolation = UPSAMPLE2D_LANCZOS5, .preset = UPSAMPLE2D_PRESET_ONNX, FACTOR(2, 2)),
-    BAD(INTERPOLATION, "interpolation|5|preset|5", .interpolation = UPSAMPLE2D_AREA, .preset = UPSAMPLE2D_PRESET_ONNX, FACTOR(2, 2)),
-    BAD(INTERPOLATION, "interpolation|5|preset|2", .interpolation = UPSAMPLE2D_AREA, .preset = UPSAMPLE2D_PRESET_KERAS_JAX, FACTOR(2, 2)),
-    BAD(INTERPOLATION, "interpolation|3|preset|6", .interpolation = UPSAMPLE2D_LANCZOS3, .preset = UPSAMPLE2D_PRESET_OPENCV, FACTOR(2, 2)),
-    BAD(INTERPOLATION, "antialias|preset|6", .antialias = 1, .interpolation = UPSAMPLE2D_BILINEAR, .preset = UPSAMPLE2D_PRESET_OPENCV, FACTOR(2, 2)),
+    BAD(INTERPOLATION, "interpolation|3|preset|3", .interpolation = UPSAMPLE2D_LANCZOS3, .preset = UPSAMPLE2D_PRESET_TORCH,
+        FACTOR(2, 2)),
+    BAD(INTERPOLATION, "interpolation|4|preset|4", .interpolation = UPSAMPLE2D_LANCZOS5, .preset = UPSAMPLE2D_PRESET_TORCH_EXACT,
+        FACTOR(2, 2)),
+    BAD(INTERPOLATION, "interpolation|4|preset|5", .interpolation = UPSAMPLE2D_LANCZOS5, .preset = UPSAMPLE2D_PRESET_ONNX,
+        FACTOR(2, 2)),
+    BAD(INTERPOLATION, "interpolation|5|preset|5", .interpolation = UPSAMPLE2D_AREA, .preset = UPSAMPLE2D_PRESET_ONNX,
+        FACTOR(2, 2)),
+    BAD(INTERPOLATION, "interpolation|5|preset|2", .interpolation = UPSAMPLE2D_AREA, .preset = UPSAMPLE2D_PRESET_KERAS_JAX,
+        FACTOR(2, 2)),
+    BAD(INTERPOLATION, "interpolation|3|preset|6", .interpolation = UPSAMPLE2D_LANCZOS3, .preset = UPSAMPLE2D_PRESET_OPENCV,
+        FACTOR(2, 2)),
+    BAD(INTERPOLATION, "antialias|preset|6", .antialias = 1, .interpolation = UPSAMPLE2D_BILINEAR,
+        .preset = UPSAMPLE2D_PRESET_OPENCV, FACTOR(2, 2)),
     BAD(INTERPOLATION, "antialias|0", .antialias = 1, FACTOR(2, 2)),
     BAD(INTERPOLATION, "antialias|0", .antialias = 1, .preset = UPSAMPLE2D_PRESET_TORCH, FACTOR(2, 2)),
     BAD(INTERPOLATION, "antialias|5", .antialias = 1, .interpolation = UPSAMPLE2D_AREA, FACTOR(2, 2)),
     BAD(INTERPOLATION, "cubic_coefficient|-0.5|1", .cubic_coefficient = -0.5, .interpolation = UPSAMPLE2D_BILINEAR, FACTOR(2, 2)),
     BAD(INTERPOLATION, "cubic_coefficient|nan", .cubic_coefficient = NAN, .interpolation = UPSAMPLE2D_BICUBIC, FACTOR(2, 2)),
-    BAD(INTERPOLATION, "cubic_coefficient|-inf", .cubic_coefficient = -INFINITY, .interpolation = UPSAMPLE2D_BICUBIC, FACTOR(2, 2)),
+    BAD(INTERPOLATION, "cubic_coefficient|-inf", .cubic_coefficient = -INFINITY, .interpolation = UPSAMPLE2D_BICUBIC,
+        FACTOR(2, 2)),
     BAD(FACTOR, "scale_height|0.1", SCALE(0.1, 1), .preset = UPSAMPLE2D_PRESET_OPENCV),
     BAD(FACTOR, "scale_height|1e-300", SCALE(1e-300, 1), .preset = UPSAMPLE2D_PRESET_ONNX),
     BAD(OVERFLOW, "scale_height|1e+300", SCALE(1e300, 1), .preset = UPSAMPLE2D_PRESET_ONNX),
@@ -672,8 +683,8 @@ static void judge_both(int line, const upsample2d_params *u, const conv2d_params
 
 static void upsampled_table(void) {
     for (size_t i = 0; i < sizeof upsampled_rows / sizeof *upsampled_rows; i++)
-        judge_both(upsampled_rows[i].line, &upsampled_rows[i].upsampling, &upsampled_rows[i].convolution, upsampled_rows[i].status,
-                   upsampled_rows[i].pieces);
+        judge_both(upsampled_rows[i].line, &upsampled_rows[i].upsampling, &upsampled_rows[i].convolution,
+                   upsampled_rows[i].status, upsampled_rows[i].pieces);
     /* What is wrong with one of the two parts is wrong with both together, and the text says with which. */
     const upsample2d_params enlarge = { ENLARGE };
     const conv2d_params convolve = { CONVOLVE };
@@ -875,8 +886,9 @@ static void overlaps(void) {
     CHECK(conv2d(&mirrored, y + 30, kernel, bias, y) == CONVOLUTION_OK);
 
     /* Views with gaps may interleave: the left and the right half of one picture, rows of 8 in rows of 16. */
-    const conv2d_params half = { CONV2D, .height = 6, .width = 8, .in_channels = 1, .out_channels = 1, .input_strides = { 0, 16, 1, 1 },
-                                 .padding = CONVOLUTION_PADDING_SAME, .output_strides = { 0, 16, 1, 1 } };
+    const conv2d_params half = { CONV2D, .height = 6, .width = 8, .in_channels = 1, .out_channels = 1,
+                                 .input_strides = { 0, 16, 1, 1 }, .padding = CONVOLUTION_PADDING_SAME,
+                                 .output_strides = { 0, 16, 1, 1 } };
     CHECK(conv2d(&half, y + 8, kernel, bias, y) == CONVOLUTION_OK);
     CHECK(conv2d(&half, y - 8, kernel, bias, y) == CONVOLUTION_OK);
 
@@ -963,7 +975,8 @@ static void workspaces(void) {
         const upsample2d_params *first = banded ? &smooth : &u;
         EXPECT(WORKSPACE, "workspace_limit|63|at least", upsample2d_conv2d(first, &after, input, kernel, bias, output.bytes));
         EXPECT(WORKSPACE, "workspace_limit|63|at least", upsample2d_conv2d_plan_create(first, &after, kernel, bias, &b_plan));
-        EXPECT(WORKSPACE, "workspace_limit|63|at least", upsample2d_conv2d_workspace_size(first, &after, &plan, &execution, &least));
+        EXPECT(WORKSPACE, "workspace_limit|63|at least",
+               upsample2d_conv2d_workspace_size(first, &after, &plan, &execution, &least));
         CHECK(b_plan == NULL && upsample2d_conv2d_workspace_size(first, &unlimited, NULL, NULL, NULL) == CONVOLUTION_OK);
     }
     EXPECT(NULL_POINTER, "upsampling|NULL", upsample2d_conv2d_workspace_size(NULL, &unlimited, &plan, &execution, &least));
@@ -987,15 +1000,17 @@ static void solving(void) {
     const conv2d_params huge = { CONV2D, .height = TWO_TO_THE(20), .width = TWO_TO_THE(20) };
     static unsigned char mask[90];
     memset(mask, 1, sizeof mask);
-    struct { conv2d_solve_result known; int64_t more[2]; } result = { { .struct_size = sizeof(conv2d_solve_result) }, { -5, -6 } };
+    struct { conv2d_solve_result known; int64_t more[2]; } result = { { .struct_size = sizeof(conv2d_solve_result) },
+                                                                      { -5, -6 } };
     conv2d_rank rank = { .struct_size = sizeof rank, .equations = -1 };
     void *x = output.bytes;
     static float y[90], weights[144];
     for (int i = 0; i < 90; i++) y[i] = (float)(i * 7 % 19 - 9);
     for (int i = 0; i < 144; i++) weights[i] = (float)(i * 5 % 23 - 11);
 
-#define SOLVE(...) conv2d_solve(&good, &(conv2d_solve_params){ .struct_size = sizeof(conv2d_solve_params), __VA_ARGS__ }, weights, bias, \
-                                y, x, &result.known)
+#define SOLVE(...)                                                                                                              \
+    conv2d_solve(&good, &(conv2d_solve_params){ .struct_size = sizeof(conv2d_solve_params), __VA_ARGS__ }, weights, bias, y, x, \
+                 &result.known)
     EXPECT(NULL_POINTER, "params|NULL", conv2d_solve(NULL, NULL, weights, bias, y, x, NULL));
     EXPECT(NULL_POINTER, "kernel|NULL", conv2d_solve(&good, NULL, NULL, bias, y, x, NULL));
     EXPECT(NULL_POINTER, "output|NULL", conv2d_solve(&good, NULL, weights, bias, NULL, x, NULL));
@@ -1238,12 +1253,12 @@ static void extremes_of(enum verb verb, const void *base, size_t size, const str
 }
 
 static void extreme_fields(void) {
-#define STRIDE_FIELDS(F) \
+#define STRIDE_FIELDS(F)                                                                \
     F(input_strides[0]), F(input_strides[1]), F(input_strides[2]), F(input_strides[3]), \
     F(output_strides[0]), F(output_strides[1]), F(output_strides[2]), F(output_strides[3])
-#define LAYER_FIELDS(F) \
+#define LAYER_FIELDS(F)                                                                                                  \
     F(batch), F(height), F(width), F(in_channels), F(out_channels), F(kernel_height), F(kernel_width), F(stride_height), \
-    F(stride_width), F(dilation_height), F(dilation_width), F(groups), F(depth_multiplier), F(pad_top), F(pad_bottom), \
+    F(stride_width), F(dilation_height), F(dilation_width), F(groups), F(depth_multiplier), F(pad_top), F(pad_bottom),   \
     F(pad_left), F(pad_right)
 #define C(name) { offsetof(conv2d_params, name), #name }
 #define T(name) { offsetof(conv2d_transpose_params, name), #name }

@@ -38,26 +38,27 @@ static const conv2d_params conv = { .struct_size = sizeof conv, .batch = 2, .hei
 static const conv2d_transpose_params transposed = { .struct_size = sizeof transposed, .batch = 2, .height = 20, .width = 22,
                                                     .in_channels = 12, .out_channels = 24, .kernel_height = 5, .kernel_width = 3,
                                                     .stride_height = 2, .stride_width = 2, .padding = CONVOLUTION_PADDING_SAME };
-static const upsample2d_params upsampled = { .struct_size = sizeof upsampled, .batch = 2, .height = 20, .width = 22, .channels = 12,
-                                             .output_height = 211, .output_width = 230, .interpolation = UPSAMPLE2D_BILINEAR };
+static const upsample2d_params upsampled = { .struct_size = sizeof upsampled, .batch = 2, .height = 20, .width = 22,
+                                             .channels = 12, .output_height = 211, .output_width = 230,
+                                             .interpolation = UPSAMPLE2D_BILINEAR };
 /* Whose gradient is as large as the others' results. */
 static const upsample2d_params enlarged = { .struct_size = sizeof enlarged, .batch = 2, .height = 20, .width = 22, .channels = 12,
                                             .factor_height = 2, .factor_width = 2, .interpolation = UPSAMPLE2D_BICUBIC };
 /* A border that repeats its input is folded back. */
-static const conv2d_params reflected = { .struct_size = sizeof reflected, .batch = 2, .height = 20, .width = 22, .in_channels = 12,
-                                         .out_channels = 24, .kernel_height = 5, .kernel_width = 3,
+static const conv2d_params reflected = { .struct_size = sizeof reflected, .batch = 2, .height = 20, .width = 22,
+                                         .in_channels = 12, .out_channels = 24, .kernel_height = 5, .kernel_width = 3,
                                          .padding = CONVOLUTION_PADDING_SAME, .padding_mode = CONVOLUTION_PADDING_MODE_REFLECT };
 static const conv2d_params after = { .struct_size = sizeof after, .out_channels = 24, .kernel_height = 5, .kernel_width = 3,
                                      .padding = CONVOLUTION_PADDING_SAME };
 static const conv2d_params small = { .struct_size = sizeof small, .batch = 2, .height = 6, .width = 6, .in_channels = 2,
                                      .out_channels = 3, .kernel_height = 3, .kernel_width = 3 };
 
-enum { CONV, TRANSPOSE, UPSAMPLE, BOTH, BANDS, INPUT_GRADIENT, KERNEL_GRADIENT, BIAS_GRADIENT, TRANSPOSE_GRADIENT, UPSAMPLE_GRADIENT,
-       GRAM, SOLVE, MATRIX, VERBS };
+enum { CONV, TRANSPOSE, UPSAMPLE, BOTH, BANDS, INPUT_GRADIENT, KERNEL_GRADIENT, BIAS_GRADIENT, TRANSPOSE_GRADIENT,
+       UPSAMPLE_GRADIENT, GRAM, SOLVE, MATRIX, VERBS };
 static float *reference[VERBS], *outputs[THREADS];
-static const size_t elements[VERBS] = { 2 * 20 * 22 * 24, 2 * 40 * 44 * 24, 2 * 211 * 230 * 12, 2 * 40 * 44 * 24, 2 * 40 * 44 * 24,
-                                        2 * 20 * 22 * 12, 5 * 3 * 12 * 24, 24, 2 * 20 * 22 * 12, 2 * 20 * 22 * 12,
-                                        2 * 20 * 22 * 12, 2 * 6 * 6 * 2, 4 * 4 * 3 * 6 * 6 * 2 };
+static const size_t elements[VERBS] = { 2 * 20 * 22 * 24, 2 * 40 * 44 * 24, 2 * 211 * 230 * 12, 2 * 40 * 44 * 24,
+                                        2 * 40 * 44 * 24, 2 * 20 * 22 * 12, 5 * 3 * 12 * 24, 24, 2 * 20 * 22 * 12,
+                                        2 * 20 * 22 * 12, 2 * 20 * 22 * 12, 2 * 6 * 6 * 2, 4 * 4 * 3 * 6 * 6 * 2 };
 #define MOST_ELEMENTS ((size_t)(2 * 211 * 230 * 12))
 
 static conv2d_plan *conv_plan;

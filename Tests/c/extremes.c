@@ -1,6 +1,6 @@
 /*
- * Legal calls at the edge of the permitted numbers, and queries beyond memory: strides, dilations and sizes whose products no longer
- * fit 64 bits where they do not matter. Nothing may trap or take long, and what is computed must be right.
+ * Legal calls at the edge of the permitted numbers, and queries beyond memory: strides, dilations and sizes whose products no
+ * longer fit 64 bits where they do not matter. Nothing may trap or take long, and what is computed must be right.
  * Prints "N passed, N failed".
  */
 #include <stdio.h>
@@ -56,22 +56,24 @@ int main(void) {
     for (int bits = 10; bits <= 47; bits++) {
         memset(output, 0, sizeof output);
         CHECK(conv((conv2d_params){ .batch = 1, .height = 1, .width = 16, .in_channels = 1, .out_channels = 1, .kernel_height = 1,
-                                    .kernel_width = 2, .dilation_width = TWO_TO_THE(bits), .padding = CONVOLUTION_PADDING_EXPLICIT,
-                                    .pad_left = TWO_TO_THE(bits) }) == 0);
+                                    .kernel_width = 2, .dilation_width = TWO_TO_THE(bits),
+                                    .padding = CONVOLUTION_PADDING_EXPLICIT, .pad_left = TWO_TO_THE(bits) }) == 0);
         CHECK(output[0] == 2 && output[6] == 14 && output[15] == 4);
     }
 
     /* Sizes beside an empty axis may be huge, for calls and for plans. */
     CHECK(conv((conv2d_params){ .batch = 1, .height = TWO_TO_THE(40), .width = TWO_TO_THE(40), .kernel_height = 1,
                                 .kernel_width = 1 }) == 0);
-    CHECK(transpose((conv2d_transpose_params){ .batch = 1, .height = 1, .width = 1, .in_channels = 1, .kernel_height = TWO_TO_THE(30),
-                                               .kernel_width = TWO_TO_THE(18), .stride_height = TWO_TO_THE(47),
-                                               .stride_width = TWO_TO_THE(47) }) == 0);
-    CHECK(transpose((conv2d_transpose_params){ .batch = 1, .height = 1, .width = 1, .out_channels = 1, .kernel_height = TWO_TO_THE(40),
-                                               .kernel_width = 1, .stride_height = TWO_TO_THE(40), .rule = CONV2D_TRANSPOSE_RULE_WINDOW,
+    CHECK(transpose((conv2d_transpose_params){ .batch = 1, .height = 1, .width = 1, .in_channels = 1,
+                                               .kernel_height = TWO_TO_THE(30), .kernel_width = TWO_TO_THE(18),
+                                               .stride_height = TWO_TO_THE(47), .stride_width = TWO_TO_THE(47) }) == 0);
+    CHECK(transpose((conv2d_transpose_params){ .batch = 1, .height = 1, .width = 1, .out_channels = 1,
+                                               .kernel_height = TWO_TO_THE(40), .kernel_width = 1,
+                                               .stride_height = TWO_TO_THE(40), .rule = CONV2D_TRANSPOSE_RULE_WINDOW,
                                                .padding = CONVOLUTION_PADDING_EXPLICIT, .pad_bottom = TWO_TO_THE(40) - 1 }) == 0);
-    conv2d_params many = { .struct_size = sizeof many, .height = 3100000000, .width = 3100000000, .in_channels = 1, .out_channels = 1,
-                           .kernel_height = 1, .kernel_width = 1, .input_strides = { 1, 1, 1, 1 }, .output_strides = { 1, 1, 1, 1 } };
+    conv2d_params many = { .struct_size = sizeof many, .height = 3100000000, .width = 3100000000, .in_channels = 1,
+                           .out_channels = 1, .kernel_height = 1, .kernel_width = 1, .input_strides = { 1, 1, 1, 1 },
+                           .output_strides = { 1, 1, 1, 1 } };
     conv2d_plan *plan = NULL;
     CHECK(conv2d_plan_create(&many, kernel, NULL, &plan) == 0 && conv2d_plan_execute(plan, NULL, NULL) == 0);
     conv2d_plan_destroy(plan);

@@ -1,8 +1,8 @@
 /*
  * Random parameter structs, sane ones with up to three fields spoiled and some of mere noise, through all verbs: first the shape
  * function and, where the sizes are small, the call itself on arrays against unreadable pages; then gradients, matrices, products
- * and the solver with the same struct. Nothing may crash, every status is explained, the shape function and the calls agree, and a
- * failing call writes nothing.
+ * and the solver with the same struct. Nothing may crash, every status is explained, the shape function and the calls agree, and
+ * a failing call writes nothing.
  *
  * usage: fuzz [rounds [seed]]
  */
@@ -204,7 +204,8 @@ static int32_t stop_after_three(void *context, const conv2d_solve_progress *stat
     return state->iteration >= 3;
 }
 
-static void fuzz_solve(const conv2d_params *p, int32_t shape_status, struct place x, struct place y, int64_t unknowns, int64_t equations) {
+static void fuzz_solve(const conv2d_params *p, int32_t shape_status, struct place x, struct place y, int64_t unknowns,
+                       int64_t equations) {
     conv2d_solve_params solve = { .struct_size = sizeof solve, .progress = stop_after_three, .nonnegative = (int32_t)below(2),
                                   .lambda = one_in(2) ? 0.5 : 0 };
     conv2d_solve_result result = { .struct_size = sizeof result };
@@ -397,10 +398,11 @@ static void fuzz_upsample(void) {
     struct place result = shape_status ? marked_line(4, element) : marked(in, p.input_strides, element);
     judge("upsample2d_backward", shape_status, upsample2d_backward(&p, y.origin, result.origin), result, MAY(ELEMENT_STRIDES));
     memset(result.first, PATTERN, result.bytes);
-    judge("upsample2d_gram", shape_status, upsample2d_gram(&p, x.origin, result.origin), result, MAY(ELEMENT_STRIDES) | MAY_NOT_FIT);
+    judge("upsample2d_gram", shape_status, upsample2d_gram(&p, x.origin, result.origin), result,
+          MAY(ELEMENT_STRIDES) | MAY_NOT_FIT);
     result = marked_line(1, sizeof(double));
-    judge("upsample2d_adjoint_test", shape_status, upsample2d_adjoint_test(&p, random_bits(), (double *)(void *)result.origin), result,
-          MAY_NOT_FIT);
+    judge("upsample2d_adjoint_test", shape_status, upsample2d_adjoint_test(&p, random_bits(), (double *)(void *)result.origin),
+          result, MAY_NOT_FIT);
     MATRICES(upsample2d, );
 }
 
@@ -430,7 +432,8 @@ static void fuzz_both(void) {
         upsample2d_output_shape(&u, between);
         double channels = (double)out[u.data_format == CONVOLUTION_NCHW ? 1 : 3];
         double window = (double)c.kernel_height * (double)c.kernel_width * (double)u.channels;
-        small = small && is_small(between) && is_small(out) && window * channels <= SMALL && window * product(out, 4) <= 10 * SMALL;
+        small = small && is_small(between) && is_small(out) && window * channels <= SMALL
+            && window * product(out, 4) <= 10 * SMALL;
     }
     if (!small) {
         passed++;
@@ -443,8 +446,8 @@ static void fuzz_both(void) {
     judge("upsample2d_conv2d_workspace_size", shape_status, status, marked_line(0, 1), MAY_NOT_FIT);
     if ((status == CONVOLUTION_OK) != (plan >= 0 && least >= 0 && least <= execution)) {
         failed++;
-        fprintf(stderr, "fuzz round %" PRIu64 ", upsample2d_conv2d_workspace_size: %d %d %d\n", round_now, (int)plan, (int)execution,
-                (int)least);
+        fprintf(stderr, "fuzz round %" PRIu64 ", upsample2d_conv2d_workspace_size: %d %d %d\n", round_now, (int)plan,
+                (int)execution, (int)least);
     }
 }
 

@@ -1,7 +1,7 @@
 /*
- * Gradients and operators at the C interface: every array against an unreadable page, once with its last byte and once with its first;
- * what is misused is refused with a status and a text, and nothing is written. Whole numbers make all sums exact, so the gradients
- * are checked by <layer(x; w), g> = <x, input_gradient> = <w, kernel_gradient>, for equality.
+ * Gradients and operators at the C interface: every array against an unreadable page, once with its last byte and once with its
+ * first; what is misused is refused with a status and a text, and nothing is written. Whole numbers make all sums exact, so the
+ * gradients are checked by <layer(x; w), g> = <x, input_gradient> = <w, kernel_gradient>, for equality.
  *
  * usage: gradients [shapes per verb [seed]]
  */
@@ -91,8 +91,8 @@ static int64_t product(const int64_t shape[4]) { return shape[0] * shape[1] * sh
 
 #define DESCRIBE(verb, p)                                                                                                        \
     snprintf(now, sizeof now,                                                                                                    \
-             verb " %dx%dx%d channels %d to %d kernel %dx%d strides %dx%d dilation %dx%d groups %d dtype %d format %d kernel %d " \
-                  "flip %d padding %d isa %s at_end %d",                                                                         \
+             verb " %dx%dx%d channels %d to %d kernel %dx%d strides %dx%d dilation %dx%d groups %d dtype %d format %d "          \
+                  "kernel %d flip %d padding %d isa %s at_end %d",                                                               \
              (int)p.batch, (int)p.height, (int)p.width, (int)p.in_channels, (int)p.out_channels, (int)p.kernel_height,           \
              (int)p.kernel_width, (int)p.stride_height, (int)p.stride_width, (int)p.dilation_height, (int)p.dilation_width,      \
              (int)p.groups, (int)p.dtype, (int)p.data_format, (int)p.kernel_format, (int)p.flip_kernel, (int)p.padding, p.isa,   \
@@ -165,7 +165,8 @@ static int upsample_case(void) {
     int64_t in = p.batch * p.height * p.width * p.channels, out = product(shape);
     const int64_t sizes[ARRAYS] = { in, out, in, out, 0, 0, 0 };
     for (int at_end = 0; at_end < 2; at_end++) {
-        snprintf(now, sizeof now, "upsample2d %dx%dx%dx%d to %dx%d interpolation %d preset %d coordinates %d antialias %d format %d dtype %d",
+        snprintf(now, sizeof now,
+                 "upsample2d %dx%dx%dx%d to %dx%d interpolation %d preset %d coordinates %d antialias %d format %d dtype %d",
                  (int)p.batch, (int)p.height, (int)p.width, (int)p.channels, (int)p.output_height, (int)p.output_width,
                  (int)p.interpolation, (int)p.preset, (int)p.coordinates, (int)p.antialias, (int)p.data_format, (int)p.dtype);
         if (!lay_out(sizes, element, at_end)) return 0;
@@ -251,8 +252,8 @@ static void misuse(void) {
     for (int i = 0; i < 256; i++) data[i] = i % 7;
     conv2d_params c = { .struct_size = sizeof c, .batch = 1, .height = 5, .width = 6, .in_channels = 2, .out_channels = 3,
                         .kernel_height = 2, .kernel_width = 2, .dtype = CONVOLUTION_FLOAT64 };
-    conv2d_transpose_params t = { .struct_size = sizeof t, .batch = 1, .height = 4, .width = 5, .in_channels = 2, .out_channels = 3,
-                                  .kernel_height = 2, .kernel_width = 2, .dtype = CONVOLUTION_FLOAT64 };
+    conv2d_transpose_params t = { .struct_size = sizeof t, .batch = 1, .height = 4, .width = 5, .in_channels = 2,
+                                  .out_channels = 3, .kernel_height = 2, .kernel_width = 2, .dtype = CONVOLUTION_FLOAT64 };
     upsample2d_params u = { .struct_size = sizeof u, .batch = 1, .height = 3, .width = 3, .channels = 2, .factor_height = 2,
                             .factor_width = 2, .dtype = CONVOLUTION_FLOAT64 };
     MISUSE(conv2d, c, conv2d_backward_input_plan);
@@ -330,9 +331,10 @@ static void misuse(void) {
     upsample2d_plan_destroy(forward);
 
     /* Taps so far apart that the places between them are beyond memory. */
-    conv2d_params sparse = { .struct_size = sizeof sparse, .batch = 1, .height = 3, .width = 3, .in_channels = 1, .out_channels = 1,
-                             .kernel_height = 3, .kernel_width = 3, .dilation_height = (int64_t)1 << 44, .dilation_width = (int64_t)1 << 44,
-                             .padding = CONVOLUTION_PADDING_SAME, .dtype = CONVOLUTION_FLOAT64 };
+    conv2d_params sparse = { .struct_size = sizeof sparse, .batch = 1, .height = 3, .width = 3, .in_channels = 1,
+                             .out_channels = 1, .kernel_height = 3, .kernel_width = 3, .dilation_height = (int64_t)1 << 44,
+                             .dilation_width = (int64_t)1 << 44, .padding = CONVOLUTION_PADDING_SAME,
+                             .dtype = CONVOLUTION_FLOAT64 };
     check("far taps", conv2d_backward_kernel(&sparse, data, data, result) == CONVOLUTION_OK);
     double sum = 0;
     for (int i = 0; i < 9; i++) sum += data[i] * data[i];

@@ -1,9 +1,9 @@
 /*
  * Every array against an unreadable page, once with its last byte and once with its first: a read or write outside is a crash.
- * Input, kernel and bias are read-only, the kernel of a plan is gone when the plan is executed, gaps between the elements hold NaN
- * in the input and a mark in the output that must survive. Whole numbers as data make every correct result exact, so results are
- * compared for equality with textbook loops over the formulas of the header; what upsample2d has beside nearest and bilinear, whose
- * places and weights are the frameworks' (see Tests/python/fixtures), within the rounding errors with its own matrix.
+ * Input, kernel and bias are read-only, the kernel of a plan is gone when the plan is executed, gaps between the elements hold
+ * NaN in the input and a mark in the output that must survive. Whole numbers as data make every correct result exact, so results
+ * are compared for equality with textbook loops over the formulas of the header; what upsample2d has beside nearest and bilinear,
+ * whose places and weights are the frameworks' (see Tests/python/fixtures), within the rounding errors with its own matrix.
  *
  * usage: guard-pages [shapes per verb [seed]]
  */
@@ -122,8 +122,8 @@ static const char *compare(struct view *v, const double *expected, double tolera
                     unsigned char *place = at(v, n, y, x, c);
                     double value = get(place, v->element);
                     if (!(fabs(value - expected[index]) <= tolerance)) {
-                        snprintf(text, capacity, "output[%d][%d][%d][%d] is %g instead of %g", (int)n, (int)y, (int)x, (int)c, value,
-                                 expected[index]);
+                        snprintf(text, capacity, "output[%d][%d][%d][%d] is %g instead of %g", (int)n, (int)y, (int)x, (int)c,
+                                 value, expected[index]);
                         return text;
                     }
                     memset(place, MARK, v->element);
@@ -208,7 +208,8 @@ static void textbook_conv2d(const conv2d_params *p, const struct geometry *g, co
                             int64_t column = border(x * g->sw + b * g->dw - g->left, g->w, p->padding_mode);
                             for (int64_t i = 0; i < ins; i++) {
                                 int64_t c = o / outs * ins + i;
-                                double value = row < 0 || column < 0 ? p->padding_value : get(at(in, n, row, column, c), in->element);
+                                double value = row < 0 || column < 0
+                                    ? p->padding_value : get(at(in, n, row, column, c), in->element);
                                 sum += value * weight(kernel, element, p->kernel_format, 0, p->flip_kernel, g, a, b, i, o);
                             }
                         }
@@ -313,10 +314,10 @@ static void describe(const struct way *way) {
 }
 
 #define COMMON_OPTIONS(p)                                                                                                        \
-    (int)p.batch, (int)p.height, (int)p.width, (int)p.in_channels, (int)p.out_channels, (int)p.kernel_height, (int)p.kernel_width, \
-        (int)p.stride_height, (int)p.stride_width, (int)p.dilation_height, (int)p.dilation_width, (int)p.groups, (int)p.dtype,   \
-        (int)p.data_format, (int)p.kernel_format, (int)p.algorithm, (int)p.flip_kernel, (int)p.activation, (int)p.padding, (int)p.pad_top, \
-        (int)p.pad_bottom, (int)p.pad_left, (int)p.pad_right
+    (int)p.batch, (int)p.height, (int)p.width, (int)p.in_channels, (int)p.out_channels, (int)p.kernel_height,                    \
+        (int)p.kernel_width, (int)p.stride_height, (int)p.stride_width, (int)p.dilation_height, (int)p.dilation_width,           \
+        (int)p.groups, (int)p.dtype, (int)p.data_format, (int)p.kernel_format, (int)p.algorithm, (int)p.flip_kernel,             \
+        (int)p.activation, (int)p.padding, (int)p.pad_top, (int)p.pad_bottom, (int)p.pad_left, (int)p.pad_right
 #define COMMON_TEXT                                                                                                            \
     "%d images of %dx%d, channels %d to %d, kernel %dx%d, stride %dx%d, dilation %dx%d, groups %d, dtype %d, data_format %d, " \
     "kernel_format %d, algorithm %d, flip %d, activation %d, padding %d (%d %d %d %d)"
@@ -420,13 +421,15 @@ static int conv2d_case(uint64_t salt) {
     struct geometry g;
     int64_t shape[4];
     random_geometry(&g, 20);
-    conv2d_params p = { .struct_size = sizeof p, LAYER_FIELDS(g), .padding = (int32_t)below(6), .padding_mode = (int32_t)below(6) };
+    conv2d_params p = { .struct_size = sizeof p, LAYER_FIELDS(g), .padding = (int32_t)below(6),
+                        .padding_mode = (int32_t)below(6) };
     if (one_in(3)) p.padding_mode = CONVOLUTION_PADDING_MODE_ZEROS;
     if (p.padding == CONVOLUTION_PADDING_EXPLICIT)
         p.pad_top = between(-1, 3), p.pad_bottom = between(-1, 3), p.pad_left = between(-1, 3), p.pad_right = between(-1, 3);
     if (p.padding_mode == CONVOLUTION_PADDING_MODE_CONSTANT) p.padding_value = 3;
     if (g.groups == g.ci && g.ci > 1 && one_in(2)) p.depth_multiplier = g.co / g.ci, p.groups = p.out_channels = 0;
-    if (conv2d_output_shape(&p, shape) != CONVOLUTION_OK) return 0; /* kernel beyond the image, or padding beyond the mode's limit */
+    /* Kernel beyond the image, or padding beyond the mode's limit */
+    if (conv2d_output_shape(&p, shape) != CONVOLUTION_OK) return 0;
 
     int channels_first = p.data_format == CONVOLUTION_NCHW;
     g.oh = shape[channels_first ? 2 : 1], g.ow = shape[channels_first ? 3 : 2];
@@ -456,7 +459,8 @@ static int conv2d_case(uint64_t salt) {
         if (first) textbook_conv2d(&p, &g, &in, kernel, bias);
         memset(out.place.first, MARK, out.place.bytes);
         char text[300];
-        report(verdict(run_conv2d(&p, &way, in.place.origin, kernel, bias, out.place.origin), &out, tolerance(&g), text, sizeof text));
+        report(verdict(run_conv2d(&p, &way, in.place.origin, kernel, bias, out.place.origin), &out, tolerance(&g), text,
+                       sizeof text));
     }
     return 1;
 }
@@ -539,7 +543,8 @@ static int transpose_case(uint64_t salt) {
         if (first) textbook_transpose(&p, &g, &in, kernel, bias);
         memset(out.place.first, MARK, out.place.bytes);
         char text[300];
-        report(verdict(run_transpose(&p, &way, in.place.origin, kernel, bias, out.place.origin), &out, tolerance(&g), text, sizeof text));
+        report(verdict(run_transpose(&p, &way, in.place.origin, kernel, bias, out.place.origin), &out, tolerance(&g), text,
+                       sizeof text));
     }
     return 1;
 }
@@ -559,7 +564,8 @@ static struct tap tap_of(const upsample2d_params *p, int64_t t, int64_t i, int64
     struct tap tap = { 0, 0, 0 };
     if (p->interpolation == UPSAMPLE2D_NEAREST) {
         /* In float32, step by step, as the header promises. */
-        float r = rule == UPSAMPLE2D_COORDINATES_ALIGN_CORNERS ? (o > 1 ? (float)(i - 1) / (float)(o - 1) : 0) : (float)i / (float)o;
+        float r = rule == UPSAMPLE2D_COORDINATES_ALIGN_CORNERS
+            ? (o > 1 ? (float)(i - 1) / (float)(o - 1) : 0) : (float)i / (float)o;
         float place = rule == UPSAMPLE2D_COORDINATES_HALF_PIXEL ? ((float)t + 0.5f) * r : (float)t * r;
         if (rule == UPSAMPLE2D_COORDINATES_ALIGN_CORNERS) place = place + 0.5f;
         tap.first = factor && rule != UPSAMPLE2D_COORDINATES_ALIGN_CORNERS ? t / factor : (int64_t)floorf(place);
@@ -567,7 +573,8 @@ static struct tap tap_of(const upsample2d_params *p, int64_t t, int64_t i, int64
         tap.second = tap.first;
         return tap;
     }
-    double r = (double)i / (double)o, place = rule == UPSAMPLE2D_COORDINATES_HALF_PIXEL ? ((double)t + 0.5) * r - 0.5 : (double)t * r;
+    double r = (double)i / (double)o, place = rule == UPSAMPLE2D_COORDINATES_HALF_PIXEL
+        ? ((double)t + 0.5) * r - 0.5 : (double)t * r;
     if (rule == UPSAMPLE2D_COORDINATES_ALIGN_CORNERS) place = o > 1 ? (double)t * (double)(i - 1) / (double)(o - 1) : 0;
     if (place < 0) place = 0;
     tap.first = (int64_t)place < i - 1 ? (int64_t)place : i - 1;
@@ -629,9 +636,10 @@ static int is_power_of_two(int64_t n) { return n > 0 && (n & (n - 1)) == 0; }
 
 static int upsample_case(uint64_t salt) {
     int64_t shape[4];
-    upsample2d_params p = { .struct_size = sizeof p, .batch = one_in(3) ? 2 : 1, .height = between(1, 14), .width = between(1, 14),
-                            .channels = some_channels(), .dtype = (int32_t)below(2), .data_format = (int32_t)below(2),
-                            .interpolation = (int32_t)below(2), .coordinates = (int32_t)below(4) };
+    upsample2d_params p = { .struct_size = sizeof p, .batch = one_in(3) ? 2 : 1, .height = between(1, 14),
+                            .width = between(1, 14), .channels = some_channels(), .dtype = (int32_t)below(2),
+                            .data_format = (int32_t)below(2), .interpolation = (int32_t)below(2),
+                            .coordinates = (int32_t)below(4) };
     if (one_in(2))
         p.factor_height = between(1, 4), p.factor_width = between(1, 4);
     else
@@ -653,11 +661,12 @@ static int upsample_case(uint64_t salt) {
     double tolerance = is_exact ? 0 : p.dtype == CONVOLUTION_FLOAT64 ? 1e-12 : 1e-4;
     size_t element = p.dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float);
     enum layout layout_in = random_layout(), layout_out = random_layout();
-    snprintf(options, sizeof options, "upsample2d, %d images of %dx%d, channels %d, factor %dx%d, output %dx%d, scale %gx%g, dtype %d, "
-             "data_format %d, interpolation %d, coordinates %d, preset %d, antialias %d, edge %d, rounding %d, layouts %d %d", (int)p.batch, (int)p.height, (int)p.width, (int)p.channels,
-             (int)p.factor_height, (int)p.factor_width, (int)p.output_height, (int)p.output_width, p.scale_height, p.scale_width,
-             (int)p.dtype, (int)p.data_format, (int)p.interpolation, (int)p.coordinates, (int)p.preset, (int)p.antialias, (int)p.edge,
-             (int)p.rounding, layout_in, layout_out);
+    snprintf(options, sizeof options,
+             "upsample2d, %d images of %dx%d, channels %d, factor %dx%d, output %dx%d, scale %gx%g, dtype %d, "
+             "data_format %d, interpolation %d, coordinates %d, preset %d, antialias %d, edge %d, rounding %d, layouts %d %d",
+             (int)p.batch, (int)p.height, (int)p.width, (int)p.channels, (int)p.factor_height, (int)p.factor_width,
+             (int)p.output_height, (int)p.output_width, p.scale_height, p.scale_width, (int)p.dtype,
+             (int)p.data_format, (int)p.interpolation, (int)p.coordinates, (int)p.preset, (int)p.antialias, (int)p.edge, (int)p.rounding, layout_in, layout_out);
     struct way way;
     for (int number = 0, first = 1; next_way(&way, &number); first = 0) {
         struct view in, out;
@@ -685,12 +694,14 @@ static int upsampled_case(uint64_t salt) {
     struct geometry g;
     int64_t shape[4];
     random_geometry(&g, 8);
-    conv2d_params p = { .struct_size = sizeof p, LAYER_FIELDS(g), .padding = (int32_t)below(5), .padding_mode = (int32_t)below(6) };
+    conv2d_params p = { .struct_size = sizeof p, LAYER_FIELDS(g), .padding = (int32_t)below(5),
+                        .padding_mode = (int32_t)below(6) };
     p.dilation_height = g.dh = one_in(4) ? between(2, 5) : 1, p.dilation_width = g.dw = one_in(4) ? between(2, 5) : 1;
     if (one_in(2)) p.padding_mode = CONVOLUTION_PADDING_MODE_ZEROS;
     if (p.padding_mode == CONVOLUTION_PADDING_MODE_CONSTANT) p.padding_value = 3;
-    upsample2d_params u = { .struct_size = sizeof u, .batch = g.n, .height = g.h, .width = g.w, .channels = g.ci, .dtype = p.dtype,
-                            .data_format = p.data_format, .factor_height = between(1, 4), .factor_width = between(1, 4) };
+    upsample2d_params u = { .struct_size = sizeof u, .batch = g.n, .height = g.h, .width = g.w, .channels = g.ci,
+                            .dtype = p.dtype, .data_format = p.data_format, .factor_height = between(1, 4),
+                            .factor_width = between(1, 4) };
     if (is_power_of_two(u.factor_height) && is_power_of_two(u.factor_width)) u.interpolation = (int32_t)below(2);
     int other = draw_other(&u);
     int64_t h = g.h * u.factor_height, w = g.w * u.factor_width;
@@ -709,9 +720,10 @@ static int upsampled_case(uint64_t salt) {
     enum layout layout_in = random_layout(), layout_out = random_layout();
     /* Whole numbers of at most 3 times values of at most 6: none where all is exact. */
     double limit = !other ? 0 : (double)(g.kh * g.kw * (g.ci / g.groups)) * (p.dtype == CONVOLUTION_FLOAT64 ? 1e-12 : 1e-4);
-    snprintf(options, sizeof options, "upsample2d_conv2d by %dx%d, interpolation %d, preset %d, " COMMON_TEXT ", mode %d, layouts %d %d, bias %d",
-             (int)u.factor_height, (int)u.factor_width, (int)u.interpolation, (int)u.preset, COMMON_OPTIONS(p), (int)p.padding_mode, layout_in,
-             layout_out, with_bias);
+    snprintf(options, sizeof options,
+             "upsample2d_conv2d by %dx%d, interpolation %d, preset %d, " COMMON_TEXT ", mode %d, layouts %d %d, bias %d",
+             (int)u.factor_height, (int)u.factor_width, (int)u.interpolation, (int)u.preset, COMMON_OPTIONS(p),
+             (int)p.padding_mode, layout_in, layout_out, with_bias);
     struct way way;
     for (int number = 0, first = 1; next_way(&way, &number); first = 0) {
         struct view in, out;
@@ -761,8 +773,8 @@ static int solve_case(uint64_t salt) {
     const size_t element = p.dtype == CONVOLUTION_FLOAT64 ? 8 : 4;
     const int with_mask = one_in(2), with_start = one_in(2);
     conv2d_solve_params solve = { .struct_size = sizeof solve, .max_iterations = 3, .nonnegative = one_in(2), .lambda = 0.5 };
-    snprintf(now, sizeof now, "conv2d_solve %d x %d x %d x %d, case %d", (int)p.batch, (int)p.height, (int)p.width, (int)p.in_channels,
-             (int)salt);
+    snprintf(now, sizeof now, "conv2d_solve %d x %d x %d x %d, case %d", (int)p.batch, (int)p.height, (int)p.width,
+             (int)p.in_channels, (int)salt);
 
     for (int at_end = 0; at_end < 2; at_end++) {
         struct view y, x;
@@ -785,12 +797,14 @@ static int solve_case(uint64_t salt) {
             for (int64_t i = 0; i < shape[1]; i++)
                 for (int64_t j = 0; j < shape[2]; j++)
                     for (int64_t k = 0; k < shape[3]; k++, index++)
-                        memcpy((char *)packed_y + index * (int64_t)element, nchw ? at(&y, n, j, k, i) : at(&y, n, i, j, k), element);
+                        memcpy((char *)packed_y + index * (int64_t)element, nchw ? at(&y, n, j, k, i) : at(&y, n, i, j, k),
+                               element);
         memset(packed_x, 0, sizeof packed_x);
         solve.start = with_start ? packed_x : NULL;
         char text[300];
         const char *problem = NULL;
-        if (conv2d_solve(&p, &solve, kernel, bias, packed_y, packed_x, NULL) != CONVOLUTION_OK) problem = convolution_error_message();
+        if (conv2d_solve(&p, &solve, kernel, bias, packed_y, packed_x, NULL) != CONVOLUTION_OK)
+            problem = convolution_error_message();
         for (index = 0; index < inputs; index++) expected[index] = 0;
         index = 0;
         for (int64_t n = 0; n < p.batch; n++)

@@ -1,6 +1,6 @@
 /*
- * The header alone, first in the file and with nothing before it: valid C99 and C++17 to the pedantic, and every function it declares
- * can be linked.
+ * The header alone, first in the file and with nothing before it: valid C99 and C++17 to the pedantic, and every function it
+ * declares can be linked.
  */
 #include "convolution.h"
 

@@ -1,6 +1,6 @@
 /*
- * Memory runs out, and threads cannot be started: every call answers OUT_OF_MEMORY and has written nothing, or gets by without and
- * gives the right result. Never a crash, never a leak.
+ * Memory runs out, and threads cannot be started: every call answers OUT_OF_MEMORY and has written nothing, or gets by without
+ * and gives the right result. Never a crash, never a leak.
  *
  * The functions of malloc's family defined here take the place of libc's for the library as well. Each attempt runs in a child
  * process of its own, so that what the library sets up on its first call is met by the shortage too.
@@ -109,28 +109,30 @@ static const conv2d_params depthwise = { .struct_size = sizeof depthwise, LAYER,
 static const conv2d_transpose_params transposed = { .struct_size = sizeof transposed, LAYER, .in_channels = 19, .out_channels = 9,
                                                     .stride_height = 2, .stride_width = 2 };
 static const conv2d_transpose_params transposed_nchw = { .struct_size = sizeof transposed_nchw, LAYER, .in_channels = 8,
-                                                         .out_channels = 3, .stride_height = 3, .rule = CONV2D_TRANSPOSE_RULE_TORCH,
-                                                         .data_format = CONVOLUTION_NCHW };
+                                                         .out_channels = 3, .stride_height = 3,
+                                                         .rule = CONV2D_TRANSPOSE_RULE_TORCH, .data_format = CONVOLUTION_NCHW };
 static const upsample2d_params nearest = { .struct_size = sizeof nearest, .batch = 2, .height = 20, .width = 22, .channels = 9,
                                            .factor_height = 2, .factor_width = 3 };
 static const upsample2d_params bilinear = { .struct_size = sizeof bilinear, .batch = 1, .height = 20, .width = 22, .channels = 7,
                                             .output_height = 43, .output_width = 57, .interpolation = UPSAMPLE2D_BILINEAR,
                                             .data_format = CONVOLUTION_NCHW };
 
-static const conv2d_transpose_params small_transposed = { .struct_size = sizeof small_transposed, .batch = 1, .height = 3, .width = 3,
-                                                          .in_channels = 1, .out_channels = 2, .kernel_height = 3, .kernel_width = 3 };
-static const upsample2d_params small_bilinear = { .struct_size = sizeof small_bilinear, .batch = 1, .height = 3, .width = 4, .channels = 2,
-                                                  .factor_height = 2, .factor_width = 2, .interpolation = UPSAMPLE2D_BILINEAR };
+static const conv2d_transpose_params small_transposed = { .struct_size = sizeof small_transposed, .batch = 1, .height = 3,
+                                                          .width = 3, .in_channels = 1, .out_channels = 2, .kernel_height = 3,
+                                                          .kernel_width = 3 };
+static const upsample2d_params small_bilinear = { .struct_size = sizeof small_bilinear, .batch = 1, .height = 3, .width = 4,
+                                                  .channels = 2, .factor_height = 2, .factor_width = 2,
+                                                  .interpolation = UPSAMPLE2D_BILINEAR };
 
 /* upsample2d_conv2d in phases, and in bands. */
 static const upsample2d_params repeated = { .struct_size = sizeof repeated, .batch = 2, .height = 20, .width = 22, .channels = 9,
                                             .factor_height = 2, .factor_width = 3 };
 static const conv2d_params after = { .struct_size = sizeof after, .out_channels = 8, .kernel_height = 3, .kernel_width = 3 };
 
-enum kind { CONV, CONV_PLAN, CONV_EXECUTE, TRANSPOSE, TRANSPOSE_PLAN, TRANSPOSE_EXECUTE, UPSAMPLE, UPSAMPLE_PLAN, UPSAMPLE_EXECUTE,
-            BOTH, BOTH_PLAN, BOTH_EXECUTE, BACK_INPUT, BACK_INPUT_PLAN, BACK_KERNEL, BACK_BIAS, TRANSPOSE_BACK_INPUT,
-            TRANSPOSE_BACK_KERNEL, UPSAMPLE_BACK, UPSAMPLE_BACK_PLAN, GRAM, ADJOINT, OVERLAP, MATRIX, MATRIX_CSR, TRANSPOSE_MATRIX,
-            UPSAMPLE_MATRIX, SOLVE, RANK };
+enum kind { CONV, CONV_PLAN, CONV_EXECUTE, TRANSPOSE, TRANSPOSE_PLAN, TRANSPOSE_EXECUTE, UPSAMPLE, UPSAMPLE_PLAN,
+            UPSAMPLE_EXECUTE, BOTH, BOTH_PLAN, BOTH_EXECUTE, BACK_INPUT, BACK_INPUT_PLAN, BACK_KERNEL, BACK_BIAS,
+            TRANSPOSE_BACK_INPUT, TRANSPOSE_BACK_KERNEL, UPSAMPLE_BACK, UPSAMPLE_BACK_PLAN, GRAM, ADJOINT, OVERLAP, MATRIX,
+            MATRIX_CSR, TRANSPOSE_MATRIX, UPSAMPLE_MATRIX, SOLVE, RANK };
 static const struct scenario {
     const char *name;
     enum kind kind;
@@ -299,7 +301,8 @@ static enum outcome attempt(const struct scenario *s, int mode, int64_t k) {
     if (status != CONVOLUTION_OK && status != CONVOLUTION_ERROR_OUT_OF_MEMORY) return complain(s, mode, k, "another status");
     if (status != CONVOLUTION_OK && !denials) return complain(s, mode, k, "failed though nothing was denied");
     if (status != CONVOLUTION_OK && !strstr(convolution_error_message(), "memory")) return complain(s, mode, k, "no sentence");
-    if (settle(s, status) != CONVOLUTION_OK) return complain(s, mode, k, "a plan that was made fails, or one that was not made exists");
+    if (settle(s, status) != CONVOLUTION_OK)
+        return complain(s, mode, k, "a plan that was made fails, or one that was not made exists");
     if (status == CONVOLUTION_OK && memcmp(output, reference, OUTPUT_BYTES) != 0) return complain(s, mode, k, "another result");
     if (status != CONVOLUTION_OK)
         for (size_t i = 0; i < OUTPUT_BYTES; i++)
@@ -324,7 +327,8 @@ static enum outcome leak(const struct scenario *s, int mode, int64_t k) {
 
 static int passed, failed;
 
-static enum outcome in_child(enum outcome (*body)(const struct scenario *, int, int64_t), const struct scenario *s, int mode, int64_t k) {
+static enum outcome in_child(enum outcome (*body)(const struct scenario *, int, int64_t), const struct scenario *s, int mode,
+                             int64_t k) {
     int status = 0;
     fflush(NULL);
     pid_t child = fork();
@@ -350,7 +354,8 @@ static enum outcome account(const struct scenario *s, int mode, int64_t limited)
                                            : conv2d_transpose_workspace_size(&t, &plan, &execution, &least);
         if (status != CONVOLUTION_OK) return complain(s, mode, limited, convolution_error_message());
     }
-    if (least < 1 || least > execution || (limited && execution != least)) return complain(s, mode, limited, "sizes that make no sense");
+    if (least < 1 || least > execution || (limited && execution != least))
+        return complain(s, mode, limited, "sizes that make no sense");
     int64_t before = live_bytes;
     int32_t status = s->kind == CONV   ? conv2d_plan_create(&c, kernel, bias, &conv_plan)
                      : s->kind == BOTH ? upsample2d_conv2d_plan_create(s->params, &c, kernel, bias, &both_plan)
@@ -391,7 +396,8 @@ static enum outcome account_border(const struct scenario *s, int mode, int64_t n
     if (status != CONVOLUTION_OK) return complain(s, mode, number, convolution_error_message());
     int64_t before = requested_bytes;
     memset(output, 0, OUTPUT_BYTES);
-    if (conv2d_transpose_plan_execute(transpose_plan, input, output)) return complain(s, mode, number, convolution_error_message());
+    if (conv2d_transpose_plan_execute(transpose_plan, input, output))
+        return complain(s, mode, number, convolution_error_message());
     if (requested_bytes - before > t.workspace_limit + 1024) return complain(s, mode, number, "more than the limit");
     conv2d_transpose_plan_destroy(transpose_plan), transpose_plan = NULL;
     t.workspace_limit = 0;
@@ -402,12 +408,14 @@ static enum outcome account_border(const struct scenario *s, int mode, int64_t n
 
 static enum outcome make_reference(const struct scenario *s, int mode, int64_t k) {
     memset(output, PATTERN, OUTPUT_BYTES);
-    if (prepare(s) != CONVOLUTION_OK || settle(s, act(s)) != CONVOLUTION_OK) return complain(s, mode, k, convolution_error_message());
+    if (prepare(s) != CONVOLUTION_OK || settle(s, act(s)) != CONVOLUTION_OK)
+        return complain(s, mode, k, convolution_error_message());
     memcpy(reference, output, OUTPUT_BYTES);
     return FINE;
 }
 
-/* How many of a call's requests are denied in turn: all, unless the argument says less (for emulators, where a child is slow to start). */
+/* How many of a call's requests are denied in turn: all, unless the argument says less (for emulators, where a child is slow to
+   start). */
 static int64_t most_requests = 1000;
 
 static void all_attempts(const struct scenario *s) {

@@ -1,6 +1,6 @@
 /*
- * The worker threads' life, seen from outside: none for threads = 1, kept between calls and never more than asked for, anew in a forked
- * child, gone with the library. The library is opened by path: threads LIBRARY
+ * The worker threads' life, seen from outside: none for threads = 1, kept between calls and never more than asked for, anew in a
+ * forked child, gone with the library. The library is opened by path: threads LIBRARY
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -40,9 +40,10 @@ static int settles_at(int wanted) {
 static int is_right(int32_t threads) {
     float *output = malloc(ELEMENTS * sizeof *output);
     const conv2d_params p = { .struct_size = sizeof p, .batch = 1, .height = SIZE, .width = SIZE, .in_channels = CHANNELS,
-                              .out_channels = CHANNELS, .kernel_height = 3, .kernel_width = 3, .padding = CONVOLUTION_PADDING_SAME,
-                              .threads = threads };
-    int right = output && convolve(&p, input, kernel, NULL, output) == CONVOLUTION_OK && !memcmp(output, expected, sizeof expected);
+                              .out_channels = CHANNELS, .kernel_height = 3, .kernel_width = 3,
+                              .padding = CONVOLUTION_PADDING_SAME, .threads = threads };
+    int right = output && convolve(&p, input, kernel, NULL, output) == CONVOLUTION_OK
+        && !memcmp(output, expected, sizeof expected);
     free(output);
     return right;
 }
@@ -104,8 +105,8 @@ int main(int count, char **arguments) {
     for (int i = 0; i < ELEMENTS; i++) input[i] = (float)(i % 7 - 3);
     for (size_t i = 0; i < sizeof kernel / sizeof *kernel; i++) kernel[i] = (float)((int)i % 5 - 2);
     const conv2d_params p = { .struct_size = sizeof p, .batch = 1, .height = SIZE, .width = SIZE, .in_channels = CHANNELS,
-                              .out_channels = CHANNELS, .kernel_height = 3, .kernel_width = 3, .padding = CONVOLUTION_PADDING_SAME,
-                              .threads = 1 };
+                              .out_channels = CHANNELS, .kernel_height = 3, .kernel_width = 3,
+                              .padding = CONVOLUTION_PADDING_SAME, .threads = 1 };
     CHECK(convolve(&p, input, kernel, NULL, expected) == CONVOLUTION_OK);
     CHECK(tasks() == 1);
     CHECK(small_stack_is_enough());

@@ -24,7 +24,8 @@
 #define SHIM static inline __attribute__((always_inline))
 
 /* Cache-line aligned memory, or NULL. Much of it comes in pages of 2 MiB where the system permits: entering 8000 small ones takes
- * several times as long as packing what they hold. From 32 MiB on malloc takes new ones each time, so that the first should be whole. */
+ * several times as long as packing what they hold. From 32 MiB on malloc takes new ones each time, so that the first should be
+ * whole. */
 static inline void *shim_allocate(size_t bytes) {
     void *block = NULL;
     const size_t page = (size_t)2 << 20;
@@ -130,7 +131,8 @@ SHIM void shim_pause(void) {
     __asm__ volatile("yield");
 #endif
 }
-/* Whoever holds the lock gives it back within a fraction of a microsecond, unless interrupted: sooner than a thread goes to sleep. */
+/* Whoever holds the lock gives it back within a fraction of a microsecond, unless interrupted: sooner than a thread goes to
+   sleep. */
 SHIM void shim_monitor_lock(shim_monitor *m) {
     for (int32_t i = 0; i < 100; i++) {
         if (pthread_mutex_trylock(&m->mutex) == 0) return;
@@ -145,7 +147,8 @@ SHIM void shim_monitor_wake_all(shim_monitor *m) { pthread_cond_broadcast(&m->wo
 SHIM void shim_monitor_await_end(shim_monitor *m) { pthread_cond_wait(&m->end, &m->mutex); }
 SHIM void shim_monitor_announce_end(shim_monitor *m) { pthread_cond_broadcast(&m->end); }
 
-/* Memory of the library, zero at first. Used from one Swift file only: a static inline function has one such buffer per object file. */
+/* Memory of the library, zero at first. Used from one Swift file only: a static inline function has one such buffer per object
+   file. */
 SHIM void *shim_pool_storage(void) {
     static _Alignas(64) char storage[1024];
     return storage;

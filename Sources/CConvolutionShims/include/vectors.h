@@ -1,6 +1,7 @@
 /*
- * Arithmetic on whole vectors. Swift's own SIMD operators are, in generic code, loops over lanes that the optimiser may or may not
- * turn back into one instruction; these are one operation by construction. Clang's vector types arrive in Swift as SIMDn<Scalar>.
+ * Arithmetic on whole vectors. Swift's own SIMD operators are, in generic code, loops over lanes that the optimiser may or may
+ * not turn back into one instruction; these are one operation by construction. Clang's vector types arrive in Swift as
+ * SIMDn<Scalar>.
  */
 #ifndef CONVOLUTION_VECTORS_H
 #define CONVOLUTION_VECTORS_H
@@ -29,12 +30,14 @@ static inline __attribute__((always_inline)) void shim_prefetch(const void *addr
         return gathered;                                                                                                         \
     }                                                                                                                            \
     /* Per lane: x < bound ? other : x. NaN stays NaN. */                                                                        \
-    static inline __attribute__((always_inline)) shim_##name shim_below_##name(shim_##name x, shim_##name bound, shim_##name o) { \
+    static inline __attribute__((always_inline)) shim_##name                                                                     \
+    shim_below_##name(shim_##name x, shim_##name bound, shim_##name o) {                                                         \
         shim_mask_##name m = x < bound;                                                                                          \
         return (shim_##name)((m & (shim_mask_##name)o) | (~m & (shim_mask_##name)x));                                            \
     }                                                                                                                            \
     /* Per lane: x > bound ? other : x. NaN stays NaN. */                                                                        \
-    static inline __attribute__((always_inline)) shim_##name shim_above_##name(shim_##name x, shim_##name bound, shim_##name o) { \
+    static inline __attribute__((always_inline)) shim_##name                                                                     \
+    shim_above_##name(shim_##name x, shim_##name bound, shim_##name o) {                                                         \
         shim_mask_##name m = x > bound;                                                                                          \
         return (shim_##name)((m & (shim_mask_##name)o) | (~m & (shim_mask_##name)x));                                            \
     }
@@ -49,8 +52,8 @@ SHIM_VECTOR(f64x8, double, int64_t, 8)
 #undef SHIM_VECTOR
 
 #ifdef __AVX512F__
-/* Two scalars, repeated in every two lanes: half the loads of one by one. The empty statement hides that they come from memory, or the
- * compiler would load each by itself after all. */
+/* Two scalars, repeated in every two lanes: half the loads of one by one. The empty statement hides that they come from memory,
+ * or the compiler would load each by itself after all. */
 static inline __attribute__((always_inline)) shim_f32x16 shim_twos_f32x16(const float *source) {
     double two;
     __builtin_memcpy(&two, source, sizeof two);
@@ -76,8 +79,8 @@ static inline __attribute__((always_inline)) shim_f32x16 shim_seconds_f32x16(shi
     return __builtin_shufflevector(x, x, 1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 11, 11, 13, 13, 15, 15);
 }
 
-/* One of every four lanes, repeated in them: a shuffle whose places are part of the instruction, which takes half as long as one of
- * SHIM_PERMUTE. */
+/* One of every four lanes, repeated in them: a shuffle whose places are part of the instruction, which takes half as long as one
+ * of SHIM_PERMUTE. */
 #define SHIM_SPREAD(place)                                                                                                       \
     static inline __attribute__((always_inline)) shim_f32x16 shim_spread##place##_f32x16(shim_f32x16 x) {                        \
         return __builtin_shufflevector(x, x, place, place, place, place, 4 + place, 4 + place, 4 + place, 4 + place, 8 + place,  \
@@ -89,8 +92,8 @@ SHIM_SPREAD(2)
 SHIM_SPREAD(3)
 #undef SHIM_SPREAD
 
-/* Lane i: x[indices[i]], one instruction; permute2: of the lanes of x, and those of y after them. Only the tiers whose processors have
- * it see it. */
+/* Lane i: x[indices[i]], one instruction; permute2: of the lanes of x, and those of y after them. Only the tiers whose processors
+ * have it see it. */
 #define SHIM_PERMUTE(name, scalar, integer, lanes, one, two)                                                                     \
     static inline __attribute__((always_inline)) shim_##name shim_permute_##name(shim_##name x, shim_mask_##name indices) {      \
         typedef scalar vector __attribute__((vector_size(lanes * sizeof(scalar))));                                              \
