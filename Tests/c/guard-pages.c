@@ -666,7 +666,8 @@ static int upsample_case(uint64_t salt) {
              "data_format %d, interpolation %d, coordinates %d, preset %d, antialias %d, edge %d, rounding %d, layouts %d %d",
              (int)p.batch, (int)p.height, (int)p.width, (int)p.channels, (int)p.factor_height, (int)p.factor_width,
              (int)p.output_height, (int)p.output_width, p.scale_height, p.scale_width, (int)p.dtype,
-             (int)p.data_format, (int)p.interpolation, (int)p.coordinates, (int)p.preset, (int)p.antialias, (int)p.edge, (int)p.rounding, layout_in, layout_out);
+             (int)p.data_format, (int)p.interpolation, (int)p.coordinates, (int)p.preset, (int)p.antialias,
+             (int)p.edge, (int)p.rounding, layout_in, layout_out);
     struct way way;
     for (int number = 0, first = 1; next_way(&way, &number); first = 0) {
         struct view in, out;
