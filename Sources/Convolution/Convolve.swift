@@ -114,8 +114,10 @@ struct Tile<Scalar> {
     /// It reads at the same distances as every other such tile: its positions lie in one row, meet no border and, unless the tile is wide
     /// and thus goes by the first alone, all exist.
     var isPlain: Bool
-    /// A plain tile stands for this many: the next begins where the one before ends.
+    /// A plain tile stands for this many in a row, where the next begins where the one before ends, and for as many in each of
+    /// some rows.
     var repeats: Int
+    var rowRepeats: Int
     /// A row of taps is one segment.
     var mergesTaps: Bool
     /// Where the taps' addresses are, and what to add to them.
@@ -250,8 +252,15 @@ private struct Route {
         column += unit
         if column < columnEnd { return false }
         column = partColumns.first
-        if !nextRow() { nextPart() }
+        advance(rows: 1)
         return true
+    }
+
+    /// From the start of a row past it, and past those that follow it in its image and part.
+    mutating func advance(rows count: Int) {
+        row += count - 1
+        imageRow += count - 1
+        if !nextRow() { nextPart() }
     }
 }
 
@@ -261,8 +270,9 @@ struct Source<Scalar> {
     var imageStride: Int
     var rowStride: Int
     var columnStride: Int
-    var rowOrigin: Int
-    var columnOrigin: Int
+    /// What is there: `base` is the place of the first row and column.
+    var rows: Range<Int>
+    var columns: Range<Int>
     /// Strategy `columns`: from plane to plane.
     var plane: Int
     var outside: UnsafePointer<Scalar>
@@ -324,10 +334,10 @@ func run<Scalar: KernelScalar>(
         return
     }
     var rectangle = Rectangle(images: 0..<0, rows: 0..<0, columns: 0..<0, channels: 0..<0)
-    var available = (rows: 0..<layer.vertical.input, columns: 0..<layer.horizontal.input)
     var source = Source(
-        base: input, imageStride: layer.input.batch, rowStride: layer.input.row, columnStride: layer.input.column, rowOrigin: 0,
-        columnOrigin: 0, plane: 0, outside: UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self)), channelPitch: 1,
+        base: input, imageStride: layer.input.batch, rowStride: layer.input.row, columnStride: layer.input.column,
+        rows: 0..<layer.vertical.input, columns: 0..<layer.horizontal.input, plane: 0,
+        outside: UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self)), channelPitch: 1,
         blockPitch: block.pointee.channelBlock, channelOrigin: 0)
     if plan.pointee.readsInputDirectly {
         if strategy == .columns {
@@ -336,13 +346,12 @@ func run<Scalar: KernelScalar>(
     } else {
         rectangle = plan.pointee.rectangle(
             block.pointee, firstRow: firstRow, rows: rows, firstColumn: firstColumn, columns: columns, panels: panels, image: image)
-        available = (rectangle.rows, rectangle.columns)
         let memory = (workspace + layout.rectangle).assumingMemoryBound(to: Scalar.self)
         pack(rectangle, plan, block, input, memory)
         source.imageStride = rectangle.rows.count * rectangle.rowPitch
         source.base = UnsafePointer(memory) - rectangle.images.lowerBound * source.imageStride
         source.rowStride = rectangle.rowPitch
-        (source.rowOrigin, source.columnOrigin) = (rectangle.rows.lowerBound, rectangle.columns.lowerBound)
+        (source.rows, source.columns) = (rectangle.rows, rectangle.columns)
         (source.channelPitch, source.blockPitch) = (rectangle.channelPitch, rectangle.blockPitch)
         (source.channelOrigin, source.plane) = (rectangle.channels.lowerBound, rectangle.plane)
         switch strategy {
@@ -356,8 +365,8 @@ func run<Scalar: KernelScalar>(
 
     if plan.pointee.walks {
         walk(
-            plan, block, source, available: available, image: image, rows: firstRow..<firstRow + rows,
-            columns: firstColumn..<firstColumn + columns, panels: panels, output, workspace)
+            plan, block, source, image: image, rows: firstRow..<firstRow + rows, columns: firstColumn..<firstColumn + columns,
+            panels: panels, output, workspace)
         return
     }
     let tiles = (workspace + layout.tiles).assumingMemoryBound(to: Tile<Scalar>.self)
@@ -384,14 +393,15 @@ func run<Scalar: KernelScalar>(
     // panel passes over them, and a panel's weights while tile after tile does.
     let isWide = plan.pointee.isWide
     let roundsBorder = block.pointee.roundsBorder && plan.pointee.skipsOutside
+    let insideRows = insideRange(vertical, source.rows)
     var route = Route(
         rows: firstRow..<firstRow + rows, columns: firstColumn..<columnEnd, height: vertical.count,
-        innerRows: roundsBorder ? insideRange(vertical, layer.vertical.input) : 0..<vertical.count,
-        innerColumns: roundsBorder ? insideRange(horizontal, layer.horizontal.input) : 0..<horizontal.count)
+        innerRows: roundsBorder ? insideRows : 0..<vertical.count,
+        innerColumns: roundsBorder ? insideRange(horizontal, source.columns) : 0..<horizontal.count)
     // The last tile of a row begins early rather than end late, where the input that would follow is not the caller's.
     let overlaps = strategy == .columns && plan.pointee.readsInputDirectly
     let stride = step * unit
-    let plainEnd = strategy == .columns ? columnEnd : insideRange(horizontal, layer.horizontal.input).upperBound
+    let plainEnd = strategy == .columns ? columnEnd : insideRange(horizontal, source.columns).upperBound
     // Positions that tiles of two heights make up without a rest, where they can: the border's first, then the others.
     var left = shortens ? route.borderPositions : 0
     while !route.isDone {
@@ -400,7 +410,7 @@ func run<Scalar: KernelScalar>(
         while tileCount < block.pointee.tilesPerGroup, !route.isDone {
             let tile = tiles + stripCount
             tile.pointee.count = 0
-            tile.pointee.repeats = 1
+            (tile.pointee.repeats, tile.pointee.rowRepeats) = (1, 1)
             let row = route.row
             if overlaps {
                 route.column = min(route.column, columnEnd - stride)
@@ -428,13 +438,13 @@ func run<Scalar: KernelScalar>(
             let (first, last) = (tile.pointee.columns[0], tile.pointee.columns[tile.pointee.count - 1])
             tile.pointee.aim(at: corner, image: layer.output.batch, row: rowStep, column: columnStep)
             tile.pointee.isPlain = (tile.pointee.count == step || isWide) && tile.pointee.isStraight(unit)
-                && meetsNoBorder(vertical, tile.pointee.rows[0], tile.pointee.rows[0], layer.vertical.input)
-                && (strategy == .columns || meetsNoBorder(horizontal, first, last, layer.horizontal.input))
+                && meetsNoBorder(vertical, tile.pointee.rows[0], tile.pointee.rows[0], source.rows)
+                && (strategy == .columns || meetsNoBorder(horizontal, first, last, source.columns))
             tile.pointee.mergesTaps = block.pointee.mergesTaps
             if tile.pointee.mergesTaps, !tile.pointee.isPlain {
                 for r in 0..<tile.pointee.count {
                     let column = tile.pointee.columns[r]
-                    if !meetsNoBorder(horizontal, column, column, layer.horizontal.input) { tile.pointee.mergesTaps = false }
+                    if !meetsNoBorder(horizontal, column, column, source.columns) { tile.pointee.mergesTaps = false }
                 }
             }
             if tile.pointee.isPlain, tile.pointee.count == step, !route.isDone, route.row == row, route.column == last + unit {
@@ -448,8 +458,19 @@ func run<Scalar: KernelScalar>(
                     _ = route.advance(more * stride)
                 }
             }
+            // Whole rows of such tiles.
+            if tile.pointee.isPlain, tile.pointee.count == step, !route.isDone, !shortens, first == route.column,
+                route.row == row + 1, route.imageRow > tile.pointee.rows[0]
+            {
+                let rows = min(portion.rows.upperBound - row, insideRows.upperBound - tile.pointee.rows[0])
+                let more = min(rows, (block.pointee.tilesPerGroup - tileCount) / tile.pointee.repeats) - 1
+                if more > 0 {
+                    tile.pointee.rowRepeats += more
+                    route.advance(rows: more)
+                }
+            }
             stripCount += 1
-            tileCount += tile.pointee.repeats
+            tileCount += tile.pointee.repeats * tile.pointee.rowRepeats
         }
 
         var laidOut = 0
@@ -482,13 +503,14 @@ func run<Scalar: KernelScalar>(
                     if tile.pointee.isPlain { plain = t }
                 }
                 tapsOfTiles = 0
-                for t in 0..<stripCount { tapsOfTiles += tiles[t].taps * tiles[t].repeats }
+                for t in 0..<stripCount { tapsOfTiles += tiles[t].taps * tiles[t].repeats * tiles[t].rowRepeats }
             }
             // The weights after the last panel's are those of the next group's first, or of the next phase's.
             let isLast = index + 1 == panels.upperBound
             multiply(
-                plan, block, index, source, tiles, strips: stripCount, tiles: tileCount, taps: tapsOfTiles, inputStep: stride &* columnUnit,
-                outputStep: stride &* columnStep, sums, isFirst: index == panels.lowerBound,
+                plan, block, index, source, tiles, strips: stripCount, tiles: tileCount, taps: tapsOfTiles,
+                inputSteps: (stride &* columnUnit, vertical.inputStep &* source.rowStride),
+                outputSteps: (stride &* columnStep, rowStep), sums, isFirst: index == panels.lowerBound,
                 following: isLast && route.isDone
                     ? plan.pointee.weights(of: portion.nextPanel, plan.pointee.after(block))
                     : plan.pointee.weights(of: isLast ? panels.lowerBound : index + 1, block))
@@ -497,11 +519,13 @@ func run<Scalar: KernelScalar>(
     if plan.pointee.streams { shim_finish_streaming() }
 }
 
-/// One panel of output channels over a group of tiles. `inputStep` and `outputStep` lead from one repetition of a plain tile to the next.
+/// One panel of output channels over a group of tiles. `inputSteps` and `outputSteps` lead from one repetition of a plain tile, and
+/// from one row of them, to the next.
 private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panelIndex: Int, _ source: Source<Scalar>,
-    _ tiles: UnsafeMutablePointer<Tile<Scalar>>, strips: Int, tiles tileCount: Int, taps tapsOfTiles: Int, inputStep: Int, outputStep: Int,
-    _ sums: UnsafeMutablePointer<Scalar>, isFirst: Bool, following: UnsafePointer<Scalar>
+    _ tiles: UnsafeMutablePointer<Tile<Scalar>>, strips: Int, tiles tileCount: Int, taps tapsOfTiles: Int,
+    inputSteps: (column: Int, row: Int), outputSteps: (column: Int, row: Int), _ sums: UnsafeMutablePointer<Scalar>,
+    isFirst: Bool, following: UnsafePointer<Scalar>
 ) {
     let panel = plan.pointee.panels + panelIndex
     let strategy = plan.pointee.strategy
@@ -592,17 +616,24 @@ private func multiply<Scalar: KernelScalar>(
             tile.pointee.targets.span.withUnsafeBufferPointer { targets in
                 arguments.outputs = finishes ? targets.baseAddress : nil
                 withUnsafeMutablePointer(to: &arguments) { arguments in
-                    for _ in 0..<tile.pointee.repeats {
-                        accumulate(arguments)
-                        if isLast, !finishes {
-                            finish(
-                                plan, panel, tile, arguments.pointee.tile, arguments.pointee.outputOffset, bias, activation,
-                                columnStep: columnStep)
+                    var rows = tile.pointee.rowRepeats
+                    while true {
+                        for _ in 0..<tile.pointee.repeats {
+                            accumulate(arguments)
+                            if isLast, !finishes {
+                                finish(
+                                    plan, panel, tile, arguments.pointee.tile, arguments.pointee.outputOffset, bias, activation,
+                                    columnStep: columnStep)
+                            }
+                            arguments.pointee.channelOffset &+= inputSteps.column
+                            arguments.pointee.outputOffset &+= outputSteps.column
+                            arguments.pointee.tile += tileStep
+                            arguments.pointee.ahead += tile.pointee.taps * length * arguments.pointee.aheadStep
                         }
-                        arguments.pointee.channelOffset &+= inputStep
-                        arguments.pointee.outputOffset &+= outputStep
-                        arguments.pointee.tile += tileStep
-                        arguments.pointee.ahead += tile.pointee.taps * length * arguments.pointee.aheadStep
+                        rows -= 1
+                        if rows == 0 { break }
+                        arguments.pointee.channelOffset &+= inputSteps.row &- tile.pointee.repeats &* inputSteps.column
+                        arguments.pointee.outputOffset &+= outputSteps.row &- tile.pointee.repeats &* outputSteps.column
                     }
                 }
             }
@@ -646,6 +677,7 @@ private func finish<Scalar: KernelScalar>(
 
 /// `finishColumns`, and then, where channels are neighbours, the tile's planes turned into pixels, as many vectors at a time as follow
 /// each other.
+@inline(__always)
 func finishColumns<Scalar: KernelScalar>(_ table: KernelTable, _ given: ColumnEpilogueArguments<Scalar>) {
     var arguments = given
     arguments.keepsTile = given.channelStride == 1 && given.columnStride != 1
@@ -682,41 +714,42 @@ private func tallTiles(_ positions: Int, _ step: Int) -> Int {
     return max(0, positions - tiles * (step - 1))
 }
 
-/// The outputs whose taps all read inside the input; if there are none, all.
-private func insideRange(_ lattice: Lattice, _ input: Int) -> Range<Int> {
+/// The outputs whose taps all read inside `input`; if there are none, all.
+private func insideRange(_ lattice: Lattice, _ input: Range<Int>) -> Range<Int> {
     let reach = (lattice.taps - 1) * lattice.offsetStep
-    let first = max(0, ceilDivide(-(lattice.offsetStart + min(reach, 0)), lattice.inputStep))
-    let end = min(lattice.count, ceilDivide(input - lattice.offsetStart - max(reach, 0), lattice.inputStep))
+    let first = max(0, ceilDivide(input.lowerBound - lattice.offsetStart - min(reach, 0), lattice.inputStep))
+    let end = min(lattice.count, ceilDivide(input.upperBound - lattice.offsetStart - max(reach, 0), lattice.inputStep))
     return first < end ? first..<end : 0..<lattice.count
 }
 
-/// Whether all taps of outputs `first` to `last` read inside the input.
+/// Whether all taps of outputs `first` to `last` read inside `input`.
 @inline(__always)
-private func meetsNoBorder(_ lattice: Lattice, _ first: Int, _ last: Int, _ input: Int) -> Bool {
+private func meetsNoBorder(_ lattice: Lattice, _ first: Int, _ last: Int, _ input: Range<Int>) -> Bool {
     let reach = (lattice.taps - 1) * lattice.offsetStep
-    return first * lattice.inputStep + lattice.offsetStart + min(reach, 0) >= 0
-        && last * lattice.inputStep + lattice.offsetStart + max(reach, 0) < input
+    return first * lattice.inputStep + lattice.offsetStart + min(reach, 0) >= input.lowerBound
+        && last * lattice.inputStep + lattice.offsetStart + max(reach, 0) < input.upperBound
 }
 
-/// offsets[tap][r] = where the tap of output index `indices[r]` reads along the axis, `shifts[r]` further.
+/// offsets[tap][r] = where the tap of output index `indices[r]` reads along the axis, `shifts[r]` further. Of `length` elements `input`
+/// is there: all that taps of the item read, with or without the border.
 private func offsetsAlong(
     _ plan: UnsafePointer<ConvolutionPlan>, _ lattice: Lattice, _ indices: InlineArray<8, Int>, shifts: InlineArray<8, Int>, length: Int,
-    origin: Int, stride: Int, into offsets: UnsafeMutablePointer<Int>
+    input: Range<Int>, stride: Int, into offsets: UnsafeMutablePointer<Int>
 ) {
     indices.span.withUnsafeBufferPointer { indices in
         shifts.span.withUnsafeBufferPointer { shifts in
             guard let indices = indices.baseAddress, let shifts = shifts.baseAddress else { return }
             let axis = AxisArguments(
-                indices: indices, shifts: shifts, inputStep: lattice.inputStep, offsetStart: lattice.offsetStart,
-                offsetStep: lattice.offsetStep, taps: lattice.taps, length: length, origin: origin, stride: stride, offsets: offsets)
+                indices: indices, shifts: shifts, inputStep: lattice.inputStep,
+                offsetStart: lattice.offsetStart - input.lowerBound, offsetStep: lattice.offsetStep, taps: lattice.taps, length: input.count, stride: stride, offsets: offsets)
             withUnsafePointer(to: axis) { plan.pointee.table.layOutAxis($0) }
             let mode = plan.pointee.layer.paddingMode
-            if mode == .constant { return }
+            if mode == .constant || plan.pointee.borders { return }
             for tap in 0..<lattice.taps {
                 for r in 0..<largestTileSide where offsets[tap &* largestTileSide &+ r] == outsideOffset {
                     let index = indices[r] &* lattice.inputStep &+ lattice.offsetStart &+ tap &* lattice.offsetStep
                     guard let inside = borderIndex(index, length, mode) else { continue }
-                    offsets[tap &* largestTileSide &+ r] = (inside &- origin) &* stride &+ shifts[r]
+                    offsets[tap &* largestTileSide &+ r] = (inside &- input.lowerBound) &* stride &+ shifts[r]
                 }
             }
         }
@@ -734,20 +767,20 @@ private func layOut<Scalar: KernelScalar>(
     var shifts = tile.pointee.images
     for r in 0..<largestTileSide { shifts[r] &*= source.imageStride }
     offsetsAlong(
-        plan, vertical, tile.pointee.rows, shifts: shifts, length: plan.pointee.layer.vertical.input, origin: source.rowOrigin,
+        plan, vertical, tile.pointee.rows, shifts: shifts, length: plan.pointee.layer.vertical.input, input: source.rows,
         stride: source.rowStride, into: rowOffsets)
     if source.plane > 0 {
         for r in 0..<largestTileSide {
             let column = tile.pointee.columns[r] * horizontal.inputStep + horizontal.offsetStart
             for tap in 0..<horizontal.taps {
-                let place = column + tap * horizontal.offsetStep - source.columnOrigin
+                let place = column + tap * horizontal.offsetStep - source.columns.lowerBound
                 columnOffsets[tap * largestTileSide + r] = place % horizontal.inputStep * source.plane + place / horizontal.inputStep
             }
         }
     } else {
         offsetsAlong(
             plan, horizontal, tile.pointee.columns, shifts: InlineArray(repeating: 0), length: plan.pointee.layer.horizontal.input,
-            origin: source.columnOrigin, stride: source.columnStride, into: columnOffsets)
+            input: source.columns, stride: source.columnStride, into: columnOffsets)
     }
     if plan.pointee.strategy == .channels {
         // Blocks of channels that count as taps.
@@ -806,6 +839,15 @@ private func pack<Scalar: KernelScalar>(
         while channel < rectangle.channels.upperBound {
             // Blocks start anew with each group.
             let length = min(block.pointee.channelBlock, inputs - channel % inputs)
+            if plan.pointee.borders {
+                var part = rectangle
+                part.channels = channel..<channel + length
+                (part.channelPitch, part.elements) = (block.pointee.channelBlock, rectangle.blockPitch)
+                packBordered(part, layer, corner: input + rectangle.images.lowerBound * layer.input.batch, place)
+                channel += length
+                place += rectangle.blockPitch
+                continue
+            }
             for image in 0..<rectangle.images.count {
                 for row in 0..<rectangle.rows.count where !skipsRows || vertical.meets(rectangle.rows.lowerBound + row) {
                     packPixels(
@@ -871,7 +913,7 @@ private func pack<Scalar: KernelScalar>(
     }
 }
 
-/// Pixels by rows, the border among them, with the channels of some lanes each; lanes beyond the last channel are 0.
+/// Pixels by rows, the border among them, with some channels each; what a pixel's place has beyond them is 0.
 private func packBordered<Scalar: KernelScalar>(
     _ rectangle: Rectangle, _ layer: Layer, corner image: UnsafePointer<Scalar>, _ target: UnsafeMutablePointer<Scalar>
 ) {
@@ -879,25 +921,27 @@ private func packBordered<Scalar: KernelScalar>(
     let channels = min(rectangle.channels.upperBound, layer.inChannels) - rectangle.channels.lowerBound
     if channels < pitch { target.update(repeating: 0, count: rectangle.elements) }
     let first = image + rectangle.channels.lowerBound * layer.input.channel
-    // The columns inside the input, all of a row at once.
+    // The columns inside the input, all of a row at once; a constant border from the end of one row to the start of the next.
     let inside = rectangle.columns.clamped(to: 0..<layer.horizontal.input)
+    let outside = Scalar(layer.paddingValue)
+    var end = target
     for row in 0..<rectangle.rows.count {
-        let line = borderIndex(rectangle.rows.lowerBound + row, layer.vertical.input, layer.paddingMode).map { first + $0 * layer.input.row }
-        func packColumns(_ columns: Range<Int>, from source: Int?) {
-            let place = target + row * rectangle.rowPitch + (columns.lowerBound - rectangle.columns.lowerBound) * pitch
-            if let line, let source {
+        guard let line = borderIndex(rectangle.rows.lowerBound + row, layer.vertical.input, layer.paddingMode) else { continue }
+        var column = rectangle.columns.lowerBound
+        while column < rectangle.columns.upperBound {
+            let columns = column == inside.lowerBound ? max(inside.count, 1) : 1
+            if let source = borderIndex(column, layer.horizontal.input, layer.paddingMode) {
+                let place = target + row * rectangle.rowPitch + (column - rectangle.columns.lowerBound) * pitch
+                end.update(repeating: outside, count: place - end)
                 packPixels(
-                    from: line + source * layer.input.column, columnStride: layer.input.column,
-                    channelStride: layer.input.channel, columns: columns.count, channels: channels, pixelPitch: pitch, to: place)
-            } else {
-                for c in 0..<columns.count { (place + c * pitch).update(repeating: Scalar(layer.paddingValue), count: channels) }
+                    from: first + line * layer.input.row + source * layer.input.column, columnStride: layer.input.column,
+                    channelStride: layer.input.channel, columns: columns, channels: channels, pixelPitch: pitch, to: place)
+                end = place + columns * pitch
             }
-        }
-        if !inside.isEmpty { packColumns(inside, from: inside.lowerBound) }
-        for column in rectangle.columns where !inside.contains(column) {
-            packColumns(column..<column + 1, from: borderIndex(column, layer.horizontal.input, layer.paddingMode))
+            column += columns
         }
     }
+    end.update(repeating: outside, count: target + rectangle.elements - end)
 }
 
 /// Every `inputStep`-th column of a rectangle, border included, which are packed as neighbours.
@@ -1013,8 +1057,9 @@ func forEachBorderPixel(_ plan: UnsafePointer<ConvolutionPlan>, _ body: (BorderP
         let block = plan.pointee.blocks + blockIndex
         let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
         for row in 0..<vertical.count {
-            let plainRow = meetsNoBorder(vertical, row, row, layer.vertical.input)
-            for column in 0..<horizontal.count where !plainRow || !meetsNoBorder(horizontal, column, column, layer.horizontal.input) {
+            let plainRow = meetsNoBorder(vertical, row, row, 0..<layer.vertical.input)
+            for column in 0..<horizontal.count
+            where !plainRow || !meetsNoBorder(horizontal, column, column, 0..<layer.horizontal.input) {
                 for image in 0..<layer.batch {
                     let offset = image * layer.output.batch + (vertical.outputStart + row * vertical.outputStep) * layer.output.row
                         + (horizontal.outputStart + column * horizontal.outputStep) * layer.output.column

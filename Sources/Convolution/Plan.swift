@@ -138,6 +138,8 @@ struct ConvolutionPlan {
     var skipsOutside: Bool
     /// The caller's input lies as the kernels read it; else a rectangle of it is packed first.
     var readsInputDirectly: Bool
+    /// Strategy `channels`: what is packed includes the border.
+    var borders = false
     var workspace: WorkspaceLayout
     /// Not nil: the plan has this instead of blocks.
     var winograd: Winograd? = nil
@@ -478,6 +480,23 @@ private func hasFarGroups(_ layer: Layer, _ table: KernelTable) -> Bool {
         && products * Double(ceilDivide(layer.outChannelsPerGroup, table.lanes)) >= 4 * read
 }
 
+/// Whether a small image is copied with its border, so that all its tiles, whole rows of them, read at the same distances: where
+/// the addresses of tiles at the border take as long as their sums.
+private func takesBorder(_ layer: Layer, _ panels: Panels) -> Bool {
+    func length(_ axis: Axis) -> Double {
+        layer.transposed
+            ? Double(axis.input) + 2 * Double((axis.kernel - 1) * axis.dilation / axis.stride)
+            : Double(axis.output - 1) * Double(axis.stride) + Double((axis.kernel - 1) * axis.dilation + 1)
+    }
+    let phases = layer.transposed ? Double(layer.vertical.stride) * Double(layer.horizontal.stride) : 1
+    let terms = Double(layer.inChannelsPerGroup) * Double(layer.vertical.kernel) * Double(layer.horizontal.kernel) / phases
+    let pixels = length(layer.vertical) * length(layer.horizontal)
+    return layer.horizontal.output % (layer.columnPhases * largestTileSide) == 0
+        && pixels > Double(layer.vertical.input) * Double(layer.horizontal.input)
+        && pixels * Double(layer.inChannels) * Double(layer.elementBytes) <= borderedBytes
+        && terms * Double(panels.vectors) <= borderedTerms
+}
+
 /// The strategy `columns`, and a walk over packed input, lay out the border and all residues of the stride. A kernel dilated far beyond
 /// the image, or a stride far beyond the kernel, would make that most of the work.
 func fitsColumns(_ axis: Axis) -> Bool {
@@ -631,6 +650,10 @@ private let streamedBytes = 16 << 20
 /// the cache.
 private let walkTaps = 49
 
+/// An image that is copied with its border leaves a level-1 cache room, and an output pixel has so few vectors of multiply-adds.
+private let borderedBytes = 16e3
+private let borderedTerms = 400.0
+
 /// A rectangle stays in a level-2 cache together with the weights in use.
 private let rectangleLimit = 1 << 19
 
@@ -697,13 +720,22 @@ extension ConvolutionPlan {
             part.elements = part.rowPitch * (rowRange.count + 1)
             return part
         }
-        if walks {
+        if walks || borders {
             let (vertical, horizontal) = (block.vertical, block.horizontal)
             let top = firstRow * vertical.inputStep + vertical.offsetStart
             let left = firstColumn * horizontal.inputStep + horizontal.offsetStart
             var part = Rectangle(
-                images: images, rows: top..<top + (rows - 1) * vertical.inputStep + (vertical.taps - 1) * vertical.offsetStep + 1,
-                columns: left..<left + (columns - 1) * horizontal.inputStep + horizontal.taps, channels: low.offset..<(high.offset + high.width))
+                images: images,
+                rows: top..<top + (rows - 1) * vertical.inputStep + vertical.lastOffset - vertical.offsetStart + 1,
+                columns: left..<left + (columns - 1) * horizontal.inputStep + horizontal.lastOffset - horizontal.offsetStart + 1,
+                channels: low.offset..<(high.offset + high.width))
+            if borders {
+                part.channels = low.group * inputs..<(high.group + high.groups) * inputs
+                part.rowPitch = part.columns.count * block.channelBlock
+                part.blockPitch = part.rows.count * part.rowPitch
+                part.elements = part.blockPitch * (high.group + high.groups - low.group) * ceilDivide(inputs, block.channelBlock)
+                return part
+            }
             part.channelPitch = part.channels.count
             part.rowPitch = part.columns.count * part.channelPitch
             part.elements = part.rows.count * part.rowPitch
@@ -761,16 +793,25 @@ extension ConvolutionPlan {
     /// Output rows that a tile takes together.
     private var rowUnit: Int { stencils ? stencilRows : walks ? 2 : 1 }
 
+    fileprivate var leastReach: Int {
+        var step = largestTileSide
+        for index in 0..<panelCount { step = min(step, panels[index].reach(strategy)) }
+        return step
+    }
+
+    /// Of `step` positions.
+    fileprivate func tileCount(rows: Int, columns: Int, _ step: Int) -> Int {
+        let positions = ceilDivide(columns, positionColumns)
+        return isWide ? rows * ceilDivide(positions, step) : ceilDivide(rows * positions, step)
+    }
+
     /// The bands of rows, or the panel chunks, after which `threads` are done first: about `wanted` items, or fewer where those leave a
     /// thread without work at the end, or cut tiles off. Of panel chunks each lays out the addresses of its tiles anew.
     private func balance(_ block: inout Block, parts: Int, threads: Int, wanted: Int, mayDividePanels: Bool) {
         let rows = rows(block)
-        var step = largestTileSide
-        for index in 0..<panelCount { step = min(step, panels[index].reach(strategy)) }
-        let positions = ceilDivide(block.horizontal.count, positionColumns)
+        let step = leastReach
         func tiles(_ bandRows: Int) -> Int {
-            if walks || stencils { return ceilDivide(bandRows, rowUnit) }
-            return isWide ? bandRows * ceilDivide(positions, step) : ceilDivide(bandRows * positions, step)
+            walks || stencils ? ceilDivide(bandRows, rowUnit) : tileCount(rows: bandRows, columns: block.horizontal.count, step)
         }
         // In panels. Where the work of a panel is little, its addresses are much.
         let layOut = 10 / Double(layer.inChannelsPerGroup * width / panelCount / table.lanes + 3)
@@ -991,13 +1032,16 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
         outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: fullyCovered,
         mendsBorder: false, skipsOutside: false, readsInputDirectly: false, workspace: WorkspaceLayout())
     switch plan.strategy {
-    case .channels: plan.readsInputDirectly = layer.input.channel == 1 && !hasFarGroups(layer, table) || layer.inChannels <= 1
+    case .channels:
+        plan.borders = economy == 0 && !turns && takesBorder(layer, panels)
+        plan.readsInputDirectly = !plan.borders
+            && (layer.input.channel == 1 && !hasFarGroups(layer, table) || layer.inChannels <= 1)
     case .lanes where plan.permutes: plan.readsInputDirectly = layer.input.channel == 1 && layer.outChannels % table.lanes == 0
     case .lanes: plan.readsInputDirectly = panels.isDirect
     case .columns: plan.readsInputDirectly = !panels.isWide && readsColumns(layer, table)
     }
     plan.spansImages = plan.readsInputDirectly
-        || plan.strategy == .channels && imageBytes(layer) <= Double(rectangleLimit >> economy)
+        || plan.strategy == .channels && !plan.borders && imageBytes(layer) <= Double(rectangleLimit >> economy)
     // Where fewer will execute it, it is divided for fewer.
     let (rows, columns) = (layer.vertical, layer.horizontal)
     let pixels = layer.transposed ? Double(rows.input) * Double(columns.input) : Double(rows.output) * Double(columns.output)
@@ -1027,7 +1071,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
                 if plan.strategy == .channels {
                     block.mergesTaps = horizontal.taps > 1 && horizontal.offsetStep == 1 && channelBlock == layer.inChannels
                         && segmentsPerChunk % horizontal.taps == 0 && (!plan.readsInputDirectly || layer.input.column == channelBlock)
-                    block.roundsBorder = outsidePart(block, layer) > worthwhilePart
+                    block.roundsBorder = !plan.borders && outsidePart(block, layer) > worthwhilePart
                 }
                 if plan.strategy == .channels, block.taps == 1, inputs <= channelsPerCall, inputs % channelBlock == 0 {
                     block.blocksPerCall = inputs / channelBlock
@@ -1038,6 +1082,9 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
                 let tiles = block.hasOneCall ? max(16, min(groupTerms / terms, 48)) : 64
                 block.tilesPerGroup = max(1, min(tiles, addressBytes / (block.segments * largestTileSide * 8)) >> economy)
                 plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads, rectangleLimit: rectangleLimit >> economy)
+                // One more, since those of the border and the others may each have a rest.
+                let needed = 1 + plan.tileCount(rows: block.bandRows, columns: block.bandColumns, plan.leastReach)
+                block.tilesPerGroup = min(block.tilesPerGroup, needed)
                 block.items = (plan.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
                 plan.itemsPerBlock = max(plan.itemsPerBlock, block.items)
                 plan.work += Double(terms) * Double(vertical.count * horizontal.count) * Double(layer.batch) * Double(layer.outChannels)

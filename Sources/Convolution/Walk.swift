@@ -71,10 +71,10 @@ private struct WalkTarget<Scalar> {
     var firstChannel = 0
 }
 
-/// An item of a plan that walks. `available` are the rows and columns that `source` holds, border included where it is packed.
+/// An item of a plan that walks. What `source` holds includes the border where it is packed.
 func walk<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>,
-    available: (rows: Range<Int>, columns: Range<Int>), image: Int, rows: Range<Int>, columns: Range<Int>, panels: Range<Int>,
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, image: Int,
+    rows: Range<Int>, columns: Range<Int>, panels: Range<Int>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
 ) {
     let layer = plan.pointee.layer
@@ -110,7 +110,7 @@ func walk<Scalar: KernelScalar>(
         let index = plan.pointee.spansImages ? row - rowImage * vertical.count : row
         let hasLower = row + 1 < rows.upperBound && index + 1 < vertical.count
         let top = index * vertical.inputStep + vertical.offsetStart
-        let plainRows = hasLower && top >= available.rows.lowerBound && top + inputRows <= available.rows.upperBound
+        let plainRows = hasLower && top >= source.rows.lowerBound && top + inputRows <= source.rows.upperBound
         let line = origin + rowImage * layer.output.batch + index * rowPitch
         var column = columns.lowerBound
         var lineStart = column
@@ -128,16 +128,16 @@ func walk<Scalar: KernelScalar>(
                     firstChannel: panel.firstChannel)
                 : WalkTarget(
                     base: line + column * columnPitch, row: rowPitch, column: columnPitch, channel: layer.output.channel)
-            let isPlain = plainRows && tile.left >= available.columns.lowerBound
-                && tile.left + inputColumns <= available.columns.upperBound
+            let isPlain = plainRows && tile.left >= source.columns.lowerBound
+                && tile.left + inputColumns <= source.columns.upperBound
             let tileRuns = isPlain ? plainRuns : runs
             let place = rowImage * source.imageStride + top * source.rowStride + tile.left * source.columnStride
-            if !isPlain || plainPlace == nil { layOut(plan, block, source, available, tile, offsets, tileRuns) }
+            if !isPlain || plainPlace == nil { layOut(plan, block, source, tile, offsets, tileRuns) }
             if isPlain {
                 plainPlace = plainPlace ?? place
                 if mayFollow {
                     let end = turns ? min(columns.upperBound, lineStart + lineColumns) : columns.upperBound
-                    let further = (available.columns.upperBound - inputColumns - tile.left) / (reach * horizontal.inputStep)
+                    let further = (source.columns.upperBound - inputColumns - tile.left) / (reach * horizontal.inputStep)
                     tile.count = max(1, min((end - column) / reach, further + 1))
                     tile.ahead = ahead
                 }
@@ -176,9 +176,8 @@ private func turn<Scalar: KernelScalar>(
 
 /// runs[input row][column] = where the tile finds that pixel's channels.
 private func layOut<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>,
-    _ available: (rows: Range<Int>, columns: Range<Int>), _ tile: WalkTile, _ offsets: UnsafeMutablePointer<Int>,
-    _ runs: UnsafeMutablePointer<UnsafePointer<Scalar>>
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ tile: WalkTile,
+    _ offsets: UnsafeMutablePointer<Int>, _ runs: UnsafeMutablePointer<UnsafePointer<Scalar>>
 ) {
     let layer = plan.pointee.layer
     let vertical = block.pointee.vertical
@@ -186,8 +185,8 @@ private func layOut<Scalar: KernelScalar>(
     let columns = plan.pointee.walkColumns(block.pointee.horizontal)
     for c in 0..<columns {
         var index = tile.left + min(c, tile.columns - 1)
-        if !available.columns.contains(index) { index = borderIndex(index, layer.horizontal.input, layer.paddingMode) ?? outsideOffset }
-        offsets[c] = index == outsideOffset ? outsideOffset : (index - source.columnOrigin) * source.columnStride
+        if !source.columns.contains(index) { index = borderIndex(index, layer.horizontal.input, layer.paddingMode) ?? outsideOffset }
+        offsets[c] = index == outsideOffset ? outsideOffset : (index - source.columns.lowerBound) * source.columnStride
     }
     let image = source.base + tile.image * source.imageStride
     var run = runs
@@ -195,10 +194,10 @@ private func layOut<Scalar: KernelScalar>(
         let tap = row < vertical.taps ? row * vertical.offsetStep : vertical.inputStep + (row - rowStep) * vertical.offsetStep
         // Without a lower row nothing beyond the upper's taps is needed.
         var index = row < vertical.taps || tile.hasLower ? tile.top + tap : outsideOffset
-        if index != outsideOffset, !available.rows.contains(index) {
+        if index != outsideOffset, !source.rows.contains(index) {
             index = borderIndex(index, layer.vertical.input, layer.paddingMode) ?? outsideOffset
         }
-        let line = index == outsideOffset ? image : image + (index - source.rowOrigin) * source.rowStride
+        let line = index == outsideOffset ? image : image + (index - source.rows.lowerBound) * source.rowStride
         for c in 0..<columns { run[c] = index == outsideOffset || offsets[c] == outsideOffset ? source.outside : line + offsets[c] }
         run += columns
     }

@@ -12,9 +12,8 @@ public struct AxisArguments {
     public var offsetStart: Int
     public var offsetStep: Int
     public var taps: Int
-    /// Input elements 0 to length - 1 exist. Element `origin` has the offset 0, the next ones are `stride` apart.
+    /// Input elements 0 to length - 1 exist, `stride` apart.
     public var length: Int
-    public var origin: Int
     public var stride: Int
     /// `[taps][largestTileSide]`, written.
     public var offsets: UnsafeMutablePointer<Int>
@@ -22,7 +21,7 @@ public struct AxisArguments {
     @inlinable @inline(__always)
     public init(
         indices: UnsafePointer<Int>, shifts: UnsafePointer<Int>, inputStep: Int, offsetStart: Int, offsetStep: Int, taps: Int, length: Int,
-        origin: Int, stride: Int, offsets: UnsafeMutablePointer<Int>
+        stride: Int, offsets: UnsafeMutablePointer<Int>
     ) {
         self.indices = indices
         self.shifts = shifts
@@ -31,7 +30,6 @@ public struct AxisArguments {
         self.offsetStep = offsetStep
         self.taps = taps
         self.length = length
-        self.origin = origin
         self.stride = stride
         self.offsets = offsets
     }
@@ -41,7 +39,7 @@ public struct AxisArguments {
 public func layOutAxis(_ raw: UnsafeRawPointer) {
     let axis = raw.assumingMemoryBound(to: AxisArguments.self).pointee
     var index = UnsafeRawPointer(axis.indices).loadUnaligned(as: SIMD8<Int>.self) &* axis.inputStep &+ axis.offsetStart
-    let shift = UnsafeRawPointer(axis.shifts).loadUnaligned(as: SIMD8<Int>.self) &- axis.origin &* axis.stride
+    let shift = UnsafeRawPointer(axis.shifts).loadUnaligned(as: SIMD8<Int>.self)
     let length = SIMD8(repeating: UInt(bitPattern: axis.length))
     let outside = SIMD8(repeating: outsideOffset)
     let place = UnsafeMutableRawPointer(axis.offsets)

@@ -351,6 +351,12 @@ BIT_LAYERS = [
     ("conv2d", (2, 9, 80, 2), (3, 3, 1, 2), {"groups": 2, "strides": 2, "dilation_rate": (2, 1), "activation": "sigmoid"}),
     ("conv2d", (2, 12, 14, 16), (5, 3, 1, 32), {"groups": 16, "strides": (2, 1), "padding": "same_lower"}),
     ("conv2d", (2, 10, 9, 24), (3, 3, 4, 30), {"groups": 6, "padding": 1}),
+    # Small enough to be copied with their borders.
+    ("conv2d", (2, 9, 16, 6), (3, 3, 6, 20), {"padding": "same", "activation": "relu"}),
+    ("conv2d", (3, 6, 8, 10), (5, 3, 5, 32), {"groups": 2, "padding": "same", "padding_mode": "reflect"}),
+    ("conv2d", (2, 4, 8, 40), (3, 3, 40, 16), {"padding": "same", "activation": "tanh"}),
+    ("conv2d", (2, 5, 24, 3), (3, 4, 3, 40), {"padding": "full", "strides": (1, 3)}),
+    ("conv2d_transpose", (2, 5, 8, 16), (4, 4, 16, 16), {"strides": 2, "padding": "same"}),
     # Large enough for groups to be packed.
     ("conv2d", (1, 181, 83, 72), (3, 2, 24, 51), {"groups": 3, "padding": "same", "activation": "relu"}),
     ("conv2d", (2, 10, 9, 32), (3, 3, 4, 32), {"groups": 8, "padding": 1, "activation": "relu"}),
