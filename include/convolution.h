@@ -92,7 +92,7 @@ enum {
     CONVOLUTION_ERROR_OUTPUT_SIZE,     /* output_* outside the rule's range                                                 */
     CONVOLUTION_ERROR_EMPTY_OUTPUT,    /* the output would have no rows or columns, and allow_empty_output is 0             */
     CONVOLUTION_ERROR_INTERPOLATION,   /* interpolation, or one that the preset, antialias or cubic_coefficient cannot take */
-    CONVOLUTION_ERROR_COORDINATES,     /* coordinates, rounding or edge, or one that this interpolation cannot take         */
+    CONVOLUTION_ERROR_COORDINATES,     /* coordinates, rounding, edge or roi, or one that this interpolation cannot take    */
     CONVOLUTION_ERROR_FACTOR,          /* factor_*, scale_*                                                                 */
     CONVOLUTION_ERROR_ACTIVATION,      /* activation, or its numbers                                                        */
     CONVOLUTION_ERROR_ELEMENT_STRIDES, /* output_strides let two elements share one place, or a span overflows              */
@@ -613,6 +613,9 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  *   HALF_PIXEL_SYMMETRIC   the same plus (i - o*r) / 2: what a scale leaves over is cut off at both ends alike (ONNX)
  *   ALIGN_CORNERS          t * (i-1) / (o-1), 0 if o = 1
  *   ASYMMETRIC             t * r
+ *   TF_CROP_AND_RESIZE     start * (i-1) + t * r with r = (end - start) * (i-1) / (o-1), or 0.5 * (start + end) * (i-1) if o = 1:
+ *                          a region of the image, with start and end from roi. Output elements that lie outside the image, on
+ *                          either axis at x < 0 or x > i-1, are extrapolation_value (ONNX)
  *
  * and is the sum of the input elements j around it, each times a weight, along rows and then along columns:
  *   NEAREST     the one element that rounding x gives, at least 0 and at most i-1. The element itself is copied
@@ -627,8 +630,19 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  * leaves them out and divides by the sum of the others.
  *
  * NEAREST's rounding: PREFER_FLOOR rounds x to the nearest, half down, PREFER_CEIL half up; FLOOR and CEIL always down or up.
- * ONNX's tf_half_pixel_for_nn with floor is HALF_PIXEL with PREFER_CEIL. Its tf_crop_and_resize is not here; a crop to whole
- * elements is a pointer and input_strides.
+ * ONNX's tf_half_pixel_for_nn with floor is HALF_PIXEL with PREFER_CEIL.
+ *
+ * TF_CROP_AND_RESIZE: roi may reach beyond the image, and a start after its end turns the image round. roi does not change the
+ * size: with scale o = floor(i * scale), as ONNX Runtime has it. antialias stretches by |r|, but by i at most; with the preset
+ * ONNX by i / o or 1 / scale. TensorFlow's crop_and_resize is one call for each box, with the preset KERAS: roi is the box, output
+ * the size of the crop, input the image that the box's index names:
+ *
+ *     upsample2d_params p = { .struct_size = sizeof p, .batch = 1, .height = 480, .width = 640, .channels = 3,
+ *                             .output_height = 14, .output_width = 14, .preset = UPSAMPLE2D_PRESET_KERAS,
+ *                             .interpolation = UPSAMPLE2D_BILINEAR, .coordinates = UPSAMPLE2D_COORDINATES_TF_CROP_AND_RESIZE,
+ *                             .roi = { 0.25, 0.25, 0.75, 0.5 } };
+ *
+ * A crop to whole elements is a pointer and input_strides.
  *
  * The preset says what the fields that are 0 mean, and whose arithmetic computes x and the weights, down to the order of
  * operations:
@@ -645,7 +659,7 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  * All else defaults to HALF_PIXEL coordinates, and LANCZOS to RENORMALISE. KERAS is Keras on TensorFlow, which rounds the place
  * of BICUBIC without antialias to 1/1024 of an element; KERAS_JAX is Keras on JAX, which does not. TORCH_EXACT is mode
  * "nearest-exact". The other fields may say anything else that the formulas above allow.
- * With preset 0, ALIGN_CORNERS and HALF_PIXEL nearest round PREFER_CEIL, ASYMMETRIC FLOOR: TensorFlow 1 and PyTorch
+ * With preset 0, nearest of ASYMMETRIC rounds FLOOR, of other coordinates PREFER_CEIL: TensorFlow 1 and PyTorch
  * nearest-exact. AREA: PyTorch takes the mean of all elements that t touches (adaptive pooling); OpenCV, if either axis grows,
  * interpolates instead.
  *
@@ -673,7 +687,8 @@ enum {
     UPSAMPLE2D_COORDINATES_ALIGN_CORNERS = 2,
     UPSAMPLE2D_COORDINATES_ASYMMETRIC = 3,
     UPSAMPLE2D_COORDINATES_PYTORCH_HALF_PIXEL = 4,
-    UPSAMPLE2D_COORDINATES_HALF_PIXEL_SYMMETRIC = 5
+    UPSAMPLE2D_COORDINATES_HALF_PIXEL_SYMMETRIC = 5,
+    UPSAMPLE2D_COORDINATES_TF_CROP_AND_RESIZE = 6 /* needs roi */
 };
 enum {
     UPSAMPLE2D_PRESET_NONE = 0,
@@ -717,12 +732,16 @@ typedef struct upsample2d_params {
     int32_t antialias;                     /* 1: the kernel is stretched where the image shrinks. Not with NEAREST, AREA    */
                                            /* (the KERAS presets ignore it there, as Keras does)                            */
     int32_t threads;
-    int32_t preset;                        /* UPSAMPLE2D_PRESET_*. The first release's struct ended before this field, and   */
-                                           /* that size is accepted                                                         */
+    int32_t preset;                        /* UPSAMPLE2D_PRESET_*. The first release's struct ended before this field,      */
+                                           /* later ones' before roi, and those sizes are accepted                          */
     int32_t rounding;                      /* UPSAMPLE2D_ROUNDING_*, for NEAREST                                            */
     int32_t edge;                          /* UPSAMPLE2D_EDGE_*, for BILINEAR, BICUBIC, LANCZOS                             */
     int32_t accumulate;                    /* 1: adds to what the output holds; upsample2d_backward and _gram to their      */
                                            /* result                                                                        */
+    double roi[4];                         /* TF_CROP_AND_RESIZE: start of rows and columns, then end of rows and columns;  */
+                                           /* 0 is the first row or column, 1 the last. From -2^48 to 2^48. All 0 is the    */
+                                           /* first element, not the image                                                  */
+    double extrapolation_value;            /* for what TF_CROP_AND_RESIZE finds outside the image; any number               */
 } upsample2d_params;
 
 typedef struct upsample2d_plan upsample2d_plan;
@@ -736,7 +755,8 @@ void upsample2d_plan_destroy(upsample2d_plan *plan);
 
 /* The adjoint, in every interpolation: input_gradient[i] = sum over the output elements t that element i contributes to of its
  * weight in t times output_gradient[t]. params is the forward call's, input_strides those of the input gradient, where no two
- * elements may share one place (ELEMENT_STRIDES); rows are added up first, then columns, in ascending order. */
+ * elements may share one place (ELEMENT_STRIDES); rows are added up first, then columns, in ascending order. Output elements
+ * outside the image, which are extrapolation_value, contribute to nothing. */
 int32_t upsample2d_backward(const upsample2d_params *params, const void *output_gradient, void *input_gradient);
 
 /* upsample2d_backward in two steps: the plan keeps which output elements each input element contributes to, and their weights. */
@@ -746,7 +766,7 @@ int32_t upsample2d_backward_plan_execute(const upsample2d_backward_plan *plan, c
 void upsample2d_backward_plan_destroy(upsample2d_backward_plan *plan);
 
 /* The upsampling of one image as an operator, as for conv2d: an entry for each input element with a weight in an output
- * element. */
+ * element. extrapolation_value must be 0, or else the matrix, whose rows are zero there, would not be all of it (UNSUPPORTED). */
 int32_t upsample2d_matrix_size(const upsample2d_params *params, int64_t *rows, int64_t *columns, int64_t *nonzeros);
 int32_t upsample2d_matrix(const upsample2d_params *params, void *matrix, int64_t capacity);
 int32_t upsample2d_matrix_csr(const upsample2d_params *params, int64_t *row_offsets, int64_t *column_indices, void *values,

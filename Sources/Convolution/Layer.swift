@@ -160,6 +160,8 @@ struct Resampling {
     var vertical: ResamplingAxis
     var horizontal: ResamplingAxis
     var method: ResamplingMethod
+    /// What output elements outside the image are.
+    var extrapolation: Double
     var input: Strides
     var output: Strides
     var threads: Int

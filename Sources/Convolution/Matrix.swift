@@ -332,6 +332,17 @@ func checkLinear(_ layer: Layer) throws(Failure) {
     }
 }
 
+@inline(never) @_optimize(size)
+func checkLinear(_ resampling: Resampling) throws(Failure) {
+    if resampling.extrapolation != 0 {
+        throw Failure(
+            CONVOLUTION_ERROR_UNSUPPORTED,
+            """
+            extrapolation_value is \(resampling.extrapolation); with another than 0 the upsampling is not linear and has no matrix
+            """)
+    }
+}
+
 func matrixSize(_ layer: Layer) throws(Failure) -> MatrixSize { try LayerMatrix<Double>(layer, nil).size() }
 
 @_optimize(size)
@@ -357,6 +368,7 @@ func writeSparse(
 private func withTables(
     _ resampling: Resampling, _ body: (UnsafePointer<ResamplingPlan>) throws(Failure) -> Void
 ) throws(Failure) {
+    try checkLinear(resampling)
     var single = resampling
     single.batch = 1
     let plan = try createPlan(single)

@@ -97,6 +97,7 @@ func gram(
 }
 
 func gram(_ resampling: Resampling, _ x: UnsafeRawPointer?, _ result: UnsafeMutableRawPointer?) throws(Failure) {
+    try checkLinear(resampling)
     var resampling = resampling
     resampling.output = packed(
         resampling.vertical.output, resampling.horizontal.output, resampling.channels, channelsFirst: resampling.channelsFirst)
@@ -124,6 +125,7 @@ func adjointTest(
 }
 
 func adjointTest(_ resampling: Resampling, seed: UInt64, _ error: UnsafeMutablePointer<Double>?) throws(Failure) {
+    try checkLinear(resampling)
     var packedOne = resampling
     packedOne.accumulates = false
     let (rows, columns) = (resampling.vertical, resampling.horizontal)

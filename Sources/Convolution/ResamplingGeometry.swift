@@ -14,6 +14,8 @@ enum CoordinateRule {
     case halfPixel, alignCorners, asymmetric, torchHalfPixel
     /// Of a scale that the caller named; with any other step it is the same as `halfPixel`.
     case symmetricHalfPixel
+    /// The output is a region of the image, and something else where that reaches beyond it.
+    case region
 }
 
 enum RoundingRule {
@@ -53,6 +55,9 @@ struct ResamplingAxis {
     var repetition: Int
     /// Not 0: the scale that the caller named, kept distinct from output / input.
     var scale: Double
+    /// Of the region: 0 is the first element, 1 the last.
+    var regionStart = 0.0
+    var regionEnd = 0.0
 
     var grows: Bool { scale > 0 ? scale > 1 : output > input }
 }
@@ -74,18 +79,24 @@ struct AxisTaps<Real: KernelScalar> {
     /// By how much the kernel is stretched.
     private let stretch: Real
 
+    @inline(never) @_optimize(size)
     init(_ axis: ResamplingAxis, _ method: ResamplingMethod) {
         self.axis = axis
         self.method = method
         step = Self.step(axis, method)
         // ONNX Runtime stretches by the scale, whatever the coordinates.
-        let shrinking = method.isONNX ? 1 / Self.scale(axis) : step
-        stretch = method.antialias && !method.leavesAlone(axis) ? max(shrinking, 1) : 1
+        let shrinking = method.isONNX ? 1 / Self.scale(axis) : step.magnitude
+        // Of a region that is far larger than the image, output elements may lie further apart than the image is long.
+        stretch = method.antialias && !method.leavesAlone(axis) ? max(min(shrinking, Real(axis.input)), 1) : 1
     }
 
     private static func step(_ axis: ResamplingAxis, _ method: ResamplingMethod) -> Real {
         if case .alignCorners = method.coordinates {
             return axis.output == 1 ? 0 : Real(axis.input - 1) / Real(axis.output - 1)
+        }
+        if method.extrapolates {
+            let length = Real(axis.regionEnd) - Real(axis.regionStart)
+            return axis.output == 1 ? 0 : length * Real(axis.input - 1) / Real(axis.output - 1)
         }
         if axis.scale > 0 { return Real(1 / axis.scale) }
         switch method.arithmetic {
@@ -101,6 +112,7 @@ struct AxisTaps<Real: KernelScalar> {
     }
 
     /// The order of the operations is the framework's, and so are the roundings.
+    @inline(never)
     private func place(_ t: Int) -> Real {
         let half: Real = 0.5
         if method.interpolatesArea {
@@ -131,6 +143,13 @@ struct AxisTaps<Real: KernelScalar> {
         case .symmetricHalfPixel:
             let (scale, input) = (Self.scale(axis), Real(axis.input))
             return input / 2 * (1 - Real(axis.output) / (scale * input)) + (Real(t) + half) / scale - half
+        case .region:
+            let (start, end, last) = (Real(axis.regionStart), Real(axis.regionEnd), Real(axis.input - 1))
+            if axis.output == 1 { return half * (start + end) * last }
+            switch method.arithmetic {
+            case .tensorFlow: return start * last + Real(t) * step
+            default: return start * last + Real(t) * (end - start) * last / Real(axis.output - 1)
+            }
         case .asymmetric:
             switch method.arithmetic {
             case .onnx: return Real(t) / Self.scale(axis)
@@ -149,8 +168,27 @@ struct AxisTaps<Real: KernelScalar> {
         }
     }
 
+    /// A region reaches beyond the image there.
+    @inline(never)
+    private func isOutside(_ t: Int) -> Bool {
+        guard method.extrapolates else { return false }
+        let place = place(t)
+        return place < 0 || place > Real(axis.input - 1)
+    }
+
+    /// The output elements inside the image: places ascend or descend.
+    @inline(never) @_optimize(size)
+    var inside: Range<Int> {
+        var (first, end) = (0, axis.output)
+        while first < end, isOutside(first) { first += 1 }
+        while first < end, isOutside(end - 1) { end -= 1 }
+        return first..<end
+    }
+
     private func range(_ t: Int) -> TapRange<Real> {
         let last = axis.input - 1
+        // The nearest element, so that elements still ascend or descend with t.
+        if isOutside(t) { return TapRange(first: place(t) < 0 ? 0 : last, count: 1, center: 0) }
         switch method.interpolation {
         case .nearest:
             return TapRange(first: nearest(t), count: 1, center: 0)
@@ -205,15 +243,17 @@ struct AxisTaps<Real: KernelScalar> {
         return most
     }
 
-    /// `elements` and `weights` get `taps` entries each, `most()` or more: an element with fewer repeats its last with weight 0.
+    /// `elements` and `weights` get `taps` entries each, `most()` or more: an element with fewer repeats its last with weight 0, and
+    /// one outside the image has no other weight.
     func fill<Scalar: KernelScalar>(
         _ t: Int, taps: Int, elements: UnsafeMutablePointer<Int>, weights: UnsafeMutablePointer<Scalar>
     ) {
         let range = range(t)
+        let isOutside = isOutside(t)
         var sum: Real = 0
         for k in 0..<taps {
             elements[k] = min(max(range.first + min(k, range.count - 1), 0), axis.input - 1)
-            let weight = k < range.count ? weight(t, range, k) : 0
+            let weight = k < range.count && !isOutside ? weight(t, range, k) : 0
             weights[k] = Scalar(weight.inDouble)
             sum += weight
         }
@@ -337,7 +377,7 @@ extension ResamplingMethod {
 
     /// PyTorch and ONNX Runtime do not touch an axis that keeps its length, whatever the scale, when they antialias.
     fileprivate func leavesAlone(_ axis: ResamplingAxis) -> Bool {
-        antialias && axis.output == axis.input && (isTorch || isONNX)
+        antialias && axis.output == axis.input && (isTorch || isONNX) && !extrapolates
     }
 
     /// The taps' weights are divided by their sum.
@@ -345,6 +385,9 @@ extension ResamplingMethod {
         if case .tensorFlow = arithmetic, isArea { return false }
         return renormalises || antialias || isLanczos || isArea && !poolsArea && !interpolatesArea
     }
+
+    /// Output elements may lie outside the image.
+    var extrapolates: Bool { if case .region = coordinates { true } else { false } }
 
     /// Copies elements: no weights.
     var copies: Bool { isNearest }

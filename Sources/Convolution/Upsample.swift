@@ -33,8 +33,16 @@ struct ResamplingPlan {
 /// `[output][taps]`: input rows or columns, and weights. In the plan's own memory.
 struct TapTable {
     var taps: Int
+    /// The output rows or columns that are made of the input; the others are the extrapolation's.
+    var inside: Range<Int>
     var elements: UnsafeMutablePointer<Int>
     var weights: UnsafeMutableRawPointer
+
+    /// What neighbouring outputs read: their first and last taps ascend, or descend.
+    func span(_ outputs: Range<Int>) -> Range<Int> {
+        let (first, last) = (outputs.lowerBound * taps, (outputs.upperBound - 1) * taps)
+        return min(elements[first], elements[last])..<max(elements[first + taps - 1], elements[last + taps - 1]) + 1
+    }
 }
 
 /// How the kernels of few channels find their input; see ResampleColumnsArguments. In the plan's own memory.
@@ -96,10 +104,12 @@ private func mostTaps(_ resampling: Resampling, _ axis: ResamplingAxis) -> Int {
         ? AxisTaps<Double>(axis, resampling.method).most() : AxisTaps<Float>(axis, resampling.method).most()
 }
 
-private func fillTaps(_ table: TapTable, _ resampling: Resampling, _ axis: ResamplingAxis) {
+@_optimize(size)
+private func fillTaps(_ table: inout TapTable, _ resampling: Resampling, _ axis: ResamplingAxis) {
     func fill<Scalar: KernelScalar, Real: KernelScalar>(_: Scalar.Type, _: Real.Type) {
         let taps = AxisTaps<Real>(axis, resampling.method)
         let weights = table.weights.assumingMemoryBound(to: Scalar.self)
+        table.inside = taps.inside
         for t in 0..<axis.output {
             taps.fill(t, taps: table.taps, elements: table.elements + t * table.taps, weights: weights + t * table.taps)
         }
@@ -147,13 +157,13 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
     }
     func tapTable(_ taps: Int, _ entries: Int) -> TapTable {
         let elements = take(entries * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: entries)
-        return TapTable(taps: taps, elements: elements, weights: take(entries * size))
+        return TapTable(taps: taps, inside: 0..<0, elements: elements, weights: take(entries * size))
     }
-    let vertical = tapTable(rowTaps, rowEntries)
-    let horizontal = tapTable(columnTaps, columnEntries)
+    var vertical = tapTable(rowTaps, rowEntries)
+    var horizontal = tapTable(columnTaps, columnEntries)
     if rows > 0 {
-        fillTaps(vertical, resampling, resampling.vertical)
-        fillTaps(horizontal, resampling, resampling.horizontal)
+        fillTaps(&vertical, resampling, resampling.vertical)
+        fillTaps(&horizontal, resampling, resampling.horizontal)
     }
 
     // Chunks of whole vectors, so many columns that the blended rows stay in a cache.
@@ -195,7 +205,8 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
         }
         if resampling.isDouble { fill(Double.self, Int64.self) } else { fill(Float.self, Int32.self) }
     }
-    let direct = !resampling.accumulates && resampling.input.column == channels
+    let extrapolates = resampling.method.extrapolates
+    let direct = !resampling.accumulates && !extrapolates && resampling.input.column == channels
         && !needsCopy(columnTable, channels, resampling.horizontal.input, lanes)
         && (copies || isDirectPixel)
 
@@ -230,8 +241,8 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
         to: ResamplingPlan(
             resampling: resampling, table: table, planes: planes, channels: channels, vertical: vertical, horizontal: horizontal,
             columns: columnTable, rowsPerBand: rowsPerBand, rowBands: rowBands, columnsPerChunk: columnsPerChunk, chunks: chunks,
-            items: others * rowBands, scratch: layout, streams: outputBytes >= Double(streamedBytes), direct: direct,
-            bytes: bytes))
+            items: others * rowBands, scratch: layout, streams: !extrapolates && outputBytes >= Double(streamedBytes),
+            direct: direct, bytes: bytes))
     return plan
 }
 
@@ -255,10 +266,9 @@ private struct ColumnFiller {
     func fillWindows(_ windows: UnsafeMutablePointer<Int>) -> Int? {
         var longest = 0
         for vector in 0..<vectors {
-            let pixels = pixelRange(vector)
-            let first = self.pixels.elements[pixels.lowerBound * self.pixels.taps] * channels
-            windows[2 * vector] = first
-            longest = max(longest, (self.pixels.elements[pixels.upperBound * self.pixels.taps - 1] + 1) * channels - first)
+            let span = pixels.span(pixelRange(vector))
+            windows[2 * vector] = span.lowerBound * channels
+            longest = max(longest, span.count * channels)
         }
         if longest > 2 * lanes { return nil }
         let window = longest > lanes || ![1, 2, 4].contains(pixels.taps) ? 2 * lanes : lanes
@@ -393,9 +403,9 @@ private func resampleItem<Scalar: KernelScalar>(
 
 /// What the columns need of a row.
 private func segment(_ table: TapTable, _ columns: Range<Int>, _ channels: Int, _ inputColumns: Int, _ lanes: Int) -> Segment {
-    let first = table.elements[columns.lowerBound * table.taps] * channels
-    let end = (table.elements[columns.upperBound * table.taps - 1] + 1) * channels
-    if end - first >= lanes { return Segment(first: first, count: end - first) }
+    let span = table.span(columns)
+    let (first, count) = (span.lowerBound * channels, span.count * channels)
+    if count >= lanes { return Segment(first: first, count: count) }
     return Segment(first: max(min(first, inputColumns * channels - lanes), 0), count: lanes)
 }
 
@@ -479,6 +489,9 @@ func resample<Scalar: KernelScalar>(
         withUnsafePointer(to: blend) { plan.pointee.table.blendedRows($0) }
         resampleColumns(
             plan, blends, targets, rows: count, firstColumn: firstColumn, columns: columns, streaming: inPlace && streaming, ahead: 0)
+        if resampling.method.extrapolates {
+            for i in 0..<count { extrapolate(plan, row + i, firstColumn..<firstColumn + columns, to: targets[i]) }
+        }
         row += count
         if inPlace { continue }
         if inWholeVectors {
@@ -500,6 +513,19 @@ func resample<Scalar: KernelScalar>(
                 }
             }
         }
+    }
+}
+
+/// Gives what lies outside the image its value, in a part of an output row whose pixels are neighbours.
+@_optimize(size)
+private func extrapolate<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ResamplingPlan>, _ row: Int, _ columns: Range<Int>, to target: UnsafeMutablePointer<Scalar>
+) {
+    let inside = plan.pointee.vertical.inside.contains(row) ? plan.pointee.horizontal.inside : 0..<0
+    let channels = plan.pointee.channels
+    for column in columns where !inside.contains(column) {
+        let pixel = target + (column - columns.lowerBound) * channels
+        pixel.update(repeating: Scalar(plan.pointee.resampling.extrapolation), count: channels)
     }
 }
 

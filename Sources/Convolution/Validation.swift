@@ -4,16 +4,25 @@ import ConvolutionKernels
 // Untrusted C params in, a checked `Layer` or `Resampling` out, or a failure that names the parameter, its value and what is
 // permitted. What can still fail afterwards is an array that is missing or too short, and memory.
 
-/// A copy of the caller's struct. One of `older` bytes is release 0.1's, and its missing fields zero; one longer than ours is
-/// accepted if what we do not know of it is zero.
-@_optimize(size)
-func readStruct<T>(_ pointer: UnsafePointer<T>?, _ name: StaticString, older: Int, into copy: inout T) throws(Failure) {
-    guard let pointer else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "params is NULL; it must point to a \(name)") }
-    let known = MemoryLayout<T>.size
-    let bytes = UnsafeRawPointer(pointer)
+/// A copy of the caller's struct. One of `first` bytes is release 0.1's, one of `second` bytes is of later ones, and their missing
+/// fields are zero; one longer than ours is accepted if what we do not know of it is zero.
+@inline(__always)
+func readStruct<T>(
+    _ pointer: UnsafePointer<T>?, _ name: StaticString, first: Int, second: Int = 0, into copy: inout T
+) throws(Failure) {
+    let given = try givenBytes(pointer, name, first: first, second: second, known: MemoryLayout<T>.size)
+    withUnsafeMutableBytes(of: &copy) { $0.copyMemory(from: given) }
+}
+
+/// Those of a struct that are known.
+@inline(never) @_optimize(size)
+private func givenBytes(
+    _ pointer: UnsafeRawPointer?, _ name: StaticString, first: Int, second: Int, known: Int
+) throws(Failure) -> UnsafeRawBufferPointer {
+    guard let bytes = pointer else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "params is NULL; it must point to a \(name)") }
     let given = bytes.loadUnaligned(as: UInt.self)
     // Far above any size this struct will have; it keeps a garbage size from being walked.
-    guard given >= UInt(known) || given == UInt(older), given <= 4096 else {
+    guard given >= UInt(known) || given == UInt(first) || second > 0 && given == UInt(second), given <= 4096 else {
         throw Failure(
             CONVOLUTION_ERROR_STRUCT_SIZE, "struct_size is \(given); it must be sizeof(\(name)), \(known) in this version")
     }
@@ -22,7 +31,7 @@ func readStruct<T>(_ pointer: UnsafePointer<T>?, _ name: StaticString, older: In
             CONVOLUTION_ERROR_STRUCT_SIZE,
             "struct_size is \(given) and byte \(i) of \(name) is not 0; this version of the library knows \(known) bytes of it")
     }
-    withUnsafeMutableBytes(of: &copy) { $0.copyMemory(from: UnsafeRawBufferPointer(start: bytes, count: min(known, Int(given)))) }
+    return UnsafeRawBufferPointer(start: bytes, count: min(known, Int(given)))
 }
 
 private func choice(_ value: Int32, _ name: StaticString, _ count: Int32, _ status: Int) throws(Failure) {
@@ -282,7 +291,7 @@ func validate(_ pointer: UnsafePointer<conv2d_params>?) throws(Failure) -> Layer
 
 private func read(_ pointer: UnsafePointer<conv2d_params>?) throws(Failure) -> conv2d_params {
     var p = conv2d_params()
-    try readStruct(pointer, "conv2d_params", older: 288, into: &p)
+    try readStruct(pointer, "conv2d_params", first: 288, into: &p)
     return p
 }
 
@@ -353,7 +362,7 @@ private func validate(_ p: conv2d_params) throws(Failure) -> Layer {
 @_optimize(size)
 func validate(_ pointer: UnsafePointer<conv2d_transpose_params>?) throws(Failure) -> Layer {
     var p = conv2d_transpose_params()
-    try readStruct(pointer, "conv2d_transpose_params", older: 312, into: &p)
+    try readStruct(pointer, "conv2d_transpose_params", first: 312, into: &p)
     try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
     try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
     try choice(p.kernel_format, "kernel_format", 2, CONVOLUTION_ERROR_KERNEL_FORMAT)
@@ -508,7 +517,7 @@ func validate(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) -> R
 
 private func read(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) -> upsample2d_params {
     var p = upsample2d_params()
-    try readStruct(pointer, "upsample2d_params", older: 192, into: &p)
+    try readStruct(pointer, "upsample2d_params", first: 192, second: 208, into: &p)
     return p
 }
 
@@ -539,14 +548,15 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
     }
 
     func axis(
-        _ names: AxisNames, input: Int, factor: Int64, output: Int64, scale: Double
+        _ names: AxisNames, input: Int, factor: Int64, output: Int64, scale: Double, region: (Double, Double)
     ) throws(Failure) -> ResamplingAxis {
         let factor = try size(factor, names.factor, atLeast: 0, CONVOLUTION_ERROR_FACTOR)
         let output = try size(output, names.output, atLeast: 0, CONVOLUTION_ERROR_OUTPUT_SIZE)
         if scale != 0, !scale.isFinite || scale < 0 {
             throw Failure(CONVOLUTION_ERROR_FACTOR, "\(names.scale) is \(scale); it must be finite and greater than 0")
         }
-        var result = ResamplingAxis(input: input, output: input, repetition: 0, scale: 0)
+        var result = ResamplingAxis(
+            input: input, output: input, repetition: 0, scale: 0, regionStart: region.0, regionEnd: region.1)
         if factor > 0 {
             result.output = try times(input, factor, names.factor)
             if method.repeatsByFactor { result.repetition = factor }
@@ -574,9 +584,11 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
         return result
     }
     var vertical = try axis(
-        .vertical, input: height, factor: p.factor_height, output: p.output_height, scale: p.scale_height)
+        .vertical, input: height, factor: p.factor_height, output: p.output_height, scale: p.scale_height,
+        region: (p.roi.0, p.roi.2))
     var horizontal = try axis(
-        .horizontal, input: width, factor: p.factor_width, output: p.output_width, scale: p.scale_width)
+        .horizontal, input: width, factor: p.factor_width, output: p.output_width, scale: p.scale_width,
+        region: (p.roi.1, p.roi.3))
     let isTorch = Int(p.preset) == UPSAMPLE2D_PRESET_TORCH || Int(p.preset) == UPSAMPLE2D_PRESET_TORCH_EXACT
     if isTorch, case .bilinear = method.interpolation, !method.antialias, vertical.output <= 128 - min(horizontal.output, 128) {
         // PyTorch has two kernels, and chooses by the output's height + width.
@@ -605,15 +617,15 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
         output, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: channels)
     return Resampling(
         isDouble: isDouble, channelsFirst: channelsFirst, batch: batch, channels: channels, vertical: vertical,
-        horizontal: horizontal,
-        method: method, input: input, output: output, threads: threads, tier: tier, accumulates: accumulates)
+        horizontal: horizontal, method: method, extrapolation: p.extrapolation_value, input: input, output: output,
+        threads: threads, tier: tier, accumulates: accumulates)
 }
 
 /// What the preset says, and what the other fields say instead.
 @_optimize(size)
 private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> ResamplingMethod {
     try choice(p.interpolation, "interpolation", 6, CONVOLUTION_ERROR_INTERPOLATION)
-    try choice(p.coordinates, "coordinates", 6, CONVOLUTION_ERROR_COORDINATES)
+    try choice(p.coordinates, "coordinates", 7, CONVOLUTION_ERROR_COORDINATES)
     try choice(p.preset, "preset", 7, CONVOLUTION_ERROR_RULE)
     try choice(p.rounding, "rounding", 5, CONVOLUTION_ERROR_COORDINATES)
     try choice(p.edge, "edge", 3, CONVOLUTION_ERROR_COORDINATES)
@@ -700,10 +712,12 @@ private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> Resampl
     case UPSAMPLE2D_COORDINATES_PYTORCH_HALF_PIXEL: coordinates = .torchHalfPixel
     case UPSAMPLE2D_COORDINATES_HALF_PIXEL_SYMMETRIC:
         coordinates = p.scale_height != 0 || p.scale_width != 0 ? .symmetricHalfPixel : .halfPixel
+    case UPSAMPLE2D_COORDINATES_TF_CROP_AND_RESIZE: coordinates = .region
     default:
         let roundsDown = preset == 0 || preset == UPSAMPLE2D_PRESET_TORCH || preset == UPSAMPLE2D_PRESET_OPENCV
         coordinates = isNearest && roundsDown ? .asymmetric : .halfPixel
     }
+    try checkRegion(p)
     let rounding: RoundingRule
     switch Int(p.rounding) {
     case UPSAMPLE2D_ROUNDING_PREFER_FLOOR: rounding = .preferFloor
@@ -729,6 +743,30 @@ private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> Resampl
         cubicCoefficient: p.cubic_coefficient != 0 ? p.cubic_coefficient : smooth ? -0.5 : -0.75,
         fusesPlace: isBicubic && !antialias, shiftsAlignedCorners: antialias && isTorch, poolsArea: isArea && isTorch,
         interpolatesArea: false)
+}
+
+@_optimize(size)
+private func checkRegion(_ p: upsample2d_params) throws(Failure) {
+    let isRegion = Int(p.coordinates) == UPSAMPLE2D_COORDINATES_TF_CROP_AND_RESIZE
+    func check(_ value: Double, _ name: StaticString) throws(Failure) {
+        if !isRegion, value != 0 {
+            throw Failure(
+                CONVOLUTION_ERROR_COORDINATES,
+                """
+                \(name) is \(value) and coordinates is \(p.coordinates); only TF_CROP_AND_RESIZE (6) reads it, else it must be 0
+                """)
+        }
+        if !(value.magnitude <= Double(largestLength)) {
+            throw Failure(
+                CONVOLUTION_ERROR_COORDINATES,
+                "\(name) is \(value); it must be from -\(largestLength) to \(largestLength) (2^48)")
+        }
+    }
+    try check(p.roi.0, "roi[0]")
+    try check(p.roi.1, "roi[1]")
+    try check(p.roi.2, "roi[2]")
+    try check(p.roi.3, "roi[3]")
+    if !isRegion { try check(p.extrapolation_value, "extrapolation_value") }
 }
 
 /// A checked upsample2d, and a checked conv2d of its result. The layer's input strides mean nothing.
@@ -832,7 +870,7 @@ func validate(
     if layer.means.accumulates { throw Failure(CONVOLUTION_ERROR_FLAG, "accumulate is 1; to be solved for it must be 0") }
     var p = conv2d_solve_params()
     if pointer != nil {
-        try readStruct(pointer, "conv2d_solve_params", older: MemoryLayout<conv2d_solve_params>.size, into: &p)
+        try readStruct(pointer, "conv2d_solve_params", first: MemoryLayout<conv2d_solve_params>.size, into: &p)
     }
     if p.reserved != 0 { throw Failure(CONVOLUTION_ERROR_FLAG, "reserved is \(p.reserved); it must be 0") }
     let nonnegative = try flag(p.nonnegative, "nonnegative")

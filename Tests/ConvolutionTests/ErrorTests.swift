@@ -222,6 +222,10 @@ private func refusal(
         #expect(status(.init(interpolation: .bilinear, rounding: .floor)) == .coordinates)
         #expect(status(.init(edge: .clamp)) == .coordinates)
         #expect(status(.init(interpolation: .area, coordinates: .halfPixel)) == .coordinates)
+        let all = UpsampleRegion(top: 0, left: 0, bottom: 1, right: 1)
+        #expect(status(.init(coordinates: .halfPixel, region: all)) == .coordinates)
+        #expect(status(.init(interpolation: .area, region: all)) == .coordinates)
+        #expect(status(.init(region: .init(top: 0, left: .nan, bottom: 1, right: 1))) == .coordinates)
     }
 
     @Test func tiersAndThreads() {

@@ -126,4 +126,25 @@ private func width(_ output: Int) -> UpsampledSize { .output(height: 1, width: o
         let output = try line([1, 2] as [Double], wide, .init(interpolation: .bilinear, coordinates: .halfPixelSymmetric))
         #expect(zip(output, [1, 1.15986395, 1.5, 1.84013605, 2]).allSatisfy { abs($0 - $1) < 1e-6 }, "\(output)")
     }
+
+    /// ONNX's formula: start * 2 + t * (end - start) * 2 / 4.
+    @Test func region() throws {
+        func options(_ left: Double, _ right: Double, _ interpolation: Interpolation = .bilinear) -> Upsample2DOptions {
+            let region = UpsampleRegion(top: 0, left: left, bottom: 1, right: right, extrapolation: 9)
+            return Upsample2DOptions(interpolation: interpolation, region: region)
+        }
+        #expect(try line([1, 2, 4] as [Float], width(5), options(0, 1)) == [1, 1.5, 2, 3, 4])
+        #expect(try line([1, 2, 4] as [Float], width(5), options(1, 0)) == [4, 3, 2, 1.5, 1])
+        #expect(try line([1, 2, 4] as [Double], width(5), options(0.5, 1.5)) == [2, 3, 4, 9, 9])
+        #expect(try line([1, 2, 4] as [Double], width(1), options(0.5, 1)) == [3])
+        #expect(try line([1, 2, 4] as [Float], width(5), options(-0.5, 0.5, .nearest)) == [9, 9, 1, 2, 2])
+        let back = try upsample2dBackward(
+            Tensor<Double>([1, 1, 1, 1, 1], shape: [1, 1, 5, 1]), inputShape: [1, 1, 3, 1], size: width(5),
+            options: options(0.5, 1.5))
+        #expect(back.elements == [0, 1.5, 1.5])
+        let error = #expect(throws: ConvolutionError.self) {
+            try upsample2dMatrix(of: Double.self, inputShape: [1, 1, 3, 1], size: width(5), options: options(0.5, 1.5))
+        }
+        #expect(error?.status == .unsupported)
+    }
 }

@@ -496,6 +496,7 @@ static void transpose_table(void) {
 #define BAD(status, pieces, ...) { __LINE__, CONVOLUTION_ERROR_##status, pieces, { UPSAMPLE, __VA_ARGS__ } }
 #define FACTOR(h, w) .factor_height = h, .factor_width = w
 #define SCALE(h, w) .scale_height = h, .scale_width = w
+#define REGION(first, last) .coordinates = UPSAMPLE2D_COORDINATES_TF_CROP_AND_RESIZE, .roi = { first, 0, 1, last }
 
 static const struct {
     int line;
@@ -514,7 +515,15 @@ static const struct {
     BAD(INTERPOLATION, "interpolation|-1", .interpolation = -1, FACTOR(2, 2)),
     BAD(INTERPOLATION, "interpolation|6", .interpolation = 6, FACTOR(2, 2)),
     BAD(COORDINATES, "coordinates|-1", .coordinates = -1, FACTOR(2, 2)),
-    BAD(COORDINATES, "coordinates|6", .coordinates = 6, FACTOR(2, 2)),
+    BAD(COORDINATES, "coordinates|7", .coordinates = 7, FACTOR(2, 2)),
+    BAD(COORDINATES, "coordinates|6", REGION(0, 1), .interpolation = UPSAMPLE2D_AREA, FACTOR(2, 2)),
+    BAD(COORDINATES, "roi[2]|1|coordinates|0", .roi = { 0, 0, 1, 1 }, FACTOR(2, 2)),
+    BAD(COORDINATES, "roi[3]|nan|coordinates|0", .roi = { 0, 0, 0, NAN }, FACTOR(2, 2)),
+    BAD(COORDINATES, "extrapolation_value|-2.5|coordinates|0", .extrapolation_value = -2.5, FACTOR(2, 2)),
+    BAD(COORDINATES, "extrapolation_value|nan", .extrapolation_value = NAN, FACTOR(2, 2)),
+    BAD(COORDINATES, "roi[0]|nan", REGION(NAN, 1), FACTOR(2, 2)),
+    BAD(COORDINATES, "roi[0]|-inf", REGION(-INFINITY, 1), FACTOR(2, 2)),
+    BAD(COORDINATES, "roi[3]|3e+14|2^48", REGION(0, 3e14), FACTOR(2, 2)),
     BAD(COORDINATES, "coordinates|3", .coordinates = UPSAMPLE2D_COORDINATES_ASYMMETRIC, .interpolation = UPSAMPLE2D_AREA,
         FACTOR(2, 2)),
     BAD(RULE, "preset|-1", .preset = -1, FACTOR(2, 2)),

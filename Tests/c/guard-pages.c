@@ -603,7 +603,7 @@ static int multiplied_upsample(const upsample2d_params *p, const struct view *in
     static int64_t offsets[30 * 30 + 1], columns[30 * 30 * 14 * 14];
     static double values[30 * 30 * 14 * 14];
     upsample2d_params one = *p;
-    one.batch = one.channels = 1, one.isa = NULL;
+    one.batch = one.channels = 1, one.isa = NULL, one.extrapolation_value = 0;
     memset(one.input_strides, 0, sizeof one.input_strides);
     memset(one.output_strides, 0, sizeof one.output_strides);
     int64_t rows;
@@ -617,7 +617,8 @@ static int multiplied_upsample(const upsample2d_params *p, const struct view *in
                 for (int64_t j = offsets[pixel]; j < offsets[pixel + 1]; j++)
                     sum += get((unsigned char *)values + (size_t)j * in->element, in->element) *
                            get(at(in, n, columns[j] / p->width, columns[j] % p->width, c), in->element);
-                expected[index++] = sum;
+                /* Nothing else has no entries. */
+                expected[index++] = offsets[pixel] < offsets[pixel + 1] ? sum : p->extrapolation_value;
             }
     return 1;
 }
@@ -629,6 +630,10 @@ static int draw_other(upsample2d_params *p) {
     p->antialias = one_in(4);
     if (one_in(4)) p->edge = (int32_t)below(3);
     if (one_in(4)) p->rounding = (int32_t)below(5);
+    if (one_in(4)) {
+        p->coordinates = UPSAMPLE2D_COORDINATES_TF_CROP_AND_RESIZE, p->extrapolation_value = (double)between(-3, 3);
+        for (int i = 0; i < 4; i++) p->roi[i] = (double)between(-4, 12) / 8;
+    }
     return 1;
 }
 

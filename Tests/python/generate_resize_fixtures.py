@@ -1,12 +1,15 @@
 """Runs the resize functions of one framework and records what they answer, for upsample2d's presets.
 
     python generate_resize_fixtures.py keras|jax|torch|onnx|opencv      writes fixtures/resize-<framework>.npz
+    python generate_resize_fixtures.py crop                             writes fixtures/crop.npz
 
-Each needs numpy and its own framework: tensorflow and keras; jax; torch; onnx and onnxruntime; opencv-python. The file holds, for
-every mode, the parameters in the words of c-examples/ctypes/convolution.py and the answers to two kinds of questions:
+Each needs numpy and its own framework: tensorflow and keras; jax; torch; onnx and onnxruntime; opencv-python; crop needs
+tensorflow, onnx and onnxruntime. The files hold, for every mode, the parameters in the words of c-examples/ctypes/convolution.py
+and the answers to three kinds of questions:
 
 lines   images of nine equal columns whose height changes, in many pairs of sizes; one column of the answer is kept
 images  a few images of which both axes change; the whole answer is kept
+crops   regions of images, in ONNX's Resize and TensorFlow's crop_and_resize; the whole answer is kept
 
 The data are whole numbers from a fixed rule (`data`), so they need not be stored.
 """
@@ -167,6 +170,85 @@ def opencv_modes():
     yield cv2.__version__
 
 
+# Sizes change on both axes: ONNX Runtime takes no notice of the region where one does not.
+CROP_SIZES = [((6, 7), (4, 9)), ((7, 5), (9, 3)), ((1, 6), (3, 4)), ((5, 9), (1, 1)), ((9, 4), (13, 17)), ((3, 3), (8, 2))]
+REGIONS = [(0, 0, 1, 1), (0.4, 0.6, 0.6, 0.8), (0.4, 0.6, 1.2, 1.7), (-0.35, 0.15, 0.45, 0.85), (0.9, 0.2, 0.1, 0.7),
+           (-0.7, -0.2, 1.6, 1.1), (0.3, 0.95, 0.3, 0.05), (1.1, 0, 1.7, 1)]
+EXTRAPOLATION = 700
+
+
+def crop_questions():
+    return [(image, size, region) for image, size in CROP_SIZES for region in REGIONS]
+
+
+def crop_modes():
+    """(answer, parameters); an answer is None where ONNX Runtime's and the reference evaluator's are far from each other: at
+    places that rounding moves over the image's border, or to another element."""
+    import onnx
+    import onnx.reference
+    import onnxruntime
+    import tensorflow as tf
+
+    def resize(parameters, **attributes):
+        attributes["coordinate_transformation_mode"] = "tf_crop_and_resize"
+        attributes["extrapolation_value"] = float(EXTRAPOLATION)
+        node = onnx.helper.make_node("Resize", ["x", "roi", "", "sizes"], ["y"], **attributes)
+        inputs = [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [None] * 4),
+                  onnx.helper.make_tensor_value_info("roi", onnx.TensorProto.FLOAT, [8]),
+                  onnx.helper.make_tensor_value_info("sizes", onnx.TensorProto.INT64, [4])]
+        outputs = [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None] * 4)]
+        model = onnx.helper.make_model(onnx.helper.make_graph([node], "crop", inputs, outputs), ir_version=9,
+                                       opset_imports=[onnx.helper.make_opsetid("", 19)])
+        reference = onnx.reference.ReferenceEvaluator(model)
+        session = onnxruntime.InferenceSession(model.SerializeToString())
+
+        def run(x, size, region):
+            feeds = {"x": np.ascontiguousarray(x.transpose(0, 3, 1, 2)), "sizes": np.array([1, CHANNELS, *size], np.int64),
+                     "roi": np.array([0, 0, *region[:2], 1, 1, *region[2:]], np.float32)}
+            first, second = (runner.run(None, feeds)[0] for runner in (reference, session))
+            return first.transpose(0, 2, 3, 1) if abs(first - second).max() < 1e-2 else None
+        return run, {"preset": "onnx", **parameters}
+    for rounding in ("prefer_floor", "prefer_ceil", "floor", "ceil"):
+        yield resize({"interpolation": "nearest", "rounding": rounding}, mode="nearest",
+                     nearest_mode="round_" + rounding if "prefer" in rounding else rounding)
+    for kind, exclude, antialias in (("linear", 0, 0), ("cubic", 0, 0), ("cubic", 1, 0), ("linear", 0, 1), ("linear", 1, 1),
+                                     ("cubic", 0, 1), ("cubic", 1, 1)):
+        parameters = {"interpolation": "bi" + kind, "edge": "renormalise" if exclude else "clamp"}
+        yield resize({**parameters, "antialias": True} if antialias else parameters, mode=kind, exclude_outside=exclude,
+                     antialias=antialias)
+    yield resize({"interpolation": "bicubic", "cubic_coefficient": -0.5}, mode="cubic", cubic_coeff_a=-0.5)
+
+    def boxes(interpolation, method):
+        def run(x, size, region):
+            return tf.image.crop_and_resize(x, [region], [0], size, method=method, extrapolation_value=EXTRAPOLATION).numpy()
+        return run, {"preset": "keras", "interpolation": interpolation}
+    yield boxes("nearest", "nearest")
+    yield boxes("bilinear", "bilinear")
+    yield f"onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}, tensorflow {tf.__version__}"
+
+
+def crops():
+    *modes, version = crop_modes()
+    index, answers = [], []
+    for run, parameters in modes:
+        asked = []
+        for number, (image, size, region) in enumerate(crop_questions()):
+            answer = run(data(1, *image, CHANNELS), size, region)
+            if answer is not None:
+                asked.append(number)
+                answers.append(answer.ravel())
+        index.append({"parameters": parameters, "questions": asked})
+    save("crop", {"version": version, "modes": index}, answers)
+    print(f"{version}: {[len(mode['questions']) for mode in index]} of {len(crop_questions())} questions")
+
+
+def save(name, index, answers):
+    path = pathlib.Path(__file__).parent / "fixtures" / f"{name}.npz"
+    index = np.frombuffer(json.dumps(index).encode(), np.uint8)
+    np.savez_compressed(path, index=index, answers=np.concatenate(answers).astype(np.float32))
+    print(f"{path}: {path.stat().st_size} bytes")
+
+
 def main(framework):
     *modes, version = globals()[framework + "_modes"]()
     pairs = size_pairs()
@@ -186,11 +268,9 @@ def main(framework):
             answers.append(answer.ravel())
             images.append({"image": image, "scale": scale, "shape": answer.shape})
         index.append({"parameters": parameters, "images": images})
-    index = json.dumps({"framework": framework, "version": version, "modes": index})
-    path = pathlib.Path(__file__).parent / "fixtures" / f"resize-{framework}.npz"
-    np.savez_compressed(path, index=np.frombuffer(index.encode(), np.uint8), answers=np.concatenate(answers).astype(np.float32))
-    print(f"{framework} {version}: {len(modes)} modes, {len(pairs)} pairs of sizes each, {path.stat().st_size} bytes")
+    save(f"resize-{framework}", {"framework": framework, "version": version, "modes": index}, answers)
+    print(f"{framework} {version}: {len(modes)} modes, {len(pairs)} pairs of sizes each")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    crops() if sys.argv[1] == "crop" else main(sys.argv[1])

@@ -5,6 +5,7 @@ than the data's (double for float32, long double for float64), and how far a cor
 element. The loops follow the formulas of include/convolution.h from the other side than a fast implementation would: an index
 map per axis for the padding, a scatter for the transposed convolution, a table for the windows of the frameworks.
 """
+import fractions
 import math
 
 import numpy as np
@@ -381,6 +382,55 @@ def upsample2d(x, size=None, *, output_size=None, scale=None, interpolation="nea
                 magnitude[:, oy, ox] += weight * abs(image[:, row, column])
     tolerance = 8 * UNIT_ROUNDOFF[x.dtype.name] * magnitude
     return from_nhwc(value, data_format), from_nhwc(tolerance, data_format)
+
+
+def crop_weights(i, o, start, end, interpolation, rounding, edge, coefficient):
+    """weights[t, j] of one axis of tf_crop_and_resize, None for each t outside the image: ONNX's formula in exact fractions."""
+    start, end = fractions.Fraction(start), fractions.Fraction(end)
+    rows = []
+    for t in range(o):
+        place = start * (i - 1) + t * (end - start) * (i - 1) / (o - 1) if o > 1 else (start + end) * (i - 1) / 2
+        if not 0 <= place <= i - 1:
+            rows.append(None)
+            continue
+        weights = np.zeros(i)
+        below = math.floor(place)
+        if interpolation == "nearest":
+            half = fractions.Fraction(1, 2)
+            weights[{"floor": below, "ceil": math.ceil(place), "prefer_floor": math.ceil(place - half),
+                     "prefer_ceil": math.floor(place + half)}[rounding]] = 1
+            rows.append(weights)
+            continue
+        for j in range(below - 1, below + 3):
+            d = abs(float(place - j))
+            if interpolation == "bilinear":
+                weight = max(1 - d, 0)
+            else:
+                weight = ((coefficient + 2) * d**3 - (coefficient + 3) * d**2 + 1 if d <= 1 else
+                          coefficient * (d**3 - 5 * d**2 + 8 * d - 4) if d < 2 else 0)
+            if 0 <= j < i or edge == "clamp":
+                weights[min(max(j, 0), i - 1)] += weight
+        rows.append(weights / weights.sum())
+    return rows
+
+
+def crop_and_resize(x, *, output_size, roi, interpolation, extrapolation_value=0, rounding=None, edge="clamp",
+                    cubic_coefficient=-0.75, data_format="channels_last"):
+    """upsample2d with coordinates="tf_crop_and_resize", one output pixel after the other."""
+    image = widened(to_nhwc(x, data_format))
+    n, height, width, channels = image.shape
+    top, left, bottom, right = roi
+    rows = crop_weights(height, output_size[0], top, bottom, interpolation, rounding, edge, cubic_coefficient)
+    columns = crop_weights(width, output_size[1], left, right, interpolation, rounding, edge, cubic_coefficient)
+    value = np.full((n, *output_size, channels), extrapolation_value, image.dtype)
+    magnitude = np.zeros_like(value)
+    for y, down in enumerate(rows):
+        for x_, along in enumerate(columns):
+            if down is not None and along is not None:
+                value[:, y, x_] = np.einsum("i,nijc,j->nc", down, image, along)
+                magnitude[:, y, x_] = np.einsum("i,nijc,j->nc", abs(down), abs(image), abs(along))
+    tolerance = 0 if interpolation == "nearest" else 64 * UNIT_ROUNDOFF[x.dtype.name]
+    return from_nhwc(value, data_format), from_nhwc(tolerance * magnitude, data_format)
 
 
 # ------------------------------------------------------------------------------------------------------ upsample2d_conv2d

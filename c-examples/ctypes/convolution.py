@@ -213,6 +213,8 @@ class _Upsample2DParams(_Params):
         *_fields(c_double, "scale_height scale_width cubic_coefficient"),
         ("isa", c_char_p),
         *_fields(c_int32, "dtype data_format interpolation coordinates antialias threads preset rounding edge accumulate"),
+        ("roi", c_double * 4),
+        ("extrapolation_value", c_double),
     ]
 
 
@@ -331,7 +333,9 @@ _ALGORITHMS = _words("CONVOLUTION_ALGORITHM_", "default winograd")
 _RULES = _words("CONV2D_TRANSPOSE_RULE_", "keras torch onnx jax window")
 _RULES["tensorflow"] = _RULES["keras"]
 _INTERPOLATIONS = _words("UPSAMPLE2D_", "nearest bilinear bicubic lanczos3 lanczos5 area")
-_COORDINATES = _words("UPSAMPLE2D_COORDINATES_", "default half_pixel align_corners asymmetric pytorch_half_pixel half_pixel_symmetric")
+_COORDINATES = _words(
+    "UPSAMPLE2D_COORDINATES_",
+    "default half_pixel align_corners asymmetric pytorch_half_pixel half_pixel_symmetric tf_crop_and_resize")
 _PRESETS = _words("UPSAMPLE2D_PRESET_", "none keras keras_jax torch torch_exact onnx opencv")
 _ROUNDINGS = _words("UPSAMPLE2D_ROUNDING_", "default prefer_floor prefer_ceil floor ceil")
 _EDGES = _words("UPSAMPLE2D_EDGE_", "default clamp renormalise")
@@ -1049,7 +1053,7 @@ def conv2d_transpose_overlap(input_shape, kernel_shape, **options):
 
 def _upsample2d_params(input_shape, size=2, *, output_size=None, scale=None, data_format="channels_last",
                        interpolation="nearest", coordinates=None, preset=None, rounding=None, edge=None,
-                       cubic_coefficient=None, antialias=False, threads=0, isa=None):
+                       cubic_coefficient=None, antialias=False, roi=None, extrapolation_value=0, threads=0, isa=None):
     params = _Upsample2DParams()
     _set_run(params, threads, isa)
     params.channels = _set_image(params, input_shape, data_format)
@@ -1068,12 +1072,24 @@ def _upsample2d_params(input_shape, size=2, *, output_size=None, scale=None, dat
     if cubic_coefficient is not None:
         params.cubic_coefficient = _given("cubic_coefficient", _real("cubic_coefficient", cubic_coefficient))
     params.antialias = bool(antialias)
+    if (roi is not None) != (params.coordinates == _COORDINATES["tf_crop_and_resize"]):
+        raise ValueError(f"roi is {roi!r} and coordinates is {coordinates!r}; 'tf_crop_and_resize' needs a roi, others take none")
+    if roi is not None:
+        params.roi[:] = _region(roi)
+    params.extrapolation_value = _real("extrapolation_value", extrapolation_value)
     return params
 
 
+def _region(roi):
+    numbers = [_real("roi", number) for number in roi] if np.iterable(roi) else []
+    if len(numbers) != 4:
+        raise ValueError(f"roi is {roi!r}; it must be four numbers: top, left, bottom, right")
+    return numbers
+
+
 def upsample2d(x, size=2, *, output_size=None, scale=None, data_format="channels_last", interpolation="nearest",
-               coordinates=None, preset=None, rounding=None, edge=None, cubic_coefficient=None, antialias=False, threads=0,
-               isa=None, residual=None, out=None):
+               coordinates=None, preset=None, rounding=None, edge=None, cubic_coefficient=None, antialias=False, roi=None,
+               extrapolation_value=0, threads=0, isa=None, residual=None, out=None):
     """Enlarges (or shrinks) each image: Keras UpSampling2D, torch.nn.Upsample, ONNX Resize, cv2.resize.
 
     x              (batch, height, width, channels), or (batch, channels, height, width) with channels_first
@@ -1081,14 +1097,17 @@ def upsample2d(x, size=2, *, output_size=None, scale=None, data_format="channels
     output_size    the size itself, or a pair (height, width)
     scale          any number above 0, or a pair: the size is floor(input * scale), the step in the input 1 / scale
     interpolation  "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5" or "area"
-    coordinates    "half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel" or "half_pixel_symmetric"; None: by the
-                   preset
+    coordinates    "half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel", "half_pixel_symmetric" or
+                   "tf_crop_and_resize"; None: by the preset
     preset         "keras" (on TensorFlow), "keras_jax", "torch", "torch_exact", "onnx" or "opencv": whose defaults and whose
                    arithmetic; None: PyTorch's
     rounding       nearest: "prefer_floor", "prefer_ceil", "floor" or "ceil"; None: by the preset
     edge           "clamp" repeats the border, "renormalise" leaves what is outside out; None: by the preset
     cubic_coefficient  bicubic: the kernel's a, such as -0.5 or -0.75; None: by the preset
     antialias      True: every input element counts when the image shrinks (bilinear, bicubic, lanczos)
+    roi            tf_crop_and_resize: (top, left, bottom, right) of the region that is taken, 0 the first row or column and 1 the
+                   last, as in tf.image.crop_and_resize's boxes, which are one call each with preset "keras"
+    extrapolation_value  for what lies outside the image there
     residual       an array of the result's shape, which is added to it; may be out
     returns        (batch, output height, output width, channels), or channels first as x; out if that is given
 
@@ -1096,7 +1115,8 @@ def upsample2d(x, size=2, *, output_size=None, scale=None, data_format="channels
     x = np.asarray(x)
     params = _upsample2d_params(x.shape, size, output_size=output_size, scale=scale, data_format=data_format,
                                 interpolation=interpolation, coordinates=coordinates, preset=preset, rounding=rounding, edge=edge,
-                                cubic_coefficient=cubic_coefficient, antialias=antialias, threads=threads, isa=isa)
+                                cubic_coefficient=cubic_coefficient, antialias=antialias, roi=roi,
+                                extrapolation_value=extrapolation_value, threads=threads, isa=isa)
     return _run(_UPSAMPLE2D, params, x, (), _dtype(x), out, residual)
 
 

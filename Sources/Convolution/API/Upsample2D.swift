@@ -10,12 +10,34 @@ public enum UpsampledSize: Hashable, Sendable {
     case scale(height: Double, width: Double)
 }
 
+/// A part of an image: 0 is the first row or column, 1 the last. It may reach beyond the image, and is turned round where its
+/// beginning lies after its end.
+public struct UpsampleRegion: Hashable, Sendable {
+    public var top: Double
+    public var left: Double
+    public var bottom: Double
+    public var right: Double
+    /// What lies outside the image.
+    public var extrapolation: Double
+
+    public init(top: Double, left: Double, bottom: Double, right: Double, extrapolation: Double = 0) {
+        self.top = top
+        self.left = left
+        self.bottom = bottom
+        self.right = right
+        self.extrapolation = extrapolation
+    }
+}
+
 /// What an `upsample2d` does besides its images and their size.
 public struct Upsample2DOptions: Sendable {
     public var interpolation: Interpolation
     /// Whose defaults the options that are nil have, and whose arithmetic; nil: PyTorch's, as far as it has the interpolation.
     public var preset: UpsamplePreset?
     public var coordinates: Coordinates?
+    /// The part of the image that the result shows, as with ONNX's tf_crop_and_resize and TensorFlow's crop_and_resize; nil: all
+    /// of it. Its corners are the result's, so that `coordinates` must be nil.
+    public var region: UpsampleRegion?
     /// For nearest.
     public var rounding: NearestRounding?
     /// For bilinear, bicubic and lanczos.
@@ -33,12 +55,14 @@ public struct Upsample2DOptions: Sendable {
 
     public init(
         interpolation: Interpolation = .nearest, preset: UpsamplePreset? = nil, coordinates: Coordinates? = nil,
-        rounding: NearestRounding? = nil, edge: UpsampleEdge? = nil, cubicCoefficient: Double? = nil, antialias: Bool = false,
-        dataFormat: DataFormat = .channelsLast, threads: Int = 0, isa: String? = nil
+        region: UpsampleRegion? = nil, rounding: NearestRounding? = nil, edge: UpsampleEdge? = nil,
+        cubicCoefficient: Double? = nil, antialias: Bool = false, dataFormat: DataFormat = .channelsLast, threads: Int = 0,
+        isa: String? = nil
     ) {
         self.interpolation = interpolation
         self.preset = preset
         self.coordinates = coordinates
+        self.region = region
         self.rounding = rounding
         self.edge = edge
         self.cubicCoefficient = cubicCoefficient
@@ -56,6 +80,14 @@ public struct Upsample2DOptions: Sendable {
         p.interpolation = Int32(interpolation.code)
         p.preset = Int32(preset?.code ?? UPSAMPLE2D_PRESET_NONE)
         p.coordinates = Int32(coordinates?.code ?? UPSAMPLE2D_COORDINATES_DEFAULT)
+        if let region {
+            if coordinates != nil {
+                throw ConvolutionError(.coordinates, "coordinates and region are given; one of them must be nil")
+            }
+            p.coordinates = Int32(UPSAMPLE2D_COORDINATES_TF_CROP_AND_RESIZE)
+            p.roi = (region.top, region.left, region.bottom, region.right)
+            p.extrapolation_value = region.extrapolation
+        }
         p.rounding = Int32(rounding?.code ?? UPSAMPLE2D_ROUNDING_DEFAULT)
         p.edge = Int32(edge?.code ?? UPSAMPLE2D_EDGE_DEFAULT)
         if let cubicCoefficient {
