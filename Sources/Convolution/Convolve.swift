@@ -355,6 +355,7 @@ func run<Scalar: KernelScalar>(
         (source.channelPitch, source.blockPitch) = (rectangle.channelPitch, rectangle.blockPitch)
         (source.channelOrigin, source.plane) = (rectangle.channels.lowerBound, rectangle.plane)
         switch strategy {
+        case _ where plan.pointee.borders: source.columnStride = block.pointee.channelBlock
         case .channels:
             source.columnStride = block.pointee.channelBlock
             source.outside = UnsafePointer(memory) + rectangle.images.count * source.imageStride
@@ -401,6 +402,8 @@ func run<Scalar: KernelScalar>(
     // The last tile of a row begins early rather than end late, where the input that would follow is not the caller's.
     let overlaps = strategy == .columns && plan.pointee.readsInputDirectly
     let stride = step * unit
+    // Of a bordered copy tiles may be some whole rows.
+    let tileRows = plan.pointee.borders ? max(1, stride / columns) : 1
     let plainEnd = strategy == .columns ? columnEnd : insideRange(horizontal, source.columns).upperBound
     // Positions that tiles of two heights make up without a rest, where they can: the border's first, then the others.
     var left = shortens ? route.borderPositions : 0
@@ -437,7 +440,7 @@ func run<Scalar: KernelScalar>(
             }
             let (first, last) = (tile.pointee.columns[0], tile.pointee.columns[tile.pointee.count - 1])
             tile.pointee.aim(at: corner, image: layer.output.batch, row: rowStep, column: columnStep)
-            tile.pointee.isPlain = (tile.pointee.count == step || isWide) && tile.pointee.isStraight(unit)
+            tile.pointee.isPlain = tileRows > 1 && tile.pointee.count == step || (tile.pointee.count == step || isWide) && tile.pointee.isStraight(unit)
                 && meetsNoBorder(vertical, tile.pointee.rows[0], tile.pointee.rows[0], source.rows)
                 && (strategy == .columns || meetsNoBorder(horizontal, first, last, source.columns))
             tile.pointee.mergesTaps = block.pointee.mergesTaps
@@ -460,13 +463,13 @@ func run<Scalar: KernelScalar>(
             }
             // Whole rows of such tiles.
             if tile.pointee.isPlain, tile.pointee.count == step, !route.isDone, !shortens, first == route.column,
-                route.row == row + 1, route.imageRow > tile.pointee.rows[0]
+                route.row == row + tileRows, route.imageRow > tile.pointee.rows[0]
             {
-                let rows = min(portion.rows.upperBound - row, insideRows.upperBound - tile.pointee.rows[0])
+                let rows = min(portion.rows.upperBound - row, insideRows.upperBound - tile.pointee.rows[0]) / tileRows
                 let more = min(rows, (block.pointee.tilesPerGroup - tileCount) / tile.pointee.repeats) - 1
                 if more > 0 {
                     tile.pointee.rowRepeats += more
-                    route.advance(rows: more)
+                    route.advance(rows: more * tileRows)
                 }
             }
             stripCount += 1
@@ -509,8 +512,8 @@ func run<Scalar: KernelScalar>(
             let isLast = index + 1 == panels.upperBound
             multiply(
                 plan, block, index, source, tiles, strips: stripCount, tiles: tileCount, taps: tapsOfTiles,
-                inputSteps: (stride &* columnUnit, vertical.inputStep &* source.rowStride),
-                outputSteps: (stride &* columnStep, rowStep), sums, isFirst: index == panels.lowerBound,
+                inputSteps: (stride &* columnUnit, tileRows &* vertical.inputStep &* source.rowStride),
+                outputSteps: (stride &* columnStep, tileRows &* rowStep), sums, isFirst: index == panels.lowerBound,
                 following: isLast && route.isDone
                     ? plan.pointee.weights(of: portion.nextPanel, plan.pointee.after(block))
                     : plan.pointee.weights(of: isLast ? panels.lowerBound : index + 1, block))
@@ -677,7 +680,6 @@ private func finish<Scalar: KernelScalar>(
 
 /// `finishColumns`, and then, where channels are neighbours, the tile's planes turned into pixels, as many vectors at a time as follow
 /// each other.
-@inline(__always)
 func finishColumns<Scalar: KernelScalar>(_ table: KernelTable, _ given: ColumnEpilogueArguments<Scalar>) {
     var arguments = given
     arguments.keepsTile = given.channelStride == 1 && given.columnStride != 1
@@ -833,21 +835,23 @@ private func pack<Scalar: KernelScalar>(
     let skipsRows = layer.paddingMode == .constant && vertical.taps < vertical.inputStep
     let corner = input + rectangle.images.lowerBound * layer.input.batch + rectangle.rows.lowerBound * layer.input.row
     switch plan.pointee.strategy {
+    case _ where plan.pointee.borders:
+        var part = rectangle
+        (part.channelPitch, part.elements) = (block.pointee.channelBlock, rectangle.blockPitch)
+        var place = target
+        while part.channels.lowerBound < rectangle.channels.upperBound {
+            let first = part.channels.lowerBound
+            part.channels = first..<first + min(block.pointee.channelBlock, inputs - first % inputs)
+            packBordered(part, layer, corner: input + rectangle.images.lowerBound * layer.input.batch, place)
+            part.channels = part.channels.upperBound..<rectangle.channels.upperBound
+            place += rectangle.blockPitch
+        }
     case .channels:
         var place = target
         var channel = rectangle.channels.lowerBound
         while channel < rectangle.channels.upperBound {
             // Blocks start anew with each group.
             let length = min(block.pointee.channelBlock, inputs - channel % inputs)
-            if plan.pointee.borders {
-                var part = rectangle
-                part.channels = channel..<channel + length
-                (part.channelPitch, part.elements) = (block.pointee.channelBlock, rectangle.blockPitch)
-                packBordered(part, layer, corner: input + rectangle.images.lowerBound * layer.input.batch, place)
-                channel += length
-                place += rectangle.blockPitch
-                continue
-            }
             for image in 0..<rectangle.images.count {
                 for row in 0..<rectangle.rows.count where !skipsRows || vertical.meets(rectangle.rows.lowerBound + row) {
                     packPixels(
@@ -914,6 +918,7 @@ private func pack<Scalar: KernelScalar>(
 }
 
 /// Pixels by rows, the border among them, with some channels each; what a pixel's place has beyond them is 0.
+@inline(never)
 private func packBordered<Scalar: KernelScalar>(
     _ rectangle: Rectangle, _ layer: Layer, corner image: UnsafePointer<Scalar>, _ target: UnsafeMutablePointer<Scalar>
 ) {

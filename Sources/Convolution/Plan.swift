@@ -138,8 +138,10 @@ struct ConvolutionPlan {
     var skipsOutside: Bool
     /// The caller's input lies as the kernels read it; else a rectangle of it is packed first.
     var readsInputDirectly: Bool
-    /// Strategy `channels`: what is packed includes the border.
+    /// Strategy `channels`, or shared vectors: what is packed includes the border.
     var borders = false
+    /// More than 1: so many neighbouring pixels are groups of one, which share their weights and a vector.
+    var pixelsPerVector = 1
     var workspace: WorkspaceLayout
     /// Not nil: the plan has this instead of blocks.
     var winograd: Winograd? = nil
@@ -198,7 +200,7 @@ struct ConvolutionPlan {
     }
 
     /// Columns or pixels that one position of a tile stands for.
-    var positionColumns: Int { strategy == .columns ? table.lanes : 1 }
+    var positionColumns: Int { strategy == .columns ? table.lanes : pixelsPerVector }
 }
 
 /// How a layer's output channels are divided into panels.
@@ -272,7 +274,7 @@ struct Panels {
                 kernel: table.tiles[0])
         case .channels, .lanes:
             let group = strategy == .lanes ? 0 : index / perGroup
-            let members = strategy == .lanes ? layer.outChannels : outputs
+            let members = strategy == .lanes ? layer.groups == 1 ? width : layer.outChannels : outputs
             // The vectors are spread evenly, so that 5 become 3 + 2.
             let place = index % perGroup
             let share = isPixel ? table.widestTile : vectors / perGroup
@@ -480,9 +482,23 @@ private func hasFarGroups(_ layer: Layer, _ table: KernelTable) -> Bool {
         && products * Double(ceilDivide(layer.outChannelsPerGroup, table.lanes)) >= 4 * read
 }
 
+/// Whether neighbouring output pixels of a bordered copy may share a vector, as groups that `accumulateGroups` permutes.
+private func mayShareVectors(_ layer: Layer, _ table: KernelTable) -> Bool {
+    canPermute(layer, table) && layer.groups == 1 && layer.inChannels < table.lanes && !layer.transposed
+        && layer.horizontal.stride == 1 && layer.horizontal.phases == 1 && layer.output.channel == 1
+        && layer.output.column == layer.outChannels
+}
+
 /// Whether a small image is copied with its border, so that all its tiles, whole rows of them, read at the same distances: where
 /// the addresses of tiles at the border take as long as their sums.
-private func takesBorder(_ layer: Layer, _ panels: Panels) -> Bool {
+@_optimize(size) @inline(never)
+private func takesBorder(_ layer: Layer, _ table: KernelTable, pixelsPerVector: Int) -> Bool {
+    let (rows, columns) = (layer.vertical.output, layer.horizontal.output / layer.columnPhases)
+    let tile = largestTileSide * pixelsPerVector
+    // Fewer pixels have few tiles, and images of a batch should share them.
+    guard (4...64).contains(columns), rows * columns >= 32,
+        layer.horizontal.output % (layer.columnPhases * pixelsPerVector) == 0
+    else { return false }
     func length(_ axis: Axis) -> Double {
         layer.transposed
             ? Double(axis.input) + 2 * Double((axis.kernel - 1) * axis.dilation / axis.stride)
@@ -491,10 +507,10 @@ private func takesBorder(_ layer: Layer, _ panels: Panels) -> Bool {
     let phases = layer.transposed ? Double(layer.vertical.stride) * Double(layer.horizontal.stride) : 1
     let terms = Double(layer.inChannelsPerGroup) * Double(layer.vertical.kernel) * Double(layer.horizontal.kernel) / phases
     let pixels = length(layer.vertical) * length(layer.horizontal)
-    return layer.horizontal.output % (layer.columnPhases * largestTileSide) == 0
+    return (columns % tile == 0 || !layer.transposed && tile % columns == 0 && rows % (tile / columns) == 0)
         && pixels > Double(layer.vertical.input) * Double(layer.horizontal.input)
         && pixels * Double(layer.inChannels) * Double(layer.elementBytes) <= borderedBytes
-        && terms * Double(panels.vectors) <= borderedTerms
+        && terms * Double(ceilDivide(layer.outChannelsPerGroup, table.lanes)) <= borderedTerms
 }
 
 /// The strategy `columns`, and a walk over packed input, lay out the border and all residues of the stride. A kernel dilated far beyond
@@ -734,6 +750,8 @@ extension ConvolutionPlan {
                 part.rowPitch = part.columns.count * block.channelBlock
                 part.blockPitch = part.rows.count * part.rowPitch
                 part.elements = part.blockPitch * (high.group + high.groups - low.group) * ceilDivide(inputs, block.channelBlock)
+                // The vector of the last pixel goes beyond it.
+                if pixelsPerVector > 1 { part.elements += table.lanes }
                 return part
             }
             part.channelPitch = part.channels.count
@@ -1020,7 +1038,14 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     }
     let fullyCovered = !hasOutput || inputs > 0 && layer.coversOutput
 
-    let panels = Panels(layer, table, turns ? .channels : chain == nil ? chooseStrategy(layer, table) : .columns)
+    var strategy = turns ? .channels : chain == nil ? chooseStrategy(layer, table) : .columns
+    var borders = false
+    if economy == 0, !turns, strategy == .channels {
+        let sharesVectors = mayShareVectors(layer, table) && takesBorder(layer, table, pixelsPerVector: table.lanes / inputs)
+        borders = sharesVectors || takesBorder(layer, table, pixelsPerVector: 1)
+        if sharesVectors { strategy = .lanes }
+    }
+    let panels = Panels(layer, table, strategy)
     let memory = try PlanMemory(
         panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"), rows: fullyCovered ? 0 : layer.vertical.output,
         columns: fullyCovered ? 0 : layer.horizontal.output)
@@ -1032,10 +1057,11 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
         outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: fullyCovered,
         mendsBorder: false, skipsOutside: false, readsInputDirectly: false, workspace: WorkspaceLayout())
     switch plan.strategy {
+    case _ where borders:
+        plan.borders = true
+        if plan.strategy == .lanes { plan.pixelsPerVector = table.lanes / inputs }
     case .channels:
-        plan.borders = economy == 0 && !turns && takesBorder(layer, panels)
-        plan.readsInputDirectly = !plan.borders
-            && (layer.input.channel == 1 && !hasFarGroups(layer, table) || layer.inChannels <= 1)
+        plan.readsInputDirectly = layer.input.channel == 1 && !hasFarGroups(layer, table) || layer.inChannels <= 1
     case .lanes where plan.permutes: plan.readsInputDirectly = layer.input.channel == 1 && layer.outChannels % table.lanes == 0
     case .lanes: plan.readsInputDirectly = panels.isDirect
     case .columns: plan.readsInputDirectly = !panels.isWide && readsColumns(layer, table)

@@ -224,10 +224,11 @@ private struct PanelPacker<Scalar: KernelScalar> {
         let channel = panel.firstChannel + lane
         let rest = panel.channels - lane
         if plan.pointee.strategy == .lanes || panel.groups > 1 {
-            let (group, output) = (channel / outputs, channel % outputs)
+            // Of a single group the lanes are pixels.
+            let (group, output) = (channel / outputs % layer.groups, channel % outputs)
             let offset = group * strides.group + output * strides.output
             if outputs == 1 { return Lines(lane: lane, offset: offset, stride: strides.group, count: rest) }
-            let isEven = strides.group == outputs * strides.output
+            let isEven = strides.group == outputs * strides.output && layer.groups > 1
             return Lines(lane: lane, offset: offset, stride: strides.output, count: isEven ? rest : min(rest, outputs - output))
         }
         let (offset, count) = layer.kernelChannel(channel - panel.group * outputs)

@@ -357,6 +357,10 @@ BIT_LAYERS = [
     ("conv2d", (2, 4, 8, 40), (3, 3, 40, 16), {"padding": "same", "activation": "tanh"}),
     ("conv2d", (2, 5, 24, 3), (3, 4, 3, 40), {"padding": "full", "strides": (1, 3)}),
     ("conv2d_transpose", (2, 5, 8, 16), (4, 4, 16, 16), {"strides": 2, "padding": "same"}),
+    # And neighbouring pixels share a vector.
+    ("conv2d", (2, 8, 8, 8), (3, 3, 8, 8), {"padding": "same", "activation": "relu"}),
+    ("conv2d", (2, 6, 32, 4), (5, 2, 4, 4), {"padding": "same", "padding_mode": "reflect", "activation": "tanh"}),
+    ("conv2d", (2, 8, 4, 8), (3, 3, 8, 8), {"padding": "same", "dilation_rate": 2}),
     # Large enough for groups to be packed.
     ("conv2d", (1, 181, 83, 72), (3, 2, 24, 51), {"groups": 3, "padding": "same", "activation": "relu"}),
     ("conv2d", (2, 10, 9, 32), (3, 3, 4, 32), {"groups": 8, "padding": 1, "activation": "relu"}),
