@@ -138,6 +138,14 @@ enum WindowRule {
     case onnxSame(lower: Bool)
     case jax(same: Bool)
     case window(before: Int, after: Int)
+
+    /// ONNX makes the output that padded, and cuts it down to its size.
+    var takesPaddingAndSize: Bool {
+        switch self {
+        case .onnx, .onnxSame: true
+        default: false
+        }
+    }
 }
 
 /// conv2d_transpose: the window (output length o, crop c) of the natural result that a framework's rule cuts out.
@@ -151,7 +159,7 @@ func transposeWindow(
     let extent = try kernelExtent(kernel, dilation, names)
     // With no input this is extent - stride: the frameworks' formulas hold, and what they leave is bias alone.
     let natural = try plus(times(input - 1, stride, names.stride), extent, names.kernel)
-    if outputPadding != nil, wanted != nil {
+    if outputPadding != nil, wanted != nil, !rule.takesPaddingAndSize {
         throw Failure(
             CONVOLUTION_ERROR_OUTPUT_PADDING,
             """
@@ -201,7 +209,7 @@ func transposeWindow(
     case .torch(let before, let after), .onnx(let before, let after):
         try limit(max(stride, dilation), "less than the larger of stride and dilation")
         if case .onnx = rule, let wanted {
-            let total = max(try minus(natural, wanted, names.output), 0)
+            let total = max(try minus(plus(natural, extra, names.outputPadding), wanted, names.output), 0)
             return (total - total / 2, wanted)
         }
         let smallest = try minus(minus(natural, before, names.padBefore), after, names.padAfter)

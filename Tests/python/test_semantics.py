@@ -219,6 +219,13 @@ def test_every_rule_shows_a_window_of_one_natural_result(line):
     assert line.conv2d_transpose(x, w, strides=2, rule="onnx", padding="same") == [1, 2, 5, 4]
     assert line.conv2d_transpose(x, w, strides=2, rule="onnx", padding="same_lower") == [2, 5, 4, 6]
     assert line.conv2d_transpose(x, w, strides=2, rule="onnx", output_size=4) == [2, 5, 4, 6]
+    # ONNX takes both: the padded output, 1 2 5 4 6 0, is cut to the size. The others refuse that.
+    both = dict(strides=2, output_padding=1, output_size=5)
+    assert line.conv2d_transpose(x, w, rule="onnx", **both) == [2, 5, 4, 6, 0]
+    assert line.conv2d_transpose(x, w, rule="onnx", padding="same_lower", **both) == [2, 5, 4, 6, 0]
+    assert line.conv2d_transpose(x, w, rule="onnx", padding="same", **both) == [1, 2, 5, 4, 6]
+    with pytest.raises(ValueError, match="give only one of output padding and output size"):
+        line.conv2d_transpose(x, w, rule="torch", **both)
     assert line.conv2d_transpose(x, w, strides=2, rule="jax", padding="same") == [1, 2, 5, 4]
     assert line.conv2d_transpose(x, w, strides=2, rule="window", padding=(3, -2)) == [4, 6, 0, 0]
     assert line.conv2d_transpose(x, w, strides=2, rule="window", padding=(-1, 0), output_size=3) == [0, 1, 2]
