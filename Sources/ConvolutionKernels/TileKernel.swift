@@ -228,18 +228,21 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
 }
 
 /// Two input channels from `c` on, for vector n of a tile. Each value loaded by itself would be a load per multiply-add, and more than
-/// the load units can do together with the weights.
+/// the load units can do together with the weights; all parted by shuffles are more than the one unit can do that does not multiply. So
+/// one vector has `shuffles`, and the other not.
 @inlinable @inline(__always)
 func multiplyTwo<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ starts: borrowing InlineArray<R, UnsafePointer<I.Scalar>>,
-    _ c: Int, _ panel: UnsafeRawPointer, _ n: Int
+    _ c: Int, _ panel: UnsafeRawPointer, _ n: Int, shuffles: Bool
 ) {
     let first = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
     let second = panel.loadUnaligned(fromByteOffset: (N &+ n) &* I.bytes, as: I.Vector.self)
     for r in 0..<R {
-        let x = I.twos(starts[unchecked: r] + c)
-        let sum = I.multiplyAdd(I.firsts(x), first, sums[unchecked: r][unchecked: n])
-        sums[unchecked: r][unchecked: n] = I.multiplyAdd(I.seconds(x), second, sum)
+        let place = starts[unchecked: r] + c
+        let x = shuffles ? I.twos(place) : I.Vector(repeating: place[0])
+        let sum = I.multiplyAdd(shuffles ? I.firsts(x) : x, first, sums[unchecked: r][unchecked: n])
+        let y = shuffles ? I.seconds(x) : I.Vector(repeating: place[1])
+        sums[unchecked: r][unchecked: n] = I.multiplyAdd(y, second, sum)
     }
 }
 
@@ -277,8 +280,8 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
                     shim_prefetch(ahead)
                     shim_prefetch(ahead + arguments.aheadStep)
                     ahead += 2 &* arguments.aheadStep
-                    multiplyTwo(I.self, &sums, starts, c, panel, 0)
-                    multiplyTwo(I.self, &sums, starts, c &+ arguments.groupPitch, panel, 1)
+                    multiplyTwo(I.self, &sums, starts, c, panel, 0, shuffles: true)
+                    multiplyTwo(I.self, &sums, starts, shim_opaque(c &+ arguments.groupPitch), panel, 1, shuffles: false)
                     panel += 2 &* N &* I.bytes
                     c &+= 2
                 }
@@ -288,6 +291,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
                 shim_prefetch(ahead)
                 if R > 1, N > 1, !spansGroups { shim_prefetch(ahead + second) }
                 ahead += arguments.aheadStep
+                let other = spansGroups ? shim_opaque(c &+ arguments.groupPitch) : 0
                 var weights = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
                 for n in 0..<N {
                     weights[unchecked: n] = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
@@ -295,7 +299,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
                 panel += N &* I.bytes
                 for r in 0..<R {
                     for n in 0..<N {
-                        let x = I.Vector(repeating: starts[unchecked: r][spansGroups ? c &+ n &* arguments.groupPitch : c])
+                        let x = I.Vector(repeating: starts[unchecked: r][spansGroups && n > 0 ? other : c])
                         sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, weights[unchecked: n], sums[unchecked: r][unchecked: n])
                     }
                 }

@@ -12,6 +12,12 @@
 /* Into the level-2 cache, if the address is one; no fault if not. */
 static inline __attribute__((always_inline)) void shim_prefetch(const void *address) { __builtin_prefetch(address, 0, 2); }
 
+/* x, which the compiler then does not see through: one register, where it would keep a sum with x for each address. */
+static inline __attribute__((always_inline)) intptr_t shim_opaque(intptr_t x) {
+    __asm__("" : "+r"(x));
+    return x;
+}
+
 #define SHIM_VECTOR(name, scalar, integer, lanes)                                                                                \
     typedef scalar shim_##name __attribute__((ext_vector_type(lanes)));                                                          \
     typedef integer shim_mask_##name __attribute__((ext_vector_type(lanes)));                                                    \
