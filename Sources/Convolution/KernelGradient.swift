@@ -82,6 +82,8 @@ private struct KernelGradientPlan {
     var smallerKernel: TileKernel
     /// Beside the widest kernel, if the tier has it.
     var shortKernel: TileKernel?
+    /// Not nil: instead of those, for all taps of a kernel row at once, in bands with columns that all of them read.
+    var tapRowKernel: TileKernel?
 
     /// What one item does, of each group: panels, kernel rows and runs of `commonTileRows` lefts.
     var panelsPerItem = 0
@@ -272,6 +274,12 @@ private struct KernelGradientPlan {
                 && (layer.batch == 1 || layer.output.batch == vertical.output * layer.output.row)
         }
 
+        if let kernel = table.tapRowTile, pointsInVectors, !mergesTaps, hasTapRows(horizontal),
+            rights == kernel.vectors * lanes, lefts % kernel.rows == 0, addsInPlace || !hasOneBand
+        {
+            tapRowKernel = kernel
+        }
+
         try divide(
             threads: layer.threads == 0 ? Int(shim_processor_count()) : layer.threads,
             placesPerPixel: Double(down.places * across.places) / Double(bands.rows * bands.columns))
@@ -294,6 +302,14 @@ private struct KernelGradientPlan {
         sumsAt = imageAt + aligned(try times(bandPlaces, imageWidth, "a band") * size + slack * size)
         bytes = sumsAt + aligned(try times(sums, (bands.isBlocked ? 3 : 1) * size, "the sums"))
     }
+}
+
+/// Whether `accumulateTapRow` finds the taps of each row: three, of which the first may lie outside in the first column
+/// alone, and the last in the last.
+private func hasTapRows(_ axis: Axis) -> Bool {
+    let last = (axis.output - 1) * axis.stride - axis.start
+    return axis.kernel == 3 && axis.start <= min(axis.stride, axis.dilation)
+        && last + axis.dilation < axis.input && last - axis.stride + 2 * axis.dilation < axis.input
 }
 
 /// How a layer's gradient is computed.
@@ -589,7 +605,7 @@ private struct ItemRun<Scalar: KernelScalar> {
         let (rowPlaces, columnPlaces) = (packer.rows, packer.columns)
         let readsLefts = pointsInVectors ? plan.readsImage || plan.mergesTaps : readsPoints
         let unitPitch = commonTileRows &* (pointsInVectors ? places : pixels)
-        let (hasOneBand, firstLeft, leftStride) = (plan.hasOneBand, lefts.lowerBound, leftStride)
+        let (hasOneBand, firstLeft, leftStride, columnStride) = (plan.hasOneBand, lefts.lowerBound, leftStride, columnStride)
         var arguments = OuterProductArguments(
             lefts: UnsafePointer(leftRuns), rights: UnsafePointer(rightRuns), leftOffset: 0, rightOffset: 0, leftPitch: 0, rightPitch: 0,
             segments: 0, length: 0, segmentsPerChunk: plan.bands.segmentsPerChunk, tile: sums, tilePitch: 0, continues: !isFirst)
@@ -599,6 +615,10 @@ private struct ItemRun<Scalar: KernelScalar> {
         var isEmpty = false
         var leftPlace = 0
         var resultPlace = 0
+        let lastPlace = (plan.tapColumns &- 1) &* across.tapPitch &+ (band.columns.count &- 1) &* across.step
+        arguments.startsOutside = leavesOut && columnPlaces[0] < 0
+        arguments.endsOutside = leavesOut && columnPlaces[lastPlace] < 0
+        let tapRowKernel = band.columns.count > 2 ? plan.tapRowKernel : nil
         forEachTile { tile in
             if prepared.firstLane != tile.firstLane || prepared.tapColumn != tile.tapColumn || prepared.tapRow != tile.tapRow {
                 prepared = (tile.tapRow, tile.tapColumn, tile.firstLane)
@@ -613,13 +633,13 @@ private struct ItemRun<Scalar: KernelScalar> {
                             let place = tile.tapRow &* down.tapPitch &+ row &* down.step
                             if leavesOut, rowPlaces[place] < 0 { continue }
                             let imageRun = plan.readsImage
-                                ? self.image + ((band.images.lowerBound &+ image) &* layer.input.batch &+ rowPlaces[place] &* layer.input.row
-                                    &+ group &* inputs)
+                                ? self.image + ((band.images.lowerBound &+ image) &* layer.input.batch
+                                    &+ rowPlaces[place] &* layer.input.row &+ group &* inputs)
                                 : UnsafePointer(packedImage) + (image &* down.places &+ place) &* across.places &* imagePitch
                             let pointRun = readsPoints
                                 ? points + ((band.images.lowerBound &+ image) &* layer.output.batch
-                                    &+ (band.rows.lowerBound &+ row) &* layer.output.row &+ band.columns.lowerBound &* layer.output.column
-                                    &+ group &* outputs)
+                                    &+ (band.rows.lowerBound &+ row) &* layer.output.row
+                                    &+ band.columns.lowerBound &* layer.output.column &+ group &* outputs)
                                 : UnsafePointer(packedPoints) + (image &* band.rows.count &+ row) &* band.columns.count &* pointPitch
                             leftRuns[segments] = pointsInVectors ? imageRun : pointRun
                             rightRuns[segments] = pointsInVectors ? pointRun : imageRun
@@ -631,13 +651,19 @@ private struct ItemRun<Scalar: KernelScalar> {
                 // Columns whose place lies inside.
                 let tap = tile.tapColumn &* across.tapPitch
                 var (start, end) = (0, band.columns.count)
-                if leavesOut, !plan.mergesTaps {
+                if leavesOut, !plan.mergesTaps, tapRowKernel == nil {
                     while start < end, columnPlaces[tap &+ start &* across.step] < 0 { start &+= 1 }
                     while end > start, columnPlaces[tap &+ (end &- 1) &* across.step] < 0 { end &-= 1 }
                 }
                 isEmpty = start == end || arguments.segments == 0
                 let place = tap &+ start &* across.step
-                let imageColumn = (plan.readsImage && !isEmpty ? columnPlaces[place] : place) &* imagePitch
+                var imageColumn = plan.readsImage && !isEmpty ? columnPlaces[place] : place
+                // In the first column the second tap is inside, but perhaps not the first.
+                if tapRowKernel != nil, plan.readsImage {
+                    imageColumn = columnPlaces[across.tapPitch] &- layer.horizontal.dilation
+                }
+                imageColumn = imageColumn &* imagePitch
+                arguments.tapPitch = (plan.readsImage ? layer.horizontal.dilation : across.tapPitch) &* imagePitch
                 let imageStep = (plan.readsImage ? layer.horizontal.stride : across.step) &* imagePitch
                 let pointColumn = start &* pointPitch
                 let readsRights = pointsInVectors ? readsPoints : plan.readsImage || plan.mergesTaps
@@ -649,6 +675,8 @@ private struct ItemRun<Scalar: KernelScalar> {
                 arguments.length = end &- start
                 resultPlace = index(tile, row: 0) &- tile.left &* leftStride
             }
+            // Done with the first.
+            if tapRowKernel != nil, tile.tapColumn > 0, !isEmpty { return }
             if readsLefts {
                 arguments.leftOffset = leftPlace &+ tile.left
             } else {
@@ -658,6 +686,7 @@ private struct ItemRun<Scalar: KernelScalar> {
             let inPlace = addsInPlace(tile)
             arguments.tile = inPlace ? result + (resultPlace &+ tile.left &* leftStride) : sums + tile.offset
             arguments.tilePitch = inPlace ? leftStride : tile.width
+            arguments.tileTapPitch = inPlace ? columnStride : lefts.count &* tile.width
             if inPlace, isFirst, leftStride > 2 &* tile.width {
                 // The lines of the next tile: rows that lie far apart are not foreseen.
                 var next = arguments.tile + tile.kernel.rows &* leftStride
@@ -667,7 +696,7 @@ private struct ItemRun<Scalar: KernelScalar> {
                 }
             }
             if !isEmpty {
-                withUnsafePointer(to: &arguments) { tile.kernel.accumulate($0) }
+                withUnsafePointer(to: &arguments) { (tapRowKernel ?? tile.kernel).accumulate($0) }
             } else if isFirst {
                 for r in 0..<tile.kernel.rows { (arguments.tile + r &* arguments.tilePitch).update(repeating: 0, count: tile.width) }
             }
@@ -689,6 +718,9 @@ private struct ItemRun<Scalar: KernelScalar> {
         plan.addsInPlace && tile.skipped == 0 && tile.left &+ tile.kernel.rows <= lefts.upperBound
             && tile.firstLane &+ tile.width <= plan.rights
     }
+
+    /// From tap to tap of a kernel row in the result, which may run backwards.
+    private var columnStride: Int { layer.flipKernel ? -kernelStrides.column : kernelStrides.column }
 
     /// From left to left in the result: in runs of (tap, channel), where they are as far apart as channels.
     private var leftStride: Int { pointsInVectors ? kernelStrides.input : kernelStrides.output }
@@ -713,8 +745,6 @@ private struct ItemRun<Scalar: KernelScalar> {
     private func writeRows(_ tile: GradientTile, to result: UnsafeMutablePointer<Scalar>) {
         let strides = kernelStrides
         let inputs = layer.inChannelsPerGroup
-        // Kernel columns may run backwards.
-        let columnStride = layer.flipKernel ? -strides.column : strides.column
         let laneStride = pointsInVectors ? strides.output : strides.input
         let accumulates = layer.means.accumulates
         let width = min(tile.width, plan.rights &- tile.firstLane)
@@ -739,7 +769,6 @@ private struct ItemRun<Scalar: KernelScalar> {
     private func writeTapsTogether(to result: UnsafeMutablePointer<Scalar>) {
         let strides = layer.kernelStrides
         let rowStride = layer.flipKernel ? -strides.row : strides.row
-        let columnStride = layer.flipKernel ? -strides.column : strides.column
         let (laneStride, leftStride) = pointsInVectors ? (strides.output, strides.input) : (strides.input, strides.output)
         let corner = result + layer.kernelIndex(row: tapRows.lowerBound, column: 0, input: 0, output: 0, group: group)
         var panelSums = UnsafePointer(sums)

@@ -138,6 +138,7 @@ public enum AVX512Float64: PermutingInstructionSet {
         shortOuterTile: TileKernel(rows: 5, vectors: 4) {
             accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<5, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
         },
+        tapRowTile: TileKernel(rows: 8, vectors: 1) { accumulateTapRow(AVX512Float32.self, rows: InlineArray<8, Bool>.self, $0) },
         planes: { accumulatePlanes(AVX512Float32.self, $0) },
         tapGradients: {
             accumulateTapGradients(AVX512Float32.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)

@@ -17,6 +17,8 @@ public struct KernelTable {
     /// As `tiles` and `shortTile`: of `OuterProductArguments`.
     public var outerTiles: InlineArray<4, TileKernel>
     public var shortOuterTile: TileKernel?
+    /// As the first of `outerTiles`, for three taps of a kernel row.
+    public var tapRowTile: TileKernel?
     /// For kernel gradients of few channels: of `PlaneProductArguments`.
     public var planes: @convention(c) (UnsafeRawPointer) -> Void
     /// For kernel gradients of many groups: of `TapGradientArguments`.
@@ -56,6 +58,7 @@ public struct KernelTable {
         lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel, shortTile: TileKernel? = nil, pairTile: TileKernel? = nil,
         laneTiles: InlineArray<4, TileKernel>,
         groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>, shortOuterTile: TileKernel? = nil,
+        tapRowTile: TileKernel? = nil,
         planes: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         tapGradients: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         slidingTapGradients: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
@@ -85,6 +88,7 @@ public struct KernelTable {
         self.groupTile = groupTile
         self.outerTiles = outerTiles
         self.shortOuterTile = shortOuterTile
+        self.tapRowTile = tapRowTile
         self.planes = planes
         self.tapGradients = tapGradients
         self.slidingTapGradients = slidingTapGradients

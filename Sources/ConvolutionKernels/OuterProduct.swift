@@ -18,6 +18,12 @@ public struct OuterProductArguments<Scalar> {
     public var tile: UnsafeMutablePointer<Scalar>
     public var tilePitch: Int
     public var continues: Bool
+    /// `accumulateTapRow`: from tap to tap of the lefts, and of `tile`.
+    public var tapPitch = 0
+    public var tileTapPitch = 0
+    /// `accumulateTapRow`: the first tap has no first pixel, the third tap no last one. There are others.
+    public var startsOutside = false
+    public var endsOutside = false
 
     @inlinable @inline(__always)
     public init(
@@ -77,5 +83,94 @@ public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
         }
         fold(I.self, sums, into: arguments.tile, pitch: arguments.tilePitch, continues: continues)
         continues = true
+    }
+}
+
+/// sums[r] += left[r] * right, two lefts per load where it `shuffles`.
+@inlinable @inline(__always)
+func multiplyLefts<I: InstructionSet, let R: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<1, I.Vector>>, _ left: UnsafePointer<I.Scalar>, _ right: I.Vector,
+    shuffles: Bool = false
+) {
+    if shuffles {
+        for r in 0..<R / 2 {
+            let (x, first, second) = (I.twos(left + 2 &* r), 2 &* r, 2 &* r &+ 1)
+            sums[unchecked: first][unchecked: 0] = I.multiplyAdd(I.firsts(x), right, sums[unchecked: first][unchecked: 0])
+            sums[unchecked: second][unchecked: 0] = I.multiplyAdd(I.seconds(x), right, sums[unchecked: second][unchecked: 0])
+        }
+        return
+    }
+    for r in 0..<R {
+        sums[unchecked: r][unchecked: 0] = I.multiplyAdd(I.Vector(repeating: left[r]), right, sums[unchecked: r][unchecked: 0])
+    }
+}
+
+/// `accumulateOuterProducts` of one vector for three taps of a kernel row at once, R lefts each: one tap's are too few sums, and
+/// read what lies in a level-2 cache three times as often.
+@inlinable @inline(__always)
+public func accumulateTapRow<I: InstructionSet, let R: Int>(_: I.Type, rows: InlineArray<R, Bool>.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: OuterProductArguments<I.Scalar>.self).pointee
+    let zeros = InlineArray<R, InlineArray<1, I.Vector>>(repeating: InlineArray<1, I.Vector>(repeating: I.Vector(repeating: 0)))
+    // Chunks are added side by side: rows of the tile may be so far apart that they share few sets of the caches.
+    var totals = (zeros, zeros, zeros)
+    withUnsafeMutableBytes(of: &totals) { bytes in
+        guard let totals = bytes.baseAddress?.assumingMemoryBound(to: I.Scalar.self) else { return }
+        let width = R &* I.lanes
+        /// Each row of the tile, and where its total stands.
+        func forEachRow(_ body: (UnsafeMutableRawPointer, UnsafeMutableRawPointer) -> Void) {
+            var total = UnsafeMutableRawPointer(totals)
+            for tap in 0..<3 {
+                var row = UnsafeMutableRawPointer(arguments.tile + tap &* arguments.tileTapPitch)
+                for _ in 0..<R {
+                    body(row, total)
+                    row += arguments.tilePitch &* MemoryLayout<I.Scalar>.stride
+                    total += I.bytes
+                }
+            }
+        }
+        var continues = arguments.continues
+        if continues { forEachRow { row, total in total.storeBytes(of: row.loadUnaligned(as: I.Vector.self), as: I.Vector.self) } }
+        let rightStep = arguments.rightPitch &* MemoryLayout<I.Scalar>.stride
+        let (second, third) = (arguments.tapPitch, 2 &* arguments.tapPitch)
+        let inside = arguments.length &- (arguments.startsOutside ? 1 : 0) &- (arguments.endsOutside ? 1 : 0)
+        var segment = 0
+        while segment < arguments.segments {
+            var end = segment &+ arguments.segmentsPerChunk
+            if end > arguments.segments { end = arguments.segments }
+            var (firsts, seconds, thirds) = (zeros, zeros, zeros)
+            while segment < end {
+                var left = arguments.lefts[segment] + arguments.leftOffset
+                var right = UnsafeRawPointer(arguments.rights[segment] + arguments.rightOffset)
+                if arguments.startsOutside {
+                    let column = right.loadUnaligned(as: I.Vector.self)
+                    multiplyLefts(I.self, &seconds, left + second, column)
+                    multiplyLefts(I.self, &thirds, left + third, column)
+                    left += arguments.leftPitch
+                    right += rightStep
+                }
+                var remaining = inside
+                repeat {
+                    let column = right.loadUnaligned(as: I.Vector.self)
+                    multiplyLefts(I.self, &firsts, left, column)
+                    // By shuffles, or there would be more loads than multiply-adds.
+                    multiplyLefts(I.self, &seconds, left + second, column, shuffles: I.splitsTwos)
+                    multiplyLefts(I.self, &thirds, left + third, column)
+                    left += arguments.leftPitch
+                    right += rightStep
+                    remaining &-= 1
+                } while remaining > 0
+                if arguments.endsOutside {
+                    let column = right.loadUnaligned(as: I.Vector.self)
+                    multiplyLefts(I.self, &firsts, left, column)
+                    multiplyLefts(I.self, &seconds, left + second, column)
+                }
+                segment &+= 1
+            }
+            fold(I.self, firsts, into: totals, continues: continues)
+            fold(I.self, seconds, into: totals + width, continues: continues)
+            fold(I.self, thirds, into: totals + 2 &* width, continues: continues)
+            continues = true
+        }
+        forEachRow { row, total in row.storeBytes(of: total.loadUnaligned(as: I.Vector.self), as: I.Vector.self) }
     }
 }

@@ -227,9 +227,9 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
     }
 }
 
-/// Two input channels from `c` on, for vector n of a tile. Each value loaded by itself would be a load per multiply-add, and more than
-/// the load units can do together with the weights; all parted by shuffles are more than the one unit can do that does not multiply. So
-/// one vector has `shuffles`, and the other not.
+/// Two input channels from `c` on, for vector n of a tile. Each value loaded by itself would be a load per multiply-add, and more
+/// than the load units can do together with the weights; all parted by shuffles are more than the one unit can do that does not
+/// multiply. So one vector has `shuffles`, and the other not.
 @inlinable @inline(__always)
 func multiplyTwo<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ starts: borrowing InlineArray<R, UnsafePointer<I.Scalar>>,

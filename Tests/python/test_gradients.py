@@ -333,6 +333,12 @@ def test_pytorch(isa, data_format, name, dtype):
     ((1, 12, 12, 32), (3, 3, 4, 32), {"padding": 1, "groups": 8}),  # tiles that reach into other groups
     ((2, 2, 3, 24), (5, 5, 24, 48), {"padding": 6, "dilation_rate": 3}),  # taps that are outside for all pixels
     ((1, 20, 20, 32), (3, 3, 16, 32), {"padding": 1, "groups": 2, "padding_mode": "reflect"}),
+    # One vector for all taps of a kernel row:
+    ((2, 14, 15, 48), (3, 3, 16, 48), {"padding": 1, "groups": 3}),  # taps outside in the first and the last column
+    ((1, 20, 41, 40), (2, 3, 40, 16), {"padding": (0, 1), "strides": 2, "flip_kernel": True}),  # several bands
+    ((1, 5, 300, 8), (3, 3, 8, 16), {"padding": (1, 2), "dilation_rate": 2}),  # pieces of rows, of which few have taps outside
+    ((2, 9, 4, 32), (3, 3, 16, 32), {"padding": (2, 1), "groups": 2, "padding_mode": "circular"}),
+    ((3, 1, 3, 8), (3, 3, 8, 16), {"padding": (3, 1)}),  # rows of taps that are outside for all pixels, and one column inside
     # Walks along rows, for groups of up to 8 output channels:
     ((3, 41, 42, 17), (4, 2, 1, 17), {"padding": 1, "groups": 17, "flip_kernel": True}),  # several blocks, a vector that overlaps
     ((2, 30, 31, 13), (3, 3, 1, 13), {"padding": 1, "groups": 13, "strides": 2}),  # fewer channels than lanes

@@ -364,6 +364,7 @@ BIT_LAYERS = [
     # Large enough for groups to be packed.
     ("conv2d", (1, 181, 83, 72), (3, 2, 24, 51), {"groups": 3, "padding": "same", "activation": "relu"}),
     ("conv2d", (2, 10, 9, 32), (3, 3, 4, 32), {"groups": 8, "padding": 1, "activation": "relu"}),
+    ("conv2d", (2, 10, 9, 30), (3, 3, 15, 32), {"groups": 2, "padding": 1}),  # two groups of a vector
     ("conv2d", (2, 9, 11, 48), (3, 2, 2, 48), {"groups": 24, "strides": 2, "padding": "same", "padding_mode": "reflect"}),
     ("conv2d", (2, 8, 11, 24), (3, 3, 8, 24), {"groups": 3, "strides": (2, 1), "padding": "same", "activation": "relu"}),
     ("conv2d", (2, 9, 8, 35), (3, 2, 7, 80), {"groups": 5, "padding": 1, "activation": "relu"}),
