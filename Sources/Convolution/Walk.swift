@@ -218,6 +218,8 @@ private func multiply<Scalar: KernelScalar>(
     let bounds = target.channel == 1 && !layer.means.accumulates ? activation.bounds : nil
     let last = plan.pointee.panels[panels.upperBound - 1]
     let whole = bounds == nil ? panels.lowerBound : last.channels == last.width ? panels.upperBound : panels.upperBound - 1
+    let rowStep = plan.pointee.rowStep(vertical)
+    let isSmall = vertical.taps == 3 && horizontal.taps == 3 && rowStep == horizontal.inputStep
     var index = panels.lowerBound
     while index < panels.upperBound {
         let panel = plan.pointee.panels + index
@@ -226,7 +228,7 @@ private func multiply<Scalar: KernelScalar>(
         let finishes = index < whole
         var arguments = WalkArguments(
             runs: runs, channelOffset: panel.pointee.firstChannel - source.channelOrigin + shift, kernelRows: vertical.taps,
-            kernelColumns: horizontal.taps, rowStep: plan.pointee.rowStep(vertical),
+            kernelColumns: horizontal.taps, rowStep: rowStep,
             rowsPerChunk: block.pointee.segmentsPerChunk / horizontal.taps,
             panel: UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights
                 + panel.pointee.offset * block.pointee.taps,
@@ -237,8 +239,10 @@ private func multiply<Scalar: KernelScalar>(
         arguments.tiles = tile.count
         arguments.pixelStep = source.columnStride
         arguments.ahead = tile.ahead
-        arguments.streams = plan.pointee.streams && layer.output.channel == 1 && plan.pointee.alignsPixels(UnsafeRawPointer(target.base))
-        withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+        arguments.streams = plan.pointee.streams && layer.output.channel == 1 && tile.hasLower && tile.pixels == kernel.columns
+            && plan.pointee.alignsPixels(UnsafeRawPointer(target.base))
+        let accumulate = finishes && isSmall ? kernel.accumulateSmall ?? kernel.accumulate : kernel.accumulate
+        withUnsafePointer(to: arguments) { accumulate($0) }
         if !finishes {
             for row in 0..<(tile.hasLower ? 2 : 1) {
                 var targets = InlineArray<8, UnsafeMutablePointer<Scalar>>(repeating: upper + row * target.row)

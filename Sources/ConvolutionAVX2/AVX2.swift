@@ -113,9 +113,13 @@ public enum AVX2Float64: InstructionSet {
         walks: [
             WalkKernel(columns: 4) {
                 accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+            } small: {
+                accumulateSmallWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
             },
             WalkKernel(columns: 4) {
                 accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
+            } small: {
+                accumulateSmallWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
         ],
         stencil: StencilKernel(vectors: 2) { accumulateStencil(AVX2Float32.self, vectors: InlineArray<2, Bool>.self, $0) },

@@ -150,9 +150,13 @@ public enum AVX512Float64: PermutingInstructionSet {
         walks: [
             WalkKernel(columns: 7) {
                 accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+            } small: {
+                accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
             },
             WalkKernel(columns: 7) {
                 accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
+            } small: {
+                accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
         ],
         stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float32.self, vectors: InlineArray<4, Bool>.self, $0) },

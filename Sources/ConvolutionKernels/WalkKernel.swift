@@ -32,7 +32,7 @@ public struct WalkArguments<Scalar> {
     /// Not 0: tiles fetch into the caches what a later one is the first to read; its first new pixel is as many elements on from the first
     /// of this one.
     public var ahead = 0
-    /// Vectors are stored past the caches; all pixels exist, and their places are aligned.
+    /// Vectors are stored past the caches; both rows and all pixels exist, and their places are aligned.
     public var streams = false
     public var bias: UnsafePointer<Scalar>
     public var low: Scalar
@@ -64,15 +64,21 @@ public struct WalkArguments<Scalar> {
     }
 }
 
-/// `accumulateWalk` with its pixels per row. The function takes an `UnsafePointer<WalkArguments<Scalar>>`.
+/// `accumulateWalk` with its pixels per row. The functions take an `UnsafePointer<WalkArguments<Scalar>>`.
 public struct WalkKernel {
     public var columns: Int
     public var accumulate: @convention(c) (UnsafeRawPointer) -> Void
+    /// `accumulateSmallWalk`, where the tier has it.
+    public var accumulateSmall: (@convention(c) (UnsafeRawPointer) -> Void)?
 
     @inlinable @inline(__always)
-    public init(columns: Int, accumulate: @escaping @convention(c) (UnsafeRawPointer) -> Void) {
+    public init(
+        columns: Int, accumulate: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        small: (@convention(c) (UnsafeRawPointer) -> Void)? = nil
+    ) {
         self.columns = columns
         self.accumulate = accumulate
+        accumulateSmall = small
     }
 }
 
@@ -163,17 +169,15 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
 ) {
     let arguments = raw.assumingMemoryBound(to: WalkArguments<I.Scalar>.self).pointee
     let tile = UnsafeMutableRawPointer(arguments.tile)
-    let low = I.Vector(repeating: arguments.low)
-    let high = I.Vector(repeating: arguments.high)
     let taps = arguments.kernelColumns
     let pitch = (R &- 1) &* S &+ taps
     let weightPitch = taps &* I.bytes
     let rowBytes = R &* I.bytes
     let pixelBytes = arguments.pixelStep &* MemoryLayout<I.Scalar>.stride
     let tileBytes = R &* S &* pixelBytes
-    let ahead = arguments.ahead &* MemoryLayout<I.Scalar>.stride
     var input = arguments.channelOffset &* MemoryLayout<I.Scalar>.stride
     var output = 0
+    let places = walkPlaces(arguments, columns: columns)
     var tiles = arguments.tiles
     while tiles > 0 {
         tiles &-= 1
@@ -182,18 +186,7 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
         while vector < arguments.vectors {
             let place = min(vector &* I.bytes, arguments.lastVector &* MemoryLayout<I.Scalar>.stride)
             let offset = input &+ place
-            if ahead > 0 {
-                var row = max(arguments.kernelRows &- arguments.rowStep, 0)
-                while row < arguments.kernelRows &+ arguments.rowStep {
-                    var pixel = UnsafeRawPointer(arguments.runs[row &* pitch]) + (offset &+ ahead)
-                    let end = pixel + tileBytes
-                    while pixel < end {
-                        shim_prefetch(pixel)
-                        pixel += pixelBytes
-                    }
-                    row &+= 1
-                }
-            }
+            fetchAhead(I.self, arguments, columns: columns, step: step, offset)
             var first = 0
             while first < arguments.kernelRows {
                 let left = arguments.kernelRows &- first
@@ -239,16 +232,12 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
                 }
                 panel += rows &* weightPitch
                 first &+= rows
-                if first == arguments.kernelRows, arguments.columns == R, let above = arguments.upper, let below = arguments.lower {
-                    let bias = UnsafeRawPointer(arguments.bias).loadUnaligned(fromByteOffset: vector &* I.bytes, as: I.Vector.self)
-                    storeWalk(I.self, upper, bias, low, high, to: UnsafeMutableRawPointer(above) + (output &+ place), arguments)
-                    storeWalk(I.self, lower, bias, low, high, to: UnsafeMutableRawPointer(below) + (output &+ place), arguments)
+                if first == arguments.kernelRows, let top = arguments.upper {
+                    storeWalk(I.self, &upper, &lower, arguments, to: top, places, vector: vector, offset: output &+ place)
                 } else {
                     for r in 0..<R { tile.storeBytes(of: upper[unchecked: r], toByteOffset: r &* I.bytes, as: I.Vector.self) }
-                    for r in 0..<R { tile.storeBytes(of: lower[unchecked: r], toByteOffset: rowBytes &+ r &* I.bytes, as: I.Vector.self) }
-                    if first == arguments.kernelRows {
-                        finishWalk(I.self, arguments, arguments.upper, tile, vector: vector, place: place)
-                        finishWalk(I.self, arguments, arguments.lower, tile + rowBytes, vector: vector, place: place)
+                    for r in 0..<R {
+                        tile.storeBytes(of: lower[unchecked: r], toByteOffset: rowBytes &+ r &* I.bytes, as: I.Vector.self)
                     }
                 }
             }
@@ -259,44 +248,111 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
     }
 }
 
-/// A whole row of a tile.
+/// `accumulateWalk` for 3x3 taps, where the lower row lies S input rows below the upper, and the result goes to the output. Without
+/// loops a vector's work is short enough for the processor to begin that of the next.
 @inlinable @inline(__always)
-func storeWalk<I: InstructionSet, let R: Int>(
-    _: I.Type, _ sums: InlineArray<R, I.Vector>, _ bias: I.Vector, _ low: I.Vector, _ high: I.Vector, to target: UnsafeMutableRawPointer,
-    _ arguments: WalkArguments<I.Scalar>
+public func accumulateSmallWalk<I: InstructionSet, let R: Int, let S: Int>(
+    _: I.Type, columns: InlineArray<R, Bool>.Type, step: InlineArray<S, Bool>.Type, _ raw: UnsafeRawPointer
 ) {
-    var place = target
-    let step = arguments.columnStride &* MemoryLayout<I.Scalar>.stride
-    if arguments.streams {
-        for r in 0..<R {
-            let total = I.sum(sums[unchecked: r], bias)
-            I.stream(I.bounded(total, low: low, high: high), to: place)
-            place += step
+    let arguments = raw.assumingMemoryBound(to: WalkArguments<I.Scalar>.self).pointee
+    guard let top = arguments.upper else { return }
+    let pitch = (R &- 1) &* S &+ 3
+    let row = 3 &* I.bytes
+    var input = arguments.channelOffset &* MemoryLayout<I.Scalar>.stride
+    var output = 0
+    let places = walkPlaces(arguments, columns: columns)
+    var tiles = arguments.tiles
+    while tiles > 0 {
+        tiles &-= 1
+        var w = UnsafeRawPointer(arguments.panel)
+        var vector = 0
+        while vector < arguments.vectors {
+            let place = min(vector &* I.bytes, arguments.lastVector &* MemoryLayout<I.Scalar>.stride)
+            let offset = input &+ place
+            fetchAhead(I.self, arguments, columns: columns, step: step, offset)
+            var upper = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
+            var lower = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
+            let runs = arguments.runs
+            walkRow(I.self, step: step, &upper, runs, offset, w, taps: 3)
+            if S == 1 {
+                walkRows(I.self, step: step, &upper, &lower, runs + pitch, offset, w + row, w, taps: 3)
+                walkRows(I.self, step: step, &upper, &lower, runs + 2 &* pitch, offset, w + 2 &* row, w + row, taps: 3)
+            } else {
+                walkRow(I.self, step: step, &upper, runs + pitch, offset, w + row, taps: 3)
+                walkRows(I.self, step: step, &upper, &lower, runs + 2 &* pitch, offset, w + 2 &* row, w, taps: 3)
+                // What the upper row reads is followed by the rows of the lower one alone.
+                walkRow(I.self, step: step, &lower, runs + 3 &* pitch, offset, w + row, taps: 3)
+            }
+            walkRow(I.self, step: step, &lower, runs + (2 &+ S) &* pitch, offset, w + 2 &* row, taps: 3)
+            storeWalk(I.self, &upper, &lower, arguments, to: top, places, vector: vector, offset: output &+ place)
+            w += 3 &* row
+            vector &+= 1
         }
-        return
-    }
-    for r in 0..<R {
-        let total = I.sum(sums[unchecked: r], bias)
-        place.storeBytes(of: I.bounded(total, low: low, high: high), as: I.Vector.self)
-        place += step
+        input &+= R &* S &* arguments.pixelStep &* MemoryLayout<I.Scalar>.stride
+        output &+= R &* arguments.columnStride &* MemoryLayout<I.Scalar>.stride
     }
 }
 
-/// The pixels of one output row that exist, from the tile.
+/// Fetches what a later tile is the first to read of the vector of channels at `offset`.
 @inlinable @inline(__always)
-func finishWalk<I: InstructionSet>(
-    _: I.Type, _ arguments: WalkArguments<I.Scalar>, _ target: UnsafeMutablePointer<I.Scalar>?, _ tile: UnsafeMutableRawPointer, vector: Int,
-    place: Int
+func fetchAhead<I: InstructionSet, let R: Int, let S: Int>(
+    _: I.Type, _ arguments: WalkArguments<I.Scalar>, columns: InlineArray<R, Bool>.Type, step: InlineArray<S, Bool>.Type,
+    _ offset: Int
 ) {
-    guard let target else { return }
+    if arguments.ahead == 0 { return }
+    let pitch = (R &- 1) &* S &+ arguments.kernelColumns
+    let pixelBytes = arguments.pixelStep &* MemoryLayout<I.Scalar>.stride
+    var row = max(arguments.kernelRows &- arguments.rowStep, 0)
+    while row < arguments.kernelRows &+ arguments.rowStep {
+        var pixel = UnsafeRawPointer(arguments.runs[row &* pitch]) + (offset &+ arguments.ahead &* MemoryLayout<I.Scalar>.stride)
+        let end = pixel + R &* S &* pixelBytes
+        while pixel < end {
+            shim_prefetch(pixel)
+            pixel += pixelBytes
+        }
+        row &+= 1
+    }
+}
+
+/// From the first pixel of a tile to each, in bytes. Pixels beyond the last go where the last goes.
+@inlinable @inline(__always)
+func walkPlaces<Scalar, let R: Int>(_ arguments: WalkArguments<Scalar>, columns: InlineArray<R, Bool>.Type) -> InlineArray<R, Int> {
+    var places = InlineArray<R, Int>(repeating: 0)
+    for r in 0..<R {
+        places[unchecked: r] = min(r, arguments.columns &- 1) &* arguments.columnStride &* MemoryLayout<Scalar>.stride
+    }
+    return places
+}
+
+/// Both rows of a tile, with bias and bounds. In an order that leaves right what is written twice, since that takes no condition:
+/// with one the optimiser would compute the rows one after the other.
+@inlinable @inline(__always)
+func storeWalk<I: InstructionSet, let R: Int>(
+    _: I.Type, _ upper: inout InlineArray<R, I.Vector>, _ lower: inout InlineArray<R, I.Vector>,
+    _ arguments: WalkArguments<I.Scalar>, to top: UnsafeMutablePointer<I.Scalar>, _ places: borrowing InlineArray<R, Int>,
+    vector: Int, offset: Int
+) {
     let low = I.Vector(repeating: arguments.low)
     let high = I.Vector(repeating: arguments.high)
     let bias = UnsafeRawPointer(arguments.bias).loadUnaligned(fromByteOffset: vector &* I.bytes, as: I.Vector.self)
-    var r = 0
-    while r < arguments.columns {
-        let total = I.sum(tile.loadUnaligned(fromByteOffset: r &* I.bytes, as: I.Vector.self), bias)
-        (UnsafeMutableRawPointer(target + r &* arguments.columnStride) + place).storeBytes(
-            of: I.bounded(total, low: low, high: high), as: I.Vector.self)
-        r &+= 1
+    for r in 0..<R {
+        lower[unchecked: r] = I.bounded(I.sum(lower[unchecked: r], bias), low: low, high: high)
+        upper[unchecked: r] = I.bounded(I.sum(upper[unchecked: r], bias), low: low, high: high)
+    }
+    // Without a lower row the upper one overwrites it.
+    let below = UnsafeMutableRawPointer(arguments.lower ?? top) + offset
+    let above = UnsafeMutableRawPointer(top) + offset
+    if arguments.streams {
+        for r in 0..<R { I.stream(lower[unchecked: r], to: below + places[unchecked: r]) }
+        for r in 0..<R { I.stream(upper[unchecked: r], to: above + places[unchecked: r]) }
+        return
+    }
+    for i in 0..<R {
+        let r = R &- 1 &- i
+        below.storeBytes(of: lower[unchecked: r], toByteOffset: places[unchecked: r], as: I.Vector.self)
+    }
+    for i in 0..<R {
+        let r = R &- 1 &- i
+        above.storeBytes(of: upper[unchecked: r], toByteOffset: places[unchecked: r], as: I.Vector.self)
     }
 }

@@ -264,9 +264,16 @@ private enum TileKind: CaseIterable {
             ] {
                 for vectors in [1, 3] {
                     for (rows, missing) in [(2, 0), (2, 2), (1, 0), (1, 1), (0, 0)] where rows > 0 || vectors == 1 {
-                        check(
-                            table, step, kernelRows, kernelColumns, rowStep, perChunk, vectors, rows,
-                            table.walks[step - 1].columns - missing, Scalar.self)
+                        let kernel = table.walks[step - 1]
+                        var functions = [kernel.accumulate]
+                        if let small = kernel.accumulateSmall, kernelRows == 3, kernelColumns == 3, rowStep == step, rows > 0 {
+                            functions.append(small)
+                        }
+                        for accumulate in functions {
+                            check(
+                                table, step, kernelRows, kernelColumns, rowStep, perChunk, vectors, rows, kernel.columns - missing,
+                                Scalar.self, accumulate)
+                        }
                     }
                 }
             }
@@ -275,7 +282,7 @@ private enum TileKind: CaseIterable {
 
     private func check<Scalar: KernelScalar>(
         _ table: KernelTable, _ step: Int, _ kernelRows: Int, _ kernelColumns: Int, _ rowStep: Int, _ perChunk: Int, _ vectors: Int,
-        _ rows: Int, _ columns: Int, _: Scalar.Type
+        _ rows: Int, _ columns: Int, _: Scalar.Type, _ accumulate: @convention(c) (UnsafeRawPointer) -> Void
     ) {
         var numbers = SeededNumbers(seed: kernelRows * 100 + kernelColumns)
         func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
@@ -330,7 +337,7 @@ private enum TileKind: CaseIterable {
                 upper: rows > 0 ? output.pointer(1) : nil, lower: rows > 1 ? output.pointer(1 + rowStride) : nil, columns: columns,
                 columnStride: columnStride, bias: bias.pointer(1), low: low, high: high)
             (arguments.tiles, arguments.pixelStep) = (tiles, spacing)
-            withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+            withUnsafePointer(to: arguments) { accumulate($0) }
         }
         var right = true
         for row in 0..<2 {
