@@ -132,6 +132,17 @@ struct Layer {
         return isPlain(vertical) && isPlain(horizontal)
     }
 
+    /// An image of one column, of which a kernel of one column makes one column, as an image of one row: in the same arrays, with the same
+    /// taps in the same order. Vectors of neighbouring columns, and all that goes on along a row, then find what there is.
+    var lying: Layer {
+        guard vertical.output > 1, horizontal.input == 1, horizontal.kernel == 1, horizontal.output == 1, !means.keepsRows else { return self }
+        var layer = self
+        (layer.vertical, layer.horizontal) = (horizontal, vertical)
+        (layer.input.row, layer.input.column) = (input.column, input.row)
+        (layer.output.row, layer.output.column) = (output.column, output.row)
+        return layer
+    }
+
     /// With single taps, rows that follow each other without a gap are one long row.
     var flattened: Layer {
         guard hasOutput, hasSingleTaps, !means.keepsRows, input.row == horizontal.input * input.column, output.row == horizontal.output * output.column

@@ -1017,6 +1017,7 @@ func workspaceSize(_ layer: Layer) throws(Failure) -> WorkspaceNeed {
 @_optimize(size)
 private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     if given.takesWinograd { return try winogradDraft(given, economy: economy) }
+    let given = given.lying
     let table = given.isDouble ? given.tier.float64 : given.tier.float32
     let chain = given.productChain()
     var layer = given.flattened

@@ -448,6 +448,27 @@ def test_bits_do_not_depend_on_the_data_format(bit_layer):
         assert_same_bits(bit_layer.run(first, data_format="channels_first", threads=threads), expected)
 
 
+def test_bits_of_one_column_are_those_of_one_row(isa):
+    """With a kernel of one column the terms and their order are the same."""
+    layers = [("conv2d", (2, 70, 1, 24), (5, 1, 1, 24), {"groups": 24, "padding": "same"}),
+              ("conv2d", (2, 45, 1, 6), (4, 1, 6, 9), {"strides": (2, 1), "activation": "relu"}),
+              ("conv2d", (1, 90, 1, 1), (9, 1, 1, 3), {"padding": "same", "padding_mode": "reflect"}),
+              ("conv2d", (2, 50, 1, 16), (3, 1, 4, 20), {"groups": 4, "dilation_rate": (3, 1), "activation": "tanh"}),
+              ("conv2d", (2, 40, 1, 70), (1, 1, 70, 33), {}),
+              ("conv2d_transpose", (2, 19, 1, 30), (4, 1, 3, 30), {"strides": (2, 1), "padding": "same"}),
+              ("conv2d_transpose", (2, 9, 1, 40), (5, 1, 24, 40), {"strides": (3, 1)})]
+    for op, shape, kernel_shape, options in layers:
+        column = Layer(op, shape, kernel_shape, options, isa, np.float32)
+        lying = {name: value[::-1] if type(value) is tuple else value for name, value in options.items()}
+        row = Layer(op, shape, kernel_shape, lying, isa, np.float32)
+        row.constants[0] = column.constants[0].swapaxes(0, 1)
+        expected = row.run(column.x.swapaxes(1, 2)).swapaxes(1, 2)
+        for threads in (1, 3):
+            assert_same_bits(column.run(threads=threads), expected)
+            first = np.ascontiguousarray(column.x.transpose(0, 3, 1, 2))
+            assert_same_bits(column.run(first, data_format="channels_first", threads=threads).transpose(0, 2, 3, 1), expected)
+
+
 # Among them kernel columns that no output needs.
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
