@@ -322,7 +322,6 @@ func run<Scalar: KernelScalar>(
     let layout = plan.pointee.workspace
     let vertical = block.pointee.vertical
     let horizontal = block.pointee.horizontal
-    let inputs = layer.inChannelsPerGroup
     let (image, panels) = (portion.image, portion.panels)
     let (firstRow, rows) = (portion.rows.lowerBound, portion.rows.count)
     let (firstColumn, columns) = (portion.columns.lowerBound, portion.columns.count)
@@ -359,7 +358,7 @@ func run<Scalar: KernelScalar>(
         case .channels:
             source.columnStride = block.pointee.channelBlock
             source.outside = UnsafePointer(memory) + rectangle.images.count * source.imageStride
-        case .lanes: source.columnStride = rectangle.channelPitch * (plan.pointee.permutes ? 1 : inputs)
+        case .lanes: source.columnStride = rectangle.channelPitch
         case .columns: source.outside = UnsafePointer(memory) + rectangle.rows.count * rectangle.rowPitch
         }
     }
@@ -399,9 +398,12 @@ func run<Scalar: KernelScalar>(
         rows: firstRow..<firstRow + rows, columns: firstColumn..<columnEnd, height: vertical.count,
         innerRows: roundsBorder ? insideRows : 0..<vertical.count,
         innerColumns: roundsBorder ? insideRange(horizontal, source.columns) : 0..<horizontal.count)
-    // The last tile of a row begins early rather than end late, where the input that would follow is not the caller's.
-    let overlaps = strategy == .columns && plan.pointee.readsInputDirectly
     let stride = step * unit
+    // The last vector of a row begins early rather than be a part of one; but to add twice would be wrong. So does the last tile, if it is
+    // wide or what would follow its input is not the caller's.
+    let mayOverlap = strategy == .columns && columnStep == 1 && columns >= (isWide ? stride : unit) && !layer.means.accumulates
+    let overlaps = strategy == .columns && plan.pointee.readsInputDirectly || isWide && mayOverlap
+    let lastColumn = mayOverlap ? columnEnd - unit : columnEnd
     // Of a bordered copy tiles may be some whole rows.
     let tileRows = plan.pointee.borders ? max(1, stride / columns) : 1
     let plainEnd = strategy == .columns ? columnEnd : insideRange(horizontal, source.columns).upperBound
@@ -432,7 +434,8 @@ func run<Scalar: KernelScalar>(
                 while tile.pointee.count < height, !route.isDone {
                     var column = route.column
                     repeat {
-                        tile.pointee.add(image: image &+ route.image, row: route.imageRow, column: column, end: columnEnd, unit: unit)
+                        tile.pointee.add(
+                            image: image &+ route.image, row: route.imageRow, column: min(column, lastColumn), end: columnEnd, unit: unit)
                         column &+= unit
                     } while tile.pointee.count < height && column < route.columnEnd
                     if route.advance(column &- route.column), isWide { break }
@@ -869,7 +872,7 @@ private func pack<Scalar: KernelScalar>(
         }
     case .lanes where plan.pointee.walks:
         packBordered(rectangle, layer, corner: input + rectangle.images.lowerBound * layer.input.batch, target)
-    case .lanes where plan.pointee.permutes:
+    case .lanes:
         // Lanes beyond the last channel have weights of 0, but no product of theirs may be infinite.
         let channels = min(rectangle.channels.upperBound, layer.inChannels) - rectangle.channels.lowerBound
         if channels < rectangle.channelPitch { target.update(repeating: 0, count: rectangle.elements) }
@@ -879,19 +882,6 @@ private func pack<Scalar: KernelScalar>(
                     + rectangle.channels.lowerBound * layer.input.channel,
                 columnStride: layer.input.column, channelStride: layer.input.channel, columns: rectangle.columns.count,
                 channels: channels, pixelPitch: rectangle.channelPitch, to: target + row * rectangle.rowPitch)
-        }
-    case .lanes:
-        let outputs = layer.outChannelsPerGroup
-        for channel in 0..<inputs {
-            for lane in rectangle.channels {
-                let real = lane < layer.outChannels
-                packLane(
-                    from: corner + rectangle.columns.lowerBound * layer.input.column
-                        + ((real ? lane : 0) / outputs * inputs + channel) * layer.input.channel,
-                    rowStride: layer.input.row, columnStride: layer.input.column, zero: !real, rows: rectangle.rows.count,
-                    columns: rectangle.columns.count, pitch: rectangle.channelPitch * inputs,
-                    to: target + channel * rectangle.channelPitch + lane - rectangle.channels.lowerBound)
-            }
         }
     case .columns:
         let horizontal = block.pointee.horizontal

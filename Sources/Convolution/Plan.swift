@@ -7,7 +7,7 @@ import ConvolutionKernels
 enum Strategy {
     /// Output channels of one group; the input value is broadcast. The rule.
     case channels
-    /// Output channels of neighbouring groups, each with its own input value: depthwise, and groups of few channels.
+    /// Output channels of neighbouring groups, each with its own input value: depthwise, and groups whose input can be permuted.
     case lanes
     /// Neighbouring output columns; the weight is broadcast: few output channels, and NCHW.
     case columns
@@ -330,17 +330,20 @@ private func cheapestDivision(_ vectors: Int, _ table: KernelTable) -> Int {
 }
 
 /// What moving data costs, in vectors of multiply-adds; measured, roughly. An element turned from pixels into planes or back while it is
-/// packed or stored; the same for a walk, or where the stores of a tile are not neighbours; the same for permuted groups, which take half
-/// as long again per multiply-add, and for stencils; a pixel of fewer channels than a vector, packed or stored; an element of a line stored
-/// beside those of other phases; a pixel's share of a tile's beginning and end; the start of a line that is packed alone, and computed
-/// alone too; of four rows of a stencil; and of a line packed for one.
+/// packed or stored; the same for a walk, or where the stores of a tile are not neighbours; the same for vectors of columns; the same for
+/// permuted groups, which take half as long again per multiply-add, and for stencils; a pixel of fewer channels than a vector, packed or
+/// stored; an element of a line stored beside those of other phases; a pixel's share of a tile's beginning and end, and how many times as
+/// long a tile of one vector takes, which has a load for each multiply-add; the start of a line that is packed alone, and computed alone
+/// too; of four rows of a stencil; and of a line packed for one.
 private func turned(_ layer: Layer) -> Double { layer.isDouble ? 5 : 2.5 }
 private let turnedInWalk = 3.0
+private let turnedIntoLines = 1.5
 private let turnedBySquares = 1.0
 private let pixelStart = 30.0
 private let scattered = 20.0
 private let interleaved = 7.0
 private let tileStart = 10.0
+private let singleVector = 1.25
 private let lineStart = 100.0
 private let singleLineStart = 300.0
 private let stencilStart = 60.0
@@ -396,7 +399,8 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     let turnsInput = layer.input.channel != 1 && layer.inChannels > 1
 
     let vectors = ceilDivide(outputs, table.lanes)
-    var byChannels = Double(layer.groups * vectors) * terms + Double(layer.groups * ceilDivide(vectors, table.widestTile)) * tileStart
+    var byChannels = Double(layer.groups * vectors) * (vectors == 1 ? singleVector : 1) * terms
+    byChannels += Double(layer.groups * ceilDivide(vectors, table.widestTile)) * tileStart
     if turnsInput { byChannels += turned(layer) * read }
     if channelsFirst { byChannels += stored * (hasPhases && !layer.mayTurn ? scattered : turned(layer)) }
 
@@ -418,16 +422,18 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
         if layer.output.column != 1 { byColumns += turning * stored }
     } else if fitsColumns(layer.horizontal) {
         // One accumulator row loads a vector per multiply-add.
-        byColumns = Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2 : 1.1) * (channelsFirst ? 1 : 1.5) * terms
+        byColumns = Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2 : 1.1) * terms
         let planes = Double(layer.transposed ? 1 : min(layer.horizontal.stride, layer.horizontal.kernel))
         byColumns += linesRead * planes * (outputs == 1 ? singleLineStart : lineStart)
-        if layer.input.column != 1 { byColumns += turned(layer) * read }
+        let turning = layer.isDouble ? turned(layer) : turnedIntoLines
+        if layer.input.column != 1 { byColumns += turning * read }
+        if layer.output.column != 1 { byColumns += turning * stored }
         if channelsFirst, hasPhases { byColumns += interleaved * stored }
     }
 
     var byLanes = Double.infinity
-    if layer.groups > 1, layer.inChannelsPerGroup <= 8 {
-        let permutes = canPermute(layer, table)
+    let permutes = canPermute(layer, table)
+    if layer.groups > 1, permutes || layer.inChannelsPerGroup == 1 && outputs == 1 {
         byLanes = Double(ceilDivide(layer.outChannels, table.lanes)) * (permutes ? 1 : 2) * terms
         // Short rows are turned in short pieces.
         let turning = permutes ? turnedBySquares : turnedInWalk + (canWalk(layer) ? 28 / Double(columns) : 0)
@@ -456,7 +462,7 @@ private func canWalk(_ layer: Layer) -> Bool {
 /// Whether `accumulateGroups` computes this layer: vectors of whole groups, with an output channel for each input.
 private func canPermute(_ layer: Layer, _ table: KernelTable) -> Bool {
     let inputs = layer.inChannelsPerGroup
-    return table.groupTile != nil && inputs > 1 && inputs == layer.outChannelsPerGroup && table.lanes % inputs == 0
+    return table.groupTile != nil && inputs > 1 && inputs <= 8 && inputs == layer.outChannelsPerGroup && table.lanes % inputs == 0
 }
 
 /// Whether the strategy `columns` can read the input where it lies: single taps that meet no border, neighbouring columns, and rows as long
@@ -765,7 +771,7 @@ extension ConvolutionPlan {
             var part = Rectangle(images: images, rows: rowRange, columns: columnRange, channels: low.offset..<(high.offset + high.width))
             part.channelPitch = part.channels.count
             part.blockPitch = part.channelPitch * block.channelBlock
-            part.rowPitch = columnRange.count * part.channelPitch * (permutes ? 1 : inputs)
+            part.rowPitch = columnRange.count * part.channelPitch
             part.elements = rowRange.count * part.rowPitch
             return part
         }

@@ -203,25 +203,6 @@ public func packPixels<Scalar: KernelScalar>(
     }
 }
 
-/// One channel of every pixel, to places `pitch` apart.
-@inlinable @inline(__always)
-public func packLane<Scalar: KernelScalar>(
-    from source: UnsafePointer<Scalar>, rowStride: Int, columnStride: Int, zero: Bool, rows: Int, columns: Int, pitch: Int,
-    to target: UnsafeMutablePointer<Scalar>
-) {
-    var row = 0
-    while row < rows {
-        let line = source + row &* rowStride
-        let targetRow = target + row &* columns &* pitch
-        var column = 0
-        while column < columns {
-            if zero { targetRow[column &* pitch] = 0 } else { copyElement(line + column &* columnStride, to: targetRow + column &* pitch) }
-            column &+= 1
-        }
-        row &+= 1
-    }
-}
-
 /// A strided line, packed.
 @inlinable @inline(__always)
 public func packLine<Scalar: KernelScalar>(from source: UnsafePointer<Scalar>, stride: Int, count: Int, to target: UnsafeMutablePointer<Scalar>) {

@@ -315,7 +315,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
     }
 }
 
-/// Vectors of output channels that each have an input value of their own (depthwise, and groups of few channels):
+/// Vectors of output channels that each have an input value of their own (depthwise):
 /// tile[r][n] += sum over segments s, channels c of runs[s][r][channelOffset + c * channelPitch + n] * panel[s][c][n]
 @inlinable @inline(__always)
 public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(

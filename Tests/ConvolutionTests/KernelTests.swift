@@ -920,17 +920,6 @@ private enum TileKind: CaseIterable {
         #expect(packed.surroundingsAreUntouched)
     }
 
-    @Test(arguments: [false, true]) func lane(_ zero: Bool) {
-        let (image, packed) = (image(), Field<Float>(12))
-        defer { for field in [image, packed] { field.free() } }
-        for i in 0..<4 { packed.set(i * 3, 99) }
-        packLane(
-            from: image.pointer(20 + 5 + 1), rowStride: 5, columnStride: 2, zero: zero, rows: 2, columns: 2, pitch: 3,
-            to: packed.pointer(0))
-        #expect((0..<4).map { packed.elements[$0 * 3] } == (zero ? [0, 0, 0, 0] : [111, 113, 121, 123]))
-        #expect(packed.surroundingsAreUntouched)
-    }
-
     @Test(arguments: [(1, [5, 6, 7]), (3, [5, 8, 11]), (-2, [5, 3, 1])] as [(Int, [Float])])
     func line(_ stride: Int, _ expected: [Float]) {
         let (source, packed) = (Field<Float>(12), Field<Float>(5))
