@@ -235,7 +235,7 @@ struct Panels {
                 || layer.vertical.output == 1 && layer.horizontal.output == 1)
             // The narrower kernels are for many pixels: of one, a vector of zeros more costs less.
             if isPixel, vectors % table.widestTile == table.widestTile - 1 { vectors += 1 }
-            perGroup = isPixel ? ceilDivide(vectors, table.widestTile) : cheapestDivision(vectors, table)
+            perGroup = isPixel ? ceilDivide(vectors, table.widestTile) : cheapestDivision(outputs, table)
             pairs = table.pairTile != nil && layer.groups > 1 && outputs == table.lanes && layer.columnsPerPixel == 1
             count = pairs ? ceilDivide(layer.groups, 2) : perGroup * layer.groups
             width = vectors * table.lanes * layer.groups
@@ -284,11 +284,12 @@ struct Panels {
             let count = min(share + (place < larger ? 1 : 0), vectors - firstVector)
             let isWidest = strategy == .channels && count == table.widestTile
             let start = isDirect ? min(first, members - count * table.lanes) : first
+            let channels = min(count * table.lanes, members - start)
             return Panel(
-                group: group, firstChannel: group * outputs + start, channels: min(count * table.lanes, members - start),
+                group: group, firstChannel: group * outputs + start, channels: channels,
                 offset: group * vectors * table.lanes + first, width: count * table.lanes,
                 kernel: permutes ? table.groupTile ?? table.laneTiles[0] : strategy == .lanes ? table.laneTiles[count - 1]
-                    : isPixel && isWidest ? table.pixelTile : table.tiles[count - 1],
+                    : isPixel && isWidest ? table.pixelTile : table.tile(channels: channels),
                 shortKernel: isWidest && !isPixel ? table.shortTile : nil)
         case .columns:
             let group = index / perGroup
@@ -311,9 +312,10 @@ struct Panels {
     }
 }
 
-/// The number of panels, of widths as equal as can be, that takes least time per pixel. Panels share their tiles, so a kernel of more pixels
-/// than another computes some in vain.
-private func cheapestDivision(_ vectors: Int, _ table: KernelTable) -> Int {
+/// The number of panels, of widths as equal as can be, that takes least time per pixel. Panels share their tiles, so a kernel of
+/// more pixels than another computes some in vain.
+private func cheapestDivision(_ channels: Int, _ table: KernelTable) -> Int {
+    let vectors = ceilDivide(channels, table.lanes)
     var best = vectors
     var least = Double.infinity
     for width in stride(from: table.widestTile, to: 0, by: -1) where vectors > 0 {
@@ -323,7 +325,10 @@ private func cheapestDivision(_ vectors: Int, _ table: KernelTable) -> Int {
         let wide = table.tiles[larger > 0 ? share : share - 1]
         // By multiply-adds, or by loads.
         func time(_ kernel: TileKernel) -> Double { Double(max(kernel.rows * kernel.vectors, kernel.rows + kernel.vectors)) }
-        let cost = (time(narrow) * Double(count - larger) + time(wide) * Double(larger)) / Double(min(narrow.rows, wide.rows))
+        let last = channels - (vectors - share) * table.lanes
+        let saved = table.halfTile(channels: last) == nil ? 0 : Double(narrow.rows) / 2
+        let all = time(narrow) * Double(count - larger) + time(wide) * Double(larger) - saved
+        let cost = all / Double(min(narrow.rows, wide.rows))
         if cost < least { (best, least) = (count, cost) }
     }
     return best

@@ -37,6 +37,9 @@ public enum AVX512Float32: PermutingInstructionSet {
     @inlinable @inline(__always) public static func twos(_ source: UnsafePointer<Scalar>) -> Vector { shim_twos_f32x16(source) }
     @inlinable @inline(__always) public static func firsts(_ x: Vector) -> Vector { shim_firsts_f32x16(x) }
     @inlinable @inline(__always) public static func seconds(_ x: Vector) -> Vector { shim_seconds_f32x16(x) }
+    @inlinable @inline(__always) public static func halves(_ x: Vector, _ y: Vector) -> Vector { shim_halves_f32x16(x, y) }
+    @inlinable @inline(__always) public static func twice(_ source: UnsafeRawPointer) -> Vector { shim_twice_f32x16(source) }
+    @inlinable @inline(__always) public static func swapped(_ x: Vector) -> Vector { shim_swapped_f32x16(x) }
     @inlinable @inline(__always) public static var spreadsFours: Bool { true }
     @inlinable @inline(__always) public static func spread(_ x: Vector, _ place: Int) -> Vector {
         switch place {
@@ -106,6 +109,16 @@ public enum AVX512Float64: PermutingInstructionSet {
         pairTile: TileKernel(rows: 8, vectors: 2) {
             accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, spansGroups: true, $0)
         },
+        halfTiles: [
+            {
+                accumulateTile(
+                    AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, endsInHalf: true, $0)
+            },
+            {
+                accumulateTile(
+                    AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, endsInHalf: true, $0)
+            },
+        ],
         laneTiles: [
             TileKernel(rows: 8, vectors: 1) {
                 accumulateLanes(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)

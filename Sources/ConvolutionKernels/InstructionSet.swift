@@ -25,6 +25,12 @@ public protocol InstructionSet {
     /// The first, or the second, of every two lanes in both.
     static func firsts(_ x: Vector) -> Vector
     static func seconds(_ x: Vector) -> Vector
+    /// The lower half of x and the upper half of y. This and the next two are for instruction sets with `KernelTable.halfTiles`.
+    static func halves(_ x: Vector, _ y: Vector) -> Vector
+    /// Half a vector, in both halves.
+    static func twice(_ source: UnsafeRawPointer) -> Vector
+    /// The upper half of x, then the lower.
+    static func swapped(_ x: Vector) -> Vector
     /// Lane i: x[places[i]], the places being integers as wide as the scalars. An instruction set without such an instruction returns x.
     static func arranged(_ x: Vector, _ places: UnsafeRawPointer) -> Vector
     /// Stores past the caches. `place` is aligned to the vector.
@@ -63,6 +69,11 @@ extension InstructionSet {
         place.storeBytes(of: x, as: Vector.self)
     }
     @inlinable @inline(__always) public static func arranged(_ x: Vector, _ places: UnsafeRawPointer) -> Vector { x }
+    @inlinable @inline(__always) public static func halves(_ x: Vector, _ y: Vector) -> Vector { x }
+    @inlinable @inline(__always) public static func twice(_ source: UnsafeRawPointer) -> Vector {
+        source.loadUnaligned(as: Vector.self)
+    }
+    @inlinable @inline(__always) public static func swapped(_ x: Vector) -> Vector { x }
     @inlinable @inline(__always) public static var splitsTwos: Bool { false }
     @inlinable @inline(__always) public static func twos(_ source: UnsafePointer<Scalar>) -> Vector { Vector(repeating: source[0]) }
     @inlinable @inline(__always) public static func firsts(_ x: Vector) -> Vector { x }

@@ -8,6 +8,9 @@ public struct KernelTable {
     public var laneTiles: InlineArray<4, TileKernel>
     /// As the second of `tiles`, for two groups of one vector each.
     public var pairTile: TileKernel?
+    /// The second and third of `tiles` for panels that fill no more than half of their last vector, where the tier needs less
+    /// time for them.
+    public var halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
     /// As the widest of `tiles`, for one pixel.
     public var pixelTile: TileKernel
     /// The same for one pixel less than the widest of `tiles`, so that tiles of both kinds make up numbers of pixels that those do not divide.
@@ -56,6 +59,7 @@ public struct KernelTable {
     @inlinable @inline(__always)
     public init(
         lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel, shortTile: TileKernel? = nil, pairTile: TileKernel? = nil,
+        halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
         laneTiles: InlineArray<4, TileKernel>,
         groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>, shortOuterTile: TileKernel? = nil,
         tapRowTile: TileKernel? = nil,
@@ -84,6 +88,7 @@ public struct KernelTable {
         self.pixelTile = pixelTile
         self.shortTile = shortTile
         self.pairTile = pairTile
+        self.halfTiles = halfTiles
         self.laneTiles = laneTiles
         self.groupTile = groupTile
         self.outerTiles = outerTiles
@@ -112,6 +117,23 @@ public struct KernelTable {
         self.resampledPixels = resampledPixels
         self.blendedPixels = blendedPixels
         self.blendedRows = blendedRows
+    }
+}
+
+extension KernelTable {
+    /// The one of `halfTiles` for a panel of so many output channels, if there is one.
+    @inlinable @inline(__always)
+    public func halfTile(channels: Int) -> (@convention(c) (UnsafeRawPointer) -> Void)? {
+        let halves = (2 &* channels &+ lanes &- 1) / lanes
+        return halves == 3 ? halfTiles[0] : halves == 5 ? halfTiles[1] : nil
+    }
+
+    /// The tile for a panel of so many output channels, of `tiles` or `halfTiles`.
+    @inlinable @inline(__always)
+    public func tile(channels: Int) -> TileKernel {
+        var tile = tiles[(channels &- 1) / lanes]
+        if let accumulate = halfTile(channels: channels) { tile.accumulate = accumulate }
+        return tile
     }
 }
 

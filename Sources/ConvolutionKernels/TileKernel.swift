@@ -227,6 +227,22 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
     }
 }
 
+/// Input channel `c` of a tile's first vector, and `other` of those after it.
+@inlinable @inline(__always)
+func multiply<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>,
+    _ starts: borrowing InlineArray<R, UnsafePointer<I.Scalar>>, _ c: Int, _ other: Int, _ panel: UnsafeRawPointer
+) {
+    var weights = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
+    for n in 0..<N { weights[unchecked: n] = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self) }
+    for r in 0..<R {
+        for n in 0..<N {
+            let x = I.Vector(repeating: starts[unchecked: r][n > 0 ? other : c])
+            sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, weights[unchecked: n], sums[unchecked: r][unchecked: n])
+        }
+    }
+}
+
 /// Two input channels from `c` on, for vector n of a tile. Each value loaded by itself would be a load per multiply-add, and more
 /// than the load units can do together with the weights; all parted by shuffles are more than the one unit can do that does not
 /// multiply. So one vector has `shuffles`, and the other not.
@@ -246,12 +262,44 @@ func multiplyTwo<I: InstructionSet, let R: Int, let N: Int>(
     }
 }
 
+/// Input channel `c` of a tile whose last vector of weights is half empty. Two neighbouring pixels share one vector of sums for
+/// it, that of the first: three multiply-adds for what would take four.
+@inlinable @inline(__always)
+func multiplyHalves<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>,
+    _ starts: borrowing InlineArray<R, UnsafePointer<I.Scalar>>, _ c: Int, _ panel: UnsafeRawPointer
+) {
+    let last = N &- 1
+    let half = I.twice(panel + last &* I.bytes)
+    for p in 0..<(R / 2) {
+        let (first, second) = (2 &* p, 2 &* p &+ 1)
+        let x = I.Vector(repeating: starts[unchecked: first][c])
+        let y = I.Vector(repeating: starts[unchecked: second][c])
+        for n in 0..<last {
+            let weights = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
+            sums[unchecked: first][unchecked: n] = I.multiplyAdd(x, weights, sums[unchecked: first][unchecked: n])
+            sums[unchecked: second][unchecked: n] = I.multiplyAdd(y, weights, sums[unchecked: second][unchecked: n])
+        }
+        sums[unchecked: first][unchecked: last] = I.multiplyAdd(I.halves(x, y), half, sums[unchecked: first][unchecked: last])
+    }
+}
+
+/// What `multiplyHalves` leaves in a vector of two pixels, as one of each. The other's lanes remain where the weights are empty.
+@inlinable @inline(__always)
+func partHalves<I: InstructionSet, let R: Int, let N: Int>(_: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>) {
+    for p in 0..<(R / 2) {
+        sums[unchecked: 2 &* p &+ 1][unchecked: N &- 1] = I.swapped(sums[unchecked: 2 &* p][unchecked: N &- 1])
+    }
+}
+
 /// Vectors of output channels, one input value broadcast over each:
 /// tile[r][n] += sum over segments s in order, channels c of runs[s][r][channelOffset + c] * panel[s][c][n]
 /// Or each vector is a group of its own, and n * groupPitch is added to c. Where a group has one vector, that makes enough sums.
+/// Or the last vector has only half of its lanes, and the tile holds anything in the others.
 @inlinable @inline(__always)
 public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
-    _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, spansGroups: Bool = false, _ raw: UnsafeRawPointer
+    _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, spansGroups: Bool = false,
+    endsInHalf: Bool = false, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
     let segmentBytes = arguments.length &* N &* I.bytes
@@ -291,21 +339,16 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
                 shim_prefetch(ahead)
                 if R > 1, N > 1, !spansGroups { shim_prefetch(ahead + second) }
                 ahead += arguments.aheadStep
-                let other = spansGroups ? shim_opaque(c &+ arguments.groupPitch) : 0
-                var weights = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
-                for n in 0..<N {
-                    weights[unchecked: n] = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
+                if endsInHalf {
+                    multiplyHalves(I.self, &sums, starts, c, panel)
+                } else {
+                    multiply(I.self, &sums, starts, c, spansGroups ? shim_opaque(c &+ arguments.groupPitch) : c, panel)
                 }
                 panel += N &* I.bytes
-                for r in 0..<R {
-                    for n in 0..<N {
-                        let x = I.Vector(repeating: starts[unchecked: r][spansGroups && n > 0 ? other : c])
-                        sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, weights[unchecked: n], sums[unchecked: r][unchecked: n])
-                    }
-                }
                 c &+= 1
             } while c < arguments.length
         }
+        if endsInHalf { partHalves(I.self, &sums) }
         if remaining == 0, let outputs = arguments.outputs {
             finishSums(I.self, &sums, arguments, outputs, continues: continues)
             return

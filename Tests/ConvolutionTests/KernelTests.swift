@@ -41,13 +41,15 @@ private final class Field<Scalar: KernelScalar> {
 
 /// Which of a table's tile kernels, and what they read.
 private enum TileKind: CaseIterable {
-    case channels, lanes, columns, wide
+    case channels, halves, lanes, columns, wide
 
     var holdsColumns: Bool { self == .columns || self == .wide }
+    var broadcastsInput: Bool { self == .channels || self == .halves }
 
     func kernels(_ table: KernelTable) -> [TileKernel] {
         switch self {
         case .channels: (0..<4).map { table.tiles[$0] }
+        case .halves: (1...2).map { table.tile(channels: $0 * table.lanes + table.lanes / 2) }
         case .lanes: (0..<4).map { table.laneTiles[$0] }
         case .columns: (0..<5).map { table.columnTiles[$0] }
         case .wide: (0..<4).map { table.wideTiles[$0] }
@@ -76,15 +78,17 @@ private enum TileKind: CaseIterable {
         func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
         // A tile row is N vectors. What a row and a lane of it read, of the run that `position` stands for:
         let rowWidth = kernel.vectors * lanes
+        // Of a last vector that is half empty nothing is read or stored beyond the half.
+        let used = kind == .halves ? rowWidth - lanes / 2 : rowWidth
         let positions = kind.holdsColumns ? kernel.vectors : kernel.rows
-        let inputsPerChannel = kind == .channels ? 1 : kind == .columns ? lanes : rowWidth
+        let inputsPerChannel = kind.broadcastsInput ? 1 : kind == .columns ? lanes : rowWidth
         let weightsPerChannel = kind.holdsColumns ? kernel.rows : rowWidth
         func position(_ row: Int, _ lane: Int) -> Int { kind == .columns ? lane / lanes : kind == .wide ? 0 : row }
-        func inputPlace(_ lane: Int) -> Int { kind == .channels ? 0 : kind == .columns ? lane % lanes : lane }
+        func inputPlace(_ lane: Int) -> Int { kind.broadcastsInput ? 0 : kind == .columns ? lane % lanes : lane }
         func weightPlace(_ row: Int, _ lane: Int) -> Int { kind.holdsColumns ? row : lane }
 
         let channelOffset = 2
-        let pitch = kind == .channels ? 1 : inputsPerChannel + 3
+        let pitch = kind.broadcastsInput ? 1 : inputsPerChannel + 3
         let spacing = channelOffset + length * pitch + 3
         let input = Field<Scalar>(segments * positions * spacing + 1)
         let panel = Field<Scalar>(1 + segments * length * weightsPerChannel + rowWidth)
@@ -97,9 +101,10 @@ private enum TileKind: CaseIterable {
             }
         }
         // Pixels may leave out segments, whose weights then count for nothing. Runs are those of the others.
-        let included = (0..<segments).filter { kind != .channels || segments < 3 || $0 % 3 != 1 }
+        let included = (0..<segments).filter { !kind.broadcastsInput || segments < 3 || $0 % 3 != 1 }
         for s in included {
-            for i in (s * length * weightsPerChannel)..<((s + 1) * length * weightsPerChannel) { panel.set(1 + i, draw()) }
+            for i in (s * length * weightsPerChannel)..<((s + 1) * length * weightsPerChannel)
+            where kind.holdsColumns || i % rowWidth < used { panel.set(1 + i, draw()) }
         }
         var order: [Int32] = []
         let chunks = stride(from: 0, to: segments, by: perChunk).map { first in included.filter { (first..<first + perChunk).contains($0) } }
@@ -111,11 +116,11 @@ private enum TileKind: CaseIterable {
         // With `continues` the tile counts, else not even a NaN in it may. `stored` rows leave with bias and bounds.
         let (low, high): (Scalar, Scalar) = (-40, 50)
         // A tile of pixels times channels stores all of them: those beyond the last repeat it.
-        let stored = !finishes ? 0 : kind == .channels ? kernel.rows : max(1, kernel.rows - 1)
+        let stored = !finishes ? 0 : kind.broadcastsInput ? kernel.rows : max(1, kernel.rows - 1)
         var expected: [Scalar] = []
         var expectedOutput: [Scalar] = []
         for row in 0..<kernel.rows {
-            for lane in 0..<rowWidth {
+            for lane in 0..<used {
                 var sum = continues ? tile.elements[1 + row * rowWidth + lane] : 0
                 for (place, s) in included.enumerated() {
                     for c in 0..<length {
@@ -134,29 +139,31 @@ private enum TileKind: CaseIterable {
         // Output rows: one per pixel, or one per channel with a gap, whose vectors follow each other.
         let outputPitch = rowWidth + 5
         let output = Field<Scalar>(kernel.rows * outputPitch + 1)
-        for row in 0..<stored { for lane in 0..<rowWidth { output.open(1 + row * outputPitch + lane) } }
+        for row in 0..<stored { for lane in 0..<used { output.open(1 + row * outputPitch + lane) } }
         defer { for field in [input, panel, tile, bias, output] { field.free() } }
         let outputOffset = 1
         let targets = (0..<positions).map { output.pointer(kind.holdsColumns ? $0 * lanes : $0 * outputPitch) }
         runs.withUnsafeBufferPointer { runs in
             targets.withUnsafeBufferPointer { targets in
                 order.withUnsafeBufferPointer { order in
-                    let arguments = TileArguments(
+                    var arguments = TileArguments(
                         runs: runs.baseAddress!, channelOffset: channelOffset, channelPitch: pitch, order: order.baseAddress!,
                         chunks: chunks.count, segments: segments, length: length, segmentsPerChunk: perChunk, panel: panel.pointer(1),
                         ahead: panel.pointer(0), aheadStep: 64, tile: tile.pointer(1), continues: continues,
                         outputs: finishes ? targets.baseAddress : nil, outputOffset: outputOffset, rows: stored,
                         outputPitch: outputPitch, bias: bias.pointer(1), low: low, high: high)
+                    if used < rowWidth { arguments.lastMask = (1 << UInt32(lanes / 2)) - 1 }
                     withUnsafePointer(to: arguments) { kernel.accumulate($0) }
                 }
             }
         }
-        let got = (0..<stored).flatMap { row in output.elements[(1 + row * outputPitch)..<(1 + row * outputPitch + rowWidth)] }
+        let got = (0..<stored).flatMap { row in output.elements[(1 + row * outputPitch)..<(1 + row * outputPitch + used)] }
         #expect(got == expectedOutput)
         #expect(output.surroundingsAreUntouched)
         let label = "\(kernel.rows)x\(kernel.vectors), \(segments) segments of \(length)"
         // A finishing tile may leave its last sums in the registers.
-        if !finishes { #expect(Array(tile.elements[1..<(1 + kernel.rows * rowWidth)]) == expected, "\(label)") }
+        let sums = (0..<kernel.rows).flatMap { row in tile.elements[(1 + row * rowWidth)..<(1 + row * rowWidth + used)] }
+        if !finishes { #expect(sums == expected, "\(label)") }
         #expect(tile.surroundingsAreUntouched, "\(label)")
     }
 

@@ -67,6 +67,24 @@ static inline __attribute__((always_inline)) shim_f32x16 shim_twos_f32x16(const 
     __asm__("" : "+v"(twos));
     return (shim_f32x16)twos;
 }
+/* The lower half of x and the upper half of y. The empty statement hides what the mask is, or the compiler would make a
+ * permutation of it, which takes longer. */
+static inline __attribute__((always_inline)) shim_f32x16 shim_halves_f32x16(shim_f32x16 x, shim_f32x16 y) {
+    typedef float vector __attribute__((vector_size(64)));
+    unsigned short upper = 0xff00;
+    __asm__("" : "+Yk"(upper));
+    return (shim_f32x16)__builtin_ia32_selectps_512(upper, (vector)y, (vector)x);
+}
+/* Half a vector, in both halves. */
+static inline __attribute__((always_inline)) shim_f32x16 shim_twice_f32x16(const void *source) {
+    shim_f32x8 half;
+    __builtin_memcpy(&half, source, sizeof half);
+    return __builtin_shufflevector(half, half, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+/* The upper half of x, then the lower. */
+static inline __attribute__((always_inline)) shim_f32x16 shim_swapped_f32x16(shim_f32x16 x) {
+    return __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+}
 /* The first lanes of x, as many as mask has ones. */
 static inline __attribute__((always_inline)) void shim_store_f32x16(shim_f32x16 x, void *place, unsigned mask) {
     typedef float vector __attribute__((vector_size(64)));
