@@ -314,6 +314,7 @@ struct Panels {
 
 /// The number of panels, of widths as equal as can be, that takes least time per pixel. Panels share their tiles, so a kernel of
 /// more pixels than another computes some in vain.
+@_optimize(size)
 private func cheapestDivision(_ channels: Int, _ table: KernelTable) -> Int {
     let vectors = ceilDivide(channels, table.lanes)
     var best = vectors
@@ -404,7 +405,7 @@ private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     let turnsInput = layer.input.channel != 1 && layer.inChannels > 1
 
     let vectors = ceilDivide(outputs, table.lanes)
-    var byChannels = Double(layer.groups * vectors) * (vectors == 1 ? singleVector : 1) * terms
+    var byChannels = Double(layer.groups) * table.vectors(channels: outputs) * (vectors == 1 ? singleVector : 1) * terms
     byChannels += Double(layer.groups * ceilDivide(vectors, table.widestTile)) * tileStart
     if turnsInput { byChannels += turned(layer) * read }
     if channelsFirst { byChannels += stored * (hasPhases && !layer.mayTurn ? scattered : turned(layer)) }

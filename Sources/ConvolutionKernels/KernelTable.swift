@@ -128,6 +128,13 @@ extension KernelTable {
         return halves == 3 ? halfTiles[0] : halves == 5 ? halfTiles[1] : nil
     }
 
+    /// Vectors of multiply-adds that so many output channels of a pixel take, of which the last may be half a one.
+    @inlinable @inline(__always)
+    public func vectors(channels: Int) -> Double {
+        let halves = (2 &* channels &+ lanes &- 1) / lanes
+        return halfTiles[0] != nil && halves > 1 ? Double(halves) / 2 : Double((halves &+ 1) / 2)
+    }
+
     /// The tile for a panel of so many output channels, of `tiles` or `halfTiles`.
     @inlinable @inline(__always)
     public func tile(channels: Int) -> TileKernel {

@@ -180,11 +180,11 @@ func finishVectors<I: InstructionSet>(_: I.Type, _ arguments: TileArguments<I.Sc
 // `R` and `N` are given by the types of `rows` and `vectors`, whose values play no part (Swift cannot name them at the call).
 
 /// The sums of a tile's last chunk, finished in the registers and stored. One step after another, each a plain loop, for the same reason
-/// as in `fold`. Every pixel is stored: those beyond the last repeat it.
+/// as in `fold`. Every pixel is stored: those beyond the last repeat it. Whole vectors may be written past the caches.
 @inlinable @inline(__always)
 func finishSums<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ arguments: TileArguments<I.Scalar>,
-    _ outputs: UnsafePointer<UnsafeMutablePointer<I.Scalar>>, continues: Bool
+    _ outputs: UnsafePointer<UnsafeMutablePointer<I.Scalar>>, continues: Bool, endsInHalf: Bool
 ) {
     if continues {
         let tile = UnsafeRawPointer(arguments.tile)
@@ -210,7 +210,7 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
             for n in 0..<N { sums[unchecked: r][unchecked: n] = I.replacing(sums[unchecked: r][unchecked: n], above: high, with: high) }
         }
     }
-    if arguments.streams {
+    if !endsInHalf, arguments.streams {
         for r in 0..<R {
             let output = UnsafeMutableRawPointer(outputs[r] + arguments.outputOffset)
             for n in 0..<N { I.stream(sums[unchecked: r][unchecked: n], to: output + n &* I.bytes) }
@@ -350,7 +350,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
         }
         if endsInHalf { partHalves(I.self, &sums) }
         if remaining == 0, let outputs = arguments.outputs {
-            finishSums(I.self, &sums, arguments, outputs, continues: continues)
+            finishSums(I.self, &sums, arguments, outputs, continues: continues, endsInHalf: endsInHalf)
             return
         }
         fold(I.self, sums, into: arguments.tile, continues: continues)
