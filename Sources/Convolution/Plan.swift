@@ -660,9 +660,9 @@ private let addressBytes = 1 << 17
 /// Terms of the tiles of a group, at least: beginning a group takes as long as some dozens.
 private let groupTerms = 2048
 
-/// A panel's weights for this many channels stay in a level-1 cache, so that all of a tile's sum is made at once; those of more are read
-/// in several passes.
-private let channelsPerCall = 128
+/// A panel's weights of so many vectors stay in a level-1 cache, so that all of a tile's sum is made at once; more are read in
+/// several passes.
+private let vectorsPerCall = 512
 
 /// Weights of this many bytes stay in a level-2 cache from group to group.
 private let cachedWeightBytes = 1 << 19
@@ -1112,13 +1112,15 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
                         && segmentsPerChunk % horizontal.taps == 0 && (!plan.readsInputDirectly || layer.input.column == channelBlock)
                     block.roundsBorder = !plan.borders && outsidePart(block, layer) > worthwhilePart
                 }
-                if plan.strategy == .channels, block.taps == 1, inputs <= channelsPerCall, inputs % channelBlock == 0 {
+                if plan.strategy == .channels, block.taps == 1, inputs % channelBlock == 0,
+                    inputs * plan.panels.pointee.kernel.vectors <= vectorsPerCall {
                     block.blocksPerCall = inputs / channelBlock
                 }
                 block.hasOneCall = channelBlock * block.blocksPerCall == inputs
-                // More tiles where the weights come in several passes, or a tile is little work; but their addresses are to stay in the
-                // cache as well.
-                let tiles = block.hasOneCall ? max(16, min(groupTerms / terms, 48)) : 64
+                // More tiles where the weights come in several passes, a tile is little work, or no other panel reads the input
+                // again; but their addresses are to stay in the cache as well.
+                let isAlone = plan.panelCount == 1 && block.taps == 1
+                let tiles = !block.hasOneCall ? 64 : isAlone ? 48 : max(16, min(groupTerms / terms, 48))
                 block.tilesPerGroup = max(1, min(tiles, addressBytes / (block.segments * largestTileSide * 8)) >> economy)
                 plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads, rectangleLimit: rectangleLimit >> economy)
                 // One more, since those of the border and the others may each have a rest.
