@@ -63,7 +63,9 @@ $(B)/exports.map: include/convolution.h
 	{ echo '{ global:'; $(CC) -E -P -x c $< | grep -oE '(convolution|conv2d|upsample2d)[a-z0-9_]* ?\(' | tr -d ' (' | sort -u | sed 's/$$/;/'; \
 	  echo 'local: *; };'; } > $@
 
-LINK = -shared -Wl,-soname,$(SONAME),--version-script=$(B)/exports.map,--gc-sections,-z,relro,-z,now,-z,noexecstack,--no-undefined -s
+# Code and constants in one segment: each of its own is padded to whole pages, 4 KB in all.
+LINK = -shared -Wl,-soname,$(SONAME),--version-script=$(B)/exports.map,--gc-sections,-z,relro,-z,now,-z,noexecstack \
+       -Wl,-z,noseparate-code,--no-undefined -s
 
 $(B)/libconvolution.so: $(OBJECTS) $(B)/exports.map
 	$(CC) -o $@.$(VERSION) $(OBJECTS) $(LINK) -lm
