@@ -343,7 +343,7 @@ private func cheapestDivision(_ channels: Int, _ table: KernelTable) -> Int {
 /// too; of four rows of a stencil; and of a line packed for one.
 private func turned(_ layer: Layer) -> Double { layer.isDouble ? 5 : 2.5 }
 private let turnedInWalk = 3.0
-private let turnedIntoLines = 1.5
+private let turnedIntoLines = 2.0
 private let turnedBySquares = 1.0
 private let pixelStart = 30.0
 private let scattered = 20.0
