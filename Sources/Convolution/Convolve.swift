@@ -313,6 +313,7 @@ func runItem<Scalar: KernelScalar>(
         input, output, workspace)
 }
 
+@_optimize(size)
 func run<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ input: UnsafePointer<Scalar>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer

@@ -742,6 +742,7 @@ private struct ItemRun<Scalar: KernelScalar> {
     }
 
     /// Row after row.
+    @_optimize(size)
     private func writeRows(_ tile: GradientTile, to result: UnsafeMutablePointer<Scalar>) {
         let strides = kernelStrides
         let inputs = layer.inChannelsPerGroup

@@ -381,6 +381,7 @@ private func writesPixels(_ layer: Layer) -> Bool {
 }
 
 /// The strategy with the least work, counted in vectors of multiply-adds per output pixel.
+@_optimize(size)
 private func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     let outputs = layer.outChannelsPerGroup
     // Beside an axis without elements the other may be longer than memory, and what is packed of it too.
@@ -837,6 +838,7 @@ extension ConvolutionPlan {
 
     /// The bands of rows, or the panel chunks, after which `threads` are done first: about `wanted` items, or fewer where those leave a
     /// thread without work at the end, or cut tiles off. Of panel chunks each lays out the addresses of its tiles anew.
+    @_optimize(size)
     private func balance(_ block: inout Block, parts: Int, threads: Int, wanted: Int, mayDividePanels: Bool) {
         let rows = rows(block)
         let step = leastReach

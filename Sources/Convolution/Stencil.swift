@@ -110,6 +110,7 @@ private struct StencilItem<Scalar> {
 }
 
 /// An item of a plan of stencils: channel by channel, a few of them packed at a time.
+@_optimize(size)
 func stencil<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ input: UnsafePointer<Scalar>, image: Int, rows: Range<Int>,
     columns: Range<Int>, panels: Range<Int>, _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
@@ -301,6 +302,7 @@ private func filterRows<Scalar: KernelScalar>(_ item: StencilItem<Scalar>, _ fir
 }
 
 /// Up to four output rows of one channel.
+@_optimize(size)
 private func run<Scalar: KernelScalar>(_ item: inout StencilItem<Scalar>, outputRows: Int, mayRunOn: Bool) {
     let columns = item.columns
     let width = item.width

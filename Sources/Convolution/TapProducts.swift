@@ -231,6 +231,7 @@ private struct ProductItem<Scalar> {
     }
 }
 
+@_optimize(size)
 func runProducts<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ part: TapProducts, _ item: Int, _ input: UnsafePointer<Scalar>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
@@ -273,6 +274,7 @@ func runProducts<Scalar: KernelScalar>(
 }
 
 /// products[kernel element][pixel] = sum over the input channels, for the pixels of some rows and the zeros beside them
+@_optimize(size)
 private func multiplyStripe<Scalar: KernelScalar>(_ item: ProductItem<Scalar>, _ rows: Range<Int>, _ input: UnsafePointer<Scalar>) {
     let part = item.part
     let layer = item.plan.pointee.layer
@@ -328,6 +330,7 @@ private func insideColumns<Scalar>(_ item: ProductItem<Scalar>) -> Range<Int> {
 }
 
 /// Channels of some input rows, row after row, between the zeros of `clearBesideRows`.
+@_optimize(size)
 private func packStripe<Scalar: KernelScalar>(
     _ item: ProductItem<Scalar>, _ rows: Range<Int>, _ channels: Range<Int>, _ input: UnsafePointer<Scalar>
 ) {
@@ -359,6 +362,7 @@ private func clearBesideRows<Scalar: KernelScalar>(_ item: ProductItem<Scalar>) 
 }
 
 /// The outputs of one phase at row `row` of its lattice: their products added, finished and stored.
+@_optimize(size)
 private func addProducts<Scalar: KernelScalar>(
     _ item: ProductItem<Scalar>, _ block: UnsafePointer<Block>, _ row: Int, _ output: UnsafeMutablePointer<Scalar>
 ) {

@@ -257,6 +257,7 @@ func runWinograd<Scalar: KernelScalar>(
     }
 }
 
+@_optimize(size)
 private func transformTiles<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ group: Int, _ firstTile: Int, _ count: Int,
     _ input: UnsafePointer<Scalar>, _ memory: UnsafeMutableRawPointer
@@ -316,6 +317,7 @@ private func readIndex(_ index: Int, _ axis: Axis, _ mode: BorderMode) -> Int {
 }
 
 /// sums[point][tile][output channel] = transformed[point][tile] times the panel's weights at that point
+@_optimize(size)
 private func multiplyPoints<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ panel: UnsafePointer<Panel>, _ count: Int,
     _ memory: UnsafeMutableRawPointer, _: Scalar.Type
@@ -374,6 +376,7 @@ private func multiplyPoints<Scalar: KernelScalar>(
     }
 }
 
+@_optimize(size)
 private func finishTiles<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ panel: UnsafePointer<Panel>, _ firstTile: Int, _ count: Int,
     _ output: UnsafeMutablePointer<Scalar>, _ memory: UnsafeMutableRawPointer
