@@ -72,7 +72,6 @@ private struct WalkTarget<Scalar> {
 }
 
 /// An item of a plan that walks. What `source` holds includes the border where it is packed.
-@_optimize(size)
 func walk<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, image: Int,
     rows: Range<Int>, columns: Range<Int>, panels: Range<Int>,
