@@ -148,13 +148,6 @@ struct Tile<Scalar> {
             targets[r] = corner + (images[r] &* image &+ rows[r] &* row &+ columns[r] &* column)
         }
     }
-
-    /// Its positions lie side by side in one row.
-    @inline(__always)
-    func isStraight(_ unit: Int) -> Bool {
-        let last = count - 1
-        return rows[0] == rows[last] && images[0] == images[last] && columns[last] - columns[0] == last * unit
-    }
 }
 
 /// The positions of an item in the order in which tiles take them: row by row; or first once around the border and then the inside, so
@@ -418,6 +411,8 @@ func run<Scalar: KernelScalar>(
             tile.pointee.count = 0
             (tile.pointee.repeats, tile.pointee.rowRepeats) = (1, 1)
             let row = route.row
+            // Its positions lie side by side in one row. (To ask them would wait for all that is just being written.)
+            var isStraight = true
             if overlaps {
                 route.column = min(route.column, columnEnd - stride)
                 for r in 0..<step {
@@ -433,18 +428,20 @@ func run<Scalar: KernelScalar>(
                     left -= height
                 }
                 while tile.pointee.count < height, !route.isDone {
+                    isStraight = tile.pointee.count == 0
                     var column = route.column
                     repeat {
                         tile.pointee.add(
                             image: image &+ route.image, row: route.imageRow, column: min(column, lastColumn), end: columnEnd, unit: unit)
                         column &+= unit
                     } while tile.pointee.count < height && column < route.columnEnd
+                    if column &- unit > lastColumn { isStraight = false }
                     if route.advance(column &- route.column), isWide { break }
                 }
             }
             let (first, last) = (tile.pointee.columns[0], tile.pointee.columns[tile.pointee.count - 1])
             tile.pointee.aim(at: corner, image: layer.output.batch, row: rowStep, column: columnStep)
-            tile.pointee.isPlain = tileRows > 1 && tile.pointee.count == step || (tile.pointee.count == step || isWide) && tile.pointee.isStraight(unit)
+            tile.pointee.isPlain = tileRows > 1 && tile.pointee.count == step || (tile.pointee.count == step || isWide) && isStraight
                 && meetsNoBorder(vertical, tile.pointee.rows[0], tile.pointee.rows[0], source.rows)
                 && (strategy == .columns || meetsNoBorder(horizontal, first, last, source.columns))
             tile.pointee.mergesTaps = block.pointee.mergesTaps
@@ -620,6 +617,7 @@ private func multiply<Scalar: KernelScalar>(
             arguments.outputOffset = outputOffset
             if strategy != .columns { arguments.rows = count }
             let accumulate = panel.pointee.kernel(for: count).accumulate
+            let ahead = tile.pointee.taps * length * arguments.aheadStep
             tile.pointee.targets.span.withUnsafeBufferPointer { targets in
                 arguments.outputs = finishes ? targets.baseAddress : nil
                 withUnsafeMutablePointer(to: &arguments) { arguments in
@@ -635,7 +633,7 @@ private func multiply<Scalar: KernelScalar>(
                             arguments.pointee.channelOffset &+= inputSteps.column
                             arguments.pointee.outputOffset &+= outputSteps.column
                             arguments.pointee.tile += tileStep
-                            arguments.pointee.ahead += tile.pointee.taps * length * arguments.pointee.aheadStep
+                            arguments.pointee.ahead += ahead
                         }
                         rows -= 1
                         if rows == 0 { break }

@@ -1121,7 +1121,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
                 block.hasOneCall = channelBlock * block.blocksPerCall == inputs
                 // More tiles where the weights come in several passes, a tile is little work, or no other panel reads the input
                 // again; but their addresses are to stay in the cache as well.
-                let isAlone = plan.panelCount == 1 && block.taps == 1
+                let isAlone = plan.panelCount == 1
                 let tiles = !block.hasOneCall ? 64 : isAlone ? 48 : max(16, min(groupTerms / terms, 48))
                 block.tilesPerGroup = max(1, min(tiles, addressBytes / (block.segments * largestTileSide * 8)) >> economy)
                 plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads, rectangleLimit: rectangleLimit >> economy)
