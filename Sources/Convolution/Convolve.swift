@@ -603,9 +603,11 @@ private func multiply<Scalar: KernelScalar>(
         arguments.tile = sums
         arguments.continues = channel > 0
         arguments.ahead = UnsafeRawPointer(fetchesInput ? nextInput + inputShare * channel : isLast ? following : next)
-        arguments.aheadStep = min(kernel.rows > 1 && kernel.vectors > 1 && panel.pointee.groups == 1 ? 128 : 64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))
+        arguments.aheadStep = min(
+            kernel.vectors > 1 && panel.pointee.groups == 1 ? 128 : 64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))
         for t in 0..<strips {
-            let tile = tiles + t
+            // Of one input pixel, each tile has a tap of its own, the first the kernel's last: so weights are read from front to back.
+            let tile = tiles + (kernel.rows == 1 ? strips - 1 - t : t)
             let count = tile.pointee.count
             let finishes = isLast && mayFinish
                 && (strategy != .columns || count == reach && tile.pointee.isFull(lanes: plan.pointee.table.lanes))

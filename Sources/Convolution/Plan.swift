@@ -732,7 +732,8 @@ extension ConvolutionPlan {
             let line = ceilDivide(span, horizontal.inputStep)
             if stencils {
                 let tile = table.stencil.vectors * table.lanes
-                part.plane = line + ceilDivide(columns, tile) * tile - columns
+                // Whole vectors, so that some tap's are aligned.
+                part.plane = ceilDivide(line + ceilDivide(columns, tile) * tile - columns, table.lanes) * table.lanes
                 part.rowPitch = part.plane * horizontal.inputStep
                 let vertical = block.vertical
                 let top = firstRow * vertical.inputStep + vertical.offsetStart
@@ -846,7 +847,9 @@ extension ConvolutionPlan {
             walks || stencils ? ceilDivide(bandRows, rowUnit) : tileCount(rows: bandRows, columns: block.horizontal.count, step)
         }
         // In panels. Where the work of a panel is little, its addresses are much.
-        let layOut = 10 / Double(layer.inChannelsPerGroup * width / panelCount / table.lanes + 3)
+        // Of one input pixel, a tile has addresses for all taps and one of them to multiply.
+        let tapsPerUse = panels[0].kernel.rows == 1 ? block.taps : 1
+        let layOut = Double(10 * tapsPerUse) / Double(layer.inChannelsPerGroup * width / panelCount / table.lanes + 3)
         var least = Double.infinity
         /// Items that are alike but for the last ones take turns; one may end a part of its time after the others.
         func consider(_ items: Int, each cost: Double, last: Int, each lastCost: Double, _ choose: () -> Void) {

@@ -84,6 +84,15 @@ func separate<Scalar: KernelScalar>(_ kernel: UnsafePointer<Scalar>, rows: Int, 
 }
 
 extension KernelTable {
+    /// For kernels of `size` times `size`, an output row `step` input rows on.
+    func smallStencil(size: Int, step: Int) -> (@convention(c) (UnsafeRawPointer) -> Void)? {
+        switch (size, step) {
+        case (3, 1), (3, 2): smallStencils[step - 1]
+        case (2, 1): smallStencils[2]
+        default: nil
+        }
+    }
+
     /// Vectors so few are rather computed one by one than several at once.
     @inline(__always)
     func isNarrow(columns: Int) -> Bool { 2 * columns <= stencil.vectors * lanes }
@@ -163,7 +172,7 @@ func stencil<Scalar: KernelScalar>(
     let following = isGapless && (turns || rows.count == vertical.count) && plane == rows.count * columns.count ? plane : 0
     let table = plan.pointee.table
     let mayBeNarrow = rows.count >= stencilRows && item.finishes && !item.streams && !separates
-    let small = mayBeNarrow && vertical.taps == 3 && horizontal.taps == 3 && rowStep <= 2 ? table.smallStencils[rowStep - 1] : nil
+    let small = mayBeNarrow && vertical.taps == horizontal.taps ? table.smallStencil(size: vertical.taps, step: rowStep) : nil
     let narrow = small ?? (mayBeNarrow && table.isNarrow(columns: columns.count) ? table.narrowStencil : nil)
 
     var index = panels.lowerBound

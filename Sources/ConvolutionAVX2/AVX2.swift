@@ -125,8 +125,9 @@ public enum AVX2Float64: InstructionSet {
         stencil: StencilKernel(vectors: 2) { accumulateStencil(AVX2Float32.self, vectors: InlineArray<2, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX2Float32.self, $0) },
         smallStencils: [
-            { accumulateSmallStencil(AVX2Float32.self, step: InlineArray<1, Bool>.self, $0) },
-            { accumulateSmallStencil(AVX2Float32.self, step: InlineArray<2, Bool>.self, $0) },
+            { accumulateSmallStencil(AVX2Float32.self, size: InlineArray<3, Bool>.self, step: InlineArray<1, Bool>.self, $0) },
+            { accumulateSmallStencil(AVX2Float32.self, size: InlineArray<3, Bool>.self, step: InlineArray<2, Bool>.self, $0) },
+            { accumulateSmallStencil(AVX2Float32.self, size: InlineArray<2, Bool>.self, step: InlineArray<1, Bool>.self, $0) },
         ],
         widestTile: 3,
         columnTiles: [
@@ -238,7 +239,7 @@ public enum AVX2Float64: InstructionSet {
         ],
         stencil: StencilKernel(vectors: 2) { accumulateStencil(AVX2Float64.self, vectors: InlineArray<2, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX2Float64.self, $0) },
-        smallStencils: [nil, nil],
+        smallStencils: [nil, nil, nil],
         widestTile: 3,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {

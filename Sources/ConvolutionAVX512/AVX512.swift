@@ -175,8 +175,9 @@ public enum AVX512Float64: PermutingInstructionSet {
         stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float32.self, vectors: InlineArray<4, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX512Float32.self, $0) },
         smallStencils: [
-            { accumulateSmallStencil(AVX512Float32.self, step: InlineArray<1, Bool>.self, $0) },
-            { accumulateSmallStencil(AVX512Float32.self, step: InlineArray<2, Bool>.self, $0) },
+            { accumulateSmallStencil(AVX512Float32.self, size: InlineArray<3, Bool>.self, step: InlineArray<1, Bool>.self, $0) },
+            { accumulateSmallStencil(AVX512Float32.self, size: InlineArray<3, Bool>.self, step: InlineArray<2, Bool>.self, $0) },
+            { accumulateSmallStencil(AVX512Float32.self, size: InlineArray<2, Bool>.self, step: InlineArray<1, Bool>.self, $0) },
         ],
         widestTile: 4, storesParts: true,
         columnTiles: [
@@ -292,7 +293,7 @@ public enum AVX512Float64: PermutingInstructionSet {
         ],
         stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float64.self, vectors: InlineArray<4, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX512Float64.self, $0) },
-        smallStencils: [nil, nil],
+        smallStencils: [nil, nil, nil],
         widestTile: 4, storesParts: true,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {

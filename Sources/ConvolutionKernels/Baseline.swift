@@ -122,8 +122,9 @@ public enum BaselineFloat64: InstructionSet {
         stencil: StencilKernel(vectors: 2) { accumulateStencil(BaselineFloat32.self, vectors: InlineArray<2, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(BaselineFloat32.self, $0) },
         smallStencils: [
-            { accumulateSmallStencil(BaselineFloat32.self, step: InlineArray<1, Bool>.self, $0) },
-            { accumulateSmallStencil(BaselineFloat32.self, step: InlineArray<2, Bool>.self, $0) },
+            { accumulateSmallStencil(BaselineFloat32.self, size: InlineArray<3, Bool>.self, step: InlineArray<1, Bool>.self, $0) },
+            { accumulateSmallStencil(BaselineFloat32.self, size: InlineArray<3, Bool>.self, step: InlineArray<2, Bool>.self, $0) },
+            { accumulateSmallStencil(BaselineFloat32.self, size: InlineArray<2, Bool>.self, step: InlineArray<1, Bool>.self, $0) },
         ],
         widestTile: 3,
         columnTiles: [
@@ -235,7 +236,7 @@ public enum BaselineFloat64: InstructionSet {
         ],
         stencil: StencilKernel(vectors: 2) { accumulateStencil(BaselineFloat64.self, vectors: InlineArray<2, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(BaselineFloat64.self, $0) },
-        smallStencils: [nil, nil],
+        smallStencils: [nil, nil, nil],
         widestTile: 3,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {

@@ -32,9 +32,9 @@ public struct KernelTable {
     public var walks: InlineArray<2, WalkKernel>
     /// Of the most vectors that this tier has registers for.
     public var stencil: StencilKernel
-    /// For `NarrowStencilArguments`: kernels of any size, and of 3x3 for output rows 1 and 2 input rows apart.
+    /// For `NarrowStencilArguments`: kernels of any size; of 3x3 for output rows 1 and 2 input rows apart, and of 2x2 for 1.
     public var narrowStencil: @convention(c) (UnsafeRawPointer) -> Void
-    public var smallStencils: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
+    public var smallStencils: InlineArray<3, (@convention(c) (UnsafeRawPointer) -> Void)?>
     public var widestTile: Int
     /// `tiles` can finish a panel whose last vector is partial: `TileArguments.lastMask`.
     public var storesParts: Bool
@@ -68,7 +68,7 @@ public struct KernelTable {
         slidingTapGradients: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
         walks: InlineArray<2, WalkKernel>, stencil: StencilKernel,
         narrowStencil: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        smallStencils: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>, widestTile: Int, storesParts: Bool = false,
+        smallStencils: InlineArray<3, (@convention(c) (UnsafeRawPointer) -> Void)?>, widestTile: Int, storesParts: Bool = false,
         columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>,
         layOutAxis: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         layOutRuns: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void,

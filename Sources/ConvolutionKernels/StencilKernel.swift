@@ -319,25 +319,27 @@ func storeNarrow<I: InstructionSet>(
     }
 }
 
-/// The same for 3x3: the nine weights stay in registers. An output row is S input rows on.
+/// The same for K x K, 2 or 3: the weights stay in registers. An output row is S input rows on.
 @inlinable @inline(__always)
-public func accumulateSmallStencil<I: InstructionSet, let S: Int>(_: I.Type, step: InlineArray<S, Bool>.Type, _ raw: UnsafeRawPointer) {
+public func accumulateSmallStencil<I: InstructionSet, let K: Int, let S: Int>(
+    _: I.Type, size: InlineArray<K, Bool>.Type, step: InlineArray<S, Bool>.Type, _ raw: UnsafeRawPointer
+) {
     let arguments = raw.assumingMemoryBound(to: NarrowStencilArguments<I.Scalar>.self).pointee
     let size = MemoryLayout<I.Scalar>.stride
     var w = InlineArray<9, I.Vector>(repeating: I.Vector(repeating: 0))
-    for t in 0..<9 { w[unchecked: t] = I.Vector(repeating: arguments.weights[t]) }
+    for t in 0..<(K &* K) { w[unchecked: t] = I.Vector(repeating: arguments.weights[t]) }
     let pitch = arguments.rowPitch &* size
     let first = arguments.offsets[0] &* size
     let second = arguments.offsets[1] &* size
-    let third = arguments.offsets[2] &* size
+    let third = arguments.offsets[K &- 1] &* size
     forEachTile(arguments, step: S &* pitch, vectorBytes: I.bytes) { line, target in
         var sums = InlineArray<4, I.Vector>(repeating: I.Vector(repeating: 0))
         var x = line
-        for i in 0..<(3 &+ 3 &* S) {
-            for b in 0..<3 {
+        for i in 0..<(K &+ 3 &* S) {
+            for b in 0..<K {
                 let v = (x + (b == 0 ? first : b == 1 ? second : third)).loadUnaligned(as: I.Vector.self)
-                for p in 0..<4 where i &- p &* S >= 0 && i &- p &* S < 3 {
-                    sums[unchecked: p] = I.multiplyAdd(v, w[unchecked: (i &- p &* S) &* 3 &+ b], sums[unchecked: p])
+                for p in 0..<4 where i &- p &* S >= 0 && i &- p &* S < K {
+                    sums[unchecked: p] = I.multiplyAdd(v, w[unchecked: (i &- p &* S) &* K &+ b], sums[unchecked: p])
                 }
             }
             x += pitch

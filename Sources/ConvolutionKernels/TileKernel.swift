@@ -25,7 +25,7 @@ public struct TileArguments<Scalar> {
     /// `accumulateTile` of several groups: elements from the input channels of a panel's vector to those of the next.
     public var groupPitch = 0
     /// `accumulateTile`: what to fetch into the cache for a later call, `aheadStep` bytes per channel of a segment, at most two lines (of
-    /// one pixel, or one vector, one line).
+    /// one vector, one line; of one pixel none: weights read once, front to back, are best foreseen by the processor).
     public var ahead: UnsafeRawPointer
     public var aheadStep: Int
     /// `[R][N vectors]`: the sums so far, between calls and chunks.
@@ -336,9 +336,11 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
                 if c == arguments.length { continue }
             }
             repeat {
-                shim_prefetch(ahead)
-                if R > 1, N > 1, !spansGroups { shim_prefetch(ahead + second) }
-                ahead += arguments.aheadStep
+                if R > 1 {
+                    shim_prefetch(ahead)
+                    if N > 1, !spansGroups { shim_prefetch(ahead + second) }
+                    ahead += arguments.aheadStep
+                }
                 if endsInHalf {
                     multiplyHalves(I.self, &sums, starts, c, panel)
                 } else {

@@ -389,6 +389,10 @@ BIT_LAYERS = [
     ("conv2d", (2, 5, 4, 33), (5, 4, 33, 200), {"activation": "relu"}),
     ("conv2d_transpose", (2, 1, 1, 70), (4, 3, 130, 70), {}),
     ("conv2d_transpose", (2, 1, 1, 9), (4, 4, 96, 9), {"strides": 2, "padding": "same"}),
+    # One pixel whose channels come in several blocks; stencils of 2x2.
+    ("conv2d_transpose", (2, 1, 1, 300), (3, 3, 20, 300), {"activation": "tanh"}),
+    ("conv2d_transpose", (2, 10, 37, 1), (2, 2, 4, 1), {"activation": "relu"}),
+    ("conv2d", (2, 9, 20, 3), (2, 2, 1, 3), {"groups": 3, "padding": "same"}),
     ("conv2d_transpose", (2, 6, 7, 40), (4, 4, 12, 40), {"strides": 2, "activation": "tanh"}),
     ("conv2d_transpose", (2, 4, 5, 21), (16, 16, 21, 21), {"strides": 8, "padding": "same"}),
     # Blocks of channels that differ from phase to phase.
