@@ -794,6 +794,15 @@ extension ConvolutionPlan {
         return part
     }
 
+    /// What a band of the first panels packs.
+    @inline(never)
+    @_optimize(size)
+    private func rectangleBytes(_ block: Block, firstRow: Int, rows: Int) -> Int {
+        rectangle(
+            block, firstRow: firstRow, rows: rows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self), image: 0
+        ).elements * layer.elementBytes
+    }
+
     /// Elements of the largest rectangle that an item of the block packs.
     @_optimize(size)
     fileprivate func largestRectangle(_ block: Block) -> Int {
@@ -923,7 +932,6 @@ extension ConvolutionPlan {
         } else {
             block.panelChunks = min(mostPanelChunks, max(wanted, block.panelChunks))
         }
-        let elementBytes = layer.elementBytes
         // The channels of a pixel are packed together.
         let packsPixels = stencils && layer.input.column != 1
         if packsPixels { block.planes = ceilDivide(layer.groups, block.panelChunks) }
@@ -932,14 +940,19 @@ extension ConvolutionPlan {
             block.columnBands = ceilDivide(block.horizontal.count, block.bandColumns)
             if readsInputDirectly || rows == 0 { return }
             // The first band is as large as any but for borders; the exact maximum is taken once at the end.
-            let first = rectangle(
-                block, firstRow: 0, rows: block.bandRows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self),
-                image: 0)
-            if first.elements * elementBytes <= rectangleLimit {
+            let bytes = rectangleBytes(block, firstRow: 0, rows: block.bandRows)
+            if bytes <= rectangleLimit {
                 if stencils, !packsPixels {
-                    let most = min(rectangleLimit, planesLimit) / max(first.elements * elementBytes, 1)
+                    let most = min(rectangleLimit, planesLimit) / max(bytes, 1)
                     block.planes = max(1, min(most, ceilDivide(layer.groups, block.panelChunks)))
                 }
+                return
+            }
+            // Half of the rows of a kernel dilated far may read nearly as many, and would be packed nearly as long.
+            func middle(_ bandRows: Int) -> Int { rectangleBytes(block, firstRow: (rows - bandRows) / 2, rows: bandRows) }
+            if strategy == .channels, middle(block.bandRows) <= 3 * rectangleLimit,
+                4 * middle((block.bandRows + 1) / 2) > 3 * middle(block.bandRows)
+            {
                 return
             }
             if stencils, block.bandRows > 2 * stencilRows {
