@@ -1,0 +1,323 @@
+import ConvolutionKernels
+
+// Dividing the outputs of a block among items of work, and what of the input an item packs.
+
+/// Input indices that `count` outputs from `first` on read, as a range inside the input; empty if none.
+func inputRange(_ lattice: Lattice, first: Int, count: Int, input: Int, mode: BorderMode) -> Range<Int> {
+    let reach = (lattice.taps - 1) * lattice.offsetStep
+    let low = first * lattice.inputStep + lattice.offsetStart + min(reach, 0)
+    let high = (first + count - 1) * lattice.inputStep + lattice.offsetStart + max(reach, 0)
+    var start = max(low, 0)
+    var end = min(high, input - 1)
+    switch mode {
+    case .constant:
+        break
+    case .replicate:
+        start = min(start, input - 1)
+        end = max(end, 0)
+    case .reflect, .symmetric:
+        // What lies d outside mirrors into at most d inside.
+        if low < 0 {
+            start = 0
+            end = max(end, min(-low, input - 1))
+        }
+        if high > input - 1 {
+            end = input - 1
+            start = max(0, min(start, 2 * (input - 1) - high))
+        }
+    case .circular:
+        if low < 0 || high > input - 1 { (start, end) = (0, input - 1) }
+    }
+    return start <= end ? start..<(end + 1) : 0..<0
+}
+
+/// A rectangle stays in a level-2 cache together with the weights in use.
+let rectangleLimit = 1 << 19
+
+/// Planes packed together stay in a level-1 cache. (Those of one alone would be read the moment they are written.)
+private let planesLimit = 1 << 14
+
+/// Output that the phases of a band may write before the next band begins.
+private let phaseBytes = 1 << 19
+
+/// The part of the input that an item packs. Columns are input columns, or for the strategy `columns` places on the lattice of
+/// input columns that the taps read, border included, dealt into one plane per residue modulo the input step.
+struct Rectangle {
+    var images: Range<Int>
+    var rows: Range<Int>
+    var columns: Range<Int>
+    /// Input channels, or lanes for the strategy `lanes`.
+    var channels: Range<Int>
+    /// Strategy `columns`: elements of one plane.
+    var plane = 0
+    /// Elements from channel to channel, from one block of channels to the next, from row to row, and in all.
+    var channelPitch = 1
+    var blockPitch = 0
+    var rowPitch = 0
+    var elements = 0
+}
+
+extension ConvolutionPlan {
+    @inline(__always)
+    func rectangle(_ block: Block, firstRow: Int, rows: Int, firstColumn: Int, columns: Int, panels: Range<Int>, image: Int) -> Rectangle {
+        // A band within one image reads a part of its rows, one across images all rows of each.
+        let height = block.vertical.count
+        let lastRow = firstRow + rows - 1
+        let images = spansImages ? firstRow / height..<lastRow / height + 1 : image..<image + 1
+        let (first, count) = images.count > 1 ? (0, height) : (firstRow % height, rows)
+        let rowRange = inputRange(block.vertical, first: first, count: count, input: layer.vertical.input, mode: layer.paddingMode)
+        let low = self.panels[panels.lowerBound]
+        let high = self.panels[panels.upperBound - 1]
+        let inputs = layer.inChannelsPerGroup
+        if strategy == .columns {
+            let horizontal = block.horizontal
+            let reach = (horizontal.taps - 1) * horizontal.offsetStep
+            let first = firstColumn * horizontal.inputStep + horizontal.offsetStart + min(reach, 0)
+            let span = (columns - 1) * horizontal.inputStep + abs(reach) + 1
+            var part = Rectangle(
+                images: images, rows: rowRange, columns: first..<(first + span), channels: low.group * inputs..<(high.group + 1) * inputs)
+            // Vectors of the last columns read on to a whole vector, or a whole tile; those places hold zeros.
+            let line = ceilDivide(span, horizontal.inputStep)
+            if stencils {
+                let tile = table.stencil.vectors * table.lanes
+                // Whole vectors, so that some tap's are aligned.
+                part.plane = ceilDivide(line + ceilDivide(columns, tile) * tile - columns, table.lanes) * table.lanes
+                part.rowPitch = part.plane * horizontal.inputStep
+                let vertical = block.vertical
+                let top = firstRow * vertical.inputStep + vertical.offsetStart
+                part.rows = top..<top + (rows - 1) * vertical.inputStep + (vertical.taps - 1) * vertical.offsetStep + 1
+                part.channelPitch = part.rowPitch * part.rows.count
+                part.elements = part.channelPitch * block.planes + (turnsPlanes ? rows * columns * panels.count + tile : 0)
+                return part
+            }
+            part.plane = line + table.lanes * (isWide ? low.kernel.vectors : 1)
+            part.channelPitch = part.plane * horizontal.inputStep
+            part.blockPitch = part.channelPitch * block.channelBlock
+            part.rowPitch = part.channelPitch * part.channels.count
+            // One more row stands for all rows outside.
+            part.elements = part.rowPitch * (rowRange.count + 1)
+            return part
+        }
+        if walks || borders {
+            let (vertical, horizontal) = (block.vertical, block.horizontal)
+            let top = firstRow * vertical.inputStep + vertical.offsetStart
+            let left = firstColumn * horizontal.inputStep + horizontal.offsetStart
+            var part = Rectangle(
+                images: images,
+                rows: top..<top + (rows - 1) * vertical.inputStep + vertical.lastOffset - vertical.offsetStart + 1,
+                columns: left..<left + (columns - 1) * horizontal.inputStep + horizontal.lastOffset - horizontal.offsetStart + 1,
+                channels: low.offset..<(high.offset + high.width))
+            if borders {
+                part.channels = low.group * inputs..<(high.group + high.groups) * inputs
+                part.rowPitch = part.columns.count * block.channelBlock
+                part.blockPitch = part.rows.count * part.rowPitch
+                part.elements = part.blockPitch * (high.group + high.groups - low.group) * ceilDivide(inputs, block.channelBlock)
+                // The vector of the last pixel goes beyond it.
+                if pixelsPerVector > 1 { part.elements += table.lanes }
+                return part
+            }
+            part.channelPitch = part.channels.count
+            part.rowPitch = part.columns.count * part.channelPitch
+            part.elements = part.rows.count * part.rowPitch
+            return part
+        }
+        let columnRange = inputRange(
+            block.horizontal, first: firstColumn, count: columns, input: layer.horizontal.input, mode: layer.paddingMode)
+        if strategy == .lanes {
+            var part = Rectangle(images: images, rows: rowRange, columns: columnRange, channels: low.offset..<(high.offset + high.width))
+            part.channelPitch = part.channels.count
+            part.blockPitch = part.channelPitch * block.channelBlock
+            part.rowPitch = columnRange.count * part.channelPitch
+            part.elements = rowRange.count * part.rowPitch
+            return part
+        }
+        // One block of channels after another, each a small image of its own: tiles of one pass over the weights then read a few
+        // kilobytes, whose lines fall into all sets of the cache, however many channels a pixel has.
+        var part = Rectangle(
+            images: images, rows: rowRange, columns: columnRange, channels: low.group * inputs..<(high.group + high.groups) * inputs)
+        part.rowPitch = columnRange.count * block.channelBlock
+        // The end of each block stands for all pixels that are outside.
+        part.blockPitch = images.count * rowRange.count * part.rowPitch + block.outsidePixels * block.channelBlock
+        part.elements = part.blockPitch * (high.group + high.groups - low.group) * ceilDivide(inputs, block.channelBlock)
+        return part
+    }
+
+    /// What a band of the first panels packs.
+    @inline(never)
+    @_optimize(size)
+    private func rectangleBytes(_ block: Block, firstRow: Int, rows: Int) -> Int {
+        rectangle(
+            block, firstRow: firstRow, rows: rows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self), image: 0
+        ).elements * layer.elementBytes
+    }
+
+    /// Elements of the largest rectangle that an item of the block packs.
+    @_optimize(size)
+    func largestRectangle(_ block: Block) -> Int {
+        var largest = 0
+        for chunk in 0..<block.panelChunks {
+            for rowBand in 0..<block.rowBands {
+                let row = rowBand * block.bandRows
+                for columnBand in 0..<block.columnBands {
+                    let column = columnBand * block.bandColumns
+                    let part = rectangle(
+                        block, firstRow: row, rows: min(block.bandRows, rows(block) - row), firstColumn: column,
+                        columns: min(block.bandColumns, block.horizontal.count - column), panels: block.panels(chunk, of: self), image: 0)
+                    largest = max(largest, part.elements)
+                }
+            }
+        }
+        return largest
+    }
+
+    /// The most chunks that leave panels that share channels, the last two, to one thread.
+    private var mostPanelChunks: Int {
+        let last = panels[panelCount - 1]
+        return strategy == .lanes && last.firstChannel < last.offset ? panelCount - 1 : panelCount
+    }
+
+    /// An item's planes are made in scratch memory and then turned into pixels.
+    var turnsPlanes: Bool { stencils && writesPixels(layer) }
+
+    /// Output rows that a tile takes together.
+    private var rowUnit: Int { stencils ? stencilRows : walks ? 2 : 1 }
+
+    var leastReach: Int {
+        var step = largestTileSide
+        for index in 0..<panelCount { step = min(step, panels[index].reach(strategy)) }
+        return step
+    }
+
+    /// Of `step` positions.
+    func tileCount(rows: Int, columns: Int, _ step: Int) -> Int {
+        let positions = ceilDivide(columns, positionColumns)
+        return isWide ? rows * ceilDivide(positions, step) : ceilDivide(rows * positions, step)
+    }
+
+    /// The bands of rows, or the panel chunks, after which `threads` are done first: about `wanted` items, or fewer where those leave a
+    /// thread without work at the end, or cut tiles off. Of panel chunks each lays out the addresses of its tiles anew.
+    @_optimize(size)
+    private func balance(_ block: inout Block, parts: Int, threads: Int, wanted: Int, mayDividePanels: Bool) {
+        let rows = rows(block)
+        let step = leastReach
+        func tiles(_ bandRows: Int) -> Int {
+            walks || stencils ? ceilDivide(bandRows, rowUnit) : tileCount(rows: bandRows, columns: block.horizontal.count, step)
+        }
+        // In panels. Where the work of a panel is little, its addresses are much.
+        // Of one input pixel, a tile has addresses for all taps and one of them to multiply.
+        let tapsPerUse = panels[0].kernel.rows == 1 ? block.taps : 1
+        let layOut = Double(10 * tapsPerUse) / Double(layer.inChannelsPerGroup * width / panelCount / table.lanes + 3)
+        var least = Double.infinity
+        /// Items that are alike but for the last ones take turns; one may end a part of its time after the others.
+        func consider(_ items: Int, each cost: Double, last: Int, each lastCost: Double, _ choose: () -> Void) {
+            let (rounds, rest) = (items * parts).quotientAndRemainder(dividingBy: threads)
+            let total = (Double(rounds) + 1.0 / 16) * cost + (rest > 0 ? cost : Double(ceilDivide(last * parts, threads)) * lastCost)
+            if total < least {
+                least = total
+                choose()
+            }
+        }
+        let smallest = ceilDivide(max(1, rows / wanted), rowUnit)
+        let largest = ceilDivide(ceilDivide(rows, threads), rowUnit)
+        for units in smallest...max(smallest, min(largest, smallest + 32)) {
+            let bandRows = units * rowUnit
+            let perTile = Double(panelCount) + layOut
+            let rest = rows % bandRows
+            consider(rows / bandRows, each: Double(tiles(bandRows)) * perTile, last: rest > 0 ? 1 : 0, each: Double(tiles(rest)) * perTile) {
+                block.bandRows = bandRows
+            }
+        }
+        if mayDividePanels, block.panelChunks == 1 {
+            // A walk does so little with a cache line that it matters whether another thread writes the next one.
+            let perTile = Double(tiles(rows)) * (walks ? 2 : 1)
+            for chunks in threads...max(wanted, threads) where chunks <= mostPanelChunks {
+                let share = Double(ceilDivide(panelCount, chunks))
+                consider(chunks, each: perTile * (share + layOut), last: 0, each: 0) {
+                    (block.bandRows, block.panelChunks) = (rows, chunks)
+                }
+            }
+        }
+    }
+
+    /// Chooses bands and panel chunks: enough items to keep `threads` busy to the end, bands of whole rows where that suffices, and
+    /// rectangles within the limit. Any choice gives the same bits.
+    @_optimize(size)
+    func divide(_ block: inout Block, blocks: Int, threads: Int, rectangleLimit: Int) {
+        let rows = rows(block)
+        // Packed for a walk, a vector of channels lies together, apart from the others: a large kernel then keeps it in the nearest caches.
+        (block.bandRows, block.bandColumns, block.panelChunks) = (max(rows, 1), block.horizontal.count, walks && !readsInputDirectly ? panelCount : 1)
+        let parts = max((spansImages ? 1 : layer.batch) * blocks * block.panelChunks, 1)
+        let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, parts)
+        let columns = block.horizontal.count
+        let hasManyPixels = rows * columns >= wanted * 64
+        if blocks == 1, rows < wanted, hasManyPixels, readsInputDirectly, !walks {
+            // A few long rows are cut into pieces of whole tiles, the last of them no shorter than a tile.
+            let (unit, least) = strategy == .columns
+                ? (table.lanes * table.columnTiles[4].vectors, table.lanes * table.columnTiles[0].vectors) : (commonTileRows, 1)
+            block.bandRows = 1
+            block.bandColumns = ceilDivide(ceilDivide(columns, ceilDivide(wanted, rows)), unit) * unit
+            while columns % block.bandColumns > 0, columns % block.bandColumns < least { block.bandColumns += unit }
+        } else if stencils, !turnsPlanes, panelCount >= wanted {
+            // Whole channels.
+            block.panelChunks = wanted
+        } else if blocks == 1, wanted > 1, hasManyPixels || readsInputDirectly {
+            balance(&block, parts: parts, threads: threads, wanted: wanted, mayDividePanels: !hasManyPixels)
+        } else if hasManyPixels {
+            block.bandRows = ceilDivide(max(1, rows / wanted), rowUnit) * rowUnit
+            if blocks > 1 {
+                // So few rows that what one phase has read and written is still in the cache for the next; but enough pixels.
+                let rowBytes = blocks * columns * layer.outChannels * layer.elementBytes
+                let most = min(block.bandRows, max(ceilDivide(512, columns), phaseBytes / rowBytes))
+                block.bandRows = most
+                // And, where it can be had, no group of few tiles: it takes as long to begin as a whole one.
+                let pixels = block.tilesPerGroup * panels[0].reach(strategy)
+                func groups(_ rows: Int) -> Int { ceilDivide(rows * columns, pixels) }
+                for rows in stride(from: most, to: 0, by: -1)
+                where strategy == .channels && groups(rows) * block.bandRows < groups(block.bandRows) * rows {
+                    block.bandRows = rows
+                }
+            }
+        } else {
+            block.panelChunks = min(mostPanelChunks, max(wanted, block.panelChunks))
+        }
+        // The channels of a pixel are packed together.
+        let packsPixels = stencils && layer.input.column != 1
+        if packsPixels { block.planes = ceilDivide(layer.groups, block.panelChunks) }
+        while true {
+            block.rowBands = ceilDivide(rows, block.bandRows)
+            block.columnBands = ceilDivide(block.horizontal.count, block.bandColumns)
+            if readsInputDirectly || rows == 0 { return }
+            // The first band is as large as any but for borders; the exact maximum is taken once at the end.
+            let bytes = rectangleBytes(block, firstRow: 0, rows: block.bandRows)
+            if bytes <= rectangleLimit {
+                if stencils, !packsPixels {
+                    let most = min(rectangleLimit, planesLimit) / max(bytes, 1)
+                    block.planes = max(1, min(most, ceilDivide(layer.groups, block.panelChunks)))
+                }
+                return
+            }
+            // Half of the rows of a kernel dilated far may read nearly as many, and would be packed nearly as long.
+            func middle(_ bandRows: Int) -> Int { rectangleBytes(block, firstRow: (rows - bandRows) / 2, rows: bandRows) }
+            if strategy == .channels, middle(block.bandRows) <= 3 * rectangleLimit,
+                4 * middle((block.bandRows + 1) / 2) > 3 * middle(block.bandRows)
+            {
+                return
+            }
+            if stencils, block.bandRows > 2 * stencilRows {
+                // In small steps: the rows around a band are packed and, of two passes, computed again for the next.
+                block.bandRows = (block.bandRows - 1) * 7 / 8 / stencilRows * stencilRows
+            } else if block.bandRows > 8 {
+                block.bandRows = (block.bandRows + 1) / 2
+            } else if layer.groups > 1, !stencils, block.panelChunks < min(layer.groups, panelCount) {
+                // Not beyond one group each: its panels would pack the same input again.
+                block.panelChunks = min(layer.groups, panelCount, block.panelChunks * 2)
+            } else if block.bandRows > 1 {
+                block.bandRows = (block.bandRows + 1) / 2
+            } else if block.bandColumns > 4 * table.lanes {
+                block.bandColumns = ceilDivide(ceilDivide(block.bandColumns, 2), table.lanes) * table.lanes
+            } else {
+                return
+            }
+        }
+    }
+}

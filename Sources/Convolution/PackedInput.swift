@@ -1,0 +1,172 @@
+import ConvolutionKernels
+
+// What of the input an item packs: as pixels or as planes, border included.
+
+/// The input as the item's tiles read it: the caller's array, or a packed rectangle of it.
+struct Source<Scalar> {
+    var base: UnsafePointer<Scalar>
+    var imageStride: Int
+    var rowStride: Int
+    var columnStride: Int
+    /// What is there: `base` is the place of the first row and column.
+    var rows: Range<Int>
+    var columns: Range<Int>
+    /// Strategy `columns`: from plane to plane.
+    var plane: Int
+    var outside: UnsafePointer<Scalar>
+    var channelPitch: Int
+    /// From one block of input channels to the next.
+    var blockPitch: Int
+    var channelOrigin: Int
+}
+
+/// Copies the rectangle's part of the input into `target`, arranged as the plan's kernels read it.
+func pack<Scalar: KernelScalar>(
+    _ rectangle: Rectangle, _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ input: UnsafePointer<Scalar>,
+    _ target: UnsafeMutablePointer<Scalar>
+) {
+    let layer = plan.pointee.layer
+    let inputs = layer.inChannelsPerGroup
+    let outside = Scalar(layer.paddingValue)
+    let vertical = block.pointee.vertical
+    // A kernel smaller than its stride passes over rows, and columns.
+    let skipsRows = layer.paddingMode == .constant && vertical.taps < vertical.inputStep
+    let corner = input + rectangle.images.lowerBound * layer.input.batch + rectangle.rows.lowerBound * layer.input.row
+    switch plan.pointee.strategy {
+    case _ where plan.pointee.borders:
+        var part = rectangle
+        (part.channelPitch, part.elements) = (block.pointee.channelBlock, rectangle.blockPitch)
+        var place = target
+        while part.channels.lowerBound < rectangle.channels.upperBound {
+            let first = part.channels.lowerBound
+            part.channels = first..<first + min(block.pointee.channelBlock, inputs - first % inputs)
+            packBordered(part, layer, corner: input + rectangle.images.lowerBound * layer.input.batch, place)
+            part.channels = part.channels.upperBound..<rectangle.channels.upperBound
+            place += rectangle.blockPitch
+        }
+    case .channels:
+        var place = target
+        var channel = rectangle.channels.lowerBound
+        while channel < rectangle.channels.upperBound {
+            // Blocks start anew with each group.
+            let length = min(block.pointee.channelBlock, inputs - channel % inputs)
+            for image in 0..<rectangle.images.count {
+                for row in 0..<rectangle.rows.count where !skipsRows || vertical.meets(rectangle.rows.lowerBound + row) {
+                    packPixels(
+                        from: corner + image * layer.input.batch + row * layer.input.row + rectangle.columns.lowerBound * layer.input.column
+                            + channel * layer.input.channel,
+                        columnStride: layer.input.column, channelStride: layer.input.channel, columns: rectangle.columns.count,
+                        channels: length, pixelPitch: block.pointee.channelBlock,
+                        to: place + (image * rectangle.rows.count + row) * rectangle.rowPitch)
+                }
+            }
+            channel += length
+            place += rectangle.blockPitch
+            let pixels = block.pointee.outsidePixels * block.pointee.channelBlock
+            (place - pixels).update(repeating: outside, count: pixels)
+        }
+    case .lanes where plan.pointee.walks:
+        packBordered(rectangle, layer, corner: input + rectangle.images.lowerBound * layer.input.batch, target)
+    case .lanes:
+        // Lanes beyond the last channel have weights of 0, but no product of theirs may be infinite.
+        let channels = min(rectangle.channels.upperBound, layer.inChannels) - rectangle.channels.lowerBound
+        if channels < rectangle.channelPitch { target.update(repeating: 0, count: rectangle.elements) }
+        for row in 0..<rectangle.rows.count where !skipsRows || vertical.meets(rectangle.rows.lowerBound + row) {
+            packPixels(
+                from: corner + row * layer.input.row + rectangle.columns.lowerBound * layer.input.column
+                    + rectangle.channels.lowerBound * layer.input.channel,
+                columnStride: layer.input.column, channelStride: layer.input.channel, columns: rectangle.columns.count,
+                channels: channels, pixelPitch: rectangle.channelPitch, to: target + row * rectangle.rowPitch)
+        }
+    case .columns:
+        let horizontal = block.pointee.horizontal
+        for residue in 0..<horizontal.inputStep where horizontal.meets(rectangle.columns.lowerBound + residue) {
+            let line = ResidueLine(rectangle, residue: residue, inputStep: horizontal.inputStep, length: layer.horizontal.input)
+            let channels = rectangle.channels.count
+            for row in 0..<rectangle.rows.count where !skipsRows || vertical.meets(rectangle.rows.lowerBound + row) {
+                let source = corner + row * layer.input.row + rectangle.channels.lowerBound * layer.input.channel
+                let place = target + row * rectangle.rowPitch + residue * rectangle.plane
+                for channel in 0..<channels {
+                    packBorder(source + channel * layer.input.channel, layer, line, place + channel * rectangle.channelPitch)
+                }
+                packLines(
+                    from: source + line.place(line.inside.lowerBound) * layer.input.column, rowStride: 0,
+                    columnStride: horizontal.inputStep &* layer.input.column, channelStride: channels == 1 ? 0 : layer.input.channel,
+                    rows: 1, columns: line.inside.count, channels: channels, rowPitch: 0, pitch: rectangle.channelPitch,
+                    to: place + line.inside.lowerBound)
+            }
+        }
+        if layer.paddingMode == .constant {
+            (target + rectangle.rows.count * rectangle.rowPitch).update(repeating: outside, count: rectangle.rowPitch)
+        }
+    }
+}
+
+/// Pixels by rows, the border among them, with some channels each; what a pixel's place has beyond them is 0.
+@inline(never)
+private func packBordered<Scalar: KernelScalar>(
+    _ rectangle: Rectangle, _ layer: Layer, corner image: UnsafePointer<Scalar>, _ target: UnsafeMutablePointer<Scalar>
+) {
+    let pitch = rectangle.channelPitch
+    let channels = min(rectangle.channels.upperBound, layer.inChannels) - rectangle.channels.lowerBound
+    if channels < pitch { target.update(repeating: 0, count: rectangle.elements) }
+    let first = image + rectangle.channels.lowerBound * layer.input.channel
+    // The columns inside the input, all of a row at once; a constant border from the end of one row to the start of the next.
+    let inside = rectangle.columns.clamped(to: 0..<layer.horizontal.input)
+    let outside = Scalar(layer.paddingValue)
+    var end = target
+    for row in 0..<rectangle.rows.count {
+        guard let line = borderIndex(rectangle.rows.lowerBound + row, layer.vertical.input, layer.paddingMode) else { continue }
+        var column = rectangle.columns.lowerBound
+        while column < rectangle.columns.upperBound {
+            let columns = column == inside.lowerBound ? max(inside.count, 1) : 1
+            if let source = borderIndex(column, layer.horizontal.input, layer.paddingMode) {
+                let place = target + row * rectangle.rowPitch + (column - rectangle.columns.lowerBound) * pitch
+                end.update(repeating: outside, count: place - end)
+                packPixels(
+                    from: first + line * layer.input.row + source * layer.input.column, columnStride: layer.input.column,
+                    channelStride: layer.input.channel, columns: columns, channels: channels, pixelPitch: pitch, to: place)
+                end = place + columns * pitch
+            }
+            column += columns
+        }
+    }
+    end.update(repeating: outside, count: target + rectangle.elements - end)
+}
+
+/// Every `inputStep`-th column of a rectangle, border included, which are packed as neighbours.
+struct ResidueLine {
+    var first: Int
+    var inputStep: Int
+    /// Columns of the rectangle, those of them that lie inside the input, and with the zeros that follow.
+    var count: Int
+    var inside: Range<Int>
+    var plane: Int
+
+    init(_ rectangle: Rectangle, residue: Int, inputStep: Int, length: Int) {
+        first = rectangle.columns.lowerBound + residue
+        self.inputStep = inputStep
+        plane = rectangle.plane
+        count = max(0, ceilDivide(rectangle.columns.upperBound - first, inputStep))
+        // Places first + q * inputStep with 0 <= place < length.
+        let start = min(count, max(0, ceilDivide(-first, inputStep)))
+        inside = start..<max(start, min(count, ceilDivide(length - first, inputStep)))
+    }
+
+    /// Where column number `q` lies in the input; 0 where none does.
+    @inline(__always)
+    func place(_ q: Int) -> Int { inside.contains(q) ? first + q * inputStep : 0 }
+}
+
+/// What is not inside of one channel of one row, and zeros to the end of the plane.
+func packBorder<Scalar: KernelScalar>(
+    _ source: UnsafePointer<Scalar>, _ layer: Layer, _ line: ResidueLine, _ target: UnsafeMutablePointer<Scalar>
+) {
+    func border(_ q: Int) -> Scalar {
+        borderIndex(line.first + q * line.inputStep, layer.horizontal.input, layer.paddingMode).map { source[$0 * layer.input.column] }
+            ?? Scalar(layer.paddingValue)
+    }
+    for q in 0..<line.inside.lowerBound { target[q] = border(q) }
+    for q in line.inside.upperBound..<line.count { target[q] = border(q) }
+    (target + line.count).update(repeating: 0, count: line.plane - line.count)
+}

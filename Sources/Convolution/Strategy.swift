@@ -1,0 +1,351 @@
+import ConvolutionKernels
+
+// Which kernels compute a layer: what their vectors hold, and the panels of output channels that follow from it.
+
+/// What the vectors of the tile kernels hold. Every strategy adds the terms of an output element in the same order, so the choice
+/// shows in the time alone.
+enum Strategy {
+    /// Output channels of one group; the input value is broadcast. The rule.
+    case channels
+    /// Output channels of neighbouring groups, each with its own input value: depthwise, and groups whose input can be permuted.
+    case lanes
+    /// Neighbouring output columns; the weight is broadcast: few output channels, and NCHW.
+    case columns
+}
+
+/// How a layer's output channels are divided into panels.
+struct Panels {
+    var strategy: Strategy
+    /// Rows so long that tiles of one row each waste little at their ends, and few enough channels for the kernels that want that.
+    var isWide = false
+    var walks = false
+    var stencils = false
+    var permutes = false
+    var perGroup = 0
+    var count = 0
+    /// Vectors of output channels per group (channels) or in all (lanes).
+    var vectors = 0
+    /// Packed output channels, padding included: the sum of all panels' widths.
+    var width = 0
+    /// Strategy `channels`: two groups of a whole vector each are one panel.
+    var pairs = false
+    /// Strategy `lanes`: whole vectors of channels are read where they lie, one input for each output. The last panel begins early enough
+    /// to be whole.
+    var isDirect = false
+    /// Strategy `channels`: one input pixel, each of whose products goes to a pixel of its own, or one output pixel.
+    var isPixel = false
+
+    init(_ layer: Layer, _ table: KernelTable, _ strategy: Strategy) {
+        self.strategy = strategy
+        let outputs = layer.outChannelsPerGroup
+        switch strategy {
+        case .channels:
+            vectors = ceilDivide(outputs, table.lanes)
+            isPixel = layer.batch == 1 && (layer.vertical.input == 1 && layer.horizontal.input == 1
+                || layer.vertical.output == 1 && layer.horizontal.output == 1)
+            // The narrower kernels are for many pixels: of one, a vector of zeros more costs less.
+            if isPixel, vectors % table.widestTile == table.widestTile - 1 { vectors += 1 }
+            perGroup = isPixel ? ceilDivide(vectors, table.widestTile) : cheapestDivision(outputs, table)
+            pairs = table.pairTile != nil && layer.groups > 1 && outputs == table.lanes && layer.columnsPerPixel == 1
+            count = pairs ? ceilDivide(layer.groups, 2) : perGroup * layer.groups
+            width = vectors * table.lanes * layer.groups
+        case .lanes:
+            vectors = ceilDivide(layer.outChannels, table.lanes)
+            walks = canWalk(layer)
+            permutes = canPermute(layer, table)
+            perGroup = ceilDivide(vectors, walks || permutes ? 1 : table.widestTile)
+            count = perGroup
+            width = vectors * table.lanes
+            isDirect = layer.input.channel == 1 && layer.inChannelsPerGroup == 1 && layer.outChannelsPerGroup == 1
+                && (!walks || layer.vertical.kernel * layer.horizontal.kernel <= walkTaps)
+                && (layer.outChannels % table.lanes == 0 || perGroup > 1 && !layer.means.accumulates)
+        case .columns:
+            let most = table.columnTiles[4].rows
+            let rest = outputs % most
+            let columns = layer.horizontal.output / layer.columnPhases
+            stencils = takesStencil(layer, table)
+            isWide = !stencils && outputs >= 1 && outputs <= 4 && columns >= 4 * table.wideTiles[outputs - 1].vectors * table.lanes
+            perGroup = stencils ? outputs : outputs / most + (rest == 0 ? 0 : rest <= 4 ? 1 : 2)
+            count = perGroup * layer.groups
+            width = layer.outChannels
+        }
+    }
+
+    func panel(_ index: Int, _ layer: Layer, _ table: KernelTable) -> Panel {
+        let outputs = layer.outChannelsPerGroup
+        switch strategy {
+        case .channels where pairs && 2 * index + 1 < layer.groups:
+            return Panel(
+                group: 2 * index, groups: 2, firstChannel: 2 * index * outputs, channels: 2 * outputs, offset: 2 * index * outputs,
+                width: 2 * outputs, kernel: table.pairTile ?? table.tiles[1])
+        case .channels where pairs:
+            return Panel(
+                group: 2 * index, firstChannel: 2 * index * outputs, channels: outputs, offset: 2 * index * outputs, width: outputs,
+                kernel: table.tiles[0])
+        case .channels, .lanes:
+            let group = strategy == .lanes ? 0 : index / perGroup
+            let members = strategy == .lanes ? layer.groups == 1 ? width : layer.outChannels : outputs
+            // The vectors are spread evenly, so that 5 become 3 + 2.
+            let place = index % perGroup
+            let share = isPixel ? table.widestTile : vectors / perGroup
+            let larger = isPixel ? 0 : vectors % perGroup
+            let firstVector = place * share + min(place, larger)
+            let first = firstVector * table.lanes
+            let count = min(share + (place < larger ? 1 : 0), vectors - firstVector)
+            let isWidest = strategy == .channels && count == table.widestTile
+            let start = isDirect ? min(first, members - count * table.lanes) : first
+            let channels = min(count * table.lanes, members - start)
+            return Panel(
+                group: group, firstChannel: group * outputs + start, channels: channels,
+                offset: group * vectors * table.lanes + first, width: count * table.lanes,
+                kernel: permutes ? table.groupTile ?? table.laneTiles[0] : strategy == .lanes ? table.laneTiles[count - 1]
+                    : isPixel && isWidest ? table.pixelTile : table.tile(channels: channels),
+                shortKernel: isWidest && !isPixel ? table.shortTile : nil)
+        case .columns:
+            let group = index / perGroup
+            let place = index % perGroup
+            let most = table.columnTiles[4].rows
+            let first = min(place * most, outputs / most * most)
+            var (start, count) = (first, most)
+            if stencils {
+                (start, count) = (place, 1)
+            } else if place >= outputs / most {
+                // Up to four channels have a kernel of their own; 5, 6 and 7 become two halves.
+                let rest = outputs % most
+                (start, count) = rest <= 4 ? (first, rest) : place == outputs / most ? (first, (rest + 1) / 2) : (first + (rest + 1) / 2, rest / 2)
+            }
+            let channel = group * outputs + start
+            return Panel(
+                group: group, firstChannel: channel, channels: count, offset: channel, width: count,
+                kernel: isWide ? table.wideTiles[count - 1] : table.columnTiles[count == most ? 4 : count - 1])
+        }
+    }
+}
+
+/// The number of panels, of widths as equal as can be, that takes least time per pixel. Panels share their tiles, so a kernel of
+/// more pixels than another computes some in vain.
+@_optimize(size)
+private func cheapestDivision(_ channels: Int, _ table: KernelTable) -> Int {
+    let vectors = ceilDivide(channels, table.lanes)
+    var best = vectors
+    var least = Double.infinity
+    for width in stride(from: table.widestTile, to: 0, by: -1) where vectors > 0 {
+        let count = ceilDivide(vectors, width)
+        let (share, larger) = vectors.quotientAndRemainder(dividingBy: count)
+        let narrow = table.tiles[share - 1]
+        let wide = table.tiles[larger > 0 ? share : share - 1]
+        // By multiply-adds, or by loads.
+        func time(_ kernel: TileKernel) -> Double { Double(max(kernel.rows * kernel.vectors, kernel.rows + kernel.vectors)) }
+        let last = channels - (vectors - share) * table.lanes
+        let saved = table.halfTile(channels: last) == nil ? 0 : Double(narrow.rows) / 2
+        let all = time(narrow) * Double(count - larger) + time(wide) * Double(larger) - saved
+        let cost = all / Double(min(narrow.rows, wide.rows))
+        if cost < least { (best, least) = (count, cost) }
+    }
+    return best
+}
+
+/// What moving data costs, in vectors of multiply-adds; measured, roughly. An element turned from pixels into planes or back while it is
+/// packed or stored; the same for a walk, or where the stores of a tile are not neighbours; the same for vectors of columns; the same for
+/// permuted groups, which take half as long again per multiply-add, and for stencils; a pixel of fewer channels than a vector, packed or
+/// stored; an element of a line stored beside those of other phases; a pixel's share of a tile's beginning and end, and how many times as
+/// long a tile of one vector takes, which has a load for each multiply-add; the start of a line that is packed alone, and computed alone
+/// too; of four rows of a stencil; and of a line packed for one.
+private func turned(_ layer: Layer) -> Double { layer.isDouble ? 5 : 2.5 }
+private let turnedInWalk = 3.0
+private let turnedIntoLines = 2.0
+private let turnedBySquares = 1.0
+private let pixelStart = 30.0
+private let scattered = 20.0
+private let interleaved = 7.0
+private let tileStart = 10.0
+private let singleVector = 1.25
+private let lineStart = 100.0
+private let singleLineStart = 300.0
+private let stencilStart = 60.0
+private let stencilLine = 16.0
+
+/// Whether stencils compute the layer if vectors hold columns: rows that fill them, or that may run on, over what is written later. Many
+/// channels of one input are better computed together.
+private func takesStencil(_ layer: Layer, _ table: KernelTable) -> Bool {
+    let outputs = layer.outChannelsPerGroup
+    // Single taps read in place are `accumulateColumns`' alone: its tiles go on from image to image and end with the row.
+    guard canStencil(layer), !readsColumns(layer, table),
+        outputs == 1 || outputs <= 4 && (layer.output.column == 1 || writesPixels(layer) && layer.vertical.output >= stencilRows)
+    else { return false }
+    // Where the vectors do not run on, they end with the row.
+    let (columns, tile) = (layer.horizontal.output, table.stencil.vectors * table.lanes)
+    return maySeparate(layer) || 4 * columns >= 3 * tile * ceilDivide(columns, tile) || runsOn(layer)
+}
+
+/// Output rows that follow each other without a gap, enough for the tiles of stencils.
+private func runsOn(_ layer: Layer) -> Bool {
+    let (rows, columns) = (layer.vertical.output, layer.horizontal.output)
+    return (layer.output.column == 1 && layer.output.row == columns && layer.output.channel == rows * columns || writesPixels(layer))
+        && rows >= stencilRows && !layer.means.accumulates && !layer.means.keepsRows && layer.activation.bounds != nil
+}
+
+/// Whether the planes of stencils are turned into pixels, a band at a time.
+func writesPixels(_ layer: Layer) -> Bool {
+    layer.output.channel == 1 && layer.output.column != 1 && !layer.means.accumulates
+}
+
+/// The strategy with the least work, counted in vectors of multiply-adds per output pixel.
+@_optimize(size)
+func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
+    let outputs = layer.outChannelsPerGroup
+    // Beside an axis without elements the other may be longer than memory, and what is packed of it too.
+    if outputs == 0 || layer.vertical.input == 0 || layer.horizontal.input == 0 { return .channels }
+    let isStencil = takesStencil(layer, table) && (layer.input.column == 1 || layer.input.channel == 1)
+        && (layer.output.column == 1 || writesPixels(layer)) && fitsColumns(layer.horizontal)
+    // Bands of a layer are all computed alike, however few rows they have: so what one of them needs says what all do.
+    if maySeparate(layer) || isStencil && layer.means.keepsRows && layer.output.column == 1 { return .columns }
+    let lanes = Double(table.lanes)
+    let channelsFirst = layer.output.column == 1 && layer.output.channel != 1
+    // Phases are narrower than the output, and interleave in it.
+    let hasPhases = layer.columnPhases > 1
+    let columns = ceilDivide(layer.horizontal.output, layer.columnPhases)
+    let filled = Double(columns) / (Double(ceilDivide(columns, table.lanes)) * lanes)
+    let phases = layer.transposed ? Double(layer.vertical.stride) * Double(layer.horizontal.stride) : 1
+    let terms = Double(layer.inChannelsPerGroup) * Double(layer.vertical.kernel) * Double(layer.horizontal.kernel) / phases
+    let pixels = max(Double(layer.vertical.output) * Double(layer.horizontal.output), 1)
+    let rowsRead = min(Double(layer.vertical.input), Double(layer.vertical.output) * Double(layer.vertical.kernel))
+    let linesRead = Double(layer.inChannels) * rowsRead / pixels
+    let read = linesRead * Double(layer.horizontal.input)
+    let stored = Double(layer.outChannels)
+    let turnsInput = layer.input.channel != 1 && layer.inChannels > 1
+
+    let vectors = ceilDivide(outputs, table.lanes)
+    var byChannels = Double(layer.groups) * table.vectors(channels: outputs) * (vectors == 1 ? singleVector : 1) * terms
+    byChannels += Double(layer.groups * ceilDivide(vectors, table.widestTile)) * tileStart
+    if turnsInput { byChannels += turned(layer) * read }
+    if channelsFirst { byChannels += stored * (hasPhases && !layer.mayTurn ? scattered : turned(layer)) }
+
+    var byColumns = Double.infinity
+    if outputs > 4, readsColumns(layer, table) {
+        // In place, in whole tiles; inputs that lie a plane apart come late.
+        let tile = table.columnTiles[4].vectors * table.lanes
+        byColumns = Double(layer.outChannels) / lanes * Double(ceilDivide(columns, tile) * tile) / Double(columns) * 1.15 * terms
+    } else if isStencil {
+        let isSmall = layer.vertical.kernel == 3 && layer.horizontal.kernel == 3
+        let tile = isSmall || table.isNarrow(columns: columns) ? 1 : table.stencil.vectors
+        let vectors = Double(ceilDivide(columns, tile * table.lanes) * tile * stencilRows)
+        let rowTile = stencilStart + vectors * terms * (isSmall ? 1 : tile == 1 ? 2.8 : 2)
+        let residues = Double(min(layer.horizontal.stride, layer.horizontal.kernel))
+        let line = stencilLine * residues + 2 * Double(layer.horizontal.input) / lanes
+        byColumns = Double(layer.outChannels) * (Double(ceilDivide(layer.vertical.output, stencilRows)) * rowTile + rowsRead * line) / pixels
+        let turning = layer.isDouble ? turned(layer) : turnedBySquares
+        if layer.input.column != 1 { byColumns += turning * read }
+        if layer.output.column != 1 { byColumns += turning * stored }
+    } else if fitsColumns(layer.horizontal) {
+        // One accumulator row loads a vector per multiply-add.
+        byColumns = Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2 : 1.1) * terms
+        let planes = Double(layer.transposed ? 1 : min(layer.horizontal.stride, layer.horizontal.kernel))
+        byColumns += linesRead * planes * (outputs == 1 ? singleLineStart : lineStart)
+        let turning = layer.isDouble ? turned(layer) : turnedIntoLines
+        if layer.input.column != 1 { byColumns += turning * read }
+        if layer.output.column != 1 { byColumns += turning * stored }
+        if channelsFirst, hasPhases { byColumns += interleaved * stored }
+    }
+
+    var byLanes = Double.infinity
+    let permutes = canPermute(layer, table)
+    if layer.groups > 1, permutes || layer.inChannelsPerGroup == 1 && outputs == 1 {
+        byLanes = Double(ceilDivide(layer.outChannels, table.lanes)) * (permutes ? 1 : 2) * terms
+        // Short rows are turned in short pieces.
+        let turning = permutes ? turnedBySquares : turnedInWalk + (canWalk(layer) ? 28 / Double(columns) : 0)
+        if turnsInput { byLanes += turning * read }
+        if !turnsInput, !permutes, layer.outChannels < table.lanes {
+            byLanes += pixelStart * (linesRead / Double(layer.inChannels) * Double(layer.horizontal.input) + 1)
+        }
+        if channelsFirst { byLanes += turning * stored }
+    }
+    if byLanes <= byChannels, byLanes <= byColumns { return .lanes }
+    return byColumns < byChannels ? .columns : .channels
+}
+
+/// Whether `accumulateWalk` computes this layer: a tap's column is the next pixel's, or the next but one's, column of another tap. Of a
+/// transposed convolution that is each phase, one pixel in `stride` of the output.
+private func canWalk(_ layer: Layer) -> Bool {
+    let (vertical, horizontal) = (layer.vertical, layer.horizontal)
+    // Taps of one chunk are at least 16: a phase's rows are shorter, or the kernel's own.
+    return vertical.repetition == 1 && horizontal.repetition == 1 && layer.inChannelsPerGroup == 1 && layer.outChannelsPerGroup == 1
+        && (layer.transposed
+            ? horizontal.stride % horizontal.dilation == 0 && (horizontal.kernel <= 16 || vertical.stride == 1 && horizontal.stride == 1)
+            : horizontal.stride <= 2 && horizontal.stride <= horizontal.kernel && horizontal.dilation == 1)
+        && fitsColumns(vertical) && fitsColumns(horizontal) && chunkTerms(vertical.kernel * horizontal.kernel) >= horizontal.kernel
+}
+
+/// Whether `accumulateGroups` computes this layer: vectors of whole groups, with an output channel for each input.
+private func canPermute(_ layer: Layer, _ table: KernelTable) -> Bool {
+    let inputs = layer.inChannelsPerGroup
+    return table.groupTile != nil && inputs > 1 && inputs <= 8 && inputs == layer.outChannelsPerGroup && table.lanes % inputs == 0
+}
+
+/// Whether the strategy `columns` can read the input where it lies: single taps that meet no border, neighbouring columns, and rows as long
+/// as a tile. The last tile of a row is then moved back over the one before, so an output that is added to may not be such a layer's.
+func readsColumns(_ layer: Layer, _ table: KernelTable) -> Bool {
+    layer.hasSingleTaps && layer.input.column == 1 && layer.output.column == 1 && !layer.means.accumulates
+        && layer.horizontal.output >= table.columnTiles[0].vectors * table.lanes
+}
+
+/// Of the input.
+func inputBytes(_ layer: Layer) -> Double {
+    Double(layer.vertical.input) * Double(layer.horizontal.input) * Double(layer.inChannels) * Double(layer.elementBytes)
+}
+
+/// Whether groups are packed, each apart from the others: with their pixels a whole image's channels apart, what the taps share of a large
+/// image would not stay in a level-2 cache. It pays where an element is multiplied with four vectors at least: 32 groups, 512 channels
+/// of 56x56 4.2 -> 3.2 ms, but with stride 2 0.7 -> 0.9.
+func hasFarGroups(_ layer: Layer, _ table: KernelTable) -> Bool {
+    let (vertical, horizontal) = (layer.vertical, layer.horizontal)
+    let read = Double(vertical.input) * Double(horizontal.input)
+    let products = Double(vertical.output) * Double(horizontal.output) * Double(vertical.kernel) * Double(horizontal.kernel)
+    return layer.groups > 1 && !layer.transposed && inputBytes(layer) >= Double(4 << 20)
+        && products * Double(ceilDivide(layer.outChannelsPerGroup, table.lanes)) >= 4 * read
+}
+
+/// Whether neighbouring output pixels of a bordered copy may share a vector, as groups that `accumulateGroups` permutes.
+func mayShareVectors(_ layer: Layer, _ table: KernelTable) -> Bool {
+    canPermute(layer, table) && layer.groups == 1 && layer.inChannels < table.lanes && !layer.transposed
+        && layer.horizontal.stride == 1 && layer.horizontal.phases == 1 && layer.output.channel == 1
+        && layer.output.column == layer.outChannels
+}
+
+/// Whether a small image is copied with its border, so that all its tiles, whole rows of them, read at the same distances: where
+/// the addresses of tiles at the border take as long as their sums.
+@_optimize(size) @inline(never)
+func takesBorder(_ layer: Layer, _ table: KernelTable, pixelsPerVector: Int) -> Bool {
+    let (rows, columns) = (layer.vertical.output, layer.horizontal.output / layer.columnPhases)
+    let tile = largestTileSide * pixelsPerVector
+    // Fewer pixels have few tiles, and images of a batch should share them.
+    guard (4...64).contains(columns), rows * columns >= 32,
+        layer.horizontal.output % (layer.columnPhases * pixelsPerVector) == 0
+    else { return false }
+    func length(_ axis: Axis) -> Double {
+        layer.transposed
+            ? Double(axis.input) + 2 * Double((axis.kernel - 1) * axis.dilation / axis.stride)
+            : Double(axis.output - 1) * Double(axis.stride) + Double((axis.kernel - 1) * axis.dilation + 1)
+    }
+    let phases = layer.transposed ? Double(layer.vertical.stride) * Double(layer.horizontal.stride) : 1
+    let terms = Double(layer.inChannelsPerGroup) * Double(layer.vertical.kernel) * Double(layer.horizontal.kernel) / phases
+    let pixels = length(layer.vertical) * length(layer.horizontal)
+    return (columns % tile == 0 || !layer.transposed && tile % columns == 0 && rows % (tile / columns) == 0)
+        && pixels > Double(layer.vertical.input) * Double(layer.horizontal.input)
+        && pixels * Double(layer.inChannels) * Double(layer.elementBytes) <= borderedBytes
+        && terms * Double(ceilDivide(layer.outChannelsPerGroup, table.lanes)) <= borderedTerms
+}
+
+/// The strategy `columns`, and a walk over packed input, lay out the border and all residues of the stride. A kernel dilated far beyond
+/// the image, or a stride far beyond the kernel, would make that most of the work.
+func fitsColumns(_ axis: Axis) -> Bool {
+    (axis.kernel - 1) * axis.dilation <= 2 * axis.input + 64 && axis.stride <= 16
+}
+
+/// A kernel of more taps than this walks over packed input: the lines of an image's rows, a pixel's channels apart, fall into few sets of
+/// the cache.
+private let walkTaps = 49
+
+/// An image that is copied with its border leaves a level-1 cache room, and an output pixel has so few vectors of multiply-adds.
+private let borderedBytes = 16e3
+private let borderedTerms = 400.0
