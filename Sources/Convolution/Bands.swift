@@ -59,13 +59,16 @@ struct Rectangle {
 
 extension ConvolutionPlan {
     @inline(__always)
-    func rectangle(_ block: Block, firstRow: Int, rows: Int, firstColumn: Int, columns: Int, panels: Range<Int>, image: Int) -> Rectangle {
+    func rectangle(
+        _ block: Block, firstRow: Int, rows: Int, firstColumn: Int, columns: Int, panels: Range<Int>, image: Int
+    ) -> Rectangle {
         // A band within one image reads a part of its rows, one across images all rows of each.
         let height = block.vertical.count
         let lastRow = firstRow + rows - 1
         let images = spansImages ? firstRow / height..<lastRow / height + 1 : image..<image + 1
         let (first, count) = images.count > 1 ? (0, height) : (firstRow % height, rows)
-        let rowRange = inputRange(block.vertical, first: first, count: count, input: layer.vertical.input, mode: layer.paddingMode)
+        let rowRange = inputRange(block.vertical, first: first, count: count, input: layer.vertical.input,
+            mode: layer.paddingMode)
         let low = self.panels[panels.lowerBound]
         let high = self.panels[panels.upperBound - 1]
         let inputs = layer.inChannelsPerGroup
@@ -75,7 +78,8 @@ extension ConvolutionPlan {
             let first = firstColumn * horizontal.inputStep + horizontal.offsetStart + min(reach, 0)
             let span = (columns - 1) * horizontal.inputStep + abs(reach) + 1
             var part = Rectangle(
-                images: images, rows: rowRange, columns: first..<(first + span), channels: low.group * inputs..<(high.group + 1) * inputs)
+                images: images, rows: rowRange, columns: first..<(first + span),
+                channels: low.group * inputs..<(high.group + 1) * inputs)
             // Vectors of the last columns read on to a whole vector, or a whole tile; those places hold zeros.
             let line = ceilDivide(span, horizontal.inputStep)
             if stencils {
@@ -124,7 +128,8 @@ extension ConvolutionPlan {
         let columnRange = inputRange(
             block.horizontal, first: firstColumn, count: columns, input: layer.horizontal.input, mode: layer.paddingMode)
         if strategy == .lanes {
-            var part = Rectangle(images: images, rows: rowRange, columns: columnRange, channels: low.offset..<(high.offset + high.width))
+            var part = Rectangle(images: images, rows: rowRange, columns: columnRange,
+                channels: low.offset..<(high.offset + high.width))
             part.channelPitch = part.channels.count
             part.blockPitch = part.channelPitch * block.channelBlock
             part.rowPitch = columnRange.count * part.channelPitch
@@ -134,7 +139,8 @@ extension ConvolutionPlan {
         // One block of channels after another, each a small image of its own: tiles of one pass over the weights then read a few
         // kilobytes, whose lines fall into all sets of the cache, however many channels a pixel has.
         var part = Rectangle(
-            images: images, rows: rowRange, columns: columnRange, channels: low.group * inputs..<(high.group + high.groups) * inputs)
+            images: images, rows: rowRange, columns: columnRange,
+            channels: low.group * inputs..<(high.group + high.groups) * inputs)
         part.rowPitch = columnRange.count * block.channelBlock
         // The end of each block stands for all pixels that are outside.
         part.blockPitch = images.count * rowRange.count * part.rowPitch + block.outsidePixels * block.channelBlock
@@ -147,7 +153,8 @@ extension ConvolutionPlan {
     @_optimize(size)
     private func rectangleBytes(_ block: Block, firstRow: Int, rows: Int) -> Int {
         rectangle(
-            block, firstRow: firstRow, rows: rows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self), image: 0
+            block, firstRow: firstRow, rows: rows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self),
+            image: 0
         ).elements * layer.elementBytes
     }
 
@@ -162,7 +169,8 @@ extension ConvolutionPlan {
                     let column = columnBand * block.bandColumns
                     let part = rectangle(
                         block, firstRow: row, rows: min(block.bandRows, rows(block) - row), firstColumn: column,
-                        columns: min(block.bandColumns, block.horizontal.count - column), panels: block.panels(chunk, of: self), image: 0)
+                        columns: min(block.bandColumns, block.horizontal.count - column), panels: block.panels(chunk, of: self),
+                        image: 0)
                     largest = max(largest, part.elements)
                 }
             }
@@ -194,8 +202,8 @@ extension ConvolutionPlan {
         return isWide ? rows * ceilDivide(positions, step) : ceilDivide(rows * positions, step)
     }
 
-    /// The bands of rows, or the panel chunks, after which `threads` are done first: about `wanted` items, or fewer where those leave a
-    /// thread without work at the end, or cut tiles off. Of panel chunks each lays out the addresses of its tiles anew.
+    /// The bands of rows, or the panel chunks, after which `threads` are done first: about `wanted` items, or fewer where those
+    /// leave a thread without work at the end, or cut tiles off. Of panel chunks each lays out the addresses of its tiles anew.
     @_optimize(size)
     private func balance(_ block: inout Block, parts: Int, threads: Int, wanted: Int, mayDividePanels: Bool) {
         let rows = rows(block)
@@ -211,7 +219,8 @@ extension ConvolutionPlan {
         /// Items that are alike but for the last ones take turns; one may end a part of its time after the others.
         func consider(_ items: Int, each cost: Double, last: Int, each lastCost: Double, _ choose: () -> Void) {
             let (rounds, rest) = (items * parts).quotientAndRemainder(dividingBy: threads)
-            let total = (Double(rounds) + 1.0 / 16) * cost + (rest > 0 ? cost : Double(ceilDivide(last * parts, threads)) * lastCost)
+            let total = (Double(rounds) + 1.0 / 16) * cost
+                + (rest > 0 ? cost : Double(ceilDivide(last * parts, threads)) * lastCost)
             if total < least {
                 least = total
                 choose()
@@ -223,7 +232,8 @@ extension ConvolutionPlan {
             let bandRows = units * rowUnit
             let perTile = Double(panelCount) + layOut
             let rest = rows % bandRows
-            consider(rows / bandRows, each: Double(tiles(bandRows)) * perTile, last: rest > 0 ? 1 : 0, each: Double(tiles(rest)) * perTile) {
+            consider(rows / bandRows, each: Double(tiles(bandRows)) * perTile, last: rest > 0 ? 1 : 0,
+                each: Double(tiles(rest)) * perTile) {
                 block.bandRows = bandRows
             }
         }
@@ -239,13 +249,15 @@ extension ConvolutionPlan {
         }
     }
 
-    /// Chooses bands and panel chunks: enough items to keep `threads` busy to the end, bands of whole rows where that suffices, and
-    /// rectangles within the limit. Any choice gives the same bits.
+    /// Chooses bands and panel chunks: enough items to keep `threads` busy to the end, bands of whole rows where that suffices,
+    /// and rectangles within the limit. Any choice gives the same bits.
     @_optimize(size)
     func divide(_ block: inout Block, blocks: Int, threads: Int, rectangleLimit: Int) {
         let rows = rows(block)
-        // Packed for a walk, a vector of channels lies together, apart from the others: a large kernel then keeps it in the nearest caches.
-        (block.bandRows, block.bandColumns, block.panelChunks) = (max(rows, 1), block.horizontal.count, walks && !readsInputDirectly ? panelCount : 1)
+        // Packed for a walk, a vector of channels lies together, apart from the others: a large kernel then keeps it in the
+        // nearest caches.
+        (block.bandRows, block.bandColumns, block.panelChunks) =
+            (max(rows, 1), block.horizontal.count, walks && !readsInputDirectly ? panelCount : 1)
         let parts = max((spansImages ? 1 : layer.batch) * blocks * block.panelChunks, 1)
         let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, parts)
         let columns = block.horizontal.count

@@ -2,11 +2,11 @@ import ConvolutionKernels
 
 // Outputs at the border, where they are not those of the tiles: pixels that no tap reaches, and pixels of an infinite kernel.
 
-/// The channels of a panel at one output pixel: activation(values[i] + bias[i]), and what stands there in between if the layer accumulates.
-/// `target` is the place of the panel's first channel.
+/// The channels of a panel at one output pixel: activation(values[i] + bias[i]), and what stands there in between if the layer
+/// accumulates. `target` is the place of the panel's first channel.
 private func finishPixel<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ panel: Panel, _ values: UnsafePointer<Scalar>, _ target: UnsafeMutablePointer<Scalar>,
-    channelStride: Int, scratch: UnsafeMutablePointer<Scalar>
+    _ plan: UnsafePointer<ConvolutionPlan>, _ panel: Panel, _ values: UnsafePointer<Scalar>,
+    _ target: UnsafeMutablePointer<Scalar>, channelStride: Int, scratch: UnsafeMutablePointer<Scalar>
 ) {
     let layer = plan.pointee.layer
     let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.offset
@@ -27,8 +27,8 @@ private func finishPixel<Scalar: KernelScalar>(
     }
 }
 
-/// Output elements that no tap reaches (between the strokes of a kernel shorter than the stride, beyond the natural result, or all
-/// of them where there are no input channels): the activated bias.
+/// Output elements that no tap reaches (between the strokes of a kernel shorter than the stride, beyond the natural result, or
+/// all of them where there are no input channels): the activated bias.
 @_optimize(size)
 func fillUncovered<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) {
     let plan = execution.plan
@@ -82,7 +82,8 @@ func forEachBorderPixel(_ plan: UnsafePointer<ConvolutionPlan>, _ body: (BorderP
             for column in 0..<horizontal.count
             where !plainRow || !meetsNoBorder(horizontal, column, column, 0..<layer.horizontal.input) {
                 for image in 0..<layer.batch {
-                    let offset = image * layer.output.batch + (vertical.outputStart + row * vertical.outputStep) * layer.output.row
+                    let offset = image * layer.output.batch + (vertical.outputStart + row * vertical.outputStep)
+                        * layer.output.row
                         + (horizontal.outputStart + column * horizontal.outputStep) * layer.output.column
                     body(BorderPixel(block: block, row: row, column: column, image: image, offset: offset))
                 }
@@ -91,8 +92,8 @@ func forEachBorderPixel(_ plan: UnsafePointer<ConvolutionPlan>, _ body: (BorderP
     }
 }
 
-/// What the border pixels of an accumulating layer hold before the tiles' results replace it, `[border pixel][channel]`; nil if nobody
-/// will ask.
+/// What the border pixels of an accumulating layer hold before the tiles' results replace it, `[border pixel][channel]`; nil if
+/// nobody will ask.
 @_optimize(size)
 func borderBefore<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) throws(Failure) -> UnsafeMutableRawPointer? {
     let layer = execution.plan.pointee.layer
@@ -137,8 +138,8 @@ func mendBorder<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) {
 
 /// Adds the products of the taps inside the input, in the order of the panel, for one output pixel and the channels of a panel.
 private func addInside<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panel: Panel, _ image: UnsafePointer<Scalar>, _ row: Int,
-    _ column: Int, _ values: UnsafeMutablePointer<Scalar>
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panel: Panel, _ image: UnsafePointer<Scalar>,
+    _ row: Int, _ column: Int, _ values: UnsafeMutablePointer<Scalar>
 ) {
     let layer = plan.pointee.layer
     let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
@@ -157,7 +158,8 @@ private func addInside<Scalar: KernelScalar>(
                     for channel in 0..<length {
                         for lane in 0..<panel.channels {
                             let group = (panel.firstChannel + lane) / layer.outChannelsPerGroup
-                            values[lane] += pixel[(group * inputs + first + channel) * layer.input.channel] * weights[channel * panel.width + lane]
+                            values[lane] += pixel[(group * inputs + first + channel) * layer.input.channel]
+                                * weights[channel * panel.width + lane]
                         }
                     }
                 }

@@ -100,7 +100,8 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
     }
 }
 
-/// What an item of a block computes: some rows (of all images from `image` on, or of that one) and columns of its outputs, some channels.
+/// What an item of a block computes: some rows (of all images from `image` on, or of that one) and columns of its outputs, some
+/// channels.
 struct Portion {
     var image = 0
     var rows: Range<Int>
@@ -147,8 +148,8 @@ func run<Scalar: KernelScalar>(
 
     if plan.pointee.stencils {
         stencil(
-            plan, block, input, image: image, rows: firstRow..<firstRow + rows, columns: firstColumn..<firstColumn + columns, panels: panels,
-            output, workspace)
+            plan, block, input, image: image, rows: firstRow..<firstRow + rows, columns: firstColumn..<firstColumn + columns,
+            panels: panels, output, workspace)
         return
     }
     var rectangle = Rectangle(images: 0..<0, rows: 0..<0, columns: 0..<0, channels: 0..<0)
@@ -163,7 +164,8 @@ func run<Scalar: KernelScalar>(
         }
     } else {
         rectangle = plan.pointee.rectangle(
-            block.pointee, firstRow: firstRow, rows: rows, firstColumn: firstColumn, columns: columns, panels: panels, image: image)
+            block.pointee, firstRow: firstRow, rows: rows, firstColumn: firstColumn, columns: columns, panels: panels,
+            image: image)
         let memory = (workspace + layout.rectangle).assumingMemoryBound(to: Scalar.self)
         pack(rectangle, plan, block, input, memory)
         source.imageStride = rectangle.rows.count * rectangle.rowPitch
@@ -205,11 +207,13 @@ func run<Scalar: KernelScalar>(
     var shortens = false
     for index in panels {
         let panel = plan.pointee.panels + index
-        if panel.pointee.reach(strategy) <= step { (step, shortens) = (panel.pointee.reach(strategy), panel.pointee.shortKernel != nil) }
+        if panel.pointee.reach(strategy) <= step {
+            (step, shortens) = (panel.pointee.reach(strategy), panel.pointee.shortKernel != nil)
+        }
     }
 
-    // A tile may span rows unless it is wide. Tiles are worked on in groups: a group's inputs stay in the nearest cache while panel after
-    // panel passes over them, and a panel's weights while tile after tile does.
+    // A tile may span rows unless it is wide. Tiles are worked on in groups: a group's inputs stay in the nearest cache while
+    // panel after panel passes over them, and a panel's weights while tile after tile does.
     let isWide = plan.pointee.isWide
     let roundsBorder = block.pointee.roundsBorder && plan.pointee.skipsOutside
     let insideRows = insideRange(vertical, source.rows)
@@ -218,8 +222,8 @@ func run<Scalar: KernelScalar>(
         innerRows: roundsBorder ? insideRows : 0..<vertical.count,
         innerColumns: roundsBorder ? insideRange(horizontal, source.columns) : 0..<horizontal.count)
     let stride = step * unit
-    // The last vector of a row begins early rather than be a part of one; but to add twice would be wrong. So does the last tile, if it is
-    // wide or what would follow its input is not the caller's.
+    // The last vector of a row begins early rather than be a part of one; but to add twice would be wrong. So does the last tile,
+    // if it is wide or what would follow its input is not the caller's.
     let mayOverlap = strategy == .columns && columnStep == 1 && columns >= (isWide ? stride : unit) && !layer.means.accumulates
     let overlaps = strategy == .columns && plan.pointee.readsInputDirectly || isWide && mayOverlap
     let lastColumn = mayOverlap ? columnEnd - unit : columnEnd
@@ -257,7 +261,8 @@ func run<Scalar: KernelScalar>(
                     var column = route.column
                     repeat {
                         tile.pointee.add(
-                            image: image &+ route.image, row: route.imageRow, column: min(column, lastColumn), end: columnEnd, unit: unit)
+                            image: image &+ route.image, row: route.imageRow, column: min(column, lastColumn), end: columnEnd,
+                            unit: unit)
                         column &+= unit
                     } while tile.pointee.count < height && column < route.columnEnd
                     if column &- unit > lastColumn { isStraight = false }
@@ -266,7 +271,8 @@ func run<Scalar: KernelScalar>(
             }
             let (first, last) = (tile.pointee.columns[0], tile.pointee.columns[tile.pointee.count - 1])
             tile.pointee.aim(at: corner, image: layer.output.batch, row: rowStep, column: columnStep)
-            tile.pointee.isPlain = tileRows > 1 && tile.pointee.count == step || (tile.pointee.count == step || isWide) && isStraight
+            tile.pointee.isPlain = tileRows > 1 && tile.pointee.count == step || (tile.pointee.count == step || isWide)
+                && isStraight
                 && meetsNoBorder(vertical, tile.pointee.rows[0], tile.pointee.rows[0], source.rows)
                 && (strategy == .columns || meetsNoBorder(horizontal, first, last, source.columns))
             tile.pointee.mergesTaps = block.pointee.mergesTaps
@@ -277,7 +283,8 @@ func run<Scalar: KernelScalar>(
                 }
             }
             if tile.pointee.isPlain, tile.pointee.count == step, !route.isDone, route.row == row, route.column == last + unit {
-                var more = min((min(route.columnEnd, plainEnd) - route.column) / stride, block.pointee.tilesPerGroup - tileCount - 1)
+                var more = min((min(route.columnEnd, plainEnd) - route.column) / stride,
+                    block.pointee.tilesPerGroup - tileCount - 1)
                 if shortens {
                     more = min(more, tallTiles(left, step))
                     left -= more * step
@@ -348,8 +355,8 @@ func run<Scalar: KernelScalar>(
     if plan.pointee.streams { shim_finish_streaming() }
 }
 
-/// One panel of output channels over a group of tiles. `inputSteps` and `outputSteps` lead from one repetition of a plain tile, and
-/// from one row of them, to the next.
+/// One panel of output channels over a group of tiles. `inputSteps` and `outputSteps` lead from one repetition of a plain tile,
+/// and from one row of them, to the next.
 private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panelIndex: Int, _ source: Source<Scalar>,
     _ tiles: UnsafeMutablePointer<Tile<Scalar>>, strips: Int, tiles tileCount: Int, taps tapsOfTiles: Int,
@@ -391,8 +398,8 @@ private func multiply<Scalar: KernelScalar>(
     let streams = mayFinish && !storesPart && plan.pointee.streams && strategy == .channels
         && plan.pointee.alignsPixels(UnsafeRawPointer(tiles.pointee.targets[0] + outputOffset))
     let mergedTaps = block.pointee.horizontal.taps
-    // Weights that stay in the cache need not be fetched; while the first panel is multiplied, the input of the next group is, so many
-    // elements of it for each channel.
+    // Weights that stay in the cache need not be fetched; while the first panel is multiplied, the input of the next group is, so
+    // many elements of it for each channel.
     let fetchesInput = block.pointee.fetchesInput
     var nextInput = source.base
     var inputShare = 0
@@ -408,7 +415,8 @@ private func multiply<Scalar: KernelScalar>(
     var arguments = TileArguments(
         runs: UnsafePointer(tiles.pointee.runs), channelOffset: 0, channelPitch: source.channelPitch, segments: taps, length: 0,
         segmentsPerChunk: block.pointee.segmentsPerChunk, panel: weights, tile: sums, continues: false, outputs: nil,
-        outputOffset: outputOffset, rows: kernel.rows, outputPitch: channelStride, bias: bias, low: bounds?.low ?? 0, high: bounds?.high ?? 0)
+        outputOffset: outputOffset, rows: kernel.rows, outputPitch: channelStride, bias: bias, low: bounds?.low ?? 0,
+        high: bounds?.high ?? 0)
     arguments.places = UnsafeRawPointer(plan.pointee.places)
     arguments.streams = streams
     if storesPart { arguments.lastMask = (1 << UInt32(lastLanes)) - 1 }
@@ -420,8 +428,8 @@ private func multiply<Scalar: KernelScalar>(
         let length = min(block.pointee.channelBlock, inputs - channel)
         let channels = length * block.pointee.blocksPerCall
         let isLast = channel + channels == inputs
-        // While this part of the weights is multiplied, each tile fetches its share of what follows: line after line, since single lines left out
-        // would cost more than the same number in a row, which the processor foresees.
+        // While this part of the weights is multiplied, each tile fetches its share of what follows: line after line, since
+        // single lines left out would cost more than the same number in a row, which the processor foresees.
         let next = weights + taps * channels * width
         let aheadBytes = (fetchesInput ? inputShare : taps * width) * channels * MemoryLayout<Scalar>.stride
         arguments.panel = weights
@@ -431,7 +439,8 @@ private func multiply<Scalar: KernelScalar>(
         arguments.aheadStep = min(
             kernel.vectors > 1 && panel.pointee.groups == 1 ? 128 : 64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))
         for t in 0..<strips {
-            // Of one input pixel, each tile has a tap of its own, the first the kernel's last: so weights are read from front to back.
+            // Of one input pixel, each tile has a tap of its own, the first the kernel's last: so weights are read from front to
+            // back.
             let tile = tiles + (kernel.rows == 1 ? strips - 1 - t : t)
             let count = tile.pointee.count
             let finishes = isLast && mayFinish
@@ -479,8 +488,8 @@ private func multiply<Scalar: KernelScalar>(
 /// What the kernel did not finish itself: partial vectors, scattered channels, activations with functions in them.
 private func finish<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ panel: UnsafePointer<Panel>, _ tile: UnsafePointer<Tile<Scalar>>,
-    _ sums: UnsafeMutablePointer<Scalar>, _ outputOffset: Int, _ bias: UnsafePointer<Scalar>, _ activation: TileActivation<Scalar>,
-    columnStep: Int
+    _ sums: UnsafeMutablePointer<Scalar>, _ outputOffset: Int, _ bias: UnsafePointer<Scalar>,
+    _ activation: TileActivation<Scalar>, columnStep: Int
 ) {
     let channelStride = plan.pointee.layer.output.channel
     var targets = tile.pointee.targets
@@ -500,15 +509,15 @@ private func finish<Scalar: KernelScalar>(
             finishColumns(
                 plan.pointee.table,
                 ColumnEpilogueArguments(
-                    tile: sums, channels: panel.pointee.channels, tileVectors: panel.pointee.kernel.vectors, vectors: tile.pointee.count,
-                    outputs: targets, columns: widths, bias: bias, channelStride: channelStride, columnStride: columnStep,
-                    activation: activation, accumulates: plan.pointee.layer.means.accumulates))
+                    tile: sums, channels: panel.pointee.channels, tileVectors: panel.pointee.kernel.vectors,
+                    vectors: tile.pointee.count, outputs: targets, columns: widths, bias: bias, channelStride: channelStride,
+                    columnStride: columnStep, activation: activation, accumulates: plan.pointee.layer.means.accumulates))
         }
     }
 }
 
-/// `finishColumns`, and then, where channels are neighbours, the tile's planes turned into pixels, as many vectors at a time as follow
-/// each other.
+/// `finishColumns`, and then, where channels are neighbours, the tile's planes turned into pixels, as many vectors at a time as
+/// follow each other.
 func finishColumns<Scalar: KernelScalar>(_ table: KernelTable, _ given: ColumnEpilogueArguments<Scalar>) {
     var arguments = given
     arguments.keepsTile = given.channelStride == 1 && given.columnStride != 1
@@ -519,13 +528,14 @@ func finishColumns<Scalar: KernelScalar>(_ table: KernelTable, _ given: ColumnEp
         let first = n
         var columns = given.columns[n]
         n += 1
-        while n < given.vectors, columns == (n - first) * table.lanes, given.outputs[n] == given.outputs[first] + columns * given.columnStride {
+        while n < given.vectors, columns == (n - first) * table.lanes,
+            given.outputs[n] == given.outputs[first] + columns * given.columnStride {
             columns += given.columns[n]
             n += 1
         }
         packPixels(
-            from: given.tile + first * table.lanes, columnStride: 1, channelStride: given.tileVectors * table.lanes, columns: columns,
-            channels: given.channels, pixelPitch: given.columnStride, to: given.outputs[first])
+            from: given.tile + first * table.lanes, columnStride: 1, channelStride: given.tileVectors * table.lanes,
+            columns: columns, channels: given.channels, pixelPitch: given.columnStride, to: given.outputs[first])
     }
 }
 

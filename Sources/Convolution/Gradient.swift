@@ -2,8 +2,9 @@ import CConvolution
 import CConvolutionShims
 import ConvolutionKernels
 
-// Gradients with respect to input and bias. The input gradient of a layer is its adjoint, which is a layer too: conv2d's is a transposed
-// convolution that gives back exactly the input's size, conv2d_transpose's a convolution that reads the window of the output.
+// Gradients with respect to input and bias. The input gradient of a layer is its adjoint, which is a layer too: conv2d's is a
+// transposed convolution that gives back exactly the input's size, conv2d_transpose's a convolution that reads the window of the
+// output.
 
 /// How many lines outside its input a convolution reads, on one axis.
 struct Border {
@@ -24,8 +25,8 @@ struct Border {
 struct InputGradientPlan {
     /// The forward layer.
     var layer: Layer
-    /// The adjoint. Where the layer's border repeats input elements its output is not the input gradient but a padded one, packed, whose
-    /// border lines are then added to the elements that they repeat.
+    /// The adjoint. Where the layer's border repeats input elements its output is not the input gradient but a padded one,
+    /// packed, whose border lines are then added to the elements that they repeat.
     var plan: UnsafeMutablePointer<ConvolutionPlan>
     /// Of that output.
     var strides: Strides
@@ -37,8 +38,11 @@ struct InputGradientPlan {
     var paddedColumns: Int { layer.horizontal.input + horizontal.before + horizontal.after }
 }
 
-func createInputGradientPlan(_ layer: Layer, kernel: UnsafeRawPointer?) throws(Failure) -> UnsafeMutablePointer<InputGradientPlan> {
-    let memory = try allocate(1, of: MemoryLayout<InputGradientPlan>.size, "the plan").bindMemory(to: InputGradientPlan.self, capacity: 1)
+func createInputGradientPlan(
+    _ layer: Layer, kernel: UnsafeRawPointer?
+) throws(Failure) -> UnsafeMutablePointer<InputGradientPlan> {
+    let memory = try allocate(1, of: MemoryLayout<InputGradientPlan>.size, "the plan")
+        .bindMemory(to: InputGradientPlan.self, capacity: 1)
     do throws(Failure) {
         memory.initialize(to: try inputGradientPlan(layer, kernel: kernel))
         return memory
@@ -88,7 +92,8 @@ func destroy(_ plan: UnsafeMutablePointer<InputGradientPlan>) {
     shim_free(plan)
 }
 
-/// The arrays of a call of `..._backward_input`, and the input's strides, which must not let two elements of the result share a place.
+/// The arrays of a call of `..._backward_input`, and the input's strides, which must not let two elements of the result share a
+/// place.
 func checkInputGradient(
     _ layer: Layer, outputGradient: UnsafeRawPointer?, kernel: UnsafeRawPointer?, inputGradient: UnsafeRawPointer?
 ) throws(Failure) {
@@ -133,8 +138,8 @@ func execute(
     shim_free(padded)
 }
 
-/// Adds the border lines of a padded gradient to the lines that they repeat, columns first, both in ascending order, and stores what is
-/// then inside.
+/// Adds the border lines of a padded gradient to the lines that they repeat, columns first, both in ascending order, and stores
+/// what is then inside.
 @_optimize(size)
 private func fold<Scalar: KernelScalar>(
     _ plan: UnsafePointer<InputGradientPlan>, _ padded: UnsafeMutablePointer<Scalar>, into gradient: UnsafeMutablePointer<Scalar>
@@ -157,7 +162,8 @@ private func fold<Scalar: KernelScalar>(
             guard let row = repeated(place, vertical, layer.vertical.input, layer.paddingMode) else { continue }
             for channel in 0..<channels {
                 let start = corner + horizontal.before * strides.column + channel * strides.channel
-                addLine(start + place * strides.row, strides.column, to: start + row * strides.row, strides.column, count: columns)
+                addLine(start + place * strides.row, strides.column, to: start + row * strides.row, strides.column,
+                    count: columns)
             }
         }
         let inside = corner + vertical.before * strides.row + horizontal.before * strides.column
@@ -253,7 +259,8 @@ private func sumPixels<Scalar: KernelScalar>(
                     let start = gradient + image * layer.output.batch + row * layer.output.row + column * layer.output.column
                         + first * layer.output.channel
                     addPiece(
-                        start, layer.output, rows: min(height, rows - row), columns: min(width, columns - column), channels: channels, &totals)
+                        start, layer.output, rows: min(height, rows - row), columns: min(width, columns - column),
+                        channels: channels, &totals)
                     column += width
                 }
                 row += height

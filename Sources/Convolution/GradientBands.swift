@@ -3,8 +3,8 @@ import ConvolutionKernels
 
 // What kernel gradients have in common: the order of the sum over pixels, and packed pixels.
 
-/// How the image places along one axis that some neighbouring outputs read are packed: output x, counted from the first, finds its tap b
-/// at place b * tapPitch + x * step.
+/// How the image places along one axis that some neighbouring outputs read are packed: output x, counted from the first, finds
+/// its tap b at place b * tapPitch + x * step.
 struct PackedAxis {
     var step: Int
     var tapPitch: Int
@@ -20,8 +20,8 @@ struct PackedAxis {
     func isDense(_ axis: Axis) -> Bool { step == axis.stride && tapPitch == axis.dilation }
 }
 
-/// Pixels of a block of bands. The sum over a block is made as in the forward layers, in chunks; the sums of several blocks are added
-/// with what each addition rounds away. Chunks of up to a block keep the bound on rounding errors (`chunkTerms`).
+/// Pixels of a block of bands. The sum over a block is made as in the forward layers, in chunks; the sums of several blocks are
+/// added with what each addition rounds away. Chunks of up to a block keep the bound on rounding errors (`chunkTerms`).
 private let blockPixels = 4608
 /// Pixels of a band, about: its packed points stay in a level-2 cache.
 private let bandPixels = 512
@@ -64,8 +64,8 @@ struct GradientBands {
         isSingle = all == pixels
     }
 
-    /// Calls `addBand` for each band, which adds its products to `sums`, or begins with them. The memory has `count` elements, and
-    /// twice as many behind them if there are several blocks.
+    /// Calls `addBand` for each band, which adds its products to `sums`, or begins with them. The memory has `count` elements,
+    /// and twice as many behind them if there are several blocks.
     func addUp<Scalar: KernelScalar>(
         _ layer: Layer, in sums: UnsafeMutablePointer<Scalar>, count: Int, _ addBand: (GradientBand, _ isFirst: Bool) -> Void
     ) {
@@ -121,7 +121,9 @@ func fillPlaces(
         for place in 0..<packed.places { places[place] = index(first + place) }
     } else {
         for tap in 0..<axis.kernel {
-            for x in 0..<outputs.count { places[tap * packed.tapPitch + x] = index(first + x * axis.stride + tap * axis.dilation) }
+            for x in 0..<outputs.count {
+                places[tap * packed.tapPitch + x] = index(first + x * axis.stride + tap * axis.dilation)
+            }
         }
     }
 }

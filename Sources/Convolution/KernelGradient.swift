@@ -4,10 +4,12 @@ import ConvolutionKernels
 
 // The gradient of a layer with respect to its kernel. With a convolution's input as `image` and its output gradient as `points`,
 //
-//     kernelGradient[a][b][c][o] = sum over images and pixels y, x of image[y * stride + a * dilation - pad][...][c] * points[y][x][o]
+//     kernelGradient[a][b][c][o] = sum over images and pixels y, x of image[y * stride + a * dilation - pad][...][c] *
+//     points[y][x][o]
 //
-// For conv2d_transpose image and points change places: it is the adjoint of a convolution with the same kernel array. Bands of pixels are
-// packed and multiplied tap by tap: outer products of the channels of one image pixel and one point, added up in registers.
+// For conv2d_transpose image and points change places: it is the adjoint of a convolution with the same kernel array. Bands of
+// pixels are packed and multiplied tap by tap: outer products of the channels of one image pixel and one point, added up in
+// registers.
 
 /// Sums of an item, in elements: they stay in a level-2 cache too.
 private let itemSums = 1 << 18
@@ -53,7 +55,8 @@ private struct KernelGradientPlan {
     var table: KernelTable
     /// Vectors hold channels of the points, not of the image; the other tensor's are broadcast.
     var pointsInVectors: Bool
-    /// Neighbouring taps of one kernel row are neighbours in the packed image: a run of (tap, channel) counts as channels of one tap.
+    /// Neighbouring taps of one kernel row are neighbours in the packed image: a run of (tap, channel) counts as channels of one
+    /// tap.
     var mergesTaps = false
     var bands: GradientBands
     /// One band holds all pixels: a tile's sums are complete after its only call, and are written then.
@@ -63,7 +66,8 @@ private struct KernelGradientPlan {
     var readsImage = false
     /// The points have a partial vector, which reaches into the next pixel: the band of the last one is packed.
     var packsLastPixel = false
-    /// One band and a partial vector: the last panel begins so early that it ends with the last lane, and some are computed twice.
+    /// One band and a partial vector: the last panel begins so early that it ends with the last lane, and some are computed
+    /// twice.
     var overlapsPanels = false
     var writesTapsTogether = false
     /// The lanes of a tile are neighbours in the result, which holds the sums of complete tiles from the start.
@@ -346,7 +350,8 @@ func checkKernelGradient(
     _ layer: Layer, input: UnsafeRawPointer?, outputGradient: UnsafeRawPointer?, kernelGradient: UnsafeRawPointer?
 ) throws(Failure) {
     if kernelGradient == nil, layer.kernelElements > 0 {
-        throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "kernel_gradient is NULL; it must point to \(layer.kernelElements) elements")
+        throw Failure(CONVOLUTION_ERROR_NULL_POINTER,
+            "kernel_gradient is NULL; it must point to \(layer.kernelElements) elements")
     }
     let result = extent(kernelGradient, bytes: layer.kernelElements * layer.elementBytes)
     try checkApart(result, of: "kernel_gradient", inputExtent(layer, input, "input"), "input")
@@ -369,7 +374,8 @@ func backwardKernel(
         }
         return
     }
-    let work = Double(layer.kernelElements) * Double(layer.batch) * Double(convolution.vertical.output * convolution.horizontal.output)
+    let work = Double(layer.kernelElements) * Double(layer.batch)
+        * Double(convolution.vertical.output * convolution.horizontal.output)
     let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
     let vectors = GradientWork(convolution, table, PackedAxis(convolution.horizontal, outputs: convolution.horizontal.output))
     let byOuterProducts = min(vectors.byPoints, vectors.byImage) * Double(convolution.vertical.kernel)
@@ -387,7 +393,8 @@ func backwardKernel(
             CONVOLUTION_ERROR_WORKSPACE,
             "workspace_limit is \(layer.means.workspaceLimit); this kernel gradient needs at least \(plan.bytes) bytes (0: no limit)")
     }
-    let threads = min(threadsToUse(requested: layer.threads, items: plan.items, work: work), layer.means.workspaceLimit / plan.bytes)
+    let threads = min(threadsToUse(requested: layer.threads, items: plan.items, work: work),
+        layer.means.workspaceLimit / plan.bytes)
     let memory = try allocate(threads, of: plan.bytes, "the workspace")
     var execution = KernelGradientExecution(
         plan: plan, image: image, points: points, result: kernelGradient, workspace: memory)
@@ -425,7 +432,8 @@ private struct GradientTile {
     var offset: Int
     var tapRow: Int
     var tapColumn: Int
-    /// The first of its rows, of which `skipped` belong to the tile before: the last tile that is not packed ends with the last channel.
+    /// The first of its rows, of which `skipped` belong to the tile before: the last tile that is not packed ends with the last
+    /// channel.
     var left: Int
     var skipped: Int
     var firstLane: Int
@@ -544,14 +552,14 @@ private struct ItemRun<Scalar: KernelScalar> {
         } else if pointsInVectors {
             forEachPanel { first, width in
                 packer.pack(
-                    points, layer.output, shape, channels: group * outputs + first, count: min(width, plan.rights - first), pitch: width,
-                    outside: 0, to: packedPoints + (first - firstLane) * pixels)
+                    points, layer.output, shape, channels: group * outputs + first, count: min(width, plan.rights - first),
+                    pitch: width, outside: 0, to: packedPoints + (first - firstLane) * pixels)
             }
         } else {
             forEachLeftUnit { first, count in
                 packer.pack(
-                    points, layer.output, shape, channels: group * outputs + first, count: count, pitch: commonTileRows, outside: 0,
-                    to: packedPoints + (first - lefts.lowerBound) * pixels)
+                    points, layer.output, shape, channels: group * outputs + first, count: count, pitch: commonTileRows,
+                    outside: 0, to: packedPoints + (first - lefts.lowerBound) * pixels)
             }
         }
 
@@ -563,21 +571,23 @@ private struct ItemRun<Scalar: KernelScalar> {
         if plan.readsImage {
             // Nothing is packed.
         } else if plan.mergesTaps {
-            packer.pack(image, layer.input, area, channels: group * inputs, count: inputs, pitch: inputs, outside: outside, to: packedImage)
+            packer.pack(image, layer.input, area, channels: group * inputs, count: inputs, pitch: inputs, outside: outside,
+                to: packedImage)
         } else if pointsInVectors {
             forEachLeftUnit { first, count in
                 packer.pack(
-                    image, layer.input, area, channels: group * inputs + first, count: count, pitch: commonTileRows, outside: outside,
-                    to: packedImage + (first - lefts.lowerBound) * places)
+                    image, layer.input, area, channels: group * inputs + first, count: count, pitch: commonTileRows,
+                    outside: outside, to: packedImage + (first - lefts.lowerBound) * places)
             }
         } else {
             forEachPanel { first, width in
                 packer.pack(
-                    image, layer.input, area, channels: group * inputs + first, count: min(width, plan.rights - first), pitch: width,
-                    outside: outside, to: packedImage + (first - firstLane) * places)
+                    image, layer.input, area, channels: group * inputs + first, count: min(width, plan.rights - first),
+                    pitch: width, outside: outside, to: packedImage + (first - firstLane) * places)
             }
         }
-        multiplyOuter(band, down, across, firstLane, pixels: pixels, places: places, readsPoints: readsPoints, isFirst: isFirst, result)
+        multiplyOuter(band, down, across, firstLane, pixels: pixels, places: places, readsPoints: readsPoints, isFirst: isFirst,
+            result)
     }
 
     private func forEachPanel(_ body: (_ first: Int, _ width: Int) -> Void) {
@@ -597,8 +607,8 @@ private struct ItemRun<Scalar: KernelScalar> {
 
     /// The products of a band, for tiles of lefts and lanes that are channels, or runs of (tap, channel).
     private func multiplyOuter(
-        _ band: GradientBand, _ down: PackedAxis, _ across: PackedAxis, _ firstLane: Int, pixels: Int, places: Int, readsPoints: Bool,
-        isFirst: Bool, _ result: UnsafeMutablePointer<Scalar>
+        _ band: GradientBand, _ down: PackedAxis, _ across: PackedAxis, _ firstLane: Int, pixels: Int, places: Int,
+        readsPoints: Bool, isFirst: Bool, _ result: UnsafeMutablePointer<Scalar>
     ) {
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
         let leavesOut = plan.leavesOutZeros
@@ -607,8 +617,9 @@ private struct ItemRun<Scalar: KernelScalar> {
         let unitPitch = commonTileRows &* (pointsInVectors ? places : pixels)
         let (hasOneBand, firstLeft, leftStride, columnStride) = (plan.hasOneBand, lefts.lowerBound, leftStride, columnStride)
         var arguments = OuterProductArguments(
-            lefts: UnsafePointer(leftRuns), rights: UnsafePointer(rightRuns), leftOffset: 0, rightOffset: 0, leftPitch: 0, rightPitch: 0,
-            segments: 0, length: 0, segmentsPerChunk: plan.bands.segmentsPerChunk, tile: sums, tilePitch: 0, continues: !isFirst)
+            lefts: UnsafePointer(leftRuns), rights: UnsafePointer(rightRuns), leftOffset: 0, rightOffset: 0, leftPitch: 0,
+            rightPitch: 0, segments: 0, length: 0, segmentsPerChunk: plan.bands.segmentsPerChunk, tile: sums, tilePitch: 0,
+            continues: !isFirst)
         // What changes with tap and panel alone is done once for all their tiles.
         var laidOut = (tapRow: -1, width: -1)
         var prepared = (tapRow: -1, tapColumn: -1, firstLane: -1)
@@ -640,7 +651,8 @@ private struct ItemRun<Scalar: KernelScalar> {
                                 ? points + ((band.images.lowerBound &+ image) &* layer.output.batch
                                     &+ (band.rows.lowerBound &+ row) &* layer.output.row
                                     &+ band.columns.lowerBound &* layer.output.column &+ group &* outputs)
-                                : UnsafePointer(packedPoints) + (image &* band.rows.count &+ row) &* band.columns.count &* pointPitch
+                                : UnsafePointer(packedPoints)
+                                + (image &* band.rows.count &+ row) &* band.columns.count &* pointPitch
                             leftRuns[segments] = pointsInVectors ? imageRun : pointRun
                             rightRuns[segments] = pointsInVectors ? pointRun : imageRun
                             segments &+= 1
@@ -667,7 +679,8 @@ private struct ItemRun<Scalar: KernelScalar> {
                 let imageStep = (plan.readsImage ? layer.horizontal.stride : across.step) &* imagePitch
                 let pointColumn = start &* pointPitch
                 let readsRights = pointsInVectors ? readsPoints : plan.readsImage || plan.mergesTaps
-                arguments.rightOffset = (readsRights ? tile.firstLane : (tile.firstLane &- firstLane) &* (pointsInVectors ? pixels : places))
+                arguments.rightOffset = (readsRights
+                    ? tile.firstLane : (tile.firstLane &- firstLane) &* (pointsInVectors ? pixels : places))
                     &+ (pointsInVectors ? pointColumn : imageColumn)
                 leftPlace = pointsInVectors ? imageColumn : pointColumn
                 arguments.leftPitch = pointsInVectors ? imageStep : pointPitch
@@ -698,7 +711,9 @@ private struct ItemRun<Scalar: KernelScalar> {
             if !isEmpty {
                 withUnsafePointer(to: &arguments) { (tapRowKernel ?? tile.kernel).accumulate($0) }
             } else if isFirst {
-                for r in 0..<tile.kernel.rows { (arguments.tile + r &* arguments.tilePitch).update(repeating: 0, count: tile.width) }
+                for r in 0..<tile.kernel.rows {
+                    (arguments.tile + r &* arguments.tilePitch).update(repeating: 0, count: tile.width)
+                }
             }
             if hasOneBand, !inPlace { writeRows(tile, to: result) }
         }

@@ -59,11 +59,13 @@ struct Layer {
 
     var elementBytes: Int { isDouble ? 8 : 4 }
 
-    /// A transposed convolution whose output phases of P neighbouring columns all read the same input, such as one with kernel = P * n,
-    /// stride P and no crop: as a layer of 1/P of the columns and P times the channels, in the same arrays. Column t = P * pixel + phase
-    /// takes the products of kernel column b = P * tap + phase, as stride and crop are multiples of P too. nil if there is no such P.
+    /// A transposed convolution whose output phases of P neighbouring columns all read the same input, such as one with kernel =
+    /// P * n, stride P and no crop: as a layer of 1/P of the columns and P times the channels, in the same arrays. Column t = P *
+    /// pixel + phase takes the products of kernel column b = P * tap + phase, as stride and crop are multiples of P too. nil if
+    /// there is no such P.
     var widened: Layer? {
-        guard transposed, groups == 1, horizontal.dilation == 1, horizontal.output > 0, output.channel == 1, output.column == outChannels
+        guard transposed, groups == 1, horizontal.dilation == 1, horizontal.output > 0, output.channel == 1,
+            output.column == outChannels
         else { return nil }
         let axis = horizontal
         let common = greatestCommonDivisor(
@@ -111,8 +113,8 @@ struct Layer {
         return (phase * (strides.column / columnsPerPixel) + channel % given * strides.output, given - channel % given)
     }
 
-    /// The linear part's transpose: conv2d and conv2d_transpose with input and output exchanged. The kernel array is the same one, since
-    /// HWIO of the one is HWOI of the other, byte for byte.
+    /// The linear part's transpose: conv2d and conv2d_transpose with input and output exchanged. The kernel array is the same
+    /// one, since HWIO of the one is HWOI of the other, byte for byte.
     var adjoint: Layer {
         var layer = self
         layer.transposed.toggle()
@@ -132,10 +134,12 @@ struct Layer {
         return isPlain(vertical) && isPlain(horizontal)
     }
 
-    /// An image of one column, of which a kernel of one column makes one column, as an image of one row: in the same arrays, with the same
-    /// taps in the same order. Vectors of neighbouring columns, and all that goes on along a row, then find what there is.
+    /// An image of one column, of which a kernel of one column makes one column, as an image of one row: in the same arrays, with
+    /// the same taps in the same order. Vectors of neighbouring columns, and all that goes on along a row, then find what there
+    /// is.
     var lying: Layer {
-        guard vertical.output > 1, horizontal.input == 1, horizontal.kernel == 1, horizontal.output == 1, !means.keepsRows else { return self }
+        guard vertical.output > 1, horizontal.input == 1, horizontal.kernel == 1, horizontal.output == 1,
+            !means.keepsRows else { return self }
         var layer = self
         (layer.vertical, layer.horizontal) = (horizontal, vertical)
         (layer.input.row, layer.input.column) = (input.column, input.row)
@@ -145,7 +149,8 @@ struct Layer {
 
     /// With single taps, rows that follow each other without a gap are one long row.
     var flattened: Layer {
-        guard hasOutput, hasSingleTaps, !means.keepsRows, input.row == horizontal.input * input.column, output.row == horizontal.output * output.column
+        guard hasOutput, hasSingleTaps, !means.keepsRows, input.row == horizontal.input * input.column,
+            output.row == horizontal.output * output.column
         else { return self }
         var layer = self
         layer.horizontal.input *= vertical.input

@@ -53,7 +53,8 @@ func pack<Scalar: KernelScalar>(
             for image in 0..<rectangle.images.count {
                 for row in 0..<rectangle.rows.count where !skipsRows || vertical.meets(rectangle.rows.lowerBound + row) {
                     packPixels(
-                        from: corner + image * layer.input.batch + row * layer.input.row + rectangle.columns.lowerBound * layer.input.column
+                        from: corner + image * layer.input.batch + row * layer.input.row + rectangle.columns.lowerBound
+                        * layer.input.column
                             + channel * layer.input.channel,
                         columnStride: layer.input.column, channelStride: layer.input.channel, columns: rectangle.columns.count,
                         channels: length, pixelPitch: block.pointee.channelBlock,
@@ -91,9 +92,9 @@ func pack<Scalar: KernelScalar>(
                 }
                 packLines(
                     from: source + line.place(line.inside.lowerBound) * layer.input.column, rowStride: 0,
-                    columnStride: horizontal.inputStep &* layer.input.column, channelStride: channels == 1 ? 0 : layer.input.channel,
-                    rows: 1, columns: line.inside.count, channels: channels, rowPitch: 0, pitch: rectangle.channelPitch,
-                    to: place + line.inside.lowerBound)
+                    columnStride: horizontal.inputStep &* layer.input.column,
+                    channelStride: channels == 1 ? 0 : layer.input.channel, rows: 1, columns: line.inside.count,
+                    channels: channels, rowPitch: 0, pitch: rectangle.channelPitch, to: place + line.inside.lowerBound)
             }
         }
         if layer.paddingMode == .constant {
@@ -163,7 +164,9 @@ func packBorder<Scalar: KernelScalar>(
     _ source: UnsafePointer<Scalar>, _ layer: Layer, _ line: ResidueLine, _ target: UnsafeMutablePointer<Scalar>
 ) {
     func border(_ q: Int) -> Scalar {
-        borderIndex(line.first + q * line.inputStep, layer.horizontal.input, layer.paddingMode).map { source[$0 * layer.input.column] }
+        borderIndex(line.first + q * line.inputStep, layer.horizontal.input, layer.paddingMode).map {
+            source[$0 * layer.input.column]
+        }
             ?? Scalar(layer.paddingValue)
     }
     for q in 0..<line.inside.lowerBound { target[q] = border(q) }

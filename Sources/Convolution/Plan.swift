@@ -30,7 +30,8 @@ struct Block {
     var planes = 1
     /// Strategy `channels`: a row of taps reads neighbouring channels of neighbouring pixels, and may be one segment.
     var mergesTaps = false
-    /// Strategy `channels`: all weights stay in the cache, and the input comes in the order of the tiles: it is what is fetched ahead.
+    /// Strategy `channels`: all weights stay in the cache, and the input comes in the order of the tiles: it is what is fetched
+    /// ahead.
     var fetchesInput = false
     /// Strategy `channels`: tiles take the pixels at the border apart from the others, since many of their taps lie outside.
     var roundsBorder = false
@@ -81,8 +82,8 @@ struct Panel {
 
 /// A layer with its kernel and bias packed and its work divided. Read-only after creation.
 ///
-/// Packed weights: `[block][panel][channel block][tap][channel][output channel]`; a panel's output channels are padded with zeros to
-/// whole vectors where they are what the vectors hold. A tile kernel reads one (panel, channel block) from front to back.
+/// Packed weights: `[block][panel][channel block][tap][channel][output channel]`; a panel's output channels are padded with zeros
+/// to whole vectors where they are what the vectors hold. A tile kernel reads one (panel, channel block) from front to back.
 struct ConvolutionPlan {
     /// The caller's, or the same `widened`.
     var layer: Layer
@@ -117,15 +118,17 @@ struct ConvolutionPlan {
     var bias: UnsafeMutableRawPointer
     /// Pixels outside the input, arranged as the kernels read them: one, or for merged taps as many as a row has.
     var outside: UnsafeMutableRawPointer
-    /// `[output row]` and `[output column]`: 1 if some block covers it. Others hold the activated bias alone. Empty where all are covered.
+    /// `[output row]` and `[output column]`: 1 if some block covers it. Others hold the activated bias alone. Empty where all are
+    /// covered.
     var coveredRows: UnsafeMutablePointer<UInt8>
     var coveredColumns: UnsafeMutablePointer<UInt8>
     var fullyCovered: Bool
-    /// A transposed convolution adds real products only. Multiplying the zeros outside costs nothing and changes nothing, unless the kernel
-    /// has an infinity or NaN to multiply them with: then the elements at the border are computed once more, without them.
+    /// A transposed convolution adds real products only. Multiplying the zeros outside costs nothing and changes nothing, unless
+    /// the kernel has an infinity or NaN to multiply them with: then the elements at the border are computed once more, without
+    /// them.
     var mendsBorder: Bool
-    /// Strategy `channels`: taps outside the input have nothing but zeros to add, since all weights are finite, and are left out where a
-    /// whole tile has them outside.
+    /// Strategy `channels`: taps outside the input have nothing but zeros to add, since all weights are finite, and are left out
+    /// where a whole tile has them outside.
     var skipsOutside: Bool
     /// The caller's input lies as the kernels read it; else a rectangle of it is packed first.
     var readsInputDirectly: Bool
@@ -141,8 +144,8 @@ struct ConvolutionPlan {
     /// Not nil: the blocks make pixels in scratch memory.
     var turning: Turning? = nil
 
-    /// Bands run on from image to image, so that small images share a pass over the weights. What is packed for such a band is whole
-    /// images: not large ones.
+    /// Bands run on from image to image, so that small images share a pass over the weights. What is packed for such a band is
+    /// whole images: not large ones.
     var spansImages = false
 
     /// Output rows that a block's bands divide.
@@ -216,7 +219,8 @@ private let surelyThere = 1 << 26
 /// Memory for `count` elements of `bytes` each, or a failure. More than the machine has is refused before it is asked for.
 func allocate(_ count: Int, of bytes: Int, _ what: StaticString) throws(Failure) -> UnsafeMutableRawPointer {
     let (total, overflow) = count.multipliedReportingOverflow(by: bytes)
-    guard !overflow, total >= 0, total <= surelyThere || UInt64(total) <= shim_physical_memory(), let block = shim_allocate(total) else {
+    guard !overflow, total >= 0, total <= surelyThere || UInt64(total) <= shim_physical_memory(),
+        let block = shim_allocate(total) else {
         throw Failure(CONVOLUTION_ERROR_OUT_OF_MEMORY, "out of memory: \(what) needs \(count) times \(bytes) bytes")
     }
     return block
@@ -250,10 +254,11 @@ extension Layer {
     }
 }
 
-/// The terms of a sum are added in chunks of this many, and the chunks' sums then added up. Where roundings are independent, plain
-/// summation of n terms of one sign errs by about 0.24 * sqrt(n) of them (root mean square), chunks of c terms by
-/// 0.24 * sqrt(c^2/n + n/c). This is the longest chunk that keeps the root below 1.4, so that one element in a hundred million (5.7 times as
-/// much) comes near 8; if none does, the best. For data as it may be, each stage errs by at most its length: c + n/c.
+/// The terms of a sum are added in chunks of this many, and the chunks' sums then added up. Where roundings are independent,
+/// plain summation of n terms of one sign errs by about 0.24 * sqrt(n) of them (root mean square), chunks of c terms by
+/// 0.24 * sqrt(c^2/n + n/c). This is the longest chunk that keeps the root below 1.4, so that one element in a hundred million
+/// (5.7 times as much) comes near 8; if none does, the best. For data as it may be, each stage errs by at most its length: c +
+/// n/c.
 func chunkTerms(_ terms: Int) -> Int {
     var best = 16
     var bestError = Double.infinity
@@ -286,8 +291,8 @@ private func outsidePart(_ block: Block, _ layer: Layer) -> Double {
 /// Less is not worth tiles that jump.
 private let worthwhilePart = 0.03
 
-/// Rows (of one panel's weights) that a channel block may have, and bytes that a group's addresses may take: a level-2 cache holds
-/// both, with a panel four vectors of 64 bytes wide, beside the inputs.
+/// Rows (of one panel's weights) that a channel block may have, and bytes that a group's addresses may take: a level-2 cache
+/// holds both, with a panel four vectors of 64 bytes wide, beside the inputs.
 private let weightRows = 640
 private let addressBytes = 1 << 17
 
@@ -301,11 +306,11 @@ private let vectorsPerCall = 512
 /// Weights of this many bytes stay in a level-2 cache from group to group.
 private let cachedWeightBytes = 1 << 19
 
-/// Outputs of this many bytes, and more, are written past the caches, where whole aligned vectors are: their lines need not be read first.
-/// But the next layer finds them in memory alone, so that it does not pay before the last cache holds input and output no longer. With
-/// one of 32 MiB, a depthwise layer that reads the one before, each written to the caches -> past them, on one thread and on two:
-/// 9.4 MB 0.8 -> 1.7, 0.23 -> 0.80 ms; 14.7 MB 2.4 -> 2.6, 0.9 -> 1.3; 21 MB 3.9 -> 3.9, 1.9 -> 2.0; reading the same input in each call,
-/// 21 MB 3.8 -> 3.8, 1.3 -> 0.4, 38 MB 8.6 -> 7.2, 4.4 -> 2.9.
+/// Outputs of this many bytes, and more, are written past the caches, where whole aligned vectors are: their lines need not be
+/// read first. But the next layer finds them in memory alone, so that it does not pay before the last cache holds input and
+/// output no longer. With one of 32 MiB, a depthwise layer that reads the one before, each written to the caches -> past them, on
+/// one thread and on two: 9.4 MB 0.8 -> 1.7, 0.23 -> 0.80 ms; 14.7 MB 2.4 -> 2.6, 0.9 -> 1.3; 21 MB 3.9 -> 3.9, 1.9 -> 2.0;
+/// reading the same input in each call, 21 MB 3.8 -> 3.8, 1.3 -> 0.4, 38 MB 8.6 -> 7.2, 4.4 -> 2.9.
 private let streamedBytes = 16 << 20
 
 func checkKernel(_ layer: Layer, _ kernel: UnsafeRawPointer?) throws(Failure) {
@@ -315,10 +320,14 @@ func checkKernel(_ layer: Layer, _ kernel: UnsafeRawPointer?) throws(Failure) {
 }
 
 @_optimize(size)
-func createPlan(_ layer: Layer, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?) throws(Failure) -> UnsafeMutablePointer<ConvolutionPlan> {
+func createPlan(
+    _ layer: Layer, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?
+) throws(Failure) -> UnsafeMutablePointer<ConvolutionPlan> {
     layer.isDouble
-        ? try packedPlan(layer, kernel: kernel?.assumingMemoryBound(to: Double.self), bias: bias?.assumingMemoryBound(to: Double.self))
-        : try packedPlan(layer, kernel: kernel?.assumingMemoryBound(to: Float.self), bias: bias?.assumingMemoryBound(to: Float.self))
+        ? try packedPlan(layer, kernel: kernel?.assumingMemoryBound(to: Double.self),
+        bias: bias?.assumingMemoryBound(to: Double.self))
+        : try packedPlan(layer, kernel: kernel?.assumingMemoryBound(to: Float.self),
+        bias: bias?.assumingMemoryBound(to: Float.self))
 }
 
 /// A plan with its work divided, but without weights yet.
@@ -328,8 +337,8 @@ struct Draft {
     var weightElements: Int
 }
 
-/// The division of work that needs the most memory is the fastest; each step of economy halves what a thread holds at a time, down to
-/// single tiles and rows. None changes a bit of the result.
+/// The division of work that needs the most memory is the fastest; each step of economy halves what a thread holds at a time,
+/// down to single tiles and rows. None changes a bit of the result.
 private let mostEconomy = 12
 
 /// The fastest draft whose workspace, for one thread, stays within the layer's limit.
@@ -345,7 +354,8 @@ private func draftWithinLimit(_ layer: Layer) throws(Failure) -> Draft {
     if bytes <= layer.means.workspaceLimit { return last }
     shim_free(last.memory.header)
     throw Failure(
-        CONVOLUTION_ERROR_WORKSPACE, "workspace_limit is \(layer.means.workspaceLimit); this layer needs at least \(bytes) bytes (0: no limit)")
+        CONVOLUTION_ERROR_WORKSPACE,
+        "workspace_limit is \(layer.means.workspaceLimit); this layer needs at least \(bytes) bytes (0: no limit)")
 }
 
 /// The least workspace that a layer can be computed with.
@@ -387,7 +397,8 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     var layer = given.flattened
     let turns = chain == nil && economy == 0 && given.mayTurn && given.coversOutput && chooseStrategy(given, table) == .channels
     if turns { layer = try given.onPixels(lanes: table.lanes) }
-    if chain == nil, let widened = layer.widened, turns ? widened.savesVectors(layer, table.lanes) : chooseStrategy(widened, table) == .channels {
+    if chain == nil, let widened = layer.widened,
+        turns ? widened.savesVectors(layer, table.lanes) : chooseStrategy(widened, table) == .channels {
         layer = widened
     }
     let size = layer.elementBytes
@@ -412,15 +423,16 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     }
     let panels = Panels(layer, table, strategy)
     let memory = try PlanMemory(
-        panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"), rows: fullyCovered ? 0 : layer.vertical.output,
-        columns: fullyCovered ? 0 : layer.horizontal.output)
+        panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"),
+        rows: fullyCovered ? 0 : layer.vertical.output, columns: fullyCovered ? 0 : layer.horizontal.output)
     for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
     var plan = ConvolutionPlan(
         layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks,
-        stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels, panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0,
-        weights: memory.header, bias: memory.header,
-        outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns, fullyCovered: fullyCovered,
-        mendsBorder: false, skipsOutside: false, readsInputDirectly: false, workspace: WorkspaceLayout())
+        stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels, panelCount: panels.count,
+        width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0, weights: memory.header,
+        bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns,
+        fullyCovered: fullyCovered, mendsBorder: false, skipsOutside: false, readsInputDirectly: false,
+        workspace: WorkspaceLayout())
     switch plan.strategy {
     case _ where borders:
         plan.borders = true
@@ -438,18 +450,22 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     let pixels = layer.transposed ? Double(rows.input) * Double(columns.input) : Double(rows.output) * Double(columns.output)
     let threads = threadsToUse(
         requested: layer.threads, items: .max,
-        work: pixels * Double(layer.batch) * Double(layer.outChannels) * Double(inputs) * Double(rows.kernel) * Double(columns.kernel))
+        work: pixels * Double(layer.batch) * Double(layer.outChannels) * Double(inputs) * Double(rows.kernel)
+        * Double(columns.kernel))
 
     // Blocks and what they need.
     var weightElements = 0
     var overflow = false
     if rowLattices > 0 {
         forEachLattice(layer.vertical, transposed: layer.transposed) { vertical in
-            if !fullyCovered { for q in 0..<vertical.count { plan.coveredRows[vertical.outputStart + q * vertical.outputStep] = 1 } }
+            if !fullyCovered {
+                for q in 0..<vertical.count { plan.coveredRows[vertical.outputStart + q * vertical.outputStep] = 1 }
+            }
             forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in
                 let terms = vertical.taps * horizontal.taps * inputs
                 let chunk = chunkTerms(terms)
-                // At most as many channels as make one chunk of a tap, and as keep a panel's weights for a block in a level-2 cache.
+                // At most as many channels as make one chunk of a tap, and as keep a panel's weights for a block in a level-2
+                // cache.
                 let mostChannels = max(32, min(chunk, weightRows / (vertical.taps * horizontal.taps)))
                 let channelBlock = ceilDivide(inputs, ceilDivide(inputs, mostChannels))
                 var segmentsPerChunk = max(1, chunk / channelBlock)
@@ -461,7 +477,8 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
                     tilesPerGroup: 0)
                 if plan.strategy == .channels {
                     block.mergesTaps = horizontal.taps > 1 && horizontal.offsetStep == 1 && channelBlock == layer.inChannels
-                        && segmentsPerChunk % horizontal.taps == 0 && (!plan.readsInputDirectly || layer.input.column == channelBlock)
+                        && segmentsPerChunk % horizontal.taps == 0
+                        && (!plan.readsInputDirectly || layer.input.column == channelBlock)
                     block.roundsBorder = !plan.borders && outsidePart(block, layer) > worthwhilePart
                 }
                 if plan.strategy == .channels, block.taps == 1, inputs % channelBlock == 0,
@@ -474,13 +491,15 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
                 let isAlone = plan.panelCount == 1
                 let tiles = !block.hasOneCall ? 64 : isAlone ? 48 : max(16, min(groupTerms / terms, 48))
                 block.tilesPerGroup = max(1, min(tiles, addressBytes / (block.segments * largestTileSide * 8)) >> economy)
-                plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads, rectangleLimit: rectangleLimit >> economy)
+                plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads,
+                    rectangleLimit: rectangleLimit >> economy)
                 // One more, since those of the border and the others may each have a rest.
                 let needed = 1 + plan.tileCount(rows: block.bandRows, columns: block.bandColumns, plan.leastReach)
                 block.tilesPerGroup = min(block.tilesPerGroup, needed)
                 block.items = (plan.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
                 plan.itemsPerBlock = max(plan.itemsPerBlock, block.items)
-                plan.work += Double(terms) * Double(vertical.count * horizontal.count) * Double(layer.batch) * Double(layer.outChannels)
+                plan.work += Double(terms) * Double(vertical.count * horizontal.count) * Double(layer.batch)
+                    * Double(layer.outChannels)
                 let (more, tooMany) = terms.multipliedReportingOverflow(by: plan.width)
                 overflow = overflow || tooMany || more > largestLength
                 weightElements = overflow ? 0 : weightElements + more
@@ -540,7 +559,9 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
 
 /// The layer, with what its execution will copy of the border taken off the workspace's limit: see `borderBefore`.
 @_optimize(size)
-private func leavingRoomForBorder<Scalar: KernelScalar>(_ layer: Layer, _ kernel: UnsafePointer<Scalar>?) throws(Failure) -> Layer {
+private func leavingRoomForBorder<Scalar: KernelScalar>(
+    _ layer: Layer, _ kernel: UnsafePointer<Scalar>?
+) throws(Failure) -> Layer {
     guard let kernel, layer.transposed, layer.means.accumulates, layer.means.workspaceLimit < Int.max, layer.hasOutput,
         !areFinite(kernel, count: layer.kernelElements)
     else { return layer }
@@ -597,8 +618,8 @@ private func packedPlan<Scalar: KernelScalar>(
         plan.mendsBorder = layer.transposed && plan.tapProducts == nil && !isFinite
         plan.skipsOutside = plan.strategy == .channels && layer.paddingMode == .constant && layer.paddingValue == 0 && isFinite
         if !isFinite, plan.winograd != nil || plan.turning != nil {
-            // With Winograd's algorithm an infinity or NaN would spread to all elements; the default one keeps it where it belongs. And the
-            // border is mended in the caller's arrays.
+            // With Winograd's algorithm an infinity or NaN would spread to all elements; the default one keeps it where it
+            // belongs. And the border is mended in the caller's arrays.
             shim_free(plan.weights)
             shim_free(memory.header)
             var layer = layer
@@ -634,7 +655,9 @@ private func fillPlaces(_ plan: inout ConvolutionPlan, of size: Int) {
         for lane in 0..<plan.table.lanes {
             let place = places + (channel * plan.table.lanes + lane) * size
             let source = lane - lane % inputs + channel
-            if size == 8 { place.storeBytes(of: Int64(source), as: Int64.self) } else { place.storeBytes(of: Int32(source), as: Int32.self) }
+            if size == 8 { place.storeBytes(of: Int64(source), as: Int64.self) } else {
+                place.storeBytes(of: Int32(source), as: Int32.self)
+            }
         }
     }
 }
@@ -691,7 +714,8 @@ extension WorkspaceLayout {
     }
 }
 
-/// Replaces each channel's packed kernel by its factors, if all have them. `separate` takes at most 16 rows and columns of 4 channels.
+/// Replaces each channel's packed kernel by its factors, if all have them. `separate` takes at most 16 rows and columns of 4
+/// channels.
 private func separateWeights<Scalar: KernelScalar>(_ plan: inout ConvolutionPlan, _ weights: UnsafeMutablePointer<Scalar>) {
     let (rows, columns) = (plan.layer.vertical.kernel, plan.layer.horizontal.kernel)
     var factors = InlineArray<128, Scalar>(repeating: 0)
@@ -700,7 +724,8 @@ private func separateWeights<Scalar: KernelScalar>(_ plan: inout ConvolutionPlan
     plan.separates = span.withUnsafeMutableBufferPointer { factors in
         guard let factors = factors.baseAddress else { return false }
         for index in 0..<panelCount {
-            if !separate(weights + index * rows * columns, rows: rows, columns: columns, into: factors + index * (rows + columns)) { return false }
+            if !separate(weights + index * rows * columns, rows: rows, columns: columns,
+                into: factors + index * (rows + columns)) { return false }
         }
         for index in 0..<panelCount {
             (weights + index * rows * columns).update(from: factors + index * (rows + columns), count: rows + columns)

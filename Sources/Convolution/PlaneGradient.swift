@@ -2,8 +2,9 @@ import CConvolution
 import CConvolutionShims
 import ConvolutionKernels
 
-// Kernel gradients of layers with few channels on both sides, such as image filters: vectors hold neighbouring columns, and each pair of an
-// image plane and a plane of points is multiplied by itself, three by three taps at a time. See `KernelGradient.swift` for the names.
+// Kernel gradients of layers with few channels on both sides, such as image filters: vectors hold neighbouring columns, and each
+// pair of an image plane and a plane of points is multiplied by itself, three by three taps at a time. See `KernelGradient.swift`
+// for the names.
 
 /// Taps of a kernel call, on each axis.
 private let tileTaps = 3
@@ -16,8 +17,8 @@ struct PlaneGradientPlan {
     /// The convolution whose input is the image.
     private var layer: Layer
     private var table: KernelTable
-    /// Whole rows of pieces of rows, some chunks of `chunkRows`. A chunk's sums are made in the lanes of a vector, and what chunks give is
-    /// added with compensation: first those of a part, then the parts.
+    /// Whole rows of pieces of rows, some chunks of `chunkRows`. A chunk's sums are made in the lanes of a vector, and what
+    /// chunks give is added with compensation: first those of a part, then the parts.
     private var chunkRows: Int
     private var bandRows: Int
     private var bandColumns: Int
@@ -114,7 +115,9 @@ struct PlaneGradientPlan {
         let places = band.columns.count + (layer.horizontal.kernel - 1) * layer.horizontal.dilation
         // Those inside follow each other.
         let first = band.columns.lowerBound - layer.horizontal.start
-        for place in 0..<places { columnPlaces[place] = borderIndex(first + place, layer.horizontal.input, layer.paddingMode) ?? -1 }
+        for place in 0..<places {
+            columnPlaces[place] = borderIndex(first + place, layer.horizontal.input, layer.paddingMode) ?? -1
+        }
         let inside = min(max(-first, 0), places)..<max(min(layer.horizontal.input - first, places), min(max(-first, 0), places))
         let outside = Scalar(layer.paddingValue)
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
@@ -124,7 +127,8 @@ struct PlaneGradientPlan {
                 for place in 0..<down.places {
                     let target = packedImage + (input * imagePlane + place * imagePitch)
                     let (output, tap) = down.isDense(layer.vertical)
-                        ? (0, place) : (place % band.rows.count * layer.vertical.stride, place / band.rows.count * layer.vertical.dilation)
+                        ? (0, place) : (place % band.rows.count * layer.vertical.stride,
+                        place / band.rows.count * layer.vertical.dilation)
                     let index = band.rows.lowerBound * layer.vertical.stride + output + tap - layer.vertical.start
                     guard let row = borderIndex(index, layer.vertical.input, layer.paddingMode) else {
                         target.update(repeating: outside, count: places)
@@ -160,14 +164,15 @@ struct PlaneGradientPlan {
                 for output in 0..<outputs {
                     multiply(
                         packedImage + input * imagePlane, packedPoints + output * pointPlane, band, down, workspace,
-                        to: totals + ((group * inputs + input) * outputs + output) * (layer.vertical.kernel * layer.horizontal.kernel))
+                        to: totals + ((group * inputs + input) * outputs + output)
+                        * (layer.vertical.kernel * layer.horizontal.kernel))
                 }
             }
         }
     }
 
-    /// What the taps of each kernel column meet in the last, partial vector, and zeros: an infinity that they do not meet must not be
-    /// multiplied by the zeros behind the points.
+    /// What the taps of each kernel column meet in the last, partial vector, and zeros: an infinity that they do not meet must
+    /// not be multiplied by the zeros behind the points.
     private func fillTails<Scalar: KernelScalar>(_ row: UnsafeMutablePointer<Scalar>, from start: Int, _ tail: Int) {
         if tail == 0 { return }
         let lanes = table.lanes
@@ -206,8 +211,9 @@ struct PlaneGradientPlan {
                 while row < band.rows.count {
                     let arguments = PlaneProductArguments(
                         image: image + row * down.step * imagePitch, points: points + row * pointPitch, rowOffsets: rowOffsets,
-                        columnOffsets: columnOffsets, tailOffsets: tailOffsets, imagePitch: down.step * imagePitch, pointPitch: pointPitch,
-                        rows: min(chunkRows, band.rows.count - row), vectors: vectors, tails: tails, sums: sums)
+                        columnOffsets: columnOffsets, tailOffsets: tailOffsets, imagePitch: down.step * imagePitch,
+                        pointPitch: pointPitch, rows: min(chunkRows, band.rows.count - row), vectors: vectors, tails: tails,
+                        sums: sums)
                     withUnsafePointer(to: arguments) { table.planes($0) }
                     for a in 0..<min(tileTaps, rows - tapRow) {
                         for b in 0..<min(tileTaps, columns - tapColumn) {
@@ -249,7 +255,8 @@ struct PlaneGradientPlan {
                                 total.add(other.sum)
                                 total.rest += other.rest
                             }
-                            let place = result + layer.kernelIndex(row: row, column: column, input: input, output: output, group: group)
+                            let place = result + layer.kernelIndex(row: row, column: column, input: input, output: output,
+                                group: group)
                             place.pointee = layer.means.accumulates ? place.pointee + total.value : total.value
                             element += 1
                         }
@@ -289,7 +296,8 @@ func backwardKernelByPlanes(
             "workspace_limit is \(layer.means.workspaceLimit); this kernel gradient needs at least \(least) bytes (0: no limit)")
     }
     let threads = min(
-        threadsToUse(requested: layer.threads, items: plan.parts, work: work), (layer.means.workspaceLimit - plan.totalBytes) / plan.bytes)
+        threadsToUse(requested: layer.threads, items: plan.parts, work: work),
+        (layer.means.workspaceLimit - plan.totalBytes) / plan.bytes)
     let memory = try allocate(1, of: plan.totalBytes + threads * plan.bytes, "the workspace")
     var execution = PlaneGradientExecution(
         plan: plan, image: image, points: points, totals: memory, workspace: memory + plan.totalBytes)

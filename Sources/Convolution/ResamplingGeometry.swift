@@ -243,8 +243,8 @@ struct AxisTaps<Real: KernelScalar> {
         return most
     }
 
-    /// `elements` and `weights` get `taps` entries each, `most()` or more: an element with fewer repeats its last with weight 0, and
-    /// one outside the image has no other weight.
+    /// `elements` and `weights` get `taps` entries each, `most()` or more: an element with fewer repeats its last with weight 0,
+    /// and one outside the image has no other weight.
     func fill<Scalar: KernelScalar>(
         _ t: Int, taps: Int, elements: UnsafeMutablePointer<Int>, weights: UnsafeMutablePointer<Scalar>
     ) {

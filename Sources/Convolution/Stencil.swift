@@ -1,33 +1,37 @@
 import CConvolutionShims
 import ConvolutionKernels
 
-// Layers of one input channel per group whose vectors hold columns (`accumulateStencil`): tiles of four output rows of a channel. A kernel
-// that is a column times a row is run as two passes.
+// Layers of one input channel per group whose vectors hold columns (`accumulateStencil`): tiles of four output rows of a channel.
+// A kernel that is a column times a row is run as two passes.
 
 /// Whether `accumulateStencil` computes this layer where the vectors hold columns: one output row on is some kernel rows on.
 func canStencil(_ layer: Layer) -> Bool {
     layer.vertical.repetition == 1 && layer.horizontal.repetition == 1 && layer.inChannelsPerGroup == 1
         && (!layer.transposed || layer.vertical.stride == 1 && layer.horizontal.stride == 1)
-        && layer.vertical.stride % layer.vertical.dilation == 0 && layer.vertical.stride / layer.vertical.dilation <= layer.vertical.kernel
+        && layer.vertical.stride % layer.vertical.dilation == 0
+        && layer.vertical.stride / layer.vertical.dilation <= layer.vertical.kernel
         && fitsColumns(layer.vertical) && chunkTerms(layer.vertical.kernel * layer.horizontal.kernel) >= layer.horizontal.kernel
 }
 
-/// Whether the layer, an image filter, is run as two passes if its kernel permits. Smaller kernels would not gain; the two sums of longer
-/// ones are not cut into chunks.
+/// Whether the layer, an image filter, is run as two passes if its kernel permits. Smaller kernels would not gain; the two sums
+/// of longer ones are not cut into chunks.
 func maySeparate(_ layer: Layer) -> Bool {
     canStencil(layer) && !layer.transposed && layer.outChannelsPerGroup == 1 && layer.inChannels <= 4
         && layer.vertical.stride == 1 && layer.horizontal.stride == 1
-        && layer.horizontal.dilation == 1 && (5...16).contains(layer.vertical.kernel) && (5...16).contains(layer.horizontal.kernel)
+        && layer.horizontal.dilation == 1 && (5...16).contains(layer.vertical.kernel) && (5...16)
+        .contains(layer.horizontal.kernel)
 }
 
 /// Writes u and then v with kernel[i][j] = u[i] * v[j], and says whether that is near enough.
 ///
-/// Where whole numbers must give exact results, the products must be exact. That is asked for wherever all weights are multiples of one
-/// power of two and less than 2^24 (2^53) of it. Else they may differ by two units in the last place: with the two short sums
-/// an element's error then stays well within the bound, as the weights' own deviations are independent of each other.
-/// An infinity meets the same zeros: a weight is 0 exactly where u or v is. v's weights add up to at most 1, so that no sum of the
-/// first pass overflows where the result would not.
-func separate<Scalar: KernelScalar>(_ kernel: UnsafePointer<Scalar>, rows: Int, columns: Int, into factors: UnsafeMutablePointer<Scalar>) -> Bool {
+/// Where whole numbers must give exact results, the products must be exact. That is asked for wherever all weights are multiples
+/// of one power of two and less than 2^24 (2^53) of it. Else they may differ by two units in the last place: with the two short
+/// sums an element's error then stays well within the bound, as the weights' own deviations are independent of each other.
+/// An infinity meets the same zeros: a weight is 0 exactly where u or v is. v's weights add up to at most 1, so that no sum of
+/// the first pass overflows where the result would not.
+func separate<Scalar: KernelScalar>(
+    _ kernel: UnsafePointer<Scalar>, rows: Int, columns: Int, into factors: UnsafeMutablePointer<Scalar>
+) -> Bool {
     var pivot = 0
     var lowestBit = Int.max
     for i in 0..<(rows * columns) {
@@ -121,15 +125,16 @@ private struct StencilItem<Scalar> {
 /// An item of a plan of stencils: channel by channel, a few of them packed at a time.
 @_optimize(size)
 func stencil<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ input: UnsafePointer<Scalar>, image: Int, rows: Range<Int>,
-    columns: Range<Int>, panels: Range<Int>, _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ input: UnsafePointer<Scalar>, image: Int,
+    rows: Range<Int>, columns: Range<Int>, panels: Range<Int>, _ output: UnsafeMutablePointer<Scalar>,
+    _ workspace: UnsafeMutableRawPointer
 ) {
     let layer = plan.pointee.layer
     let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
     let separates = plan.pointee.separates
     let part = plan.pointee.rectangle(
-        block.pointee, firstRow: rows.lowerBound, rows: rows.count, firstColumn: columns.lowerBound, columns: columns.count, panels: panels,
-        image: image)
+        block.pointee, firstRow: rows.lowerBound, rows: rows.count, firstColumn: columns.lowerBound, columns: columns.count,
+        panels: panels, image: image)
     let packed = (workspace + plan.pointee.workspace.rectangle).assumingMemoryBound(to: Scalar.self)
     let offsets = (workspace + plan.pointee.workspace.columnOffsets).assumingMemoryBound(to: Int.self)
     let addresses = (workspace + plan.pointee.workspace.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
@@ -166,8 +171,8 @@ func stencil<Scalar: KernelScalar>(
             - part.columns.lowerBound
         offsets[tap] = place % horizontal.inputStep * part.plane + place / horizontal.inputStep
     }
-    // A tile wider than the band runs on into what is written after it. From a channel's last row that is the next channel's first, if
-    // they lie so.
+    // A tile wider than the band runs on into what is written after it. From a channel's last row that is the next channel's
+    // first, if they lie so.
     let isGapless = rowStride == columns.count
     let following = isGapless && (turns || rows.count == vertical.count) && plane == rows.count * columns.count ? plane : 0
     let table = plan.pointee.table
@@ -198,9 +203,11 @@ func stencil<Scalar: KernelScalar>(
             item.arguments.bias = bias[index]
             // Each channel of an image filter has a panel of its own. What the first pass wrote begins where it first read.
             if separates { filterRows(item, packed + source, part) }
-            /// Elements that are written after the tiles of row `row`, which may write over them. Scratch memory has a tile's width more.
+            /// Elements that are written after the tiles of row `row`, which may write over them. Scratch memory has a tile's
+            /// width more.
             func later(_ row: Int) -> Int {
-                let others = isGapless ? (rows.upperBound - row - stencilRows) * columns.count + (panels.upperBound - 1 - index) * following : 0
+                let others = isGapless ? (rows.upperBound - row - stencilRows) * columns.count + (panels.upperBound - 1 - index)
+                    * following : 0
                 return turns ? others + item.width : others
             }
             var row = rows.lowerBound
@@ -208,7 +215,9 @@ func stencil<Scalar: KernelScalar>(
                 let lanes = table.lanes
                 let lastRow = rows.count - stencilRows
                 var tileRows = ceilDivide(rows.count, stencilRows)
-                while tileRows > 0, later(rows.lowerBound + min((tileRows - 1) * stencilRows, lastRow)) < lanes - columns.count { tileRows -= 1 }
+                while tileRows > 0, later(rows.lowerBound + min((tileRows - 1) * stencilRows, lastRow)) < lanes - columns.count {
+                    tileRows -= 1
+                }
                 let arguments = NarrowStencilArguments(
                     input: first + row * vertical.inputStep * part.rowPitch, rowPitch: vertical.offsetStep * part.rowPitch,
                     offsets: UnsafePointer(offsets), kernelRows: vertical.taps, kernelColumns: horizontal.taps, rowStep: rowStep,
@@ -224,7 +233,9 @@ func stencil<Scalar: KernelScalar>(
                 let count = min(stencilRows, rows.upperBound - row)
                 let last = vertical.taps + (count - 1) * rowStep - 1
                 let line = first + row * vertical.inputStep * part.rowPitch
-                for i in 0..<(vertical.taps + (stencilRows - 1) * rowStep) { item.rows[i] = line + min(i, last) * vertical.offsetStep * part.rowPitch }
+                for i in 0..<(vertical.taps + (stencilRows - 1) * rowStep) {
+                    item.rows[i] = line + min(i, last) * vertical.offsetStep * part.rowPitch
+                }
                 for p in 0..<stencilRows { targets[p] = corner + (row + min(p, count - 1)) * rowStride }
                 run(&item, outputRows: count, mayRunOn: later(row) >= item.width - columns.count)
                 row += stencilRows
@@ -236,15 +247,16 @@ func stencil<Scalar: KernelScalar>(
     if turns {
         for row in rows {
             packPixels(
-                from: scratch + (row - rows.lowerBound) * rowStride, columnStride: 1, channelStride: plane, columns: columns.count,
-                channels: panels.count, pixelPitch: layer.output.column, to: pixels + row * layer.output.row + firstPlane)
+                from: scratch + (row - rows.lowerBound) * rowStride, columnStride: 1, channelStride: plane,
+                columns: columns.count, channels: panels.count, pixelPitch: layer.output.column,
+                to: pixels + row * layer.output.row + firstPlane)
         }
     }
     if plan.pointee.streams { shim_finish_streaming() }
 }
 
-/// Channels of the input that follow each other, each row packed as one for each residue of the columns modulo the step, border included.
-/// Where other channels were packed in the same place before, constant borders are there.
+/// Channels of the input that follow each other, each row packed as one for each residue of the columns modulo the step, border
+/// included. Where other channels were packed in the same place before, constant borders are there.
 private func packPlanes<Scalar: KernelScalar>(
     _ part: Rectangle, _ layer: Layer, _ source: UnsafePointer<Scalar>, hasBorders: Bool, inputStep: Int, channels: Int,
     _ target: UnsafeMutablePointer<Scalar>
@@ -266,10 +278,10 @@ private func packPlanes<Scalar: KernelScalar>(
             }
             // One channel is not turned, however its pixels lie.
             packLines(
-                from: source + first * layer.input.row + line.place(line.inside.lowerBound) * layer.input.column, rowStride: layer.input.row,
-                columnStride: inputStep &* layer.input.column, channelStride: channels == 1 ? 0 : layer.input.channel, rows: count,
-                columns: line.inside.count, channels: channels, rowPitch: part.rowPitch, pitch: part.channelPitch,
-                to: plane + line.inside.lowerBound)
+                from: source + first * layer.input.row + line.place(line.inside.lowerBound) * layer.input.column,
+                rowStride: layer.input.row, columnStride: inputStep &* layer.input.column,
+                channelStride: channels == 1 ? 0 : layer.input.channel, rows: count, columns: line.inside.count,
+                channels: channels, rowPitch: part.rowPitch, pitch: part.channelPitch, to: plane + line.inside.lowerBound)
         }
     }
     if !inside.isEmpty { packRows(inside.lowerBound, count: inside.count, to: inside.lowerBound) }
@@ -286,12 +298,15 @@ private func packPlanes<Scalar: KernelScalar>(
     }
 }
 
-/// The first of two passes: each packed row multiplied by v where it lies. A tile's inputs are all read before its outputs are written,
-/// and the next tile's lie behind them.
-private func filterRows<Scalar: KernelScalar>(_ item: StencilItem<Scalar>, _ first: UnsafeMutablePointer<Scalar>, _ part: Rectangle) {
+/// The first of two passes: each packed row multiplied by v where it lies. A tile's inputs are all read before its outputs are
+/// written, and the next tile's lie behind them.
+private func filterRows<Scalar: KernelScalar>(
+    _ item: StencilItem<Scalar>, _ first: UnsafeMutablePointer<Scalar>, _ part: Rectangle
+) {
     let layer = item.plan.pointee.layer
     var arguments = item.arguments
-    (arguments.kernelRows, arguments.kernelColumns, arguments.rowStep, arguments.rowsPerChunk) = (1, layer.horizontal.kernel, 1, 1)
+    (arguments.kernelRows, arguments.kernelColumns, arguments.rowStep, arguments.rowsPerChunk) =
+        (1, layer.horizontal.kernel, 1, 1)
     arguments.weights += layer.vertical.kernel
     // No column may be filtered twice: the last tile runs on.
     (arguments.column, arguments.tiles, arguments.lastColumn) = (0, ceilDivide(item.columns, item.width), item.columns)
@@ -329,7 +344,8 @@ private func run<Scalar: KernelScalar>(_ item: inout StencilItem<Scalar>, output
             accumulate(from: 0, tiles: ceilDivide(columns, width), streaming: false, finishes: true)
             return
         }
-        // The first and the last tile may repeat columns of their neighbours, so that those between are aligned, and all complete.
+        // The first and the last tile may repeat columns of their neighbours, so that those between are aligned, and all
+        // complete.
         let lanes = item.plan.pointee.table.lanes
         let bytes = lanes * MemoryLayout<Scalar>.stride
         let first = ((bytes - Int(bitPattern: item.targets[0]) & (bytes - 1)) & (bytes - 1)) / MemoryLayout<Scalar>.stride
@@ -355,11 +371,12 @@ private func run<Scalar: KernelScalar>(_ item: inout StencilItem<Scalar>, output
         targets.span.withUnsafeBufferPointer { targets in
             widths.span.withUnsafeBufferPointer { widths in
                 biases.span.withUnsafeBufferPointer { biases in
-                    guard let targets = targets.baseAddress, let widths = widths.baseAddress, let biases = biases.baseAddress else { return }
+                    guard let targets = targets.baseAddress, let widths = widths.baseAddress,
+                        let biases = biases.baseAddress else { return }
                     let arguments = ColumnEpilogueArguments(
-                        tile: item.arguments.tile, channels: outputRows, tileVectors: item.kernel.vectors, vectors: vectors, outputs: targets,
-                        columns: widths, bias: biases, channelStride: item.rowStride, columnStride: item.columnStride,
-                        activation: item.activation, accumulates: layer.means.accumulates)
+                        tile: item.arguments.tile, channels: outputRows, tileVectors: item.kernel.vectors, vectors: vectors,
+                        outputs: targets, columns: widths, bias: biases, channelStride: item.rowStride,
+                        columnStride: item.columnStride, activation: item.activation, accumulates: layer.means.accumulates)
                     withUnsafePointer(to: arguments) { item.plan.pointee.table.finishColumns($0) }
                 }
             }

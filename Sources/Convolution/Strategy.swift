@@ -16,7 +16,8 @@ enum Strategy {
 /// How a layer's output channels are divided into panels.
 struct Panels {
     var strategy: Strategy
-    /// Rows so long that tiles of one row each waste little at their ends, and few enough channels for the kernels that want that.
+    /// Rows so long that tiles of one row each waste little at their ends, and few enough channels for the kernels that want
+    /// that.
     var isWide = false
     var walks = false
     var stencils = false
@@ -29,8 +30,8 @@ struct Panels {
     var width = 0
     /// Strategy `channels`: two groups of a whole vector each are one panel.
     var pairs = false
-    /// Strategy `lanes`: whole vectors of channels are read where they lie, one input for each output. The last panel begins early enough
-    /// to be whole.
+    /// Strategy `lanes`: whole vectors of channels are read where they lie, one input for each output. The last panel begins
+    /// early enough to be whole.
     var isDirect = false
     /// Strategy `channels`: one input pixel, each of whose products goes to a pixel of its own, or one output pixel.
     var isPixel = false
@@ -64,7 +65,8 @@ struct Panels {
             let rest = outputs % most
             let columns = layer.horizontal.output / layer.columnPhases
             stencils = takesStencil(layer, table)
-            isWide = !stencils && outputs >= 1 && outputs <= 4 && columns >= 4 * table.wideTiles[outputs - 1].vectors * table.lanes
+            isWide = !stencils && outputs >= 1 && outputs <= 4
+                && columns >= 4 * table.wideTiles[outputs - 1].vectors * table.lanes
             perGroup = stencils ? outputs : outputs / most + (rest == 0 ? 0 : rest <= 4 ? 1 : 2)
             count = perGroup * layer.groups
             width = layer.outChannels
@@ -76,12 +78,12 @@ struct Panels {
         switch strategy {
         case .channels where pairs && 2 * index + 1 < layer.groups:
             return Panel(
-                group: 2 * index, groups: 2, firstChannel: 2 * index * outputs, channels: 2 * outputs, offset: 2 * index * outputs,
-                width: 2 * outputs, kernel: table.pairTile ?? table.tiles[1])
+                group: 2 * index, groups: 2, firstChannel: 2 * index * outputs, channels: 2 * outputs,
+                offset: 2 * index * outputs, width: 2 * outputs, kernel: table.pairTile ?? table.tiles[1])
         case .channels where pairs:
             return Panel(
-                group: 2 * index, firstChannel: 2 * index * outputs, channels: outputs, offset: 2 * index * outputs, width: outputs,
-                kernel: table.tiles[0])
+                group: 2 * index, firstChannel: 2 * index * outputs, channels: outputs, offset: 2 * index * outputs,
+                width: outputs, kernel: table.tiles[0])
         case .channels, .lanes:
             let group = strategy == .lanes ? 0 : index / perGroup
             let members = strategy == .lanes ? layer.groups == 1 ? width : layer.outChannels : outputs
@@ -112,7 +114,8 @@ struct Panels {
             } else if place >= outputs / most {
                 // Up to four channels have a kernel of their own; 5, 6 and 7 become two halves.
                 let rest = outputs % most
-                (start, count) = rest <= 4 ? (first, rest) : place == outputs / most ? (first, (rest + 1) / 2) : (first + (rest + 1) / 2, rest / 2)
+                (start, count) = rest <= 4 ? (first, rest) : place == outputs / most
+                    ? (first, (rest + 1) / 2) : (first + (rest + 1) / 2, rest / 2)
             }
             let channel = group * outputs + start
             return Panel(
@@ -145,12 +148,12 @@ private func cheapestDivision(_ channels: Int, _ table: KernelTable) -> Int {
     return best
 }
 
-/// What moving data costs, in vectors of multiply-adds; measured, roughly. An element turned from pixels into planes or back while it is
-/// packed or stored; the same for a walk, or where the stores of a tile are not neighbours; the same for vectors of columns; the same for
-/// permuted groups, which take half as long again per multiply-add, and for stencils; a pixel of fewer channels than a vector, packed or
-/// stored; an element of a line stored beside those of other phases; a pixel's share of a tile's beginning and end, and how many times as
-/// long a tile of one vector takes, which has a load for each multiply-add; the start of a line that is packed alone, and computed alone
-/// too; of four rows of a stencil; and of a line packed for one.
+/// What moving data costs, in vectors of multiply-adds; measured, roughly. An element turned from pixels into planes or back
+/// while it is packed or stored; the same for a walk, or where the stores of a tile are not neighbours; the same for vectors of
+/// columns; the same for permuted groups, which take half as long again per multiply-add, and for stencils; a pixel of fewer
+/// channels than a vector, packed or stored; an element of a line stored beside those of other phases; a pixel's share of a
+/// tile's beginning and end, and how many times as long a tile of one vector takes, which has a load for each multiply-add; the
+/// start of a line that is packed alone, and computed alone too; of four rows of a stencil; and of a line packed for one.
 private func turned(_ layer: Layer) -> Double { layer.isDouble ? 5 : 2.5 }
 private let turnedInWalk = 3.0
 private let turnedIntoLines = 2.0
@@ -165,8 +168,8 @@ private let singleLineStart = 300.0
 private let stencilStart = 60.0
 private let stencilLine = 16.0
 
-/// Whether stencils compute the layer if vectors hold columns: rows that fill them, or that may run on, over what is written later. Many
-/// channels of one input are better computed together.
+/// Whether stencils compute the layer if vectors hold columns: rows that fill them, or that may run on, over what is written
+/// later. Many channels of one input are better computed together.
 private func takesStencil(_ layer: Layer, _ table: KernelTable) -> Bool {
     let outputs = layer.outChannelsPerGroup
     // Single taps read in place are `accumulateColumns`' alone: its tiles go on from image to image and end with the row.
@@ -181,7 +184,8 @@ private func takesStencil(_ layer: Layer, _ table: KernelTable) -> Bool {
 /// Output rows that follow each other without a gap, enough for the tiles of stencils.
 private func runsOn(_ layer: Layer) -> Bool {
     let (rows, columns) = (layer.vertical.output, layer.horizontal.output)
-    return (layer.output.column == 1 && layer.output.row == columns && layer.output.channel == rows * columns || writesPixels(layer))
+    return (layer.output.column == 1 && layer.output.row == columns && layer.output.channel == rows * columns
+        || writesPixels(layer))
         && rows >= stencilRows && !layer.means.accumulates && !layer.means.keepsRows && layer.activation.bounds != nil
 }
 
@@ -233,7 +237,8 @@ func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
         let rowTile = stencilStart + vectors * terms * (isSmall ? 1 : tile == 1 ? 2.8 : 2)
         let residues = Double(min(layer.horizontal.stride, layer.horizontal.kernel))
         let line = stencilLine * residues + 2 * Double(layer.horizontal.input) / lanes
-        byColumns = Double(layer.outChannels) * (Double(ceilDivide(layer.vertical.output, stencilRows)) * rowTile + rowsRead * line) / pixels
+        byColumns = Double(layer.outChannels) * (Double(ceilDivide(layer.vertical.output, stencilRows)) * rowTile
+            + rowsRead * line) / pixels
         let turning = layer.isDouble ? turned(layer) : turnedBySquares
         if layer.input.column != 1 { byColumns += turning * read }
         if layer.output.column != 1 { byColumns += turning * stored }
@@ -264,16 +269,19 @@ func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     return byColumns < byChannels ? .columns : .channels
 }
 
-/// Whether `accumulateWalk` computes this layer: a tap's column is the next pixel's, or the next but one's, column of another tap. Of a
-/// transposed convolution that is each phase, one pixel in `stride` of the output.
+/// Whether `accumulateWalk` computes this layer: a tap's column is the next pixel's, or the next but one's, column of another
+/// tap. Of a transposed convolution that is each phase, one pixel in `stride` of the output.
 private func canWalk(_ layer: Layer) -> Bool {
     let (vertical, horizontal) = (layer.vertical, layer.horizontal)
     // Taps of one chunk are at least 16: a phase's rows are shorter, or the kernel's own.
-    return vertical.repetition == 1 && horizontal.repetition == 1 && layer.inChannelsPerGroup == 1 && layer.outChannelsPerGroup == 1
+    return vertical.repetition == 1 && horizontal.repetition == 1 && layer.inChannelsPerGroup == 1
+        && layer.outChannelsPerGroup == 1
         && (layer.transposed
-            ? horizontal.stride % horizontal.dilation == 0 && (horizontal.kernel <= 16 || vertical.stride == 1 && horizontal.stride == 1)
+            ? horizontal.stride % horizontal.dilation == 0
+            && (horizontal.kernel <= 16 || vertical.stride == 1 && horizontal.stride == 1)
             : horizontal.stride <= 2 && horizontal.stride <= horizontal.kernel && horizontal.dilation == 1)
-        && fitsColumns(vertical) && fitsColumns(horizontal) && chunkTerms(vertical.kernel * horizontal.kernel) >= horizontal.kernel
+        && fitsColumns(vertical) && fitsColumns(horizontal)
+        && chunkTerms(vertical.kernel * horizontal.kernel) >= horizontal.kernel
 }
 
 /// Whether `accumulateGroups` computes this layer: vectors of whole groups, with an output channel for each input.
@@ -282,8 +290,9 @@ private func canPermute(_ layer: Layer, _ table: KernelTable) -> Bool {
     return table.groupTile != nil && inputs > 1 && inputs <= 8 && inputs == layer.outChannelsPerGroup && table.lanes % inputs == 0
 }
 
-/// Whether the strategy `columns` can read the input where it lies: single taps that meet no border, neighbouring columns, and rows as long
-/// as a tile. The last tile of a row is then moved back over the one before, so an output that is added to may not be such a layer's.
+/// Whether the strategy `columns` can read the input where it lies: single taps that meet no border, neighbouring columns, and
+/// rows as long as a tile. The last tile of a row is then moved back over the one before, so an output that is added to may not
+/// be such a layer's.
 func readsColumns(_ layer: Layer, _ table: KernelTable) -> Bool {
     layer.hasSingleTaps && layer.input.column == 1 && layer.output.column == 1 && !layer.means.accumulates
         && layer.horizontal.output >= table.columnTiles[0].vectors * table.lanes
@@ -294,9 +303,9 @@ func inputBytes(_ layer: Layer) -> Double {
     Double(layer.vertical.input) * Double(layer.horizontal.input) * Double(layer.inChannels) * Double(layer.elementBytes)
 }
 
-/// Whether groups are packed, each apart from the others: with their pixels a whole image's channels apart, what the taps share of a large
-/// image would not stay in a level-2 cache. It pays where an element is multiplied with four vectors at least: 32 groups, 512 channels
-/// of 56x56 4.2 -> 3.2 ms, but with stride 2 0.7 -> 0.9.
+/// Whether groups are packed, each apart from the others: with their pixels a whole image's channels apart, what the taps share
+/// of a large image would not stay in a level-2 cache. It pays where an element is multiplied with four vectors at least: 32
+/// groups, 512 channels of 56x56 4.2 -> 3.2 ms, but with stride 2 0.7 -> 0.9.
 func hasFarGroups(_ layer: Layer, _ table: KernelTable) -> Bool {
     let (vertical, horizontal) = (layer.vertical, layer.horizontal)
     let read = Double(vertical.input) * Double(horizontal.input)
@@ -336,14 +345,14 @@ func takesBorder(_ layer: Layer, _ table: KernelTable, pixelsPerVector: Int) -> 
         && terms * Double(ceilDivide(layer.outChannelsPerGroup, table.lanes)) <= borderedTerms
 }
 
-/// The strategy `columns`, and a walk over packed input, lay out the border and all residues of the stride. A kernel dilated far beyond
-/// the image, or a stride far beyond the kernel, would make that most of the work.
+/// The strategy `columns`, and a walk over packed input, lay out the border and all residues of the stride. A kernel dilated far
+/// beyond the image, or a stride far beyond the kernel, would make that most of the work.
 func fitsColumns(_ axis: Axis) -> Bool {
     (axis.kernel - 1) * axis.dilation <= 2 * axis.input + 64 && axis.stride <= 16
 }
 
-/// A kernel of more taps than this walks over packed input: the lines of an image's rows, a pixel's channels apart, fall into few sets of
-/// the cache.
+/// A kernel of more taps than this walks over packed input: the lines of an image's rows, a pixel's channels apart, fall into few
+/// sets of the cache.
 private let walkTaps = 49
 
 /// An image that is copied with its border leaves a level-1 cache room, and an output pixel has so few vectors of multiply-adds.

@@ -1,9 +1,9 @@
 import CConvolutionShims
 import ConvolutionKernels
 
-// Transposed convolutions of few output channels: the products of each input pixel with each kernel element, summed over the input
-// channels, as one matrix product; then each output element is the sum of the products that fall on it. The kernels and the order of the
-// sum: "Products first" in `ConvolutionKernels/README.md`.
+// Transposed convolutions of few output channels: the products of each input pixel with each kernel element, summed over the
+// input channels, as one matrix product; then each output element is the sum of the products that fall on it. The kernels and the
+// order of the sum: "Products first" in `ConvolutionKernels/README.md`.
 
 /// What a plan for products first has in addition to its blocks, whose packed weights it replaces by its own:
 /// `[group][part][input channel][output channel of the part, kernel row, kernel column]`, padded to `weightPitch`.
@@ -79,8 +79,8 @@ private let fewestInputs = 8
 extension Layer {
     /// Whether products come first: a property of the layer alone, as the bits depend on it. nil, or the channels of a chain.
     func productChain() -> Int? {
-        guard transposed, hasOutput, outChannelsPerGroup <= mostOutputs, inChannelsPerGroup >= fewestInputs, vertical.fitsProducts,
-            horizontal.fitsProducts
+        guard transposed, hasOutput, outChannelsPerGroup <= mostOutputs, inChannelsPerGroup >= fewestInputs,
+            vertical.fitsProducts, horizontal.fitsProducts
         else { return nil }
         // As long as the phase with the fewest terms permits; that with most must keep the bound as well.
         let inputs = inChannelsPerGroup
@@ -100,7 +100,8 @@ extension Layer {
 extension Axis {
     /// Not so many zeros beside the input that multiplying them would cost more than is gained; no numbers that overflow.
     fileprivate var fitsProducts: Bool {
-        stride <= 16 && dilation <= 16 && kernel <= 64 && (kernel - 1) * dilation <= 2 * input + 64 && output <= (input + kernel) * stride
+        stride <= 16 && dilation <= 16 && kernel <= 64 && (kernel - 1) * dilation <= 2 * input + 64
+            && output <= (input + kernel) * stride
     }
 }
 
@@ -114,7 +115,8 @@ extension ConvolutionPlan {
             let (vertical, horizontal) = (blocks[i].vertical, blocks[i].horizontal)
             rows = max(rows, vertical.count)
             columns = max(columns, horizontal.count)
-            let (downReach, acrossReach) = ((vertical.taps - 1) * vertical.offsetStep, (horizontal.taps - 1) * horizontal.offsetStep)
+            let (downReach, acrossReach) = ((vertical.taps - 1) * vertical.offsetStep,
+                (horizontal.taps - 1) * horizontal.offsetStep)
             top = min(top, vertical.offsetStart + min(downReach, 0))
             bottom = max(bottom, vertical.offsetStart + max(downReach, 0))
             left = min(left, horizontal.offsetStart + min(acrossReach, 0))
@@ -125,7 +127,8 @@ extension ConvolutionPlan {
             bandColumns: columns, partChannels: layer.outChannelsPerGroup, stripeRows: 1,
             taps: layer.vertical.kernel * layer.horizontal.kernel, kernelColumns: layer.horizontal.kernel)
 
-        // As many bands for each thread; the rows around a band are multiplied for its neighbour too, so they should not be small.
+        // As many bands for each thread; the rows around a band are multiplied for its neighbour too, so they should not be
+        // small.
         let fewest = threads == 1 ? 1 : ceilDivide(threads, layer.batch * layer.groups)
         let bands = fewest * (threads == 1 ? 1 : max(1, min(4, rows / (fewest * 16 * (bottom - top + 1)))))
         part.bandRows = ceilDivide(rows, bands)
@@ -150,7 +153,8 @@ extension ConvolutionPlan {
                 break
             }
         }
-        itemsPerBlock = layer.batch * layer.groups * ceilDivide(layer.outChannelsPerGroup, part.partChannels) * part.rowBands * part.columnBands
+        itemsPerBlock = layer.batch * layer.groups * ceilDivide(layer.outChannelsPerGroup, part.partChannels) * part.rowBands
+            * part.columnBands
         workspace = WorkspaceLayout()
         workspace.sums = part.sums
         workspace.bytes = part.layOut(lanes: table.lanes, elementBytes: size)
@@ -250,8 +254,8 @@ func runProducts<Scalar: KernelScalar>(
     let bottom = min(rows.upperBound + part.rowReach.upperBound, layer.vertical.input)
     let place = ProductItem(
         plan: plan, part: part, image: rest / part.rowBands, channel: group * layer.outChannelsPerGroup + first,
-        channels: min(part.partChannels, layer.outChannelsPerGroup - first), inputChannel: group * layer.inChannelsPerGroup, rows: rows,
-        columns: firstColumn..<min(firstColumn + part.bandColumns, part.columns), inputRows: top..<max(top, bottom),
+        channels: min(part.partChannels, layer.outChannelsPerGroup - first), inputChannel: group * layer.inChannelsPerGroup,
+        rows: rows, columns: firstColumn..<min(firstColumn + part.bandColumns, part.columns), inputRows: top..<max(top, bottom),
         weights: UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self))
             + (group * parts + channelPart) * layer.inChannelsPerGroup * part.weightPitch,
         packed: (workspace + part.packed).assumingMemoryBound(to: Scalar.self),
@@ -275,7 +279,9 @@ func runProducts<Scalar: KernelScalar>(
 
 /// products[kernel element][pixel] = sum over the input channels, for the pixels of some rows and the zeros beside them
 @_optimize(size)
-private func multiplyStripe<Scalar: KernelScalar>(_ item: ProductItem<Scalar>, _ rows: Range<Int>, _ input: UnsafePointer<Scalar>) {
+private func multiplyStripe<Scalar: KernelScalar>(
+    _ item: ProductItem<Scalar>, _ rows: Range<Int>, _ input: UnsafePointer<Scalar>
+) {
     let part = item.part
     let layer = item.plan.pointee.layer
     let lanes = item.plan.pointee.table.lanes
@@ -299,9 +305,9 @@ private func multiplyStripe<Scalar: KernelScalar>(_ item: ProductItem<Scalar>, _
                 withUnsafePointer(to: weights + row) { left in
                     withUnsafePointer(to: UnsafePointer(item.packed) + v * lanes) { right in
                         let arguments = OuterProductArguments(
-                            lefts: left, rights: right, leftOffset: 0, rightOffset: 0, leftPitch: part.weightPitch, rightPitch: part.pitch,
-                            segments: 1, length: length, segmentsPerChunk: 1, tile: target + row * part.pitch + v * lanes,
-                            tilePitch: part.pitch, continues: channel > 0)
+                            lefts: left, rights: right, leftOffset: 0, rightOffset: 0, leftPitch: part.weightPitch,
+                            rightPitch: part.pitch, segments: 1, length: length, segmentsPerChunk: 1,
+                            tile: target + row * part.pitch + v * lanes, tilePitch: part.pitch, continues: channel > 0)
                         withUnsafePointer(to: arguments) { kernel.accumulate($0) }
                     }
                 }
@@ -340,11 +346,12 @@ private func packStripe<Scalar: KernelScalar>(
         + (item.firstColumn + inside.lowerBound) * strides.column + channels.lowerBound * strides.channel
     packLines(
         from: source, rowStride: strides.row, columnStride: strides.column, channelStride: strides.channel, rows: rows.count,
-        columns: inside.count, channels: channels.count, rowPitch: item.width, pitch: item.part.pitch, to: item.packed + inside.lowerBound)
+        columns: inside.count, channels: channels.count, rowPitch: item.width, pitch: item.part.pitch,
+        to: item.packed + inside.lowerBound)
 }
 
-/// Zeros beside the rows of all stripes of an item, and from the last row on to the end of its last vector. They are written in pieces that
-/// may reach into what is packed later.
+/// Zeros beside the rows of all stripes of an item, and from the last row on to the end of its last vector. They are written in
+/// pieces that may reach into what is packed later.
 private func clearBesideRows<Scalar: KernelScalar>(_ item: ProductItem<Scalar>) {
     let inside = insideColumns(item)
     let gap = item.width - inside.count
@@ -384,7 +391,8 @@ private func addProducts<Scalar: KernelScalar>(
         let line = item.productRow(inputRow) + (vertical.kernelStart + v * vertical.kernelStep) * part.kernelColumns * part.pitch
             + horizontal.offsetStart - part.columnReach.lowerBound
         for h in 0..<horizontal.taps {
-            source[0] = UnsafePointer(line + (horizontal.kernelStart + h * horizontal.kernelStep) * part.pitch + h * horizontal.offsetStep)
+            source[0] = UnsafePointer(line + (horizontal.kernelStart + h * horizontal.kernelStep) * part.pitch
+                + h * horizontal.offsetStep)
             source += 1
         }
         rows += 1
@@ -397,7 +405,8 @@ private func addProducts<Scalar: KernelScalar>(
 
     let columnStep = horizontal.outputStep * layer.output.column
     var target = output + item.image * layer.output.batch + (vertical.outputStart + row * vertical.outputStep) * layer.output.row
-        + horizontal.outputStart * layer.output.column + item.columns.lowerBound * columnStep + item.channel * layer.output.channel
+        + horizontal.outputStart * layer.output.column + item.columns.lowerBound * columnStep
+        + item.channel * layer.output.channel
     for n in 0..<vectors {
         targets[n] = target
         widths[n] = min(lanes, end - item.columns.lowerBound - n * lanes)
@@ -408,6 +417,6 @@ private func addProducts<Scalar: KernelScalar>(
         ColumnEpilogueArguments(
             tile: sums, channels: item.channels, tileVectors: vectors, vectors: vectors, outputs: targets, columns: widths,
             bias: UnsafePointer(item.plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + item.channel,
-            channelStride: layer.output.channel, columnStride: columnStep, activation: layer.activation.converted(to: Scalar.self),
-            accumulates: layer.means.accumulates))
+            channelStride: layer.output.channel, columnStride: columnStep,
+            activation: layer.activation.converted(to: Scalar.self), accumulates: layer.means.accumulates))
 }

@@ -1,13 +1,15 @@
 import CConvolutionShims
 
-// One pool of worker threads for the whole library. It starts empty, grows to what calls ask for, sleeps when there is nothing to do,
-// begins anew in a forked child (which inherits none of its parent's threads), and ends with the process or when the library is unloaded.
+// One pool of worker threads for the whole library. It starts empty, grows to what calls ask for, sleeps when there is nothing to
+// do, begins anew in a forked child (which inherits none of its parent's threads), and ends with the process or when the library
+// is unloaded.
 //
-// A caller never waits for a worker to wake: it publishes a job, works through the job's items itself, and at the end waits for those
-// workers alone that did take items. A worker that comes late finds nothing left, or the job gone.
+// A caller never waits for a worker to wake: it publishes a job, works through the job's items itself, and at the end waits for
+// those workers alone that did take items. A worker that comes late finds nothing left, or the job gone.
 //
 // Layers of 10 microseconds are divided too, so what a call costs is counted in cache lines that move from core to core, some 50
-// nanoseconds each: a watching worker's word, the lock with the list of jobs, and the job move to the worker; the job's end moves back.
+// nanoseconds each: a watching worker's word, the lock with the list of jobs, and the job move to the worker; the job's end moves
+// back.
 
 /// A body that works through items until none is left. It is called once per thread with a `ThreadContext`.
 typealias ThreadBody = @convention(c) (UnsafeMutableRawPointer?) -> Void
@@ -18,14 +20,16 @@ struct ThreadContext {
     var number: Int
     fileprivate var items: UnsafeMutablePointer<Items>
 
-    /// An item that no other thread has; nil if none is left. Threads with even numbers take them from the front, those with odd numbers
-    /// from the back: in call after call two threads then have the same half, and what they have read and written is in their caches.
+    /// An item that no other thread has; nil if none is left. Threads with even numbers take them from the front, those with odd
+    /// numbers from the back: in call after call two threads then have the same half, and what they have read and written is in
+    /// their caches.
     @inline(__always)
     func nextItem() -> Int? {
         // No more are let in than there are items, so the two ends never meet.
         if shim_atomic_next(&items.pointee.taken) >= Int64(items.pointee.count) { return nil }
         return number & 1 == 0
-            ? Int(shim_atomic_next(&items.pointee.fromFront)) : items.pointee.count - 1 - Int(shim_atomic_next(&items.pointee.fromBack))
+            ? Int(shim_atomic_next(&items.pointee.fromFront))
+            : items.pointee.count - 1 - Int(shim_atomic_next(&items.pointee.fromBack))
     }
 }
 
@@ -40,16 +44,16 @@ private struct Items {
 /// Multiply-adds that a further thread is worth waking for: about what is done while a sleeping one wakes up.
 private let workPerThread = 400_000.0
 
-/// How many threads to use for `work` multiply-adds that come in `items` pieces, when the caller asked for `requested` (0: one per
-/// core).
+/// How many threads to use for `work` multiply-adds that come in `items` pieces, when the caller asked for `requested` (0: one
+/// per core).
 func threadsToUse(requested: Int, items: Int, work: Double) -> Int {
     let most = min(items, work < 1024 * workPerThread ? Int(work / workPerThread) : 1024)
     if most <= 1 || requested == 1 { return 1 }
     return min(most, requested == 0 ? Int(shim_processor_count()) : requested)
 }
 
-/// A parallel run that workers may join. It lives on its caller's stack: no worker touches it after `active` has become 0 and it is out
-/// of the pool's list. All fields are written under the pool's lock; the caller watches `active` and `isFull` without it.
+/// A parallel run that workers may join. It lives on its caller's stack: no worker touches it after `active` has become 0 and it
+/// is out of the pool's list. All fields are written under the pool's lock; the caller watches `active` and `isFull` without it.
 private struct Job {
     var body: ThreadBody
     var shared: UnsafeMutableRawPointer
@@ -92,9 +96,9 @@ private struct Pool {
     var bell: UnsafeMutablePointer<Bell>
 }
 
-/// How long an idle worker watches for a job before it sleeps, and a caller for the last worker's end. Calls that follow each other closer
-/// than that, as the layers of a network do, find the workers awake. After `politely` nanoseconds a watching thread lets others that wait
-/// for its core go first.
+/// How long an idle worker watches for a job before it sleeps, and a caller for the last worker's end. Calls that follow each
+/// other closer than that, as the layers of a network do, find the workers awake. After `politely` nanoseconds a watching thread
+/// lets others that wait for its core go first.
 private let politely = 30_000
 private let watchTime = 150_000
 
@@ -131,7 +135,8 @@ private func thePool() -> UnsafeMutablePointer<Pool>? {
             bell.initialize(to: Bell())
             pool.initialize(
                 to: Pool(
-                    jobs: nil, watching: 0, sleeping: 0, coming: 0, workerCount: 0, monitor: shim_monitor(), workers: nil, bell: bell))
+                    jobs: nil, watching: 0, sleeping: 0, coming: 0, workerCount: 0, monitor: shim_monitor(), workers: nil,
+                    bell: bell))
             shim_monitor_initialize(&pool.pointee.monitor)
             // A child inherits its parent's registration.
             if seen == 0 { shim_at_exit { endPool() } }
@@ -140,8 +145,8 @@ private func thePool() -> UnsafeMutablePointer<Pool>? {
     }
 }
 
-/// Runs `body` on up to `threads` threads, the caller's among them, and returns when all are done. Threads that cannot be started or
-/// are busy are no failure: the others take their items.
+/// Runs `body` on up to `threads` threads, the caller's among them, and returns when all are done. Threads that cannot be started
+/// or are busy are no failure: the others take their items.
 func runThreads(_ threads: Int, items: Int, _ body: ThreadBody, shared: UnsafeMutableRawPointer) {
     var items = Items(count: items)
     withUnsafeMutablePointer(to: &items) { items in
@@ -283,8 +288,8 @@ private func takeNumber(_ pool: UnsafeMutablePointer<Pool>) -> (UnsafeMutablePoi
     return (job, number)
 }
 
-/// At exit, and when the library is unloaded: no thread may be left in code that is going away. Calls of other threads that are still
-/// under way, or come later, do without workers.
+/// At exit, and when the library is unloaded: no thread may be left in code that is going away. Calls of other threads that are
+/// still under way, or come later, do without workers.
 private func endPool() {
     // A forked child that has not used its pool has none yet, and nothing to end.
     guard let pool = thePool() else { return }

@@ -2,8 +2,8 @@ import ConvolutionKernels
 
 // The tiles of an item: which output positions they take, and the address at which each of these finds each tap.
 
-/// A register tile of an item: its positions (pixels, or vectors of columns) and where their results go. `run` and `layOut` write all of it
-/// where it lies in the workspace.
+/// A register tile of an item: its positions (pixels, or vectors of columns) and where their results go. `run` and `layOut` write
+/// all of it where it lies in the workspace.
 struct Tile<Scalar> {
     var count: Int
     /// Per position: image and indices of the block's lattices, and the address of output channel 0.
@@ -13,8 +13,8 @@ struct Tile<Scalar> {
     var targets: InlineArray<8, UnsafeMutablePointer<Scalar>>
     /// Columns of each vector that exist.
     var widths: InlineArray<8, Int>
-    /// It reads at the same distances as every other such tile: its positions lie in one row, meet no border and, unless the tile is wide
-    /// and thus goes by the first alone, all exist.
+    /// It reads at the same distances as every other such tile: its positions lie in one row, meet no border and, unless the tile
+    /// is wide and thus goes by the first alone, all exist.
     var isPlain: Bool
     /// A plain tile stands for this many in a row, where the next begins where the one before ends, and for as many in each of
     /// some rows.
@@ -52,8 +52,8 @@ struct Tile<Scalar> {
     }
 }
 
-/// The positions of an item in the order in which tiles take them: row by row; or first once around the border and then the inside, so
-/// that the pixels of a tile at the border have the same taps outside the input.
+/// The positions of an item in the order in which tiles take them: row by row; or first once around the border and then the
+/// inside, so that the pixels of a tile at the border have the same taps outside the input.
 struct Route {
     /// Output rows, of all images or of one, and columns.
     var rows: Range<Int>
@@ -93,7 +93,8 @@ struct Route {
             if innerRows.contains(row) { inner += 1 }
             row = row + 1 == height ? 0 : row + 1
         }
-        let innerCount = max(0, min(columns.upperBound, innerColumns.upperBound) - max(columns.lowerBound, innerColumns.lowerBound))
+        let innerCount = max(0,
+            min(columns.upperBound, innerColumns.upperBound) - max(columns.lowerBound, innerColumns.lowerBound))
         return rows.count * columns.count - inner * innerCount
     }
 
@@ -191,18 +192,19 @@ func meetsNoBorder(_ lattice: Lattice, _ first: Int, _ last: Int, _ input: Range
         && last * lattice.inputStep + lattice.offsetStart + max(reach, 0) < input.upperBound
 }
 
-/// offsets[tap][r] = where the tap of output index `indices[r]` reads along the axis, `shifts[r]` further. Of `length` elements `input`
-/// is there: all that taps of the item read, with or without the border.
+/// offsets[tap][r] = where the tap of output index `indices[r]` reads along the axis, `shifts[r]` further. Of `length` elements
+/// `input` is there: all that taps of the item read, with or without the border.
 private func offsetsAlong(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ lattice: Lattice, _ indices: InlineArray<8, Int>, shifts: InlineArray<8, Int>, length: Int,
-    input: Range<Int>, stride: Int, into offsets: UnsafeMutablePointer<Int>
+    _ plan: UnsafePointer<ConvolutionPlan>, _ lattice: Lattice, _ indices: InlineArray<8, Int>, shifts: InlineArray<8, Int>,
+    length: Int, input: Range<Int>, stride: Int, into offsets: UnsafeMutablePointer<Int>
 ) {
     indices.span.withUnsafeBufferPointer { indices in
         shifts.span.withUnsafeBufferPointer { shifts in
             guard let indices = indices.baseAddress, let shifts = shifts.baseAddress else { return }
             let axis = AxisArguments(
                 indices: indices, shifts: shifts, inputStep: lattice.inputStep,
-                offsetStart: lattice.offsetStart - input.lowerBound, offsetStep: lattice.offsetStep, taps: lattice.taps, length: input.count, stride: stride, offsets: offsets)
+                offsetStart: lattice.offsetStart - input.lowerBound, offsetStep: lattice.offsetStep, taps: lattice.taps,
+                length: input.count, stride: stride, offsets: offsets)
             withUnsafePointer(to: axis) { plan.pointee.table.layOutAxis($0) }
             let mode = plan.pointee.layer.paddingMode
             if mode == .constant || plan.pointee.borders { return }
@@ -217,11 +219,12 @@ private func offsetsAlong(
     }
 }
 
-/// runs[tap][r] = where position r of the tile finds that tap's channels. Positions beyond the tile's count, up to `reach`, repeat the
-/// last: they are computed and not stored.
+/// runs[tap][r] = where position r of the tile finds that tap's channels. Positions beyond the tile's count, up to `reach`,
+/// repeat the last: they are computed and not stored.
 func layOut<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ tile: UnsafeMutablePointer<Tile<Scalar>>,
-    reach: Int, rowOffsets: UnsafeMutablePointer<Int>, columnOffsets: UnsafeMutablePointer<Int>
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>,
+    _ tile: UnsafeMutablePointer<Tile<Scalar>>, reach: Int, rowOffsets: UnsafeMutablePointer<Int>,
+    columnOffsets: UnsafeMutablePointer<Int>
 ) {
     let vertical = block.pointee.vertical
     let horizontal = block.pointee.horizontal
@@ -235,13 +238,14 @@ func layOut<Scalar: KernelScalar>(
             let column = tile.pointee.columns[r] * horizontal.inputStep + horizontal.offsetStart
             for tap in 0..<horizontal.taps {
                 let place = column + tap * horizontal.offsetStep - source.columns.lowerBound
-                columnOffsets[tap * largestTileSide + r] = place % horizontal.inputStep * source.plane + place / horizontal.inputStep
+                columnOffsets[tap * largestTileSide + r] = place % horizontal.inputStep * source.plane
+                    + place / horizontal.inputStep
             }
         }
     } else {
         offsetsAlong(
-            plan, horizontal, tile.pointee.columns, shifts: InlineArray(repeating: 0), length: plan.pointee.layer.horizontal.input,
-            input: source.columns, stride: source.columnStride, into: columnOffsets)
+            plan, horizontal, tile.pointee.columns, shifts: InlineArray(repeating: 0),
+            length: plan.pointee.layer.horizontal.input, input: source.columns, stride: source.columnStride, into: columnOffsets)
     }
     if plan.pointee.strategy == .channels {
         // Blocks of channels that count as taps.
@@ -249,15 +253,17 @@ func layOut<Scalar: KernelScalar>(
         let first = place.loadUnaligned(as: SIMD8<Int>.self)
         for part in 1..<block.pointee.blocksPerCall {
             place.storeBytes(
-                of: first &+ part &* source.blockPitch, toByteOffset: part &* MemoryLayout<SIMD8<Int>>.stride, as: SIMD8<Int>.self)
+                of: first &+ part &* source.blockPitch, toByteOffset: part &* MemoryLayout<SIMD8<Int>>.stride,
+                as: SIMD8<Int>.self)
         }
         let merged = tile.pointee.mergesTaps ? horizontal.taps : 1
         var arguments = RunsArguments(
             rowOffsets: rowOffsets, columnOffsets: columnOffsets, rows: vertical.taps * block.pointee.blocksPerCall,
             columns: horizontal.taps / merged, reach: reach, segmentsPerChunk: block.pointee.segmentsPerChunk / merged,
             skipsOutside: plan.pointee.skipsOutside,
-            elementBytes: MemoryLayout<Scalar>.stride, base: UnsafeRawPointer(source.base), outside: UnsafeRawPointer(source.outside),
-            runs: UnsafeMutableRawPointer(tile.pointee.runs), order: tile.pointee.order)
+            elementBytes: MemoryLayout<Scalar>.stride, base: UnsafeRawPointer(source.base),
+            outside: UnsafeRawPointer(source.outside), runs: UnsafeMutableRawPointer(tile.pointee.runs),
+            order: tile.pointee.order)
         withUnsafeMutablePointer(to: &arguments) { plan.pointee.table.layOutRuns($0) }
         tile.pointee.chunks = arguments.chunks
         tile.pointee.taps = arguments.segments * merged
@@ -273,7 +279,8 @@ func layOut<Scalar: KernelScalar>(
                 if source.plane > 0 {
                     run[r] = (rowOffset == outsideOffset ? source.outside : source.base + rowOffset) + columnOffset
                 } else {
-                    run[r] = rowOffset == outsideOffset || columnOffset == outsideOffset ? source.outside : source.base + rowOffset + columnOffset
+                    run[r] = rowOffset == outsideOffset || columnOffset == outsideOffset
+                        ? source.outside : source.base + rowOffset + columnOffset
                 }
             }
             run += reach

@@ -1,9 +1,9 @@
 import CConvolutionShims
 import ConvolutionKernels
 
-// Transposed convolutions of channels-first arrays whose kernels work on pixels. The phases of an output line would be stored element by
-// element, each into a cache line that lies a plane from the one before. So a band of the input is turned into pixels once, all phases
-// make pixels of it, and these are turned into whole output lines.
+// Transposed convolutions of channels-first arrays whose kernels work on pixels. The phases of an output line would be stored
+// element by element, each into a cache line that lies a plane from the one before. So a band of the input is turned into pixels
+// once, all phases make pixels of it, and these are turned into whole output lines.
 
 /// What such a plan has in addition: its layer's strides are those of pixels in scratch memory.
 struct Turning {
@@ -78,7 +78,8 @@ extension ConvolutionPlan {
             high = max(high, vertical.offsetStart + max(reach, 0))
             places = max(places, vertical.count)
         }
-        var part = Turning(input: given.input, output: given.output, outputStep: layer.vertical.stride, rowReach: low...high, places: places)
+        var part = Turning(input: given.input, output: given.output, outputStep: layer.vertical.stride, rowReach: low...high,
+            places: places)
         // Phases side by side are turned with all their channels.
         let isWidened = layer.columnsPerPixel > 1
         part.panels = isWidened ? panelCount : 1
@@ -88,7 +89,9 @@ extension ConvolutionPlan {
 
         let inputRow = try times(layer.input.row, size, "pixels")
         let outputRow = try times(layer.output.row, part.outputStep * size, "pixels")
-        if try times(inputRow, min(part.inputRows(1), layer.vertical.input), "pixels") > mostBytes || outputRow > mostBytes { return false }
+        if try times(inputRow, min(part.inputRows(1), layer.vertical.input), "pixels") > mostBytes || outputRow > mostBytes {
+            return false
+        }
         let most = max(1, min(bandBytes / inputRow, bandBytes / outputRow))
         let wanted = threads == 1 ? 1 : 4 * threads
         let fewest = ceilDivide(fewestPixels, layer.horizontal.input)
@@ -105,7 +108,8 @@ extension ConvolutionPlan {
             + aligned(
                 try times(
                     inputRow,
-                    (part.bandImages - 1) * layer.vertical.input + min(part.inputRows(part.bandRows), layer.vertical.input), "pixels"))
+                    (part.bandImages - 1) * layer.vertical.input + min(part.inputRows(part.bandRows), layer.vertical.input),
+                    "pixels"))
         workspace.bytes = part.outputAt + aligned(try times(outputRow, part.bandImages * part.bandRows, "pixels"))
         turning = part
         return true
@@ -177,9 +181,10 @@ private func turnInput<Scalar: KernelScalar>(
         var channel = 0
         while channel < layer.inChannels {
             packPixels(
-                from: source + row * strides.row + channel * strides.channel, columnStride: strides.column, channelStride: strides.channel,
-                columns: layer.horizontal.input * (isWhole ? rows : 1), channels: min(2 * planes, layer.inChannels - channel),
-                pixelPitch: layer.input.column, to: pixels + row * layer.input.row + channel)
+                from: source + row * strides.row + channel * strides.channel, columnStride: strides.column,
+                channelStride: strides.channel, columns: layer.horizontal.input * (isWhole ? rows : 1),
+                channels: min(2 * planes, layer.inChannels - channel), pixelPitch: layer.input.column,
+                to: pixels + row * layer.input.row + channel)
             channel += 2 * planes
         }
     }
@@ -188,7 +193,8 @@ private func turnInput<Scalar: KernelScalar>(
 /// Rows of pixels to planes: some planes at a time, since all would meet in one set of the nearest cache.
 @_optimize(size)
 private func turnOutput<Scalar: KernelScalar>(
-    _ layer: Layer, _ pixels: UnsafePointer<Scalar>, rows: Int, channels: Int, _ strides: Strides, to target: UnsafeMutablePointer<Scalar>
+    _ layer: Layer, _ pixels: UnsafePointer<Scalar>, rows: Int, channels: Int, _ strides: Strides,
+    to target: UnsafeMutablePointer<Scalar>
 ) {
     // A pixel of a widened layer is several columns.
     let columns = layer.horizontal.output * layer.columnsPerPixel

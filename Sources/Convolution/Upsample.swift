@@ -1,10 +1,10 @@
 import CConvolutionShims
 import ConvolutionKernels
 
-// upsample2d. A plan holds two tables: which input rows make an output row, and which input columns make an output column, with weights.
-// Work is divided into bands of output rows by chunks of output columns. A thread blends the input rows of a few output rows, as far as
-// a chunk needs them, and resamples these blends along themselves into the output. Copies, and pixels of many channels made of two
-// times two, go from the input to their place at once (`direct`).
+// upsample2d. A plan holds two tables: which input rows make an output row, and which input columns make an output column, with
+// weights. Work is divided into bands of output rows by chunks of output columns. A thread blends the input rows of a few output
+// rows, as far as a chunk needs them, and resamples these blends along themselves into the output. Copies, and pixels of many
+// channels made of two times two, go from the input to their place at once (`direct`).
 
 struct ResamplingPlan {
     var resampling: Resampling
@@ -60,8 +60,8 @@ struct ColumnTable {
 struct ScratchLayout {
     /// Output rows that are made together.
     var batch: Int
-    /// `[batch][taps]` addresses of the rows that make an output row, then `[batch]` of their blends and `[batch]` of where those go.
-    /// At the beginning, two vectors at least: windows may begin before the blended rows.
+    /// `[batch][taps]` addresses of the rows that make an output row, then `[batch]` of their blends and `[batch]` of where those
+    /// go. At the beginning, two vectors at least: windows may begin before the blended rows.
     var blendedAt: Int
     var blendedPitch: Int
     /// `[batch]` parts of output rows, where the output cannot be written in whole vectors.
@@ -93,8 +93,8 @@ private let nearBytes = 32 << 10
 /// What pixels that need no blended rows may take of a level-2 cache.
 private let directBytes = 384 << 10
 
-/// Outputs of this many bytes are written past the caches. That saves reading the lines first, and the level-3 cache for others; a
-/// smaller output may be found in that cache by what comes next.
+/// Outputs of this many bytes are written past the caches. That saves reading the lines first, and the level-3 cache for others;
+/// a smaller output may be found in that cache by what comes next.
 private let streamedBytes = 24 << 20
 
 /// The most taps that an element of an axis has.
@@ -175,7 +175,8 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
     // From one vector on to the next whose pixels lie alike, if the scale is that of the sizes and weights are not rounded.
     let outputPeriod = columns / max(greatestCommonDivisor(columns, resampling.horizontal.input), 1)
     let period = outputPeriod * channels / greatestCommonDivisor(outputPeriod * channels, lanes)
-    let columnBytes = pixelBytes * (isDirectPixel ? 1 : copies ? 2 : blendedColumns + (byColumns && period > 4 ? 2 * columnTaps : 0))
+    let columnBytes = pixelBytes * (isDirectPixel ? 1 : copies
+        ? 2 : blendedColumns + (byColumns && period > 4 ? 2 * columnTaps : 0))
     let chunkColumns = max((isDirectPixel ? directBytes : nearBytes) / columnBytes / lanes * lanes, lanes)
     let columnsPerChunk = max(ceilDivide(ceilDivide(columns, max(ceilDivide(columns, chunkColumns), 1)), lanes), 1) * lanes
     let chunks = ceilDivide(columns, columnsPerChunk)
@@ -200,7 +201,9 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
                 columnTable.sources = windows
                 filler.fill(windows, period: period, places.assumingMemoryBound(to: Place.self), weights)
             } else {
-                for vector in 0..<vectors { filler.fill(vector, columnTable.sources, weights, from: 0, at: vector * columnTaps * lanes) }
+                for vector in 0..<vectors {
+                    filler.fill(vector, columnTable.sources, weights, from: 0, at: vector * columnTaps * lanes)
+                }
             }
         }
         if resampling.isDouble { fill(Double.self, Int64.self) } else { fill(Float.self, Int32.self) }
@@ -222,14 +225,17 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
     for chunk in 0..<chunks {
         let first = chunk * columnsPerChunk
         widest = max(
-            widest, segment(horizontal, first..<min(first + columnsPerChunk, columns), channels, resampling.horizontal.input, lanes).count)
+            widest,
+            segment(
+                horizontal, first..<min(first + columnsPerChunk, columns), channels, resampling.horizontal.input, lanes
+            ).count)
     }
     let blendedPitch = aligned(try times(widest + 2 * lanes, size, "the workspace"))
     let outputPitch = aligned((columnsPerChunk * channels + lanes) * size)
     let addresses = try times(batch * (rowTaps + 2), MemoryLayout<Int>.stride, "the workspace")
     var layout = ScratchLayout(
-        batch: batch, blendedAt: aligned(max(addresses, 2 * lanes * size)), blendedPitch: blendedPitch, outputAt: 0, outputPitch: outputPitch,
-        inputAt: 0, inputPitch: blendedPitch, heldAt: 0, bytes: 0)
+        batch: batch, blendedAt: aligned(max(addresses, 2 * lanes * size)), blendedPitch: blendedPitch, outputAt: 0,
+        outputPitch: outputPitch, inputAt: 0, inputPitch: blendedPitch, heldAt: 0, bytes: 0)
     layout.outputAt = try plus(layout.blendedAt, times(batch, blendedPitch, "the workspace"), "the workspace")
     layout.inputAt = layout.outputAt + batch * outputPitch
     layout.heldAt = try plus(layout.inputAt, times(rowTaps, blendedPitch, "the workspace"), "the workspace")
@@ -260,8 +266,8 @@ private struct ColumnFiller {
     /// The first element of a vector.
     func begin(_ vector: Int) -> Int { min(vector * lanes, max(columns * channels - lanes, lastChunk * channels)) }
 
-    /// Finds windows that hold all elements of a vector, and says how long they are; nil if one or two vectors of input are too short.
-    /// A window lies within the row or, if that is shorter, begins with it.
+    /// Finds windows that hold all elements of a vector, and says how long they are; nil if one or two vectors of input are too
+    /// short. A window lies within the row or, if that is shorter, begins with it.
     @_optimize(size)
     func fillWindows(_ windows: UnsafeMutablePointer<Int>) -> Int? {
         var longest = 0
@@ -283,7 +289,9 @@ private struct ColumnFiller {
     }
 
     /// Whether a vector has the places and weights of the one a period before it.
-    private func repeats<Scalar: KernelScalar>(_ vector: Int, period: Int, _ windows: UnsafeMutablePointer<Int>, _: Scalar.Type) -> Bool {
+    private func repeats<Scalar: KernelScalar>(
+        _ vector: Int, period: Int, _ windows: UnsafeMutablePointer<Int>, _: Scalar.Type
+    ) -> Bool {
         guard vector >= period, begin(vector) - begin(vector - period) == period * lanes else { return false }
         let weights = pixels.weights.assumingMemoryBound(to: Scalar.self)
         let shift = period * lanes / channels * pixels.taps
@@ -299,7 +307,8 @@ private struct ColumnFiller {
     /// Lays out the entries of windows, and where they lie: those of a vector may be those of one before it.
     @_optimize(size)
     func fill<Place: FixedWidthInteger, Scalar: KernelScalar>(
-        _ windows: UnsafeMutablePointer<Int>, period: Int, _ places: UnsafeMutablePointer<Place>, _ weights: UnsafeMutablePointer<Scalar>
+        _ windows: UnsafeMutablePointer<Int>, period: Int, _ places: UnsafeMutablePointer<Place>,
+        _ weights: UnsafeMutablePointer<Scalar>
     ) {
         var end = 0
         for vector in 0..<vectors {
@@ -315,7 +324,8 @@ private struct ColumnFiller {
 
     /// `[taps][lanes]` of a vector: elements, counted from `start` on, and weights.
     func fill<Place: FixedWidthInteger, Scalar: KernelScalar>(
-        _ vector: Int, _ places: UnsafeMutablePointer<Place>, _ weights: UnsafeMutablePointer<Scalar>, from start: Int, at first: Int
+        _ vector: Int, _ places: UnsafeMutablePointer<Place>, _ weights: UnsafeMutablePointer<Scalar>, from start: Int,
+        at first: Int
     ) {
         let pixelWeights = pixels.weights.assumingMemoryBound(to: Scalar.self)
         let begin = begin(vector)
@@ -358,14 +368,16 @@ func execute(_ plan: UnsafePointer<ResamplingPlan>, input: UnsafeRawPointer?, ou
     guard let input, let output, plan.pointee.items > 0 else { return }
     let resampling = plan.pointee.resampling
     // An output element costs about as much as four multiply-adds, and one more for each tap.
-    let work = Double(4 + plan.pointee.vertical.taps + plan.pointee.horizontal.taps) * Double(resampling.batch * resampling.channels)
+    let work = Double(4 + plan.pointee.vertical.taps + plan.pointee.horizontal.taps)
+        * Double(resampling.batch * resampling.channels)
         * Double(resampling.vertical.output * resampling.horizontal.output)
     let threads = threadsToUse(requested: resampling.threads, items: plan.pointee.items, work: work)
     let memory = try allocate(threads, of: plan.pointee.scratch.bytes, "the workspace")
     var execution = ResamplingExecution(plan: plan, input: input, output: output, scratch: memory)
     withUnsafeMutablePointer(to: &execution) { shared in
         runThreads(
-            threads, items: plan.pointee.items, resampling.isDouble ? { resampleItems($0, Double.self) } : { resampleItems($0, Float.self) },
+            threads, items: plan.pointee.items,
+            resampling.isDouble ? { resampleItems($0, Double.self) } : { resampleItems($0, Float.self) },
             shared: UnsafeMutableRawPointer(shared))
     }
     shim_free(memory)
@@ -409,7 +421,8 @@ private func segment(_ table: TapTable, _ columns: Range<Int>, _ channels: Int, 
     return Segment(first: max(min(first, inputColumns * channels - lanes), 0), count: lanes)
 }
 
-/// Output rows of an image, of them one chunk of one plane. `output` are the strides of `target`, which the first of the rows begins.
+/// Output rows of an image, of them one chunk of one plane. `output` are the strides of `target`, which the first of the rows
+/// begins.
 @_optimize(size)
 func resample<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ResamplingPlan>, _ image: UnsafePointer<Scalar>, plane: Int, chunk: Int, rows outputRows: Range<Int>,
@@ -432,8 +445,8 @@ func resample<Scalar: KernelScalar>(
     let isAligned = unit % lanes == 0 && output.row % lanes == 0 && Int(bitPattern: corner) % vectorBytes == 0
     if plan.pointee.direct, inWholeVectors, isAligned || !streaming {
         resampleDirectly(
-            plan, input, rows: outputRows, firstColumn: firstColumn, columns: columns, to: corner, pitch: output.row, streaming: streaming,
-            scratch)
+            plan, input, rows: outputRows, firstColumn: firstColumn, columns: columns, to: corner, pitch: output.row,
+            streaming: streaming, scratch)
         return
     }
 
@@ -488,7 +501,8 @@ func resample<Scalar: KernelScalar>(
             output: blended, pitch: blendedPitch, elements: segment.count, streaming: false)
         withUnsafePointer(to: blend) { plan.pointee.table.blendedRows($0) }
         resampleColumns(
-            plan, blends, targets, rows: count, firstColumn: firstColumn, columns: columns, streaming: inPlace && streaming, ahead: 0)
+            plan, blends, targets, rows: count, firstColumn: firstColumn, columns: columns, streaming: inPlace && streaming,
+            ahead: 0)
         if resampling.method.extrapolates {
             for i in 0..<count { extrapolate(plan, row + i, firstColumn..<firstColumn + columns, to: targets[i]) }
         }
@@ -552,7 +566,8 @@ private func resampleDirectly<Scalar: KernelScalar>(
                 outputs[i] = corner + (row + i - rows.lowerBound) * pitch
             }
             resampleColumns(
-                plan, inputs, outputs, rows: count, firstColumn: firstColumn, columns: columns, streaming: streaming, ahead: ahead(row))
+                plan, inputs, outputs, rows: count, firstColumn: firstColumn, columns: columns, streaming: streaming,
+                ahead: ahead(row))
         }
         return
     }
@@ -561,7 +576,8 @@ private func resampleDirectly<Scalar: KernelScalar>(
         let arguments = BlendPixelsArguments(
             upper: input + vertical.elements[2 * row] * rowStride, lower: input + vertical.elements[2 * row + 1] * rowStride,
             upperWeight: weights[0], lowerWeight: weights[1], output: corner + (row - rows.lowerBound) * pitch, columns: columns,
-            channels: plan.pointee.channels, weights: UnsafePointer(horizontal.weights.assumingMemoryBound(to: Scalar.self) + 2 * firstColumn),
+            channels: plan.pointee.channels,
+            weights: UnsafePointer(horizontal.weights.assumingMemoryBound(to: Scalar.self) + 2 * firstColumn),
             pixels: horizontal.elements + 2 * firstColumn, streaming: streaming, ahead: ahead(row))
         withUnsafePointer(to: arguments) { plan.pointee.table.blendedPixels($0) }
     }
@@ -592,7 +608,8 @@ private func resampleColumns<Scalar: KernelScalar>(
         for row in 0..<rows {
             let arguments = ResamplePixelsArguments(
                 input: inputs[row], output: outputs[row], columns: columns, channels: channels, taps: taps,
-                weights: copies ? nil : UnsafePointer(plan.pointee.horizontal.weights.assumingMemoryBound(to: Scalar.self) + entry),
+                weights: copies ? nil
+                : UnsafePointer(plan.pointee.horizontal.weights.assumingMemoryBound(to: Scalar.self) + entry),
                 pixels: plan.pointee.horizontal.elements + entry, streaming: streaming, ahead: ahead)
             withUnsafePointer(to: arguments) { plan.pointee.table.resampledPixels($0) }
         }
@@ -602,8 +619,9 @@ private func resampleColumns<Scalar: KernelScalar>(
         let weights = columnTable.weights.assumingMemoryBound(to: Scalar.self) + (permuted ? 0 : tap * lanes)
         let arguments = ResampleColumnsArguments(
             inputs: inputs, outputs: outputs, rows: rows, elements: columns * channels, taps: taps,
-            weights: copies ? nil : UnsafePointer(weights), sources: columnTable.sources + (permuted ? 2 * (tap / taps) : tap * lanes),
-            places: columnTable.places, isWide: columnTable.window > lanes, streaming: streaming)
+            weights: copies ? nil : UnsafePointer(weights),
+            sources: columnTable.sources + (permuted ? 2 * (tap / taps) : tap * lanes), places: columnTable.places,
+            isWide: columnTable.window > lanes, streaming: streaming)
         let kernel = permuted ? plan.pointee.table.permutedColumns : plan.pointee.table.gatheredColumns
         withUnsafePointer(to: arguments) { kernel?($0) }
     }

@@ -4,8 +4,8 @@ import ConvolutionKernels
 // Untrusted C params in, a checked `Layer` or `Resampling` out, or a failure that names the parameter, its value and what is
 // permitted. What can still fail afterwards is an array that is missing or too short, and memory.
 
-/// A copy of the caller's struct. One of `first` bytes is release 0.1's, one of `second` bytes is of later ones, and their missing
-/// fields are zero; one longer than ours is accepted if what we do not know of it is zero.
+/// A copy of the caller's struct. One of `first` bytes is release 0.1's, one of `second` bytes is of later ones, and their
+/// missing fields are zero; one longer than ours is accepted if what we do not know of it is zero.
 @inline(__always)
 func readStruct<T>(
     _ pointer: UnsafePointer<T>?, _ name: StaticString, first: Int, second: Int = 0, into copy: inout T

@@ -1,19 +1,19 @@
 import CConvolutionShims
 import ConvolutionKernels
 
-// Depthwise convolutions whose tiles walk along the row (`accumulateWalk`): two output rows by a few neighbouring pixels, all vectors of
-// channels in one call.
+// Depthwise convolutions whose tiles walk along the row (`accumulateWalk`): two output rows by a few neighbouring pixels, all
+// vectors of channels in one call.
 
-/// Input and output of as many bytes come from beyond the caches: 3x3 on 128 channels of 147x147 takes 0.6 ms instead of 2.2 if tiles fetch
-/// what later ones read. Of less they take up to a tenth longer.
+/// Input and output of as many bytes come from beyond the caches: 3x3 on 128 channels of 147x147 takes 0.6 ms instead of 2.2 if
+/// tiles fetch what later ones read. Of less they take up to a tenth longer.
 private let fetchedBytes = 12 << 20
 
 /// As many vectors of channels are computed before what has been fetched is read.
 private let fetchedVectors = 8
 
 extension ConvolutionPlan {
-    /// Kernel rows from a tile's upper output row to its lower: what the one multiplies with kernel row a, the other multiplies with row
-    /// a - rowStep. Where they share no input rows, those of the lower follow those of the upper.
+    /// Kernel rows from a tile's upper output row to its lower: what the one multiplies with kernel row a, the other multiplies
+    /// with row a - rowStep. Where they share no input rows, those of the lower follow those of the upper.
     @inline(__always)
     func rowStep(_ vertical: Lattice) -> Int {
         let (step, rest) = vertical.inputStep.quotientAndRemainder(dividingBy: vertical.offsetStep)
@@ -26,8 +26,8 @@ extension ConvolutionPlan {
         (table.walks[horizontal.inputStep - 1].columns - 1) * horizontal.inputStep + horizontal.taps
     }
 
-    /// Output that lies in planes is gathered as pixels first, two rows of up to this many columns, and then turned: whole cache lines of
-    /// a plane are stored at once, however few columns a tile has.
+    /// Output that lies in planes is gathered as pixels first, two rows of up to this many columns, and then turned: whole cache
+    /// lines of a plane are stored at once, however few columns a tile has.
     var walkLineColumns: Int { min(layer.horizontal.output, 16 * table.walks[0].columns) }
     var walkLines: Int { turnsWalk ? 2 * walkLineColumns * table.lanes : 0 }
     var turnsWalk: Bool {
@@ -102,7 +102,8 @@ func walk<Scalar: KernelScalar>(
         && last.channels == last.width
     // Of few channels not the next tile's: it comes too soon.
     let tilesAhead = ceilDivide(fetchedVectors, panels.count)
-    let ahead = plan.pointee.fetchesWalk ? (inputColumns + (tilesAhead - 1) * reach * horizontal.inputStep) * source.columnStride : 0
+    let ahead = plan.pointee.fetchesWalk
+        ? (inputColumns + (tilesAhead - 1) * reach * horizontal.inputStep) * source.columnStride : 0
 
     var row = rows.lowerBound
     while row < rows.upperBound {
@@ -150,7 +151,8 @@ func walk<Scalar: KernelScalar>(
                 for lower in 0..<(hasLower ? 2 : 1) {
                     turn(
                         lines + lower * lineColumns * width, width: width, columns: end - lineStart, channels: panel.channels,
-                        to: line + lower * rowPitch + lineStart + panel.firstChannel * layer.output.channel, plane: layer.output.channel)
+                        to: line + lower * rowPitch + lineStart + panel.firstChannel * layer.output.channel,
+                        plane: layer.output.channel)
                 }
                 lineStart = end
             }
@@ -168,8 +170,8 @@ private func turn<Scalar: KernelScalar>(
     while channel < channels {
         let count = min(4, channels - channel)
         packLines(
-            from: pixels + channel, rowStride: 0, columnStride: width, channelStride: 1, rows: 1, columns: columns, channels: count, rowPitch: 0,
-            pitch: plane, to: target + channel * plane)
+            from: pixels + channel, rowStride: 0, columnStride: width, channelStride: 1, rows: 1, columns: columns,
+            channels: count, rowPitch: 0, pitch: plane, to: target + channel * plane)
         channel += count
     }
 }
@@ -185,7 +187,9 @@ private func layOut<Scalar: KernelScalar>(
     let columns = plan.pointee.walkColumns(block.pointee.horizontal)
     for c in 0..<columns {
         var index = tile.left + min(c, tile.columns - 1)
-        if !source.columns.contains(index) { index = borderIndex(index, layer.horizontal.input, layer.paddingMode) ?? outsideOffset }
+        if !source.columns.contains(index) {
+            index = borderIndex(index, layer.horizontal.input, layer.paddingMode) ?? outsideOffset
+        }
         offsets[c] = index == outsideOffset ? outsideOffset : (index - source.columns.lowerBound) * source.columnStride
     }
     let image = source.base + tile.image * source.imageStride
@@ -198,7 +202,9 @@ private func layOut<Scalar: KernelScalar>(
             index = borderIndex(index, layer.vertical.input, layer.paddingMode) ?? outsideOffset
         }
         let line = index == outsideOffset ? image : image + (index - source.rows.lowerBound) * source.rowStride
-        for c in 0..<columns { run[c] = index == outsideOffset || offsets[c] == outsideOffset ? source.outside : line + offsets[c] }
+        for c in 0..<columns {
+            run[c] = index == outsideOffset || offsets[c] == outsideOffset ? source.outside : line + offsets[c]
+        }
         run += columns
     }
 }

@@ -9,8 +9,8 @@ import ConvolutionKernels
 private struct Packing {
     var plan: UnsafePointer<ConvolutionPlan>
     var kernel: UnsafeRawPointer
-    /// Of each thread `[kernel element]`: where the packed weights of its first input channel go. And with Winograd's algorithm the
-    /// packed weights of an item, and the transformed ones of an input channel.
+    /// Of each thread `[kernel element]`: where the packed weights of its first input channel go. And with Winograd's algorithm
+    /// the packed weights of an item, and the transformed ones of an input channel.
     var scratch: UnsafeMutableRawPointer
     var scratchPerThread: Int
     var placesPerThread: Int

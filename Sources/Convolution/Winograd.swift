@@ -41,8 +41,8 @@ struct Winograd {
     var imageTiles: Int { tileRows * tileColumns }
 }
 
-/// Bytes of transformed input and sums that an item works on: as many as a level-2 cache holds, or a quarter of a large kernel's, which
-/// comes from memory once per item.
+/// Bytes of transformed input and sums that an item works on: as many as a level-2 cache holds, or a quarter of a large kernel's,
+/// which comes from memory once per item.
 private func runBytes(kernel: Int) -> Int { max(3 << 19, min(12 << 20, kernel / 4)) }
 
 /// Input and output of so many bytes together are not in a level-2 cache any longer.
@@ -104,8 +104,8 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
         if panel.shortKernel == nil { shortens = false }
     }
 
-    // Tiles of an item: as many as the caches hold, and spread evenly over the threads, one or two items each. Where that would be few,
-    // threads share them and divide the panels.
+    // Tiles of an item: as many as the caches hold, and spread evenly over the threads, one or two items each. Where that would
+    // be few, threads share them and divide the panels.
     let channelPitch = ceilDivide(inputs, table.lanes) * table.lanes
     let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
     let bytes = runBytes(kernel: winogradPoints * size * inputs * panels.width / layer.groups) >> economy
@@ -312,7 +312,9 @@ private func transformTiles<Scalar: KernelScalar>(
 private func readIndex(_ index: Int, _ axis: Axis, _ mode: BorderMode) -> Int {
     if UInt(bitPattern: index) < UInt(bitPattern: axis.input) { return index }
     // Within what the padding permits: not beyond the last tap of the last output.
-    guard index < axis.output + 2 * axis.dilation - axis.start, let place = borderIndex(index, axis.input, mode) else { return -1 }
+    guard index < axis.output + 2 * axis.dilation - axis.start, let place = borderIndex(index, axis.input, mode) else {
+        return -1
+    }
     return place
 }
 
@@ -356,9 +358,9 @@ private func multiplyPoints<Scalar: KernelScalar>(
             let runs = UnsafePointer(kernel.rows == tallest ? chains : chains + all * tallest)
             var arguments = TileArguments(
                 runs: runs, channelOffset: point * part.pointPitch + tile * part.channelPitch, channelPitch: 1,
-                order: UnsafePointer(order), chunks: whole, segments: whole, length: part.chunk, segmentsPerChunk: 1, panel: weights,
-                ahead: ahead, aheadStep: aheadStep, tile: sums + point * part.sumPitch + tile * width, continues: false, outputs: nil, outputOffset: 0,
-                rows: 0, outputPitch: 0, bias: bias, low: 0, high: 0)
+                order: UnsafePointer(order), chunks: whole, segments: whole, length: part.chunk, segmentsPerChunk: 1,
+                panel: weights, ahead: ahead, aheadStep: aheadStep, tile: sums + point * part.sumPitch + tile * width,
+                continues: false, outputs: nil, outputOffset: 0, rows: 0, outputPitch: 0, bias: bias, low: 0, high: 0)
             withUnsafePointer(to: arguments) { kernel.accumulate($0) }
             if inputs > whole * part.chunk {
                 arguments.runs = runs + whole * kernel.rows

@@ -19,10 +19,14 @@ public enum AVX2Float32: PermutingInstructionSet {
     @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
         shim_above_f32x8(x, bound, other)
     }
-    @inlinable @inline(__always) public static func gather(_ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>) -> Vector {
+    @inlinable @inline(__always) public static func gather(
+        _ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>
+    ) -> Vector {
         shim_gather_f32x8(source, elements)
     }
-    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) { shim_stream_f32x8(x, place) }
+    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) {
+        shim_stream_f32x8(x, place)
+    }
     @inlinable @inline(__always) public static func permute(_ x: Vector, _ places: UnsafeRawPointer) -> Vector {
         shim_permute_f32x8(x, places.loadUnaligned(as: SIMD8<Int32>.self))
     }
@@ -46,10 +50,14 @@ public enum AVX2Float64: InstructionSet {
     @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
         shim_above_f64x4(x, bound, other)
     }
-    @inlinable @inline(__always) public static func gather(_ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>) -> Vector {
+    @inlinable @inline(__always) public static func gather(
+        _ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>
+    ) -> Vector {
         shim_gather_f64x4(source, elements)
     }
-    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) { shim_stream_f64x4(x, place) }
+    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) {
+        shim_stream_f64x4(x, place)
+    }
 }
 
 /// The float32 kernels of this tier.

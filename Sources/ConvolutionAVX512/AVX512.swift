@@ -19,10 +19,14 @@ public enum AVX512Float32: PermutingInstructionSet {
     @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
         shim_above_f32x16(x, bound, other)
     }
-    @inlinable @inline(__always) public static func gather(_ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>) -> Vector {
+    @inlinable @inline(__always) public static func gather(
+        _ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>
+    ) -> Vector {
         shim_gather_f32x16(source, elements)
     }
-    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) { shim_stream_f32x16(x, place) }
+    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) {
+        shim_stream_f32x16(x, place)
+    }
     @inlinable @inline(__always) public static var storesParts: Bool { true }
     @inlinable @inline(__always) public static func store(_ x: Vector, to place: UnsafeMutableRawPointer, mask: UInt32) {
         shim_store_f32x16(x, place, mask)
@@ -66,10 +70,14 @@ public enum AVX512Float64: PermutingInstructionSet {
     @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
         shim_above_f64x8(x, bound, other)
     }
-    @inlinable @inline(__always) public static func gather(_ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>) -> Vector {
+    @inlinable @inline(__always) public static func gather(
+        _ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>
+    ) -> Vector {
         shim_gather_f64x8(source, elements)
     }
-    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) { shim_stream_f64x8(x, place) }
+    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) {
+        shim_stream_f64x8(x, place)
+    }
     @inlinable @inline(__always) public static var storesParts: Bool { true }
     @inlinable @inline(__always) public static func store(_ x: Vector, to place: UnsafeMutableRawPointer, mask: UInt32) {
         shim_store_f64x8(x, place, mask)
@@ -107,7 +115,8 @@ public enum AVX512Float64: PermutingInstructionSet {
             accumulateTile(AVX512Float32.self, rows: InlineArray<5, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
         },
         pairTile: TileKernel(rows: 8, vectors: 2) {
-            accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, spansGroups: true, $0)
+            accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self,
+                spansGroups: true, $0)
         },
         halfTiles: [
             {
@@ -136,16 +145,20 @@ public enum AVX512Float64: PermutingInstructionSet {
         groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX512Float32.self, rows: InlineArray<8, Bool>.self, $0) },
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self,
+                    $0)
             },
             TileKernel(rows: 8, vectors: 2) {
-                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self,
+                    $0)
             },
             TileKernel(rows: 8, vectors: 3) {
-                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self,
+                    $0)
             },
             TileKernel(rows: 6, vectors: 4) {
-                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self,
+                    $0)
             },
         ],
         shortOuterTile: TileKernel(rows: 5, vectors: 4) {
@@ -157,8 +170,12 @@ public enum AVX512Float64: PermutingInstructionSet {
             accumulateTapGradients(AVX512Float32.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
         },
         slidingTapGradients: [
-            { accumulateTapGradients(AVX512Float32.self, step: InlineArray<1, Bool>.self, points: InlineArray<2, Bool>.self, $0) },
-            { accumulateTapGradients(AVX512Float32.self, step: InlineArray<2, Bool>.self, points: InlineArray<2, Bool>.self, $0) },
+            {
+                accumulateTapGradients(AVX512Float32.self, step: InlineArray<1, Bool>.self, points: InlineArray<2, Bool>.self, $0)
+            },
+            {
+                accumulateTapGradients(AVX512Float32.self, step: InlineArray<2, Bool>.self, points: InlineArray<2, Bool>.self, $0)
+            },
         ],
         walks: [
             WalkKernel(columns: 7) {
@@ -263,16 +280,20 @@ public enum AVX512Float64: PermutingInstructionSet {
         groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX512Float64.self, rows: InlineArray<8, Bool>.self, $0) },
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self,
+                    $0)
             },
             TileKernel(rows: 8, vectors: 2) {
-                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self,
+                    $0)
             },
             TileKernel(rows: 8, vectors: 3) {
-                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self,
+                    $0)
             },
             TileKernel(rows: 6, vectors: 4) {
-                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self,
+                    $0)
             },
         ],
         planes: { accumulatePlanes(AVX512Float64.self, $0) },
@@ -280,7 +301,9 @@ public enum AVX512Float64: PermutingInstructionSet {
             accumulateTapGradients(AVX512Float64.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
         },
         slidingTapGradients: [
-            { accumulateTapGradients(AVX512Float64.self, step: InlineArray<1, Bool>.self, points: InlineArray<2, Bool>.self, $0) },
+            {
+                accumulateTapGradients(AVX512Float64.self, step: InlineArray<1, Bool>.self, points: InlineArray<2, Bool>.self, $0)
+            },
             nil,
         ],
         walks: [

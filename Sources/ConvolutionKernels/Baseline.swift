@@ -1,7 +1,7 @@
 import CConvolutionShims
 
-// What every processor of the architecture has. x86-64: SSE2, 16 registers of 16 bytes and no fused multiply-add, so each product is
-// rounded before it is added. arm64: NEON, 32 registers of 16 bytes and fused multiply-add.
+// What every processor of the architecture has. x86-64: SSE2, 16 registers of 16 bytes and no fused multiply-add, so each product
+// is rounded before it is added. arm64: NEON, 32 registers of 16 bytes and fused multiply-add.
 
 /// float32
 public enum BaselineFloat32: InstructionSet {
@@ -22,10 +22,14 @@ public enum BaselineFloat32: InstructionSet {
     @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
         shim_above_f32x4(x, bound, other)
     }
-    @inlinable @inline(__always) public static func gather(_ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>) -> Vector {
+    @inlinable @inline(__always) public static func gather(
+        _ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>
+    ) -> Vector {
         shim_gather_f32x4(source, elements)
     }
-    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) { shim_stream_f32x4(x, place) }
+    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) {
+        shim_stream_f32x4(x, place)
+    }
 }
 
 /// float64
@@ -47,10 +51,14 @@ public enum BaselineFloat64: InstructionSet {
     @inlinable @inline(__always) public static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector {
         shim_above_f64x2(x, bound, other)
     }
-    @inlinable @inline(__always) public static func gather(_ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>) -> Vector {
+    @inlinable @inline(__always) public static func gather(
+        _ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>
+    ) -> Vector {
         shim_gather_f64x2(source, elements)
     }
-    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) { shim_stream_f64x2(x, place) }
+    @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) {
+        shim_stream_f64x2(x, place)
+    }
 }
 
 /// The float32 kernels of this tier.
@@ -91,16 +99,20 @@ public enum BaselineFloat64: InstructionSet {
         groupTile: nil,
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<8, Bool>.self,
+                    vectors: InlineArray<1, Bool>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<6, Bool>.self,
+                    vectors: InlineArray<2, Bool>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<4, Bool>.self,
+                    vectors: InlineArray<3, Bool>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<4, Bool>.self,
+                    vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
         planes: { accumulatePlanes(BaselineFloat32.self, $0) },
@@ -108,7 +120,10 @@ public enum BaselineFloat64: InstructionSet {
             accumulateTapGradients(BaselineFloat32.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
         },
         slidingTapGradients: [
-            { accumulateTapGradients(BaselineFloat32.self, step: InlineArray<1, Bool>.self, points: InlineArray<1, Bool>.self, $0) },
+            {
+                accumulateTapGradients(BaselineFloat32.self, step: InlineArray<1, Bool>.self, points: InlineArray<1, Bool>.self,
+                    $0)
+            },
             nil,
         ],
         walks: [
@@ -122,9 +137,15 @@ public enum BaselineFloat64: InstructionSet {
         stencil: StencilKernel(vectors: 2) { accumulateStencil(BaselineFloat32.self, vectors: InlineArray<2, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(BaselineFloat32.self, $0) },
         smallStencils: [
-            { accumulateSmallStencil(BaselineFloat32.self, size: InlineArray<3, Bool>.self, step: InlineArray<1, Bool>.self, $0) },
-            { accumulateSmallStencil(BaselineFloat32.self, size: InlineArray<3, Bool>.self, step: InlineArray<2, Bool>.self, $0) },
-            { accumulateSmallStencil(BaselineFloat32.self, size: InlineArray<2, Bool>.self, step: InlineArray<1, Bool>.self, $0) },
+            {
+                accumulateSmallStencil(BaselineFloat32.self, size: InlineArray<3, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+            },
+            {
+                accumulateSmallStencil(BaselineFloat32.self, size: InlineArray<3, Bool>.self, step: InlineArray<2, Bool>.self, $0)
+            },
+            {
+                accumulateSmallStencil(BaselineFloat32.self, size: InlineArray<2, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+            },
         ],
         widestTile: 3,
         columnTiles: [
@@ -210,16 +231,20 @@ public enum BaselineFloat64: InstructionSet {
         groupTile: nil,
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<8, Bool>.self,
+                    vectors: InlineArray<1, Bool>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<6, Bool>.self,
+                    vectors: InlineArray<2, Bool>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<4, Bool>.self,
+                    vectors: InlineArray<3, Bool>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<4, Bool>.self,
+                    vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
         planes: { accumulatePlanes(BaselineFloat64.self, $0) },

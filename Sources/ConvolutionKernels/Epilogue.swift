@@ -102,10 +102,12 @@ public struct ColumnEpilogueArguments<Scalar> {
     }
 }
 
-/// tile[i] = activation(tile[i] + bias(i)) over the first `count` vectors of the tile; `bias` gives the vector for vector number i.
+/// tile[i] = activation(tile[i] + bias(i)) over the first `count` vectors of the tile; `bias` gives the vector for vector number
+/// i.
 @inlinable @inline(__always)
 func activate<I: InstructionSet>(
-    _: I.Type, _ tile: UnsafeMutablePointer<I.Scalar>, vectors count: Int, _ activation: TileActivation<I.Scalar>, bias: (Int) -> I.Vector
+    _: I.Type, _ tile: UnsafeMutablePointer<I.Scalar>, vectors count: Int, _ activation: TileActivation<I.Scalar>,
+    bias: (Int) -> I.Vector
 ) {
     let zero = I.Vector(repeating: 0)
     switch activation {
@@ -190,7 +192,9 @@ func store<I: InstructionSet>(
 
 /// values[i] += source[i * stride]
 @inlinable @inline(__always)
-func add<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, _ count: Int, stride: Int, to values: UnsafeMutablePointer<Scalar>) {
+func add<Scalar: KernelScalar>(
+    _ source: UnsafePointer<Scalar>, _ count: Int, stride: Int, to values: UnsafeMutablePointer<Scalar>
+) {
     var i = 0
     while i < count {
         values[i] += source[i &* stride]

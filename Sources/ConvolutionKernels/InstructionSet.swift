@@ -1,9 +1,9 @@
-/// An instruction set's vectors of one element type, as a type. Every generic kernel takes it as its type argument, which gives each
-/// tier symbols of its own: the same specialisation compiled in two modules under different processor flags would be one weak symbol,
-/// and the linker keeps either.
+/// An instruction set's vectors of one element type, as a type. Every generic kernel takes it as its type argument, which gives
+/// each tier symbols of its own: the same specialisation compiled in two modules under different processor flags would be one
+/// weak symbol, and the linker keeps either.
 ///
-/// The operations are single instructions (see vectors.h); Swift's own SIMD operators are, in generic code, loops over lanes that the
-/// optimiser may or may not turn back into one.
+/// The operations are single instructions (see vectors.h); Swift's own SIMD operators are, in generic code, loops over lanes that
+/// the optimiser may or may not turn back into one.
 public protocol InstructionSet {
     associatedtype Scalar: KernelScalar & SIMDScalar
     associatedtype Vector: SIMD where Vector.Scalar == Scalar
@@ -31,7 +31,8 @@ public protocol InstructionSet {
     static func twice(_ source: UnsafeRawPointer) -> Vector
     /// The upper half of x, then the lower.
     static func swapped(_ x: Vector) -> Vector
-    /// Lane i: x[places[i]], the places being integers as wide as the scalars. An instruction set without such an instruction returns x.
+    /// Lane i: x[places[i]], the places being integers as wide as the scalars. An instruction set without such an instruction
+    /// returns x.
     static func arranged(_ x: Vector, _ places: UnsafeRawPointer) -> Vector
     /// Stores past the caches. `place` is aligned to the vector.
     static func stream(_ x: Vector, to place: UnsafeMutableRawPointer)
@@ -54,7 +55,9 @@ public protocol PermutingInstructionSet: InstructionSet {
 }
 
 extension PermutingInstructionSet {
-    @inlinable @inline(__always) public static func arranged(_ x: Vector, _ places: UnsafeRawPointer) -> Vector { permute(x, places) }
+    @inlinable @inline(__always) public static func arranged(_ x: Vector, _ places: UnsafeRawPointer) -> Vector {
+        permute(x, places)
+    }
     @inlinable @inline(__always) public static var spreadsFours: Bool { false }
     @inlinable @inline(__always) public static func spread(_ x: Vector, _ place: Int) -> Vector { x }
 }
@@ -75,7 +78,9 @@ extension InstructionSet {
     }
     @inlinable @inline(__always) public static func swapped(_ x: Vector) -> Vector { x }
     @inlinable @inline(__always) public static var splitsTwos: Bool { false }
-    @inlinable @inline(__always) public static func twos(_ source: UnsafePointer<Scalar>) -> Vector { Vector(repeating: source[0]) }
+    @inlinable @inline(__always) public static func twos(_ source: UnsafePointer<Scalar>) -> Vector {
+        Vector(repeating: source[0])
+    }
     @inlinable @inline(__always) public static func firsts(_ x: Vector) -> Vector { x }
     @inlinable @inline(__always) public static func seconds(_ x: Vector) -> Vector { x }
     @inlinable @inline(__always) static var lanes: Int { Vector.scalarCount }

@@ -2,8 +2,8 @@
 public struct KernelTable {
     /// Scalars per vector.
     public var lanes: Int
-    /// Kernels of 1, 2, 3 and 4 vectors of output channels; the last is the widest that this tier has registers for, and may repeat
-    /// the third. `tiles` broadcast the input, `laneTiles` do not.
+    /// Kernels of 1, 2, 3 and 4 vectors of output channels; the last is the widest that this tier has registers for, and may
+    /// repeat the third. `tiles` broadcast the input, `laneTiles` do not.
     public var tiles: InlineArray<4, TileKernel>
     public var laneTiles: InlineArray<4, TileKernel>
     /// As the second of `tiles`, for two groups of one vector each.
@@ -13,7 +13,8 @@ public struct KernelTable {
     public var halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
     /// As the widest of `tiles`, for one pixel.
     public var pixelTile: TileKernel
-    /// The same for one pixel less than the widest of `tiles`, so that tiles of both kinds make up numbers of pixels that those do not divide.
+    /// The same for one pixel less than the widest of `tiles`, so that tiles of both kinds make up numbers of pixels that those
+    /// do not divide.
     public var shortTile: TileKernel?
     /// `accumulateGroups` of one vector, where the tier has a permutation of any lanes.
     public var groupTile: TileKernel?
@@ -58,8 +59,8 @@ public struct KernelTable {
 
     @inlinable @inline(__always)
     public init(
-        lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel, shortTile: TileKernel? = nil, pairTile: TileKernel? = nil,
-        halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
+        lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel, shortTile: TileKernel? = nil,
+        pairTile: TileKernel? = nil, halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
         laneTiles: InlineArray<4, TileKernel>,
         groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>, shortOuterTile: TileKernel? = nil,
         tapRowTile: TileKernel? = nil,

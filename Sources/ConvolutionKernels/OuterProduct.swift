@@ -1,5 +1,5 @@
-/// The work of one register tile of a matrix product: R rows times N vectors of sums of products over pixels (kernel gradients) or input
-/// channels (`TapProducts`).
+/// The work of one register tile of a matrix product: R rows times N vectors of sums of products over pixels (kernel gradients)
+/// or input channels (`TapProducts`).
 public struct OuterProductArguments<Scalar> {
     /// `[segment]`: where the first pixel's elements stand, before the offsets: R to be broadcast, and N vectors.
     public var lefts: UnsafePointer<UnsafePointer<Scalar>>
@@ -27,8 +27,8 @@ public struct OuterProductArguments<Scalar> {
 
     @inlinable @inline(__always)
     public init(
-        lefts: UnsafePointer<UnsafePointer<Scalar>>, rights: UnsafePointer<UnsafePointer<Scalar>>, leftOffset: Int, rightOffset: Int,
-        leftPitch: Int, rightPitch: Int, segments: Int, length: Int, segmentsPerChunk: Int,
+        lefts: UnsafePointer<UnsafePointer<Scalar>>, rights: UnsafePointer<UnsafePointer<Scalar>>, leftOffset: Int,
+        rightOffset: Int, leftPitch: Int, rightPitch: Int, segments: Int, length: Int, segmentsPerChunk: Int,
         tile: UnsafeMutablePointer<Scalar>, tilePitch: Int, continues: Bool
     ) {
         self.lefts = lefts
@@ -46,8 +46,8 @@ public struct OuterProductArguments<Scalar> {
     }
 }
 
-/// tile[r][n] = sum over segments s, pixels p of lefts[s][leftOffset + p * leftPitch + r] * rights[s][rightOffset + p * rightPitch + n],
-/// or += if the tile continues.
+/// tile[r][n] = sum over segments s, pixels p of lefts[s][leftOffset + p * leftPitch + r] * rights[s][rightOffset + p *
+/// rightPitch + n], or += if the tile continues.
 @inlinable @inline(__always)
 public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
@@ -59,7 +59,8 @@ public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
     while segment < arguments.segments {
         var end = segment &+ arguments.segmentsPerChunk
         if end > arguments.segments { end = arguments.segments }
-        var sums = InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
+        var sums = InlineArray<R, InlineArray<N, I.Vector>>(
+            repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
         while segment < end {
             var left = arguments.lefts[segment] + arguments.leftOffset
             var right = UnsafeRawPointer(arguments.rights[segment] + arguments.rightOffset)
@@ -72,7 +73,8 @@ public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
                 for r in 0..<R {
                     let x = I.Vector(repeating: left[r])
                     for n in 0..<N {
-                        sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, columns[unchecked: n], sums[unchecked: r][unchecked: n])
+                        sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, columns[unchecked: n],
+                            sums[unchecked: r][unchecked: n])
                     }
                 }
                 left += arguments.leftPitch
@@ -129,7 +131,9 @@ public func accumulateTapRow<I: InstructionSet, let R: Int>(_: I.Type, rows: Inl
             }
         }
         var continues = arguments.continues
-        if continues { forEachRow { row, total in total.storeBytes(of: row.loadUnaligned(as: I.Vector.self), as: I.Vector.self) } }
+        if continues {
+            forEachRow { row, total in total.storeBytes(of: row.loadUnaligned(as: I.Vector.self), as: I.Vector.self) }
+        }
         let rightStep = arguments.rightPitch &* MemoryLayout<I.Scalar>.stride
         let (second, third) = (arguments.tapPitch, 2 &* arguments.tapPitch)
         let inside = arguments.length &- (arguments.startsOutside ? 1 : 0) &- (arguments.endsOutside ? 1 : 0)

@@ -2,14 +2,17 @@ import CConvolutionShims
 
 // Packing: what the caller has, in the order in which the kernels read it.
 
-/// target[0] = source[0]. Through raw memory: a plain assignment in generic code may become a call of a function that copies one element.
+/// target[0] = source[0]. Through raw memory: a plain assignment in generic code may become a call of a function that copies one
+/// element.
 @inlinable @inline(__always)
 func copyElement<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, to target: UnsafeMutablePointer<Scalar>) {
     UnsafeMutableRawPointer(target).storeBytes(of: UnsafeRawPointer(source).loadUnaligned(as: Scalar.self), as: Scalar.self)
 }
 
 @inlinable @inline(__always)
-public func copyElements<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, count: Int, to target: UnsafeMutablePointer<Scalar>) {
+public func copyElements<Scalar: KernelScalar>(
+    _ source: UnsafePointer<Scalar>, count: Int, to target: UnsafeMutablePointer<Scalar>
+) {
     UnsafeMutableRawPointer(target).copyMemory(from: source, byteCount: count &* MemoryLayout<Scalar>.stride)
 }
 
@@ -45,7 +48,8 @@ func turnSquare(
 /// target[b * targetLine + a] = source[a * sourceLine + b] for a below `lines`, b below `count`.
 @inlinable @inline(__always)
 func turnLines<Scalar: KernelScalar>(
-    _ source: UnsafePointer<Scalar>, lines: Int, count: Int, sourceLine: Int, to target: UnsafeMutablePointer<Scalar>, targetLine: Int
+    _ source: UnsafePointer<Scalar>, lines: Int, count: Int, sourceLine: Int, to target: UnsafeMutablePointer<Scalar>,
+    targetLine: Int
 ) {
     // Up to a cache line of each source line at a time: where planes are a power of two apart, the cache holds few lines.
     let size = MemoryLayout<Scalar>.stride
@@ -80,17 +84,19 @@ func turnLines<Scalar: KernelScalar>(
     }
 }
 
-/// The same, used by `Convolution` alone, so that there is one copy under one set of flags. Pixels of two to four channels go without the
-/// loops around a square. Two or three channels are less than one: with them are read, or written and then written over, the first of the
-/// next pixel.
+/// The same, used by `Convolution` alone, so that there is one copy under one set of flags. Pixels of two to four channels go
+/// without the loops around a square. Two or three channels are less than one: with them are read, or written and then written
+/// over, the first of the next pixel.
 @inlinable @inline(never)
 func turn<Scalar: KernelScalar>(
-    _ source: UnsafePointer<Scalar>, lines: Int, count: Int, sourceLine: Int, to target: UnsafeMutablePointer<Scalar>, targetLine: Int
+    _ source: UnsafePointer<Scalar>, lines: Int, count: Int, sourceLine: Int, to target: UnsafeMutablePointer<Scalar>,
+    targetLine: Int
 ) {
     var (source, target, lines, count) = (source, target, lines, count)
     if MemoryLayout<Scalar>.stride == 4, (2...4).contains(count), sourceLine >= count {
         while lines > 4 {
-            let planes = turned(four(source), four(source + sourceLine), four(source + 2 &* sourceLine), four(source + 3 &* sourceLine))
+            let planes = turned(four(source), four(source + sourceLine), four(source + 2 &* sourceLine),
+                four(source + 3 &* sourceLine))
             store(planes.0, to: target)
             store(planes.1, to: target + targetLine)
             if count > 2 { store(planes.2, to: target + 2 &* targetLine) }
@@ -122,7 +128,8 @@ public let turnedElements = 16
 /// targets[b][a] = source[a * sourceLine + b] for a below `lines`, b below `count`, which is at most `turnedElements`.
 @inlinable @inline(__always)
 public func turnElements<Scalar: KernelScalar>(
-    _ source: UnsafePointer<Scalar>, lines: Int, sourceLine: Int, count: Int, to targets: UnsafePointer<UnsafeMutablePointer<Scalar>>
+    _ source: UnsafePointer<Scalar>, lines: Int, sourceLine: Int, count: Int,
+    to targets: UnsafePointer<UnsafeMutablePointer<Scalar>>
 ) {
     let size = MemoryLayout<Scalar>.stride
     var line = 0
@@ -205,7 +212,9 @@ public func packPixels<Scalar: KernelScalar>(
 
 /// A strided line, packed.
 @inlinable @inline(__always)
-public func packLine<Scalar: KernelScalar>(from source: UnsafePointer<Scalar>, stride: Int, count: Int, to target: UnsafeMutablePointer<Scalar>) {
+public func packLine<Scalar: KernelScalar>(
+    from source: UnsafePointer<Scalar>, stride: Int, count: Int, to target: UnsafeMutablePointer<Scalar>
+) {
     if stride == 1 {
         copyElements(source, count: count, to: target)
         return
@@ -252,8 +261,8 @@ public func copyLine<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, coun
 /// target[channel * pitch + row * rowPitch + column] = source[row * rowStride + column * columnStride + channel * channelStride]
 @inlinable @inline(__always)
 public func packLines<Scalar: KernelScalar>(
-    from source: UnsafePointer<Scalar>, rowStride: Int, columnStride: Int, channelStride: Int, rows: Int, columns: Int, channels: Int,
-    rowPitch: Int, pitch: Int, to target: UnsafeMutablePointer<Scalar>
+    from source: UnsafePointer<Scalar>, rowStride: Int, columnStride: Int, channelStride: Int, rows: Int, columns: Int,
+    channels: Int, rowPitch: Int, pitch: Int, to target: UnsafeMutablePointer<Scalar>
 ) {
     if columnStride == 1 {
         // A channel's rows are neighbours in memory more often than a row's channels.
@@ -262,7 +271,8 @@ public func packLines<Scalar: KernelScalar>(
             var row = 0
             while row < rows {
                 copyLine(
-                    source + (channel &* channelStride &+ row &* rowStride), count: columns, to: target + (channel &* pitch &+ row &* rowPitch))
+                    source + (channel &* channelStride &+ row &* rowStride), count: columns,
+                    to: target + (channel &* pitch &+ row &* rowPitch))
                 row &+= 1
             }
             channel &+= 1
@@ -272,8 +282,8 @@ public func packLines<Scalar: KernelScalar>(
     var row = 0
     while row < rows {
         packRow(
-            source + row &* rowStride, columnStride: columnStride, channelStride: channelStride, columns: columns, channels: channels,
-            pitch: pitch, to: target + row &* rowPitch)
+            source + row &* rowStride, columnStride: columnStride, channelStride: channelStride, columns: columns,
+            channels: channels, pitch: pitch, to: target + row &* rowPitch)
         row &+= 1
     }
 }

@@ -1,6 +1,7 @@
 /// Kernel gradients of planes of few channels: three rows by three columns of taps, over some rows of points.
 public struct PlaneProductArguments<Scalar> {
-    /// Packed rows end in tails: for each kernel column a vector that holds what its tap meets in the last, partial vector of points.
+    /// Packed rows end in tails: for each kernel column a vector that holds what its tap meets in the last, partial vector of
+    /// points.
     public var image: UnsafePointer<Scalar>
     public var points: UnsafePointer<Scalar>
     /// `[3]`, in elements: of the taps of a column of `points`, and of their tails.
@@ -19,9 +20,9 @@ public struct PlaneProductArguments<Scalar> {
 
     @inlinable @inline(__always)
     public init(
-        image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>, rowOffsets: InlineArray<3, Int>, columnOffsets: InlineArray<3, Int>,
-        tailOffsets: InlineArray<3, Int>, imagePitch: Int, pointPitch: Int, rows: Int, vectors: Int, tails: Int,
-        sums: UnsafeMutablePointer<Scalar>
+        image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>, rowOffsets: InlineArray<3, Int>,
+        columnOffsets: InlineArray<3, Int>, tailOffsets: InlineArray<3, Int>, imagePitch: Int, pointPitch: Int, rows: Int,
+        vectors: Int, tails: Int, sums: UnsafeMutablePointer<Scalar>
     ) {
         self.image = image
         self.points = points
@@ -57,7 +58,8 @@ public func accumulatePlanes<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPoint
                 let point = points.loadUnaligned(as: I.Vector.self)
                 for a in 0..<3 {
                     for b in 0..<3 {
-                        let x = places[unchecked: a].loadUnaligned(fromByteOffset: offsets[unchecked: b] &* size, as: I.Vector.self)
+                        let x = places[unchecked: a].loadUnaligned(fromByteOffset: offsets[unchecked: b] &* size,
+                            as: I.Vector.self)
                         sums[unchecked: a][unchecked: b] = I.multiplyAdd(x, point, sums[unchecked: a][unchecked: b])
                     }
                     places[unchecked: a] += I.bytes

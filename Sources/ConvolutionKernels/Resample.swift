@@ -1,9 +1,9 @@
 import CConvolutionShims
 
 // Resampling is separable: a few input rows make one blended row (`blendedRows`), which is then resampled along itself
-// (`gatheredColumns`, `permutedColumns`, `resampledPixels`); two rows of two taps per pixel do so in one pass (`blendedPixels`). Here a
-// row is packed, its channels neighbours, and where there are no weights it is copied bit for bit. Each output element is one chain of
-// multiply-adds over the columns in their order, of chains over the rows, whichever kernel computes it.
+// (`gatheredColumns`, `permutedColumns`, `resampledPixels`); two rows of two taps per pixel do so in one pass (`blendedPixels`).
+// Here a row is packed, its channels neighbours, and where there are no weights it is copied bit for bit. Each output element is
+// one chain of multiply-adds over the columns in their order, of chains over the rows, whichever kernel computes it.
 
 /// Rows, whole vectors of output elements at a time.
 public struct ResampleColumnsArguments<Scalar> {
@@ -18,10 +18,11 @@ public struct ResampleColumnsArguments<Scalar> {
     /// `gatheredColumns`: `[vectors][taps][lanes]`, `permutedColumns`: `[taps][lanes]` at some offsets; NULL copies.
     public var weights: UnsafePointer<Scalar>?
     /// `gatheredColumns`: `[vectors][taps][lanes]`, the input elements.
-    /// `permutedColumns`: `[vectors][2]`, the first element of the window that holds those of all taps, and the offset of the vector's
-    /// places and weights, which other vectors may have too.
+    /// `permutedColumns`: `[vectors][2]`, the first element of the window that holds those of all taps, and the offset of the
+    /// vector's places and weights, which other vectors may have too.
     public var sources: UnsafePointer<Int>
-    /// `permutedColumns`: integers as wide as the scalars, the elements' places in that window, where the weights are in `weights`.
+    /// `permutedColumns`: integers as wide as the scalars, the elements' places in that window, where the weights are in
+    /// `weights`.
     public var places: UnsafeRawPointer
     /// `permutedColumns`: windows are two vectors rather than one; always unless there are 1, 2 or 4 taps.
     public var isWide: Bool
@@ -30,8 +31,9 @@ public struct ResampleColumnsArguments<Scalar> {
 
     @inlinable @inline(__always)
     public init(
-        inputs: UnsafePointer<UnsafePointer<Scalar>>, outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, rows: Int, elements: Int,
-        taps: Int, weights: UnsafePointer<Scalar>?, sources: UnsafePointer<Int>, places: UnsafeRawPointer, isWide: Bool, streaming: Bool
+        inputs: UnsafePointer<UnsafePointer<Scalar>>, outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, rows: Int,
+        elements: Int, taps: Int, weights: UnsafePointer<Scalar>?, sources: UnsafePointer<Int>, places: UnsafeRawPointer,
+        isWide: Bool, streaming: Bool
     ) {
         self.inputs = inputs
         self.outputs = outputs
@@ -68,8 +70,8 @@ extension ResampleColumnsArguments {
         }
     }
 
-    /// Without weights. `fetch` is called with an input row and the number of a vector. A row that equals the one before is copied from
-    /// its result, which a near cache still holds, unless that went past the caches.
+    /// Without weights. `fetch` is called with an input row and the number of a vector. A row that equals the one before is
+    /// copied from its result, which a near cache still holds, unless that went past the caches.
     @inlinable @inline(__always)
     func copy<I: InstructionSet>(_: I.Type, fetch: (UnsafePointer<Scalar>, Int) -> I.Vector) where I.Scalar == Scalar {
         // The last vector by itself: it keeps the loops small.
@@ -82,10 +84,12 @@ extension ResampleColumnsArguments {
             if !streaming, row > 0, input == inputs[row &- 1] {
                 let result = UnsafeRawPointer(outputs[row &- 1])
                 while place < last {
-                    output.storeBytes(of: result.loadUnaligned(fromByteOffset: place, as: I.Vector.self), toByteOffset: place, as: I.Vector.self)
+                    output.storeBytes(of: result.loadUnaligned(fromByteOffset: place, as: I.Vector.self), toByteOffset: place,
+                        as: I.Vector.self)
                     place &+= I.bytes
                 }
-                output.storeBytes(of: result.loadUnaligned(fromByteOffset: last, as: I.Vector.self), toByteOffset: last, as: I.Vector.self)
+                output.storeBytes(of: result.loadUnaligned(fromByteOffset: last, as: I.Vector.self), toByteOffset: last,
+                    as: I.Vector.self)
             } else {
                 var vector = 0
                 if streaming {
@@ -182,8 +186,8 @@ struct Window<I: PermutingInstructionSet> {
     }
 }
 
-/// Four rows at a time; what lacks to four is the last one again. T taps, or as many as the arguments say if T is 0; W is 1 for windows
-/// that are read as two vectors.
+/// Four rows at a time; what lacks to four is the last one again. T taps, or as many as the arguments say if T is 0; W is 1 for
+/// windows that are read as two vectors.
 @inlinable @inline(__always)
 func permuteRows<I: PermutingInstructionSet, let T: Int, let W: Int>(
     _: I.Type, taps: InlineArray<T, Bool>.Type, isWide: InlineArray<W, Bool>.Type, _ arguments: ResampleColumnsArguments<I.Scalar>
@@ -333,8 +337,8 @@ public struct BlendPixelsArguments<Scalar> {
     @inlinable @inline(__always)
     public init(
         upper: UnsafePointer<Scalar>, lower: UnsafePointer<Scalar>, upperWeight: Scalar, lowerWeight: Scalar,
-        output: UnsafeMutablePointer<Scalar>, columns: Int, channels: Int, weights: UnsafePointer<Scalar>, pixels: UnsafePointer<Int>,
-        streaming: Bool, ahead: Int
+        output: UnsafeMutablePointer<Scalar>, columns: Int, channels: Int, weights: UnsafePointer<Scalar>,
+        pixels: UnsafePointer<Int>, streaming: Bool, ahead: Int
     ) {
         self.upper = upper
         self.lower = lower
@@ -376,7 +380,8 @@ public func blendedPixels<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer)
         }
         func resampled(_ offset: Int) -> I.Vector {
             I.multiplyAdd(
-                rightWeight, blended(upperRight, lowerRight, offset), I.product(leftWeight, blended(upperLeft, lowerLeft, offset)))
+                rightWeight, blended(upperRight, lowerRight, offset),
+                I.product(leftWeight, blended(upperLeft, lowerLeft, offset)))
         }
         var offset = 0
         if arguments.streaming {
@@ -521,7 +526,9 @@ func blendRow<I: InstructionSet>(
 ) {
     let taps = arguments.taps
     func row(_ k: Int) -> UnsafeRawPointer { UnsafeRawPointer(rows[k]) }
-    func fetch(_ row: UnsafeRawPointer, _ offset: Int) -> I.Vector { row.loadUnaligned(fromByteOffset: offset, as: I.Vector.self) }
+    func fetch(_ row: UnsafeRawPointer, _ offset: Int) -> I.Vector {
+        row.loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+    }
     // The first and the last vector need not be aligned, and may compute elements twice.
     let last = arguments.elements &* MemoryLayout<I.Scalar>.stride &- I.bytes
     func write(from first: Int, _ blend: (Int) -> I.Vector) {

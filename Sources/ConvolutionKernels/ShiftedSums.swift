@@ -29,10 +29,12 @@ public struct ShiftedSumArguments<Scalar> {
     }
 }
 
-/// N vectors of one channel. First along the kernel's rows, then across them: two short chains of additions err less than a long one.
+/// N vectors of one channel. First along the kernel's rows, then across them: two short chains of additions err less than a long
+/// one.
 @inlinable @inline(__always)
 func addShifted<I: InstructionSet, let N: Int>(
-    _: I.Type, vectors: InlineArray<N, Bool>.Type, _ arguments: ShiftedSumArguments<I.Scalar>, offset: Int, to target: UnsafeMutableRawPointer
+    _: I.Type, vectors: InlineArray<N, Bool>.Type, _ arguments: ShiftedSumArguments<I.Scalar>, offset: Int,
+    to target: UnsafeMutableRawPointer
 ) {
     var totals = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
     var sources = arguments.sources
@@ -43,7 +45,8 @@ func addShifted<I: InstructionSet, let N: Int>(
         while column < arguments.columns {
             let source = UnsafeRawPointer(sources[column] + offset)
             for n in 0..<N {
-                sums[unchecked: n] = I.sum(sums[unchecked: n], source.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self))
+                sums[unchecked: n] = I.sum(sums[unchecked: n],
+                    source.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self))
             }
             column &+= 1
         }

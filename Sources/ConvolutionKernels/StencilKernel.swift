@@ -1,6 +1,7 @@
 // One input channel per output channel, vectors of columns: see "Four rows at once" in this module's README.
 
-/// Four neighbouring output rows times tiles of N vectors of columns. Output row p multiplies kernel row a with input row a + p * rowStep.
+/// Four neighbouring output rows times tiles of N vectors of columns. Output row p multiplies kernel row a with input row a + p *
+/// rowStep.
 public struct StencilArguments<Scalar> {
     /// `[kernelRows + 3 * rowStep]`
     public var rows: UnsafePointer<UnsafePointer<Scalar>>
@@ -29,9 +30,9 @@ public struct StencilArguments<Scalar> {
 
     @inlinable @inline(__always)
     public init(
-        rows: UnsafePointer<UnsafePointer<Scalar>>, offsets: UnsafePointer<Int>, kernelRows: Int, kernelColumns: Int, rowStep: Int, rowsPerChunk: Int,
-        weights: UnsafePointer<Scalar>, tile: UnsafeMutablePointer<Scalar>, outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?, bias: Scalar,
-        low: Scalar, high: Scalar
+        rows: UnsafePointer<UnsafePointer<Scalar>>, offsets: UnsafePointer<Int>, kernelRows: Int, kernelColumns: Int,
+        rowStep: Int, rowsPerChunk: Int, weights: UnsafePointer<Scalar>, tile: UnsafeMutablePointer<Scalar>,
+        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?, bias: Scalar, low: Scalar, high: Scalar
     ) {
         self.rows = rows
         self.offsets = offsets
@@ -63,8 +64,8 @@ public struct StencilKernel {
 /// Output rows of a tile of `accumulateStencil`.
 public let stencilRows = 4
 
-/// One input row for output rows F to F + C - 1: sums[p][n] += sum over taps b of x[offsets[b] + n] * weights[b - p * pitch], where `weights`
-/// is the kernel row of output row 0.
+/// One input row for output rows F to F + C - 1: sums[p][n] += sum over taps b of x[offsets[b] + n] * weights[b - p * pitch],
+/// where `weights` is the kernel row of output row 0.
 @inlinable @inline(__always)
 func stencilRow<I: InstructionSet, let N: Int, let F: Int, let C: Int>(
     _: I.Type, first: InlineArray<F, Bool>.Type, count: InlineArray<C, Bool>.Type,
@@ -89,7 +90,9 @@ func stencilRow<I: InstructionSet, let N: Int, let F: Int, let C: Int>(
 /// For each tile, output row p and column x of it:
 /// sum over kernel rows a, taps b of rows[a + p * rowStep][offsets[b] + column + x] * weights[a][b]
 @inlinable @inline(__always)
-public func accumulateStencil<I: InstructionSet, let N: Int>(_: I.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer) {
+public func accumulateStencil<I: InstructionSet, let N: Int>(
+    _: I.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
+) {
     let arguments = raw.assumingMemoryBound(to: StencilArguments<I.Scalar>.self).pointee
     let taps = arguments.kernelColumns
     let offsets = arguments.offsets
@@ -107,7 +110,8 @@ public func accumulateStencil<I: InstructionSet, let N: Int>(_: I.Type, vectors:
         while first < arguments.kernelRows {
             let left = arguments.kernelRows &- first
             let rows = left < arguments.rowsPerChunk ? left : arguments.rowsPerChunk
-            var sums = InlineArray<4, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
+            var sums = InlineArray<4, InlineArray<N, I.Vector>>(
+                repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
             // The output rows that have a kernel row for the input row: from `lowest` to `highest`.
             var lowest = 0
             var highest = 0
@@ -117,25 +121,35 @@ public func accumulateStencil<I: InstructionSet, let N: Int>(_: I.Type, vectors:
                 let w = arguments.weights + (first &+ i) &* taps
                 switch lowest &* 4 &+ highest {
                 case 0:
-                    stencilRow(I.self, first: InlineArray<0, Bool>.self, count: InlineArray<1, Bool>.self, &sums, x, offsets, w, taps: taps, pitch: pitch)
+                    stencilRow(I.self, first: InlineArray<0, Bool>.self, count: InlineArray<1, Bool>.self, &sums, x, offsets, w,
+                        taps: taps, pitch: pitch)
                 case 1:
-                    stencilRow(I.self, first: InlineArray<0, Bool>.self, count: InlineArray<2, Bool>.self, &sums, x, offsets, w, taps: taps, pitch: pitch)
+                    stencilRow(I.self, first: InlineArray<0, Bool>.self, count: InlineArray<2, Bool>.self, &sums, x, offsets, w,
+                        taps: taps, pitch: pitch)
                 case 2:
-                    stencilRow(I.self, first: InlineArray<0, Bool>.self, count: InlineArray<3, Bool>.self, &sums, x, offsets, w, taps: taps, pitch: pitch)
+                    stencilRow(I.self, first: InlineArray<0, Bool>.self, count: InlineArray<3, Bool>.self, &sums, x, offsets, w,
+                        taps: taps, pitch: pitch)
                 case 3:
-                    stencilRow(I.self, first: InlineArray<0, Bool>.self, count: InlineArray<4, Bool>.self, &sums, x, offsets, w, taps: taps, pitch: pitch)
+                    stencilRow(I.self, first: InlineArray<0, Bool>.self, count: InlineArray<4, Bool>.self, &sums, x, offsets, w,
+                        taps: taps, pitch: pitch)
                 case 5:
-                    stencilRow(I.self, first: InlineArray<1, Bool>.self, count: InlineArray<1, Bool>.self, &sums, x, offsets, w, taps: taps, pitch: pitch)
+                    stencilRow(I.self, first: InlineArray<1, Bool>.self, count: InlineArray<1, Bool>.self, &sums, x, offsets, w,
+                        taps: taps, pitch: pitch)
                 case 6:
-                    stencilRow(I.self, first: InlineArray<1, Bool>.self, count: InlineArray<2, Bool>.self, &sums, x, offsets, w, taps: taps, pitch: pitch)
+                    stencilRow(I.self, first: InlineArray<1, Bool>.self, count: InlineArray<2, Bool>.self, &sums, x, offsets, w,
+                        taps: taps, pitch: pitch)
                 case 7:
-                    stencilRow(I.self, first: InlineArray<1, Bool>.self, count: InlineArray<3, Bool>.self, &sums, x, offsets, w, taps: taps, pitch: pitch)
+                    stencilRow(I.self, first: InlineArray<1, Bool>.self, count: InlineArray<3, Bool>.self, &sums, x, offsets, w,
+                        taps: taps, pitch: pitch)
                 case 10:
-                    stencilRow(I.self, first: InlineArray<2, Bool>.self, count: InlineArray<1, Bool>.self, &sums, x, offsets, w, taps: taps, pitch: pitch)
+                    stencilRow(I.self, first: InlineArray<2, Bool>.self, count: InlineArray<1, Bool>.self, &sums, x, offsets, w,
+                        taps: taps, pitch: pitch)
                 case 11:
-                    stencilRow(I.self, first: InlineArray<2, Bool>.self, count: InlineArray<2, Bool>.self, &sums, x, offsets, w, taps: taps, pitch: pitch)
+                    stencilRow(I.self, first: InlineArray<2, Bool>.self, count: InlineArray<2, Bool>.self, &sums, x, offsets, w,
+                        taps: taps, pitch: pitch)
                 case 15:
-                    stencilRow(I.self, first: InlineArray<3, Bool>.self, count: InlineArray<1, Bool>.self, &sums, x, offsets, w, taps: taps, pitch: pitch)
+                    stencilRow(I.self, first: InlineArray<3, Bool>.self, count: InlineArray<1, Bool>.self, &sums, x, offsets, w,
+                        taps: taps, pitch: pitch)
                 default: break
                 }
                 i &+= 1
@@ -154,7 +168,8 @@ public func accumulateStencil<I: InstructionSet, let N: Int>(_: I.Type, vectors:
                 for p in 0..<4 {
                     for n in 0..<N {
                         sums[unchecked: p][unchecked: n] = I.sum(
-                            tile.loadUnaligned(fromByteOffset: (p &* N &+ n) &* I.bytes, as: I.Vector.self), sums[unchecked: p][unchecked: n])
+                            tile.loadUnaligned(fromByteOffset: (p &* N &+ n) &* I.bytes, as: I.Vector.self),
+                            sums[unchecked: p][unchecked: n])
                     }
                 }
             }
@@ -163,10 +178,13 @@ public func accumulateStencil<I: InstructionSet, let N: Int>(_: I.Type, vectors:
             }
             if arguments.low > -.infinity || arguments.high < .infinity {
                 for p in 0..<4 {
-                    for n in 0..<N { sums[unchecked: p][unchecked: n] = I.replacing(sums[unchecked: p][unchecked: n], below: low, with: low) }
+                    for n in 0..<N {
+                        sums[unchecked: p][unchecked: n] = I.replacing(sums[unchecked: p][unchecked: n], below: low, with: low)
+                    }
                 }
                 for p in 0..<4 {
-                    for n in 0..<N { sums[unchecked: p][unchecked: n] = I.replacing(sums[unchecked: p][unchecked: n], above: high, with: high) }
+                    for n in 0..<N { sums[unchecked: p][unchecked: n] = I.replacing(sums[unchecked: p][unchecked: n],
+                        above: high, with: high) }
                 }
             }
             if arguments.streaming {
@@ -177,7 +195,9 @@ public func accumulateStencil<I: InstructionSet, let N: Int>(_: I.Type, vectors:
             } else {
                 for p in 0..<4 {
                     let target = UnsafeMutableRawPointer(outputs[p]) + place
-                    for n in 0..<N { target.storeBytes(of: sums[unchecked: p][unchecked: n], toByteOffset: n &* I.bytes, as: I.Vector.self) }
+                    for n in 0..<N {
+                        target.storeBytes(of: sums[unchecked: p][unchecked: n], toByteOffset: n &* I.bytes, as: I.Vector.self)
+                    }
                 }
             }
         }
@@ -211,9 +231,9 @@ public struct NarrowStencilArguments<Scalar> {
 
     @inlinable @inline(__always)
     public init(
-        input: UnsafePointer<Scalar>, rowPitch: Int, offsets: UnsafePointer<Int>, kernelRows: Int, kernelColumns: Int, rowStep: Int,
-        rowsPerChunk: Int, weights: UnsafePointer<Scalar>, output: UnsafeMutablePointer<Scalar>, outputPitch: Int, tiles: Int, lastColumn: Int,
-        tileRows: Int, lastRow: Int, bias: Scalar, low: Scalar, high: Scalar
+        input: UnsafePointer<Scalar>, rowPitch: Int, offsets: UnsafePointer<Int>, kernelRows: Int, kernelColumns: Int,
+        rowStep: Int, rowsPerChunk: Int, weights: UnsafePointer<Scalar>, output: UnsafeMutablePointer<Scalar>, outputPitch: Int,
+        tiles: Int, lastColumn: Int, tileRows: Int, lastRow: Int, bias: Scalar, low: Scalar, high: Scalar
     ) {
         self.input = input
         self.rowPitch = rowPitch
@@ -235,8 +255,8 @@ public struct NarrowStencilArguments<Scalar> {
     }
 }
 
-/// As `accumulateStencil`, finished. Input vectors are not shared by the output rows: of kernels of any size, that costs less than to find
-/// out which rows do share one.
+/// As `accumulateStencil`, finished. Input vectors are not shared by the output rows: of kernels of any size, that costs less
+/// than to find out which rows do share one.
 @inlinable @inline(__always)
 public func accumulateNarrowStencil<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: NarrowStencilArguments<I.Scalar>.self).pointee
@@ -261,7 +281,8 @@ public func accumulateNarrowStencil<I: InstructionSet>(_: I.Type, _ raw: UnsafeR
                     let x = line + arguments.offsets[b] &* size
                     let w = I.Vector(repeating: weights[b])
                     for p in 0..<4 {
-                        sums[unchecked: p] = I.multiplyAdd((x + p &* step).loadUnaligned(as: I.Vector.self), w, sums[unchecked: p])
+                        sums[unchecked: p] = I.multiplyAdd((x + p &* step).loadUnaligned(as: I.Vector.self), w,
+                            sums[unchecked: p])
                     }
                     b &+= 1
                 }
@@ -281,7 +302,8 @@ public func accumulateNarrowStencil<I: InstructionSet>(_: I.Type, _ raw: UnsafeR
 /// Calls the body with where the tile's input and output begin.
 @inlinable @inline(__always)
 func forEachTile<Scalar: KernelScalar>(
-    _ arguments: NarrowStencilArguments<Scalar>, step: Int, vectorBytes: Int, _ body: (UnsafeRawPointer, UnsafeMutableRawPointer) -> Void
+    _ arguments: NarrowStencilArguments<Scalar>, step: Int, vectorBytes: Int, _ body: (UnsafeRawPointer, UnsafeMutableRawPointer)
+    -> Void
 ) {
     let size = MemoryLayout<Scalar>.stride
     let lastPlace = arguments.lastColumn &* size

@@ -5,14 +5,14 @@ import CConvolutionShims
 ///
 /// The sum of one output element runs over `segments` (one per kernel tap) of `length` input channels each.
 public struct TileArguments<Scalar> {
-    /// `[segment][pixel or vector of pixels]`: where its input starts, before `channelOffset`. For `accumulateTile`, only of the segments
-    /// in `order`.
+    /// `[segment][pixel or vector of pixels]`: where its input starts, before `channelOffset`. For `accumulateTile`, only of the
+    /// segments in `order`.
     public var runs: UnsafePointer<UnsafePointer<Scalar>>
     public var channelOffset: Int
     /// Elements from one input channel to the next. `accumulateTile` expects 1.
     public var channelPitch: Int
-    /// `accumulateTile`: for each of `chunks` the number of its segments and each one's place in the panel. A segment that is left out
-    /// has nothing but zeros to add. The other kernels have all `segments`, `segmentsPerChunk` at a time.
+    /// `accumulateTile`: for each of `chunks` the number of its segments and each one's place in the panel. A segment that is
+    /// left out has nothing but zeros to add. The other kernels have all `segments`, `segmentsPerChunk` at a time.
     public var order: UnsafePointer<Int32>?
     public var chunks: Int
     public var segments: Int
@@ -24,16 +24,17 @@ public struct TileArguments<Scalar> {
     public var panel: UnsafePointer<Scalar>
     /// `accumulateTile` of several groups: elements from the input channels of a panel's vector to those of the next.
     public var groupPitch = 0
-    /// `accumulateTile`: what to fetch into the cache for a later call, `aheadStep` bytes per channel of a segment, at most two lines (of
-    /// one vector, one line; of one pixel none: weights read once, front to back, are best foreseen by the processor).
+    /// `accumulateTile`: what to fetch into the cache for a later call, `aheadStep` bytes per channel of a segment, at most two
+    /// lines (of one vector, one line; of one pixel none: weights read once, front to back, are best foreseen by the processor).
     public var ahead: UnsafeRawPointer
     public var aheadStep: Int
     /// `[R][N vectors]`: the sums so far, between calls and chunks.
     public var tile: UnsafeMutablePointer<Scalar>
     /// False in the first call of a tile, which then ignores what `tile` holds.
     public var continues: Bool
-    /// In the last call of a tile: where the elements go, if their bias and bounds are all that is still to come and whole vectors may
-    /// be stored; nil leaves the sums in `tile`. `[pixel]` addresses of the first channel, or `[vector]` of the first column.
+    /// In the last call of a tile: where the elements go, if their bias and bounds are all that is still to come and whole
+    /// vectors may be stored; nil leaves the sums in `tile`. `[pixel]` addresses of the first channel, or `[vector]` of the first
+    /// column.
     public var outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?
     /// Elements to add to each of `outputs`.
     public var outputOffset: Int
@@ -49,8 +50,8 @@ public struct TileArguments<Scalar> {
     public var streams = false
     /// `accumulateTile`, where the tier `storesParts`: the lanes to be stored of the last vector.
     public var lastMask = UInt32.max
-    /// `accumulateGroups`: `[channel][lane]` integers as wide as the scalars, the lane of a pixel's vector that holds the input channel of the
-    /// lane's group.
+    /// `accumulateGroups`: `[channel][lane]` integers as wide as the scalars, the lane of a pixel's vector that holds the input
+    /// channel of the lane's group.
     public var places: UnsafeRawPointer?
 
     @inlinable @inline(__always)
@@ -84,8 +85,8 @@ public struct TileArguments<Scalar> {
     }
 }
 
-/// A tile kernel with its register tile. The function takes an `UnsafePointer<TileArguments<Scalar>>`: C function pointers carry no
-/// context, so a table of them needs no allocation and no reference counting.
+/// A tile kernel with its register tile. The function takes an `UnsafePointer<TileArguments<Scalar>>`: C function pointers carry
+/// no context, so a table of them needs no allocation and no reference counting.
 public struct TileKernel {
     public var rows: Int
     public var vectors: Int
@@ -99,11 +100,12 @@ public struct TileKernel {
     }
 }
 
-/// tile[r][n] = sums[r][n], or += if the tile continues. Two plain loops: with the condition inside, or with more work, the optimiser
-/// leaves them rolled, and the sums in memory.
+/// tile[r][n] = sums[r][n], or += if the tile continues. Two plain loops: with the condition inside, or with more work, the
+/// optimiser leaves them rolled, and the sums in memory.
 @inlinable @inline(__always)
 func fold<I: InstructionSet, let R: Int, let N: Int>(
-    _: I.Type, _ sums: borrowing InlineArray<R, InlineArray<N, I.Vector>>, into tile: UnsafeMutablePointer<I.Scalar>, continues: Bool
+    _: I.Type, _ sums: borrowing InlineArray<R, InlineArray<N, I.Vector>>, into tile: UnsafeMutablePointer<I.Scalar>,
+    continues: Bool
 ) {
     fold(I.self, sums, into: tile, pitch: N &* I.lanes, continues: continues)
 }
@@ -136,7 +138,8 @@ func fold<I: InstructionSet, let R: Int, let N: Int>(
 /// The finished tile with bias and bounds, stored. `place(r, n)` is where vector n of row r goes, `bias(r, n)` its bias.
 @inlinable @inline(__always)
 func finish<I: InstructionSet>(
-    _: I.Type, _ arguments: TileArguments<I.Scalar>, vectors: Int, place: (Int, Int) -> UnsafeMutableRawPointer, bias: (Int, Int) -> I.Vector
+    _: I.Type, _ arguments: TileArguments<I.Scalar>, vectors: Int, place: (Int, Int) -> UnsafeMutableRawPointer,
+    bias: (Int, Int) -> I.Vector
 ) {
     let tile = UnsafeRawPointer(arguments.tile)
     let low = I.Vector(repeating: arguments.low)
@@ -179,8 +182,8 @@ func finishVectors<I: InstructionSet>(_: I.Type, _ arguments: TileArguments<I.Sc
 // The order of the sum is the order of the panel: one chain of multiply-adds per output element and chunk, in all kernels.
 // `R` and `N` are given by the types of `rows` and `vectors`, whose values play no part (Swift cannot name them at the call).
 
-/// The sums of a tile's last chunk, finished in the registers and stored. One step after another, each a plain loop, for the same reason
-/// as in `fold`. Every pixel is stored: those beyond the last repeat it. Whole vectors may be written past the caches.
+/// The sums of a tile's last chunk, finished in the registers and stored. One step after another, each a plain loop, for the same
+/// reason as in `fold`. Every pixel is stored: those beyond the last repeat it. Whole vectors may be written past the caches.
 @inlinable @inline(__always)
 func finishSums<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ arguments: TileArguments<I.Scalar>,
@@ -191,7 +194,8 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
         for r in 0..<R {
             for n in 0..<N {
                 sums[unchecked: r][unchecked: n] = I.sum(
-                    tile.loadUnaligned(fromByteOffset: (r &* N &+ n) &* I.bytes, as: I.Vector.self), sums[unchecked: r][unchecked: n])
+                    tile.loadUnaligned(fromByteOffset: (r &* N &+ n) &* I.bytes, as: I.Vector.self),
+                    sums[unchecked: r][unchecked: n])
             }
         }
     }
@@ -203,11 +207,15 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
     if arguments.low > -.infinity || arguments.high < .infinity {
         let low = I.Vector(repeating: arguments.low)
         for r in 0..<R {
-            for n in 0..<N { sums[unchecked: r][unchecked: n] = I.replacing(sums[unchecked: r][unchecked: n], below: low, with: low) }
+            for n in 0..<N {
+                sums[unchecked: r][unchecked: n] = I.replacing(sums[unchecked: r][unchecked: n], below: low, with: low)
+            }
         }
         let high = I.Vector(repeating: arguments.high)
         for r in 0..<R {
-            for n in 0..<N { sums[unchecked: r][unchecked: n] = I.replacing(sums[unchecked: r][unchecked: n], above: high, with: high) }
+            for n in 0..<N {
+                sums[unchecked: r][unchecked: n] = I.replacing(sums[unchecked: r][unchecked: n], above: high, with: high)
+            }
         }
     }
     if !endsInHalf, arguments.streams {
@@ -219,7 +227,9 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
     }
     for r in 0..<R {
         let output = UnsafeMutableRawPointer(outputs[r] + arguments.outputOffset)
-        for n in 0..<(N &- 1) { output.storeBytes(of: sums[unchecked: r][unchecked: n], toByteOffset: n &* I.bytes, as: I.Vector.self) }
+        for n in 0..<(N &- 1) {
+            output.storeBytes(of: sums[unchecked: r][unchecked: n], toByteOffset: n &* I.bytes, as: I.Vector.self)
+        }
     }
     for r in 0..<R {
         let output = UnsafeMutableRawPointer(outputs[r] + arguments.outputOffset)
@@ -248,7 +258,8 @@ func multiply<I: InstructionSet, let R: Int, let N: Int>(
 /// multiply. So one vector has `shuffles`, and the other not.
 @inlinable @inline(__always)
 func multiplyTwo<I: InstructionSet, let R: Int, let N: Int>(
-    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ starts: borrowing InlineArray<R, UnsafePointer<I.Scalar>>,
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>,
+    _ starts: borrowing InlineArray<R, UnsafePointer<I.Scalar>>,
     _ c: Int, _ panel: UnsafeRawPointer, _ n: Int, shuffles: Bool
 ) {
     let first = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
@@ -314,7 +325,8 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
         remaining &-= 1
         var chunk = order[0]
         order += 1
-        var sums = InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
+        var sums = InlineArray<R, InlineArray<N, I.Vector>>(
+            repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
         while chunk > 0 {
             chunk &-= 1
             var panel = UnsafeRawPointer(arguments.panel) + Int(order[0]) &* segmentBytes
@@ -375,7 +387,8 @@ public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
     while remaining > 0 {
         var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
         remaining &-= chunk
-        var sums = InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
+        var sums = InlineArray<R, InlineArray<N, I.Vector>>(
+            repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
         while chunk > 0 {
             chunk &-= 1
             var starts = InlineArray<R, UnsafeRawPointer>(repeating: UnsafeRawPointer(runs[0]))
@@ -391,7 +404,8 @@ public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
                 for r in 0..<R {
                     for n in 0..<N {
                         let x = starts[unchecked: r].loadUnaligned(fromByteOffset: offset &+ n &* I.bytes, as: I.Vector.self)
-                        sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, weights[unchecked: n], sums[unchecked: r][unchecked: n])
+                        sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, weights[unchecked: n],
+                            sums[unchecked: r][unchecked: n])
                     }
                 }
                 offset &+= arguments.channelPitch &* size
@@ -413,15 +427,18 @@ func multiplySpread<I: PermutingInstructionSet, let R: Int>(
 ) {
     let weights = panel.loadUnaligned(fromByteOffset: place &* I.bytes, as: I.Vector.self)
     for r in 0..<R {
-        sums[unchecked: r][unchecked: 0] = I.multiplyAdd(I.spread(inputs[unchecked: r], place), weights, sums[unchecked: r][unchecked: 0])
+        sums[unchecked: r][unchecked: 0] = I.multiplyAdd(I.spread(inputs[unchecked: r], place), weights,
+            sums[unchecked: r][unchecked: 0])
     }
 }
 
-/// `accumulateLanes` where groups have as many input as output channels, and a vector holds whole groups: a pixel's input vector is loaded
-/// once per tap and permuted for each channel, so nothing needs to be packed.
+/// `accumulateLanes` where groups have as many input as output channels, and a vector holds whole groups: a pixel's input vector
+/// is loaded once per tap and permuted for each channel, so nothing needs to be packed.
 /// tile[r][lane] += sum over segments s, channels c of runs[s][r][channelOffset + places[c][lane]] * panel[s][c][lane]
 @inlinable @inline(__always)
-public func accumulateGroups<I: PermutingInstructionSet, let R: Int>(_: I.Type, rows: InlineArray<R, Bool>.Type, _ raw: UnsafeRawPointer) {
+public func accumulateGroups<I: PermutingInstructionSet, let R: Int>(
+    _: I.Type, rows: InlineArray<R, Bool>.Type, _ raw: UnsafeRawPointer
+) {
     let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
     guard let places = arguments.places else { return }
     var panel = UnsafeRawPointer(arguments.panel)
@@ -431,7 +448,8 @@ public func accumulateGroups<I: PermutingInstructionSet, let R: Int>(_: I.Type, 
     while remaining > 0 {
         var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
         remaining &-= chunk
-        var sums = InlineArray<R, InlineArray<1, I.Vector>>(repeating: InlineArray<1, I.Vector>(repeating: I.Vector(repeating: 0)))
+        var sums = InlineArray<R, InlineArray<1, I.Vector>>(
+            repeating: InlineArray<1, I.Vector>(repeating: I.Vector(repeating: 0)))
         while chunk > 0 {
             chunk &-= 1
             var inputs = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
@@ -479,7 +497,8 @@ public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
     while remaining > 0 {
         var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
         remaining &-= chunk
-        var sums = InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
+        var sums = InlineArray<R, InlineArray<N, I.Vector>>(
+            repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
         while chunk > 0 {
             chunk &-= 1
             var starts = InlineArray<N, UnsafeRawPointer>(repeating: UnsafeRawPointer(runs[0]))
@@ -495,7 +514,8 @@ public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
                 for r in 0..<R {
                     let weight = I.Vector(repeating: panel[r])
                     for n in 0..<N {
-                        sums[unchecked: r][unchecked: n] = I.multiplyAdd(inputs[unchecked: n], weight, sums[unchecked: r][unchecked: n])
+                        sums[unchecked: r][unchecked: n] = I.multiplyAdd(inputs[unchecked: n], weight,
+                            sums[unchecked: r][unchecked: n])
                     }
                 }
                 panel += R
@@ -509,8 +529,8 @@ public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
     finishVectors(I.self, arguments, vectors: N)
 }
 
-/// `accumulateColumns` for vectors that follow each other in one row, of which `runs` gives the first (`[segment][N]`, the others unread):
-/// one address for all leaves registers for more vectors.
+/// `accumulateColumns` for vectors that follow each other in one row, of which `runs` gives the first (`[segment][N]`, the others
+/// unread): one address for all leaves registers for more vectors.
 @inlinable @inline(__always)
 public func accumulateWide<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
@@ -524,7 +544,8 @@ public func accumulateWide<I: InstructionSet, let R: Int, let N: Int>(
     while remaining > 0 {
         var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
         remaining &-= chunk
-        var sums = InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
+        var sums = InlineArray<R, InlineArray<N, I.Vector>>(
+            repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
         while chunk > 0 {
             chunk &-= 1
             var input = UnsafeRawPointer(runs[0] + arguments.channelOffset)
@@ -534,7 +555,8 @@ public func accumulateWide<I: InstructionSet, let R: Int, let N: Int>(
                 for n in 0..<N {
                     let x = input.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
                     for r in 0..<R {
-                        sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, I.Vector(repeating: panel[r]), sums[unchecked: r][unchecked: n])
+                        sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, I.Vector(repeating: panel[r]),
+                            sums[unchecked: r][unchecked: n])
                     }
                 }
                 panel += R

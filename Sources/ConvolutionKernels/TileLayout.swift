@@ -20,8 +20,8 @@ public struct AxisArguments {
 
     @inlinable @inline(__always)
     public init(
-        indices: UnsafePointer<Int>, shifts: UnsafePointer<Int>, inputStep: Int, offsetStart: Int, offsetStep: Int, taps: Int, length: Int,
-        stride: Int, offsets: UnsafeMutablePointer<Int>
+        indices: UnsafePointer<Int>, shifts: UnsafePointer<Int>, inputStep: Int, offsetStart: Int, offsetStep: Int, taps: Int,
+        length: Int, stride: Int, offsets: UnsafeMutablePointer<Int>
     ) {
         self.indices = indices
         self.shifts = shifts
@@ -52,8 +52,8 @@ public func layOutAxis(_ raw: UnsafeRawPointer) {
     }
 }
 
-/// The runs of a tile's segments (taps, or merged rows of them), those left out that are outside for all of its positions, and the order
-/// of the others by chunks: see `TileArguments.order`.
+/// The runs of a tile's segments (taps, or merged rows of them), those left out that are outside for all of its positions, and
+/// the order of the others by chunks: see `TileArguments.order`.
 public struct RunsArguments {
     /// `[rows of taps][largestTileSide]`, `[segments of a row][largestTileSide]`.
     public var rowOffsets: UnsafePointer<Int>
@@ -76,9 +76,9 @@ public struct RunsArguments {
 
     @inlinable @inline(__always)
     public init(
-        rowOffsets: UnsafePointer<Int>, columnOffsets: UnsafePointer<Int>, rows: Int, columns: Int, reach: Int, segmentsPerChunk: Int,
-        skipsOutside: Bool, elementBytes: Int, base: UnsafeRawPointer, outside: UnsafeRawPointer, runs: UnsafeMutableRawPointer,
-        order: UnsafeMutablePointer<Int32>
+        rowOffsets: UnsafePointer<Int>, columnOffsets: UnsafePointer<Int>, rows: Int, columns: Int, reach: Int,
+        segmentsPerChunk: Int, skipsOutside: Bool, elementBytes: Int, base: UnsafeRawPointer, outside: UnsafeRawPointer,
+        runs: UnsafeMutableRawPointer, order: UnsafeMutablePointer<Int32>
     ) {
         self.rowOffsets = rowOffsets
         self.columnOffsets = columnOffsets
@@ -120,7 +120,8 @@ public func layOutRuns(_ raw: UnsafeMutableRawPointer) {
             let offset = rowOffset &+ column.loadUnaligned(as: SIMD8<Int>.self)
             column += stride
             let isOutside = offset .< limit
-            run.storeBytes(of: (base &+ offset &* arguments.elementBytes).replacing(with: outside, where: isOutside), as: SIMD8<Int>.self)
+            run.storeBytes(of: (base &+ offset &* arguments.elementBytes).replacing(with: outside, where: isOutside),
+                as: SIMD8<Int>.self)
             // Of most taps the first position tells; to ask all takes longest here.
             if !arguments.skipsOutside || !isOutside[0] || !all(isOutside) {
                 count &+= 1

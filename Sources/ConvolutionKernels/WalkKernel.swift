@@ -4,9 +4,9 @@ import CConvolutionShims
 
 /// Two output rows times R neighbouring pixels, for some vectors of channels that each have an input channel of their own.
 public struct WalkArguments<Scalar> {
-    /// `[input row][column]`: where the first channel is, for `kernelRows + rowStep` rows and (R - 1) * S + `kernelColumns` columns. Pixel
-    /// r of the upper row multiplies kernel element (a, b) with the channels at `[a][r * S + b]`, that of the lower row with those at
-    /// `[a + rowStep][r * S + b]`.
+    /// `[input row][column]`: where the first channel is, for `kernelRows + rowStep` rows and (R - 1) * S + `kernelColumns`
+    /// columns. Pixel r of the upper row multiplies kernel element (a, b) with the channels at `[a][r * S + b]`, that of the
+    /// lower row with those at `[a + rowStep][r * S + b]`.
     public var runs: UnsafePointer<UnsafePointer<Scalar>>
     public var channelOffset: Int
     public var kernelRows: Int
@@ -29,8 +29,8 @@ public struct WalkArguments<Scalar> {
     /// Whole tiles that follow each other, and from pixel to pixel of the input.
     public var tiles = 1
     public var pixelStep = 0
-    /// Not 0: tiles fetch into the caches what a later one is the first to read; its first new pixel is as many elements on from the first
-    /// of this one.
+    /// Not 0: tiles fetch into the caches what a later one is the first to read; its first new pixel is as many elements on from
+    /// the first of this one.
     public var ahead = 0
     /// Vectors are stored past the caches; both rows and all pixels exist, and their places are aligned.
     public var streams = false
@@ -40,9 +40,10 @@ public struct WalkArguments<Scalar> {
 
     @inlinable @inline(__always)
     public init(
-        runs: UnsafePointer<UnsafePointer<Scalar>>, channelOffset: Int, kernelRows: Int, kernelColumns: Int, rowStep: Int, rowsPerChunk: Int,
-        panel: UnsafePointer<Scalar>, vectors: Int, lastVector: Int, tile: UnsafeMutablePointer<Scalar>, upper: UnsafeMutablePointer<Scalar>?,
-        lower: UnsafeMutablePointer<Scalar>?, columns: Int, columnStride: Int, bias: UnsafePointer<Scalar>, low: Scalar, high: Scalar
+        runs: UnsafePointer<UnsafePointer<Scalar>>, channelOffset: Int, kernelRows: Int, kernelColumns: Int, rowStep: Int,
+        rowsPerChunk: Int, panel: UnsafePointer<Scalar>, vectors: Int, lastVector: Int, tile: UnsafeMutablePointer<Scalar>,
+        upper: UnsafeMutablePointer<Scalar>?, lower: UnsafeMutablePointer<Scalar>?, columns: Int, columnStride: Int,
+        bias: UnsafePointer<Scalar>, low: Scalar, high: Scalar
     ) {
         self.runs = runs
         self.channelOffset = channelOffset
@@ -82,12 +83,12 @@ public struct WalkKernel {
     }
 }
 
-/// One kernel row for one output row: sums[r] += sum over taps b of x[r * S + b] * weights[b]. Three taps at a time, then one: that is few
-/// enough weights for the registers of every tier, and an input vector serves up to three of them.
+/// One kernel row for one output row: sums[r] += sum over taps b of x[r * S + b] * weights[b]. Three taps at a time, then one:
+/// that is few enough weights for the registers of every tier, and an input vector serves up to three of them.
 @inlinable @inline(__always)
 func walkRow<I: InstructionSet, let R: Int, let S: Int>(
-    _: I.Type, step: InlineArray<S, Bool>.Type, _ sums: inout InlineArray<R, I.Vector>, _ runs: UnsafePointer<UnsafePointer<I.Scalar>>,
-    _ offset: Int, _ weights: UnsafeRawPointer, taps: Int
+    _: I.Type, step: InlineArray<S, Bool>.Type, _ sums: inout InlineArray<R, I.Vector>,
+    _ runs: UnsafePointer<UnsafePointer<I.Scalar>>, _ offset: Int, _ weights: UnsafeRawPointer, taps: Int
 ) {
     var runs = runs
     var weights = weights
@@ -121,7 +122,8 @@ func walkRow<I: InstructionSet, let R: Int, let S: Int>(
 @inlinable @inline(__always)
 func walkRows<I: InstructionSet, let R: Int, let S: Int>(
     _: I.Type, step: InlineArray<S, Bool>.Type, _ upper: inout InlineArray<R, I.Vector>, _ lower: inout InlineArray<R, I.Vector>,
-    _ runs: UnsafePointer<UnsafePointer<I.Scalar>>, _ offset: Int, _ weights: UnsafeRawPointer, _ lowerWeights: UnsafeRawPointer, taps: Int
+    _ runs: UnsafePointer<UnsafePointer<I.Scalar>>, _ offset: Int, _ weights: UnsafeRawPointer, _ lowerWeights: UnsafeRawPointer,
+    taps: Int
 ) {
     var runs = runs
     var weights = weights
@@ -248,8 +250,8 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
     }
 }
 
-/// `accumulateWalk` for 3x3 taps, where the lower row lies S input rows below the upper, and the result goes to the output. Without
-/// loops a vector's work is short enough for the processor to begin that of the next.
+/// `accumulateWalk` for 3x3 taps, where the lower row lies S input rows below the upper, and the result goes to the output.
+/// Without loops a vector's work is short enough for the processor to begin that of the next.
 @inlinable @inline(__always)
 public func accumulateSmallWalk<I: InstructionSet, let R: Int, let S: Int>(
     _: I.Type, columns: InlineArray<R, Bool>.Type, step: InlineArray<S, Bool>.Type, _ raw: UnsafeRawPointer
@@ -316,7 +318,9 @@ func fetchAhead<I: InstructionSet, let R: Int, let S: Int>(
 
 /// From the first pixel of a tile to each, in bytes. Pixels beyond the last go where the last goes.
 @inlinable @inline(__always)
-func walkPlaces<Scalar, let R: Int>(_ arguments: WalkArguments<Scalar>, columns: InlineArray<R, Bool>.Type) -> InlineArray<R, Int> {
+func walkPlaces<Scalar, let R: Int>(
+    _ arguments: WalkArguments<Scalar>, columns: InlineArray<R, Bool>.Type
+) -> InlineArray<R, Int> {
     var places = InlineArray<R, Int>(repeating: 0)
     for r in 0..<R {
         places[unchecked: r] = min(r, arguments.columns &- 1) &* arguments.columnStride &* MemoryLayout<Scalar>.stride

@@ -60,7 +60,8 @@ public struct WinogradOutputArguments<Scalar> {
     @inlinable @inline(__always)
     public init(
         sums: UnsafePointer<Scalar>, pointPitch: Int, vectors: Int, scratch: UnsafeMutablePointer<Scalar>,
-        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, bias: UnsafePointer<Scalar>, low: Scalar, high: Scalar, ahead: Int = 0
+        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, bias: UnsafePointer<Scalar>, low: Scalar, high: Scalar,
+        ahead: Int = 0
     ) {
         self.sums = sums
         self.pointPitch = pointPitch

@@ -165,7 +165,8 @@ private func cut(_ left: Int, _ right: Int) -> Padding { .explicit(top: 0, botto
         let plain = try conv2dTranspose(x, kernel: kernel, options: options)
         let residual = try wholeNumbers(plain.shape, seed: 23)
         let expected = try Tensor(zip(plain.elements, residual.elements).map { $0 + $1 }, shape: plain.shape)
-        let size = try conv2dTransposeWorkspaceSize(of: Double.self, inputShape: x.shape, kernelShape: kernel.shape, options: options)
+        let size = try conv2dTransposeWorkspaceSize(of: Double.self, inputShape: x.shape, kernelShape: kernel.shape,
+            options: options)
         options.workspaceLimit = size.least
         #expect(try conv2dTranspose(x, kernel: kernel, residual: residual, options: options) == expected)
         options.workspaceLimit = 1

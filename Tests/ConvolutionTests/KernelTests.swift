@@ -107,7 +107,9 @@ private enum TileKind: CaseIterable {
             where kind.holdsColumns || i % rowWidth < used { panel.set(1 + i, draw()) }
         }
         var order: [Int32] = []
-        let chunks = stride(from: 0, to: segments, by: perChunk).map { first in included.filter { (first..<first + perChunk).contains($0) } }
+        let chunks = stride(from: 0, to: segments, by: perChunk).map {
+            first in included.filter { (first..<first + perChunk).contains($0) }
+        }
         for chunk in chunks { order += [Int32(chunk.count)] + chunk.map { Int32($0) } }
         for i in 0..<(kernel.rows * rowWidth) { tile.set(1 + i, draw()) }
         let bias = Field<Scalar>(weightsPerChannel + 2)
@@ -148,10 +150,10 @@ private enum TileKind: CaseIterable {
                 order.withUnsafeBufferPointer { order in
                     var arguments = TileArguments(
                         runs: runs.baseAddress!, channelOffset: channelOffset, channelPitch: pitch, order: order.baseAddress!,
-                        chunks: chunks.count, segments: segments, length: length, segmentsPerChunk: perChunk, panel: panel.pointer(1),
-                        ahead: panel.pointer(0), aheadStep: 64, tile: tile.pointer(1), continues: continues,
-                        outputs: finishes ? targets.baseAddress : nil, outputOffset: outputOffset, rows: stored,
-                        outputPitch: outputPitch, bias: bias.pointer(1), low: low, high: high)
+                        chunks: chunks.count, segments: segments, length: length, segmentsPerChunk: perChunk,
+                        panel: panel.pointer(1), ahead: panel.pointer(0), aheadStep: 64, tile: tile.pointer(1),
+                        continues: continues, outputs: finishes ? targets.baseAddress : nil, outputOffset: outputOffset,
+                        rows: stored, outputPitch: outputPitch, bias: bias.pointer(1), low: low, high: high)
                     if used < rowWidth { arguments.lastMask = (1 << UInt32(lanes / 2)) - 1 }
                     withUnsafePointer(to: arguments) { kernel.accumulate($0) }
                 }
@@ -185,7 +187,8 @@ private enum TileKind: CaseIterable {
             #expect((0..<4).allSatisfy { table.wideTiles[$0].rows == $0 + 1 })
             #expect((0..<2).allSatisfy { (1...largestTileSide).contains(table.walks[$0].columns) })
             #expect(stencilRows == 4)
-            #expect(stencilRows * table.stencil.vectors * table.lanes <= largestTileScalars && table.stencil.vectors <= largestTileSide)
+            #expect(stencilRows * table.stencil.vectors * table.lanes <= largestTileScalars
+                && table.stencil.vectors <= largestTileSide)
             #expect((0..<2).allSatisfy { 2 * table.walks[$0].columns * table.lanes <= largestTileScalars })
         }
     }
@@ -198,11 +201,14 @@ private enum TileKind: CaseIterable {
         func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
         let (rows, lanes, channelOffset) = (kernel.rows, table.lanes, 2)
         for group in [2, 4, 8] where lanes % group == 0 {
-            for (segments, perChunk, continues, finishes) in [(1, 1, false, true), (9, 4, false, true), (5, 5, true, false), (4, 3, true, true)] {
+            for (segments, perChunk, continues, finishes) in [(1, 1, false, true), (9, 4, false, true), (5, 5, true, false),
+                (4, 3, true, true)] {
                 // A pixel's vector between elements that nobody may read.
                 let input = Field<Scalar>(segments * rows * (lanes + 4) + 4)
                 let runs = (0..<(segments * rows)).map { UnsafePointer(input.pointer($0 * (lanes + 4))) }
-                for run in 0..<(segments * rows) { for i in 0..<lanes { input.set(run * (lanes + 4) + channelOffset + i, draw()) } }
+                for run in 0..<(segments * rows) {
+                    for i in 0..<lanes { input.set(run * (lanes + 4) + channelOffset + i, draw()) }
+                }
                 let panel = Field<Scalar>(segments * group * lanes)
                 for i in 0..<(segments * group * lanes) { panel.set(i, draw()) }
                 let tile = Field<Scalar>(rows * lanes + 1)
@@ -211,7 +217,8 @@ private enum TileKind: CaseIterable {
                 for i in 0..<lanes { bias.set(i, draw()) }
                 let output = Field<Scalar>(rows * (lanes + 3))
                 for r in 0..<rows { for i in 0..<lanes { output.open(r * (lanes + 3) + i) } }
-                let places = UnsafeMutableRawPointer.allocate(byteCount: group * lanes * MemoryLayout<Scalar>.stride, alignment: 64)
+                let places = UnsafeMutableRawPointer.allocate(byteCount: group * lanes * MemoryLayout<Scalar>.stride,
+                    alignment: 64)
                 defer { places.deallocate() }
                 defer { for field in [input, panel, tile, bias, output] { field.free() } }
                 for c in 0..<group {
@@ -231,7 +238,8 @@ private enum TileKind: CaseIterable {
                         var sum = continues ? tile.elements[r * lanes + lane] : 0
                         for s in 0..<segments {
                             for c in 0..<group {
-                                sum += runs[s * rows + r][channelOffset + lane / group * group + c] * panel.elements[(s * group + c) * lanes + lane]
+                                sum += runs[s * rows + r][channelOffset + lane / group * group + c]
+                                    * panel.elements[(s * group + c) * lanes + lane]
                             }
                         }
                         expected.append(finishes ? min(max(sum + bias.elements[lane], -40), 50) : sum)
@@ -241,10 +249,10 @@ private enum TileKind: CaseIterable {
                 runs.withUnsafeBufferPointer { runs in
                     targets.withUnsafeBufferPointer { targets in
                         var arguments = TileArguments(
-                            runs: runs.baseAddress!, channelOffset: channelOffset, channelPitch: 1, segments: segments, length: group,
-                            segmentsPerChunk: perChunk, panel: panel.pointer(0), tile: tile.pointer(0), continues: continues,
-                            outputs: finishes ? targets.baseAddress : nil, outputOffset: 0, rows: rows, outputPitch: 1,
-                            bias: bias.pointer(0), low: -40, high: 50)
+                            runs: runs.baseAddress!, channelOffset: channelOffset, channelPitch: 1, segments: segments,
+                            length: group, segmentsPerChunk: perChunk, panel: panel.pointer(0), tile: tile.pointer(0),
+                            continues: continues, outputs: finishes ? targets.baseAddress : nil, outputOffset: 0, rows: rows,
+                            outputPitch: 1, bias: bias.pointer(0), low: -40, high: 50)
                         arguments.places = UnsafeRawPointer(places)
                         withUnsafePointer(to: arguments) { kernel.accumulate($0) }
                     }
@@ -278,8 +286,8 @@ private enum TileKind: CaseIterable {
                         }
                         for accumulate in functions {
                             check(
-                                table, step, kernelRows, kernelColumns, rowStep, perChunk, vectors, rows, kernel.columns - missing,
-                                Scalar.self, accumulate)
+                                table, step, kernelRows, kernelColumns, rowStep, perChunk, vectors, rows,
+                                kernel.columns - missing, Scalar.self, accumulate)
                         }
                     }
                 }
@@ -288,8 +296,8 @@ private enum TileKind: CaseIterable {
     }
 
     private func check<Scalar: KernelScalar>(
-        _ table: KernelTable, _ step: Int, _ kernelRows: Int, _ kernelColumns: Int, _ rowStep: Int, _ perChunk: Int, _ vectors: Int,
-        _ rows: Int, _ columns: Int, _: Scalar.Type, _ accumulate: @convention(c) (UnsafeRawPointer) -> Void
+        _ table: KernelTable, _ step: Int, _ kernelRows: Int, _ kernelColumns: Int, _ rowStep: Int, _ perChunk: Int,
+        _ vectors: Int, _ rows: Int, _ columns: Int, _: Scalar.Type, _ accumulate: @convention(c) (UnsafeRawPointer) -> Void
     ) {
         var numbers = SeededNumbers(seed: kernelRows * 100 + kernelColumns)
         func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
@@ -330,7 +338,8 @@ private enum TileKind: CaseIterable {
             var sum: Scalar = 0
             for a in 0..<kernelRows {
                 for b in 0..<kernelColumns {
-                    let x = runs[(a + row * rowStep) * runColumns + r % kernel.columns * step + b][tileStart + channelOffset + channel]
+                    let x = runs[(a + row * rowStep) * runColumns + r % kernel.columns * step + b][tileStart + channelOffset
+                        + channel]
                     sum += x * panel.elements[1 + (place / lanes * taps + a * kernelColumns + b) * lanes + place % lanes]
                 }
             }
@@ -340,9 +349,10 @@ private enum TileKind: CaseIterable {
         runs.withUnsafeBufferPointer { runs in
             var arguments = WalkArguments(
                 runs: runs.baseAddress!, channelOffset: channelOffset, kernelRows: kernelRows, kernelColumns: kernelColumns,
-                rowStep: rowStep, rowsPerChunk: perChunk, panel: panel.pointer(1), vectors: vectors, lastVector: lastVector, tile: tile.pointer(1),
-                upper: rows > 0 ? output.pointer(1) : nil, lower: rows > 1 ? output.pointer(1 + rowStride) : nil, columns: columns,
-                columnStride: columnStride, bias: bias.pointer(1), low: low, high: high)
+                rowStep: rowStep, rowsPerChunk: perChunk, panel: panel.pointer(1), vectors: vectors, lastVector: lastVector,
+                tile: tile.pointer(1), upper: rows > 0 ? output.pointer(1) : nil,
+                lower: rows > 1 ? output.pointer(1 + rowStride) : nil, columns: columns, columnStride: columnStride,
+                bias: bias.pointer(1), low: low, high: high)
             (arguments.tiles, arguments.pixelStep) = (tiles, spacing)
             withUnsafePointer(to: arguments) { accumulate($0) }
         }
@@ -354,11 +364,14 @@ private enum TileKind: CaseIterable {
                     let got = rows == 0
                         ? tile.elements[1 + (row * kernel.columns + r) * lanes + channel]
                         : output.elements[1 + row * rowStride + r * columnStride + channel]
-                    if got != (rows == 0 ? total : min(max(total + bias.elements[1 + packed(channel)], low), high)) { right = false }
+                    if got != (rows == 0 ? total : min(max(total + bias.elements[1 + packed(channel)], low), high)) {
+                        right = false
+                    }
                 }
             }
         }
-        let label = "\(kernelRows)x\(kernelColumns), step \(step), \(rowStep) rows apart, \(vectors) vectors, \(rows)x\(columns) stored"
+        let label =
+            "\(kernelRows)x\(kernelColumns), step \(step), \(rowStep) rows apart, \(vectors) vectors, \(rows)x\(columns) stored"
         #expect(right, "\(label)")
         #expect(tile.surroundingsAreUntouched && output.surroundingsAreUntouched, "\(label)")
     }
@@ -370,8 +383,8 @@ private enum TileKind: CaseIterable {
 @Suite struct StencilKernelTests {
     private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
         for (kernelRows, kernelColumns, rowStep, perChunk) in [
-            (1, 1, 1, 1), (1, 5, 1, 3), (2, 3, 1, 2), (3, 3, 1, 3), (3, 2, 1, 2), (7, 3, 1, 2), (6, 1, 1, 9), (3, 3, 2, 3), (5, 2, 2, 1),
-            (2, 3, 2, 1), (7, 1, 3, 4),
+            (1, 1, 1, 1), (1, 5, 1, 3), (2, 3, 1, 2), (3, 3, 1, 3), (3, 2, 1, 2), (7, 3, 1, 2), (6, 1, 1, 9), (3, 3, 2, 3),
+            (5, 2, 2, 1), (2, 3, 2, 1), (7, 1, 3, 4),
         ] {
             for (finishes, tiles, streaming) in [(false, 1, false), (true, 1, false), (true, 3, false), (true, 2, true)] {
                 check(table, table.stencil, kernelRows, kernelColumns, rowStep, perChunk, finishes, tiles, streaming, Scalar.self)
@@ -380,8 +393,8 @@ private enum TileKind: CaseIterable {
     }
 
     private func check<Scalar: KernelScalar>(
-        _ table: KernelTable, _ kernel: StencilKernel, _ kernelRows: Int, _ kernelColumns: Int, _ rowStep: Int, _ perChunk: Int, _ finishes: Bool,
-        _ tiles: Int, _ streaming: Bool, _: Scalar.Type
+        _ table: KernelTable, _ kernel: StencilKernel, _ kernelRows: Int, _ kernelColumns: Int, _ rowStep: Int, _ perChunk: Int,
+        _ finishes: Bool, _ tiles: Int, _ streaming: Bool, _: Scalar.Type
     ) {
         var numbers = SeededNumbers(seed: kernelRows * 100 + kernelColumns)
         func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
@@ -417,9 +430,9 @@ private enum TileKind: CaseIterable {
             targets.withUnsafeBufferPointer { targets in
                 offsets.withUnsafeBufferPointer { offsets in
                     var arguments = StencilArguments(
-                        rows: rows.baseAddress!, offsets: offsets.baseAddress!, kernelRows: kernelRows, kernelColumns: kernelColumns,
-                        rowStep: rowStep, rowsPerChunk: perChunk, weights: weights.pointer(1), tile: tile.pointer(1),
-                        outputs: finishes ? targets.baseAddress : nil, bias: bias, low: low, high: high)
+                        rows: rows.baseAddress!, offsets: offsets.baseAddress!, kernelRows: kernelRows,
+                        kernelColumns: kernelColumns, rowStep: rowStep, rowsPerChunk: perChunk, weights: weights.pointer(1),
+                        tile: tile.pointer(1), outputs: finishes ? targets.baseAddress : nil, bias: bias, low: low, high: high)
                     (arguments.column, arguments.tiles, arguments.streaming) = (column, tiles, streaming)
                     arguments.lastColumn = column + (tiles - 1) * width
                     withUnsafePointer(to: arguments) { kernel.accumulate($0) }
@@ -431,7 +444,9 @@ private enum TileKind: CaseIterable {
             for x in 0..<columns {
                 var sum: Scalar = 0
                 for a in 0..<kernelRows {
-                    for b in 0..<kernelColumns { sum += rows[a + p * rowStep][offsets[b] + column + x] * weights.elements[1 + a * kernelColumns + b] }
+                    for b in 0..<kernelColumns {
+                        sum += rows[a + p * rowStep][offsets[b] + column + x] * weights.elements[1 + a * kernelColumns + b]
+                    }
                 }
                 let got = finishes ? output.elements[base + p * outputPitch + column + x] : tile.elements[1 + p * width + x]
                 if got != (finishes ? min(max(sum + bias, low), high) : sum) { right = false }
@@ -541,7 +556,9 @@ private enum TileKind: CaseIterable {
                         var right = true
                         for r in 0..<rows {
                             for c in 0..<channels {
-                                if output.elements[place(r, c)] != function(sums[r * lanes + c] + (accumulates ? -2 : 0)) { right = false }
+                                if output.elements[place(r, c)] != function(sums[r * lanes + c] + (accumulates ? -2 : 0)) {
+                                    right = false
+                                }
                             }
                         }
                         #expect(right, "\(label)")
@@ -591,7 +608,8 @@ private enum TileKind: CaseIterable {
                         let arguments = ColumnEpilogueArguments(
                             tile: tile.pointer(0), channels: channels, tileVectors: tileVectors, vectors: vectors,
                             outputs: targets.baseAddress!, columns: columns.baseAddress!, bias: bias.pointer(0),
-                            channelStride: channelStride, columnStride: columnStride, activation: activation, accumulates: accumulates)
+                            channelStride: channelStride, columnStride: columnStride, activation: activation,
+                            accumulates: accumulates)
                         withUnsafePointer(to: arguments) { table.finishColumns($0) }
                     }
                 }
@@ -599,7 +617,8 @@ private enum TileKind: CaseIterable {
                 for r in 0..<channels {
                     for n in 0..<vectors {
                         for x in 0..<columns[n] {
-                            let expected = function(before[(r * tileVectors + n) * lanes + x] + bias.elements[r] + (accumulates ? -2 : 0))
+                            let expected = function(before[(r * tileVectors + n) * lanes + x] + bias.elements[r]
+                                + (accumulates ? -2 : 0))
                             if output.elements[place(r, n, x)] != expected { right = false }
                         }
                     }
@@ -641,7 +660,9 @@ private enum TileKind: CaseIterable {
 
 @Suite struct ResamplingTests {
     /// Whole numbers in the data and eighths in the weights: the sums are exact in any order.
-    private func filled<Scalar: KernelScalar>(_ count: Int, _ numbers: inout SeededNumbers, by divisor: Int = 1, _: Scalar.Type) -> Field<Scalar> {
+    private func filled<Scalar: KernelScalar>(
+        _ count: Int, _ numbers: inout SeededNumbers, by divisor: Int = 1, _: Scalar.Type
+    ) -> Field<Scalar> {
         let field = Field<Scalar>(count)
         for i in 0..<count { field.pointer(i).pointee = Scalar(Int.random(in: -9...9, using: &numbers)) / Scalar(divisor) }
         return field
@@ -660,8 +681,8 @@ private enum TileKind: CaseIterable {
             let input = filled(5 * length, &numbers, Scalar.self)
             let weights = filled(vectors * taps * lanes, &numbers, by: 8, Scalar.self)
             defer { for field in [input, weights] { field.free() } }
-            // The elements; and for permuted, the first of the window that holds them and the places in it. The last vector has the
-            // places and weights of the first one.
+            // The elements; and for permuted, the first of the window that holds them and the places in it. The last vector has
+            // the places and weights of the first one.
             let sources = (0..<vectors * taps * lanes).map { _ in Int.random(in: 0..<length, using: &numbers) }
             let first = (0..<vectors).map { _ in Int.random(in: 0...length - window, using: &numbers) }
             let places = sources.indices.map { _ in Int.random(in: 0..<window, using: &numbers) }
@@ -671,8 +692,9 @@ private enum TileKind: CaseIterable {
             let wide = places.map { Int64($0) }
             // The last vector ends with the row; a row shorter than a vector has room for one.
             for (elements, copies, streaming) in [
-                (3 * lanes, false, false), (3 * lanes - 1, false, false), (2 * lanes + 1, false, false), (lanes - 1, false, false),
-                (3 * lanes, true, false), (2 * lanes + 1, true, false), (3 * lanes, true, true), (3 * lanes, false, true),
+                (3 * lanes, false, false), (3 * lanes - 1, false, false), (2 * lanes + 1, false, false),
+                (lanes - 1, false, false), (3 * lanes, true, false), (2 * lanes + 1, true, false), (3 * lanes, true, true),
+                (3 * lanes, false, true),
             ] where !copies || taps == 1 {
                 let written = max(elements, lanes)
                 let pitch = (vectors + 2) * lanes
@@ -689,11 +711,14 @@ private enum TileKind: CaseIterable {
                             inputs.withUnsafeBufferPointer { inputs in
                                 outputs.withUnsafeBufferPointer { outputs in
                                     let arguments = ResampleColumnsArguments(
-                                        inputs: inputs.baseAddress!, outputs: outputs.baseAddress!, rows: rows.count, elements: elements,
-                                        taps: taps, weights: copies ? nil : UnsafePointer(weights.pointer(0)), sources: sources.baseAddress!,
+                                        inputs: inputs.baseAddress!, outputs: outputs.baseAddress!, rows: rows.count,
+                                        elements: elements, taps: taps, weights: copies ? nil
+                                        : UnsafePointer(weights.pointer(0)), sources: sources.baseAddress!,
                                         places: (MemoryLayout<Scalar>.stride == 4 ? narrow : wide).baseAddress!, isWide: isWide,
                                         streaming: streaming)
-                                    withUnsafePointer(to: arguments) { (permutes ? table.permutedColumns! : table.gatheredColumns)($0) }
+                                    withUnsafePointer(to: arguments) {
+                                        (permutes ? table.permutedColumns! : table.gatheredColumns)($0)
+                                    }
                                 }
                             }
                         }
@@ -739,15 +764,16 @@ private enum TileKind: CaseIterable {
                     for i in begin..<begin + columns * channels + spare { output.open(i) }
                     pixels.withUnsafeBufferPointer { pixels in
                         let arguments = ResamplePixelsArguments(
-                            input: input.pointer(0), output: output.pointer(begin), columns: columns, channels: channels, taps: taps,
-                            weights: copies ? nil : UnsafePointer(weights.pointer(0)), pixels: pixels.baseAddress!, streaming: streaming,
-                            ahead: channels)
+                            input: input.pointer(0), output: output.pointer(begin), columns: columns, channels: channels,
+                            taps: taps, weights: copies ? nil : UnsafePointer(weights.pointer(0)), pixels: pixels.baseAddress!,
+                            streaming: streaming, ahead: channels)
                         withUnsafePointer(to: arguments) { table.resampledPixels($0) }
                     }
                     let expected = (0..<columns * channels).map { i in
                         (0..<taps).reduce(Scalar(0)) { sum, k in
                             let tap = i / channels * taps + k
-                            return sum + (copies ? 1 : weights.elements[tap]) * input.elements[pixels[tap] * channels + i % channels]
+                            return sum + (copies ? 1 : weights.elements[tap])
+                                * input.elements[pixels[tap] * channels + i % channels]
                         }
                     }
                     #expect(
@@ -770,7 +796,8 @@ private enum TileKind: CaseIterable {
         let columns = 3
         for channels in [table.lanes, 2 * table.lanes + 1, 3 * table.lanes - 1, 5 * table.lanes] {
             let (upper, lower) = (filled(4 * channels, &numbers, Scalar.self), filled(4 * channels, &numbers, Scalar.self))
-            let (weights, rowWeights) = (filled(2 * columns, &numbers, by: 8, Scalar.self), filled(2, &numbers, by: 8, Scalar.self))
+            let (weights, rowWeights) = (filled(2 * columns, &numbers, by: 8, Scalar.self),
+                filled(2, &numbers, by: 8, Scalar.self))
             defer { for field in [upper, lower, weights, rowWeights] { field.free() } }
             for streaming in [false, true] where !streaming || channels % table.lanes == 0 {
                 let output = Field<Scalar>(columns * channels + 2 * table.lanes)
@@ -794,7 +821,8 @@ private enum TileKind: CaseIterable {
                     }
                 }
                 #expect(
-                    Array(output.elements[begin..<begin + columns * channels]) == expected, "\(channels) channels, streaming: \(streaming)")
+                    Array(output.elements[begin..<begin + columns * channels]) == expected,
+                    "\(channels) channels, streaming: \(streaming)")
                 #expect(output.surroundingsAreUntouched)
             }
         }
@@ -819,7 +847,8 @@ private enum TileKind: CaseIterable {
                         addresses.withUnsafeBufferPointer { addresses in
                             let arguments = BlendRowsArguments(
                                 count: 2, rows: addresses.baseAddress!, weights: copies ? nil : UnsafePointer(weights.pointer(0)),
-                                taps: taps, output: output.pointer(offset), pitch: pitch, elements: elements, streaming: streaming)
+                                taps: taps, output: output.pointer(offset), pitch: pitch, elements: elements,
+                                streaming: streaming)
                             withUnsafePointer(to: arguments) { table.blendedRows($0) }
                         }
                         for row in 0..<2 {
@@ -919,8 +948,8 @@ private enum TileKind: CaseIterable {
             }
         }
         packPixels(
-            from: source.pointer(0), columnStride: 1, channelStride: plane, columns: columns, channels: channels, pixelPitch: pitch,
-            to: packed.pointer(0))
+            from: source.pointer(0), columnStride: 1, channelStride: plane, columns: columns, channels: channels,
+            pixelPitch: pitch, to: packed.pointer(0))
         for channel in 0..<channels {
             for column in 0..<columns { #expect(packed.elements[column * pitch + channel] == Float(100 * channel + column)) }
         }
@@ -952,8 +981,8 @@ private enum TileKind: CaseIterable {
                     for channel in 0..<channels {
                         for column in 0..<columns {
                             body(
-                                row * rowStride + channel * channelStride + column * columnStride, 1 + channel * pitch + row * rowPitch + column,
-                                10_000 * row + 1000 * channel + column)
+                                row * rowStride + channel * channelStride + column * columnStride,
+                                1 + channel * pitch + row * rowPitch + column, 10_000 * row + 1000 * channel + column)
                         }
                     }
                 }
@@ -995,8 +1024,8 @@ private enum TileKind: CaseIterable {
             sources.append(UnsafePointer(products.pointer(0)))
             sources.withUnsafeBufferPointer { sources in
                 let arguments = ShiftedSumArguments(
-                    sources: sources.baseAddress!, rows: rows, columns: columns, channels: channels, channelPitch: pitch, vectors: vectors,
-                    sums: sums.pointer(1))
+                    sources: sources.baseAddress!, rows: rows, columns: columns, channels: channels, channelPitch: pitch,
+                    vectors: vectors, sums: sums.pointer(1))
                 withUnsafePointer(to: arguments) { table.shiftedSums($0) }
             }
             for channel in 0..<channels {

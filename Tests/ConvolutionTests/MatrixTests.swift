@@ -52,7 +52,9 @@ import Testing
     private func dense(_ sparse: SparseMatrix<Double>) throws -> Tensor<Double> {
         var result = try Tensor(repeating: 0.0, shape: [sparse.rows, sparse.columns])
         for row in 0..<sparse.rows {
-            for entry in sparse.rowOffsets[row]..<sparse.rowOffsets[row + 1] { result[row, sparse.columnIndices[entry]] = sparse.values[entry] }
+            for entry in sparse.rowOffsets[row]..<sparse.rowOffsets[row + 1] {
+                result[row, sparse.columnIndices[entry]] = sparse.values[entry]
+            }
         }
         return result
     }

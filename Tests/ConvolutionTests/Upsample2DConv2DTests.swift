@@ -15,9 +15,11 @@ import Testing
             let expected = try conv2d(between, kernel: weights, bias: [1, 2, 3, 4], options: options)
             #expect(
                 try upsample2dConv2d(
-                    input, size: twice, upsampling: upsampling, kernel: weights, bias: [1, 2, 3, 4], options: options) == expected)
+                    input, size: twice, upsampling: upsampling, kernel: weights, bias: [1, 2, 3, 4],
+                    options: options) == expected)
             let plan = try Upsample2DConv2DPlan(
-                inputShape: input.shape, size: twice, upsampling: upsampling, kernel: weights, bias: [1, 2, 3, 4], options: options)
+                inputShape: input.shape, size: twice, upsampling: upsampling, kernel: weights, bias: [1, 2, 3, 4],
+                options: options)
             #expect(plan.outputShape == expected.shape)
             #expect(try plan(input) == expected)
             #expect(
