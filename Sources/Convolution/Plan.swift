@@ -341,24 +341,27 @@ struct Draft {
 /// down to single tiles and rows. None changes a bit of the result.
 private let mostEconomy = 12
 
-/// The fastest draft whose workspace, for one thread, stays within the layer's limit.
+/// The fastest draft whose workspace, for one thread, stays within the layer's limit. A limit below the least is refused even where a
+/// number of threads happens to divide the work so that less would do.
 @_optimize(size)
 private func draftWithinLimit(_ layer: Layer) throws(Failure) -> Draft {
+    if layer.means.workspaceLimit < Int.max {
+        let least = try leastWorkspace(layer)
+        if least > layer.means.workspaceLimit {
+            throw Failure(
+                CONVOLUTION_ERROR_WORKSPACE,
+                "workspace_limit is \(layer.means.workspaceLimit); this layer needs at least \(least) bytes (0: no limit)")
+        }
+    }
     for economy in 0..<mostEconomy {
         let draft = try draft(layer, economy: economy)
         if draft.plan.workspace.bytes <= layer.means.workspaceLimit { return draft }
         shim_free(draft.memory.header)
     }
-    let last = try draft(layer, economy: mostEconomy)
-    let bytes = last.plan.workspace.bytes
-    if bytes <= layer.means.workspaceLimit { return last }
-    shim_free(last.memory.header)
-    throw Failure(
-        CONVOLUTION_ERROR_WORKSPACE,
-        "workspace_limit is \(layer.means.workspaceLimit); this layer needs at least \(bytes) bytes (0: no limit)")
+    return try draft(layer, economy: mostEconomy)
 }
 
-/// The least workspace that a layer can be computed with.
+/// The least workspace that a layer can be computed with, by any number of threads.
 @_optimize(size)
 func leastWorkspace(_ layer: Layer) throws(Failure) -> Int {
     let frugal = try draft(layer, economy: mostEconomy)
@@ -390,8 +393,11 @@ func workspaceSize(_ layer: Layer) throws(Failure) -> WorkspaceNeed {
 
 @_optimize(size)
 private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
+    var given = given
+    // What the most frugal draft needs is the same for any number of threads.
+    if economy == mostEconomy { given.threads = 1 }
     if given.takesWinograd { return try winogradDraft(given, economy: economy) }
-    let given = given.lying
+    given = given.lying
     let table = given.isDouble ? given.tier.float64 : given.tier.float32
     let chain = given.productChain()
     var layer = given.flattened

@@ -366,6 +366,7 @@ BIT_LAYERS = [
     ("conv2d", (2, 10, 9, 32), (3, 3, 4, 32), {"groups": 8, "padding": 1, "activation": "relu"}),
     ("conv2d", (2, 10, 9, 30), (3, 3, 15, 32), {"groups": 2, "padding": 1}),  # two groups of a vector
     ("conv2d", (2, 9, 11, 48), (3, 2, 2, 48), {"groups": 24, "strides": 2, "padding": "same", "padding_mode": "reflect"}),
+    ("conv2d", (2, 10, 9, 45), (3, 3, 15, 48), {"groups": 3, "padding": 1}),
     ("conv2d", (2, 8, 11, 24), (3, 3, 8, 24), {"groups": 3, "strides": (2, 1), "padding": "same", "activation": "relu"}),
     ("conv2d", (2, 9, 8, 35), (3, 2, 7, 80), {"groups": 5, "padding": 1, "activation": "relu"}),
     ("conv2d_transpose", (2, 5, 6, 64), (3, 3, 8, 64), {"groups": 8, "strides": 2, "padding": "same"}),
@@ -546,6 +547,7 @@ def test_bits_do_not_depend_on_the_workspace(case, data_format, isa):
     arrays = layer.x.shape, layer.constants[0].shape
     size = SIZES[layer.op](*arrays, **layer.options)
     assert 0 < size.least <= size.execution <= 2 << 20 and size.plan > layer.constants[0].nbytes
+    assert all(SIZES[layer.op](*arrays, **{**layer.options, "threads": threads}).least == size.least for threads in (2, 3, 8))
     expected = layer.run()
     for limit in (size.least, size.least + 64, (size.least + size.execution) // 2, size.execution):
         assert size.least <= SIZES[layer.op](*arrays, **layer.options, workspace_limit=limit).execution <= limit
