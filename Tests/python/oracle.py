@@ -361,7 +361,10 @@ def resized(x, output_size, interpolation, cubic_coefficient, antialias, data_fo
 
 
 def upsample2d(x, size=None, *, output_size=None, scale=None, interpolation="nearest", coordinates=None,
-               cubic_coefficient=-0.75, antialias=False, data_format="channels_last"):
+               cubic_coefficient=-0.75, antialias=False, data_format="channels_last", **region):
+    if coordinates == "tf_crop_and_resize":
+        return crop_and_resize(x, output_size=output_size, interpolation=interpolation, cubic_coefficient=cubic_coefficient,
+                               data_format=data_format, **region)
     if interpolation not in ("nearest", "bilinear") or antialias:
         return resized(x, output_size, interpolation, cubic_coefficient, antialias, data_format)
     image = widened(to_nhwc(x, data_format))
