@@ -634,8 +634,9 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  *
  * TF_CROP_AND_RESIZE: roi may reach beyond the image, and a start after its end turns the image round. roi does not change the
  * size: with scale o = floor(i * scale), as ONNX Runtime has it. antialias stretches by |r|, but by i at most; with the preset
- * ONNX by i / o or 1 / scale. TensorFlow's crop_and_resize is one call for each box, with the preset KERAS: roi is the box, output
- * the size of the crop, input the image that the box's index names:
+ * ONNX by i / o or 1 / scale. TensorFlow's crop_and_resize is one call for each box, with the preset KERAS: roi is the box,
+ * output the size of the crop, input the image that the box's index names. In its float32 arithmetic the last row or column of a
+ * box that ends at 1 may be rounded to lie outside:
  *
  *     upsample2d_params p = { .struct_size = sizeof p, .batch = 1, .height = 480, .width = 640, .channels = 3,
  *                             .output_height = 14, .output_width = 14, .preset = UPSAMPLE2D_PRESET_KERAS,

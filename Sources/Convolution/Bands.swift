@@ -211,9 +211,9 @@ extension ConvolutionPlan {
         func tiles(_ bandRows: Int) -> Int {
             walks || stencils ? ceilDivide(bandRows, rowUnit) : tileCount(rows: bandRows, columns: block.horizontal.count, step)
         }
-        // In panels. Where the work of a panel is little, its addresses are much.
         // Of one input pixel, a tile has addresses for all taps and one of them to multiply.
-        let tapsPerUse = panels[0].kernel.rows == 1 ? block.taps : 1
+        let tapsPerUse = strategy == .channels && panels[0].kernel.rows == 1 ? block.taps : 1
+        // In panels. Where the work of a panel is little, its addresses are much.
         let layOut = Double(10 * tapsPerUse) / Double(layer.inChannelsPerGroup * width / panelCount / table.lanes + 3)
         var least = Double.infinity
         /// Items that are alike but for the last ones take turns; one may end a part of its time after the others.

@@ -82,8 +82,8 @@ func forEachBorderPixel(_ plan: UnsafePointer<ConvolutionPlan>, _ body: (BorderP
             for column in 0..<horizontal.count
             where !plainRow || !meetsNoBorder(horizontal, column, column, 0..<layer.horizontal.input) {
                 for image in 0..<layer.batch {
-                    let offset = image * layer.output.batch + (vertical.outputStart + row * vertical.outputStep)
-                        * layer.output.row
+                    let offset = image * layer.output.batch
+                        + (vertical.outputStart + row * vertical.outputStep) * layer.output.row
                         + (horizontal.outputStart + column * horizontal.outputStep) * layer.output.column
                     body(BorderPixel(block: block, row: row, column: column, image: image, offset: offset))
                 }

@@ -228,7 +228,7 @@ func run<Scalar: KernelScalar>(
     let overlaps = strategy == .columns && plan.pointee.readsInputDirectly || isWide && mayOverlap
     let lastColumn = mayOverlap ? columnEnd - unit : columnEnd
     // Of a bordered copy tiles may be some whole rows.
-    let tileRows = plan.pointee.borders ? max(1, stride / columns) : 1
+    let tileRows = plan.pointee.borders && stride % columns == 0 ? stride / columns : 1
     let plainEnd = strategy == .columns ? columnEnd : insideRange(horizontal, source.columns).upperBound
     // Positions that tiles of two heights make up without a rest, where they can: the border's first, then the others.
     var left = shortens ? route.borderPositions : 0
@@ -438,10 +438,11 @@ private func multiply<Scalar: KernelScalar>(
         arguments.ahead = UnsafeRawPointer(fetchesInput ? nextInput + inputShare * channel : isLast ? following : next)
         arguments.aheadStep = min(
             kernel.vectors > 1 && panel.pointee.groups == 1 ? 128 : 64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))
+        let isPixel = kernel.rows == 1 && strategy == .channels
         for t in 0..<strips {
             // Of one input pixel, each tile has a tap of its own, the first the kernel's last: so weights are read from front to
             // back.
-            let tile = tiles + (kernel.rows == 1 ? strips - 1 - t : t)
+            let tile = tiles + (isPixel ? strips - 1 - t : t)
             let count = tile.pointee.count
             let finishes = isLast && mayFinish
                 && (strategy != .columns || count == reach && tile.pointee.isFull(lanes: plan.pointee.table.lanes))

@@ -53,9 +53,8 @@ func pack<Scalar: KernelScalar>(
             for image in 0..<rectangle.images.count {
                 for row in 0..<rectangle.rows.count where !skipsRows || vertical.meets(rectangle.rows.lowerBound + row) {
                     packPixels(
-                        from: corner + image * layer.input.batch + row * layer.input.row + rectangle.columns.lowerBound
-                        * layer.input.column
-                            + channel * layer.input.channel,
+                        from: corner + image * layer.input.batch + row * layer.input.row
+                            + rectangle.columns.lowerBound * layer.input.column + channel * layer.input.channel,
                         columnStride: layer.input.column, channelStride: layer.input.channel, columns: rectangle.columns.count,
                         channels: length, pixelPitch: block.pointee.channelBlock,
                         to: place + (image * rectangle.rows.count + row) * rectangle.rowPitch)

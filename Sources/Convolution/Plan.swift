@@ -341,8 +341,8 @@ struct Draft {
 /// down to single tiles and rows. None changes a bit of the result.
 private let mostEconomy = 12
 
-/// The fastest draft whose workspace, for one thread, stays within the layer's limit. A limit below the least is refused even where a
-/// number of threads happens to divide the work so that less would do.
+/// The fastest draft whose workspace, for one thread, stays within the layer's limit. A limit below the least is refused even
+/// where a number of threads happens to divide the work so that less would do.
 @_optimize(size)
 private func draftWithinLimit(_ layer: Layer) throws(Failure) -> Draft {
     if layer.means.workspaceLimit < Int.max {

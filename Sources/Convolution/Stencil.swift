@@ -18,8 +18,8 @@ func canStencil(_ layer: Layer) -> Bool {
 func maySeparate(_ layer: Layer) -> Bool {
     canStencil(layer) && !layer.transposed && layer.outChannelsPerGroup == 1 && layer.inChannels <= 4
         && layer.vertical.stride == 1 && layer.horizontal.stride == 1
-        && layer.horizontal.dilation == 1 && (5...16).contains(layer.vertical.kernel) && (5...16)
-        .contains(layer.horizontal.kernel)
+        && layer.horizontal.dilation == 1 && (5...16).contains(layer.vertical.kernel)
+        && (5...16).contains(layer.horizontal.kernel)
 }
 
 /// Writes u and then v with kernel[i][j] = u[i] * v[j], and says whether that is near enough.
@@ -206,8 +206,8 @@ func stencil<Scalar: KernelScalar>(
             /// Elements that are written after the tiles of row `row`, which may write over them. Scratch memory has a tile's
             /// width more.
             func later(_ row: Int) -> Int {
-                let others = isGapless ? (rows.upperBound - row - stencilRows) * columns.count + (panels.upperBound - 1 - index)
-                    * following : 0
+                let others = isGapless
+                    ? (rows.upperBound - row - stencilRows) * columns.count + (panels.upperBound - 1 - index) * following : 0
                 return turns ? others + item.width : others
             }
             var row = rows.lowerBound

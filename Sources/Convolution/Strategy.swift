@@ -298,7 +298,7 @@ func readsColumns(_ layer: Layer, _ table: KernelTable) -> Bool {
         && layer.horizontal.output >= table.columnTiles[0].vectors * table.lanes
 }
 
-/// Of the input.
+/// Of the input of one image.
 func inputBytes(_ layer: Layer) -> Double {
     Double(layer.vertical.input) * Double(layer.horizontal.input) * Double(layer.inChannels) * Double(layer.elementBytes)
 }

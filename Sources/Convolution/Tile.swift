@@ -13,8 +13,8 @@ struct Tile<Scalar> {
     var targets: InlineArray<8, UnsafeMutablePointer<Scalar>>
     /// Columns of each vector that exist.
     var widths: InlineArray<8, Int>
-    /// It reads at the same distances as every other such tile: its positions lie in one row, meet no border and, unless the tile
-    /// is wide and thus goes by the first alone, all exist.
+    /// It reads at the same distances as every other such tile: its positions lie in one row, or are some
+    /// whole rows of a bordered copy, meet no border and, unless the tile is wide and thus goes by the first alone, all exist.
     var isPlain: Bool
     /// A plain tile stands for this many in a row, where the next begins where the one before ends, and for as many in each of
     /// some rows.
@@ -93,8 +93,8 @@ struct Route {
             if innerRows.contains(row) { inner += 1 }
             row = row + 1 == height ? 0 : row + 1
         }
-        let innerCount = max(0,
-            min(columns.upperBound, innerColumns.upperBound) - max(columns.lowerBound, innerColumns.lowerBound))
+        let innerCount = max(
+            0, min(columns.upperBound, innerColumns.upperBound) - max(columns.lowerBound, innerColumns.lowerBound))
         return rows.count * columns.count - inner * innerCount
     }
 

@@ -502,12 +502,9 @@ private func checkedLayer(
         output, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels)
     return Layer(
         transposed: transposed, isDouble: elementBytes == 8, channelsFirst: channelsFirst, torchKernel: kernelFormat == 1,
-        flipKernel: flip,
-        batch: batch, inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical,
-        horizontal: horizontal,
-        paddingMode: mode, paddingValue: paddingValue, activation: activation, input: input, output: output, threads: threads,
-        tier: tier,
-        means: means)
+        flipKernel: flip, batch: batch, inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical,
+        horizontal: horizontal, paddingMode: mode, paddingValue: paddingValue, activation: activation, input: input,
+        output: output, threads: threads, tier: tier, means: means)
 }
 
 @_optimize(size)

@@ -128,7 +128,7 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
         rowStart: -layer.vertical.start, columnStart: -layer.horizontal.start,
         readsInputDirectly: layer.input.channel == 1 && inputs % table.lanes == 0, channelPitch: channelPitch,
         pointPitch: pitch(channelPitch), sumPitch: pitch(widest),
-        fetchesImages: imageBytes(layer) >= Double(fetchedBytes))
+        fetchesImages: tensorBytes(layer) >= Double(fetchedBytes))
     if layer.transposed {
         part.rowStart = layer.vertical.start - 2 * layer.vertical.dilation
         part.columnStart = layer.horizontal.start - 2 * layer.horizontal.dilation
@@ -182,7 +182,7 @@ extension Panel {
     }
 }
 
-private func imageBytes(_ layer: Layer) -> Double {
+private func tensorBytes(_ layer: Layer) -> Double {
     let input = Double(layer.vertical.input * layer.horizontal.input) * Double(layer.inChannels)
     let output = Double(layer.vertical.output * layer.horizontal.output) * Double(layer.outChannels)
     return (input + output) * Double(layer.batch * layer.elementBytes)

@@ -145,20 +145,20 @@ public enum AVX512Float64: PermutingInstructionSet {
         groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX512Float32.self, rows: InlineArray<8, Bool>.self, $0) },
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self,
-                    $0)
+                accumulateOuterProducts(
+                    AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
             },
             TileKernel(rows: 8, vectors: 2) {
-                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self,
-                    $0)
+                accumulateOuterProducts(
+                    AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
             },
             TileKernel(rows: 8, vectors: 3) {
-                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self,
-                    $0)
+                accumulateOuterProducts(
+                    AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
             TileKernel(rows: 6, vectors: 4) {
-                accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self,
-                    $0)
+                accumulateOuterProducts(
+                    AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
         shortOuterTile: TileKernel(rows: 5, vectors: 4) {
@@ -280,20 +280,20 @@ public enum AVX512Float64: PermutingInstructionSet {
         groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX512Float64.self, rows: InlineArray<8, Bool>.self, $0) },
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self,
-                    $0)
+                accumulateOuterProducts(
+                    AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
             },
             TileKernel(rows: 8, vectors: 2) {
-                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self,
-                    $0)
+                accumulateOuterProducts(
+                    AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
             },
             TileKernel(rows: 8, vectors: 3) {
-                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self,
-                    $0)
+                accumulateOuterProducts(
+                    AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
             TileKernel(rows: 6, vectors: 4) {
-                accumulateOuterProducts(AVX512Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self,
-                    $0)
+                accumulateOuterProducts(
+                    AVX512Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
         planes: { accumulatePlanes(AVX512Float64.self, $0) },

@@ -121,8 +121,8 @@ public enum BaselineFloat64: InstructionSet {
         },
         slidingTapGradients: [
             {
-                accumulateTapGradients(BaselineFloat32.self, step: InlineArray<1, Bool>.self, points: InlineArray<1, Bool>.self,
-                    $0)
+                accumulateTapGradients(
+                    BaselineFloat32.self, step: InlineArray<1, Bool>.self, points: InlineArray<1, Bool>.self, $0)
             },
             nil,
         ],

@@ -88,7 +88,9 @@ public struct TileArguments<Scalar> {
 /// A tile kernel with its register tile. The function takes an `UnsafePointer<TileArguments<Scalar>>`: C function pointers carry
 /// no context, so a table of them needs no allocation and no reference counting.
 public struct TileKernel {
+    /// Pixels; of `accumulateColumns` and `accumulateWide` output channels.
     public var rows: Int
+    /// Of output channels; of those two, of neighbouring columns.
     public var vectors: Int
     public var accumulate: @convention(c) (UnsafeRawPointer) -> Void
 
