@@ -175,78 +175,63 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
     let pitch = (R &- 1) &* S &+ taps
     let weightPitch = taps &* I.bytes
     let rowBytes = R &* I.bytes
-    let pixelBytes = arguments.pixelStep &* MemoryLayout<I.Scalar>.stride
-    let tileBytes = R &* S &* pixelBytes
-    var input = arguments.channelOffset &* MemoryLayout<I.Scalar>.stride
-    var output = 0
     let places = walkPlaces(arguments, columns: columns)
-    var tiles = arguments.tiles
-    while tiles > 0 {
-        tiles &-= 1
-        var panel = UnsafeRawPointer(arguments.panel)
-        var vector = 0
-        while vector < arguments.vectors {
-            let place = min(vector &* I.bytes, arguments.lastVector &* MemoryLayout<I.Scalar>.stride)
-            let offset = input &+ place
-            fetchAhead(I.self, arguments, columns: columns, step: step, offset)
-            var first = 0
-            while first < arguments.kernelRows {
-                let left = arguments.kernelRows &- first
-                let rows = left < arguments.rowsPerChunk ? left : arguments.rowsPerChunk
-                var upper = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
-                var lower = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
-                // Input rows of the upper output row alone, of both, and of the lower alone.
-                let alone = arguments.rowStep < rows ? arguments.rowStep : rows
-                var runs = arguments.runs + first &* pitch
-                var weights = panel
-                var row = 0
-                while row < alone {
-                    walkRow(I.self, step: step, &upper, runs, offset, weights, taps: taps)
-                    runs += pitch
-                    weights += weightPitch
-                    row &+= 1
+    forEachWalkVector(I.self, arguments, columns: columns, step: step) { vector, weightsOfVector, offset, output in
+        var panel = weightsOfVector
+        var first = 0
+        while first < arguments.kernelRows {
+            let left = arguments.kernelRows &- first
+            let rows = left < arguments.rowsPerChunk ? left : arguments.rowsPerChunk
+            var upper = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
+            var lower = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
+            // Input rows of the upper output row alone, of both, and of the lower alone.
+            let alone = arguments.rowStep < rows ? arguments.rowStep : rows
+            var runs = arguments.runs + first &* pitch
+            var weights = panel
+            var row = 0
+            while row < alone {
+                walkRow(I.self, step: step, &upper, runs, offset, weights, taps: taps)
+                runs += pitch
+                weights += weightPitch
+                row &+= 1
+            }
+            runs = arguments.runs + (first &+ arguments.rowStep) &* pitch
+            var lowerWeights = panel
+            while row < rows {
+                walkRows(I.self, step: step, &upper, &lower, runs, offset, weights, lowerWeights, taps: taps)
+                runs += pitch
+                weights += weightPitch
+                lowerWeights += weightPitch
+                row &+= 1
+            }
+            row = 0
+            while row < alone {
+                walkRow(I.self, step: step, &lower, runs, offset, lowerWeights, taps: taps)
+                runs += pitch
+                lowerWeights += weightPitch
+                row &+= 1
+            }
+            if first > 0 {
+                for r in 0..<R {
+                    let sum = tile.loadUnaligned(fromByteOffset: r &* I.bytes, as: I.Vector.self)
+                    upper[unchecked: r] = I.sum(sum, upper[unchecked: r])
                 }
-                runs = arguments.runs + (first &+ arguments.rowStep) &* pitch
-                var lowerWeights = panel
-                while row < rows {
-                    walkRows(I.self, step: step, &upper, &lower, runs, offset, weights, lowerWeights, taps: taps)
-                    runs += pitch
-                    weights += weightPitch
-                    lowerWeights += weightPitch
-                    row &+= 1
-                }
-                row = 0
-                while row < alone {
-                    walkRow(I.self, step: step, &lower, runs, offset, lowerWeights, taps: taps)
-                    runs += pitch
-                    lowerWeights += weightPitch
-                    row &+= 1
-                }
-                if first > 0 {
-                    for r in 0..<R {
-                        let sum = tile.loadUnaligned(fromByteOffset: r &* I.bytes, as: I.Vector.self)
-                        upper[unchecked: r] = I.sum(sum, upper[unchecked: r])
-                    }
-                    for r in 0..<R {
-                        let sum = tile.loadUnaligned(fromByteOffset: rowBytes &+ r &* I.bytes, as: I.Vector.self)
-                        lower[unchecked: r] = I.sum(sum, lower[unchecked: r])
-                    }
-                }
-                panel += rows &* weightPitch
-                first &+= rows
-                if first == arguments.kernelRows, let top = arguments.upper {
-                    storeWalk(I.self, &upper, &lower, arguments, to: top, places, vector: vector, offset: output &+ place)
-                } else {
-                    for r in 0..<R { tile.storeBytes(of: upper[unchecked: r], toByteOffset: r &* I.bytes, as: I.Vector.self) }
-                    for r in 0..<R {
-                        tile.storeBytes(of: lower[unchecked: r], toByteOffset: rowBytes &+ r &* I.bytes, as: I.Vector.self)
-                    }
+                for r in 0..<R {
+                    let sum = tile.loadUnaligned(fromByteOffset: rowBytes &+ r &* I.bytes, as: I.Vector.self)
+                    lower[unchecked: r] = I.sum(sum, lower[unchecked: r])
                 }
             }
-            vector &+= 1
+            panel += rows &* weightPitch
+            first &+= rows
+            if first == arguments.kernelRows, let top = arguments.upper {
+                storeWalk(I.self, &upper, &lower, arguments, to: top, places, vector: vector, offset: output)
+            } else {
+                for r in 0..<R { tile.storeBytes(of: upper[unchecked: r], toByteOffset: r &* I.bytes, as: I.Vector.self) }
+                for r in 0..<R {
+                    tile.storeBytes(of: lower[unchecked: r], toByteOffset: rowBytes &+ r &* I.bytes, as: I.Vector.self)
+                }
+            }
         }
-        input &+= tileBytes
-        output &+= R &* arguments.columnStride &* MemoryLayout<I.Scalar>.stride
     }
 }
 
@@ -260,38 +245,50 @@ public func accumulateSmallWalk<I: InstructionSet, let R: Int, let S: Int>(
     guard let top = arguments.upper else { return }
     let pitch = (R &- 1) &* S &+ 3
     let row = 3 &* I.bytes
-    var input = arguments.channelOffset &* MemoryLayout<I.Scalar>.stride
-    var output = 0
     let places = walkPlaces(arguments, columns: columns)
+    forEachWalkVector(I.self, arguments, columns: columns, step: step) { vector, w, offset, output in
+        var upper = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
+        var lower = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
+        let runs = arguments.runs
+        walkRow(I.self, step: step, &upper, runs, offset, w, taps: 3)
+        if S == 1 {
+            walkRows(I.self, step: step, &upper, &lower, runs + pitch, offset, w + row, w, taps: 3)
+            walkRows(I.self, step: step, &upper, &lower, runs + 2 &* pitch, offset, w + 2 &* row, w + row, taps: 3)
+        } else {
+            walkRow(I.self, step: step, &upper, runs + pitch, offset, w + row, taps: 3)
+            walkRows(I.self, step: step, &upper, &lower, runs + 2 &* pitch, offset, w + 2 &* row, w, taps: 3)
+            // What the upper row reads is followed by the rows of the lower one alone.
+            walkRow(I.self, step: step, &lower, runs + 3 &* pitch, offset, w + row, taps: 3)
+        }
+        walkRow(I.self, step: step, &lower, runs + (2 &+ S) &* pitch, offset, w + 2 &* row, taps: 3)
+        storeWalk(I.self, &upper, &lower, arguments, to: top, places, vector: vector, offset: output)
+    }
+}
+
+/// The vectors of channels of each tile: `body` is called with the number of the vector, its weights, and how far on in bytes its
+/// input and its output lie. What a later tile reads is fetched.
+@inlinable @inline(__always)
+func forEachWalkVector<I: InstructionSet, let R: Int, let S: Int>(
+    _: I.Type, _ arguments: WalkArguments<I.Scalar>, columns: InlineArray<R, Bool>.Type, step: InlineArray<S, Bool>.Type,
+    _ body: (Int, UnsafeRawPointer, Int, Int) -> Void
+) {
+    let size = MemoryLayout<I.Scalar>.stride
+    var input = arguments.channelOffset &* size
+    var output = 0
     var tiles = arguments.tiles
     while tiles > 0 {
         tiles &-= 1
-        var w = UnsafeRawPointer(arguments.panel)
+        var panel = UnsafeRawPointer(arguments.panel)
         var vector = 0
         while vector < arguments.vectors {
-            let place = min(vector &* I.bytes, arguments.lastVector &* MemoryLayout<I.Scalar>.stride)
-            let offset = input &+ place
-            fetchAhead(I.self, arguments, columns: columns, step: step, offset)
-            var upper = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
-            var lower = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
-            let runs = arguments.runs
-            walkRow(I.self, step: step, &upper, runs, offset, w, taps: 3)
-            if S == 1 {
-                walkRows(I.self, step: step, &upper, &lower, runs + pitch, offset, w + row, w, taps: 3)
-                walkRows(I.self, step: step, &upper, &lower, runs + 2 &* pitch, offset, w + 2 &* row, w + row, taps: 3)
-            } else {
-                walkRow(I.self, step: step, &upper, runs + pitch, offset, w + row, taps: 3)
-                walkRows(I.self, step: step, &upper, &lower, runs + 2 &* pitch, offset, w + 2 &* row, w, taps: 3)
-                // What the upper row reads is followed by the rows of the lower one alone.
-                walkRow(I.self, step: step, &lower, runs + 3 &* pitch, offset, w + row, taps: 3)
-            }
-            walkRow(I.self, step: step, &lower, runs + (2 &+ S) &* pitch, offset, w + 2 &* row, taps: 3)
-            storeWalk(I.self, &upper, &lower, arguments, to: top, places, vector: vector, offset: output &+ place)
-            w += 3 &* row
+            let place = min(vector &* I.bytes, arguments.lastVector &* size)
+            fetchAhead(I.self, arguments, columns: columns, step: step, input &+ place)
+            body(vector, panel, input &+ place, output &+ place)
+            panel += arguments.kernelRows &* arguments.kernelColumns &* I.bytes
             vector &+= 1
         }
-        input &+= R &* S &* arguments.pixelStep &* MemoryLayout<I.Scalar>.stride
-        output &+= R &* arguments.columnStride &* MemoryLayout<I.Scalar>.stride
+        input &+= R &* S &* arguments.pixelStep &* size
+        output &+= R &* arguments.columnStride &* size
     }
 }
 
