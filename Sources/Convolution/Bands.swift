@@ -116,8 +116,6 @@ extension ConvolutionPlan {
                 part.rowPitch = part.columns.count * block.channelBlock
                 part.blockPitch = part.rows.count * part.rowPitch
                 part.elements = part.blockPitch * (high.group + high.groups - low.group) * ceilDivide(inputs, block.channelBlock)
-                // The vector of the last pixel goes beyond it.
-                if pixelsPerVector > 1 { part.elements += table.lanes }
                 return part
             }
             part.channelPitch = part.channels.count
@@ -308,12 +306,11 @@ extension ConvolutionPlan {
                 }
                 return
             }
-            // Half of the rows of a kernel dilated far may read nearly as many, and would be packed nearly as long.
-            func middle(_ bandRows: Int) -> Int { rectangleBytes(block, firstRow: (rows - bandRows) / 2, rows: bandRows) }
-            if strategy == .channels, middle(block.bandRows) <= 3 * rectangleLimit,
-                4 * middle((block.bandRows + 1) / 2) > 3 * middle(block.bandRows)
-            {
-                return
+            if strategy == .channels {
+                // Half of the rows of a kernel dilated far may read nearly as many, and would be packed nearly as long.
+                func middle(_ bandRows: Int) -> Int { rectangleBytes(block, firstRow: (rows - bandRows) / 2, rows: bandRows) }
+                let whole = middle(block.bandRows)
+                if whole <= 3 * rectangleLimit, 4 * middle((block.bandRows + 1) / 2) > 3 * whole { return }
             }
             if stencils, block.bandRows > 2 * stencilRows {
                 // In small steps: the rows around a band are packed and, of two passes, computed again for the next.

@@ -422,10 +422,14 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
 
     var strategy = turns ? .channels : chain == nil ? chooseStrategy(layer, table) : .columns
     var borders = false
+    var pixelsPerVector = 1
     if economy == 0, !turns, strategy == .channels {
-        let sharesVectors = mayShareVectors(layer, table) && takesBorder(layer, table, pixelsPerVector: table.lanes / inputs)
-        borders = sharesVectors || takesBorder(layer, table, pixelsPerVector: 1)
-        if sharesVectors { strategy = .lanes }
+        let shared = mayShareVectors(layer, table) ? table.lanes / inputs : 1
+        if shared > 1, takesBorder(layer, table, pixelsPerVector: shared) {
+            (borders, pixelsPerVector, strategy) = (true, shared, .lanes)
+        } else {
+            borders = takesBorder(layer, table, pixelsPerVector: 1)
+        }
     }
     let panels = Panels(layer, table, strategy)
     let memory = try PlanMemory(
@@ -440,9 +444,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
         fullyCovered: fullyCovered, mendsBorder: false, skipsOutside: false, readsInputDirectly: false,
         workspace: WorkspaceLayout())
     switch plan.strategy {
-    case _ where borders:
-        plan.borders = true
-        if plan.strategy == .lanes { plan.pixelsPerVector = table.lanes / inputs }
+    case _ where borders: (plan.borders, plan.pixelsPerVector) = (true, pixelsPerVector)
     case .channels:
         plan.readsInputDirectly = layer.input.channel == 1 && !hasFarGroups(layer, table) || layer.inChannels <= 1
     case .lanes where plan.permutes: plan.readsInputDirectly = layer.input.channel == 1 && layer.outChannels % table.lanes == 0

@@ -57,7 +57,7 @@ struct Panels {
             perGroup = ceilDivide(vectors, walks || permutes ? 1 : table.widestTile)
             count = perGroup
             width = vectors * table.lanes
-            isDirect = layer.input.channel == 1 && layer.inChannelsPerGroup == 1 && layer.outChannelsPerGroup == 1
+            isDirect = !permutes && layer.input.channel == 1
                 && (!walks || layer.vertical.kernel * layer.horizontal.kernel <= walkTaps)
                 && (layer.outChannels % table.lanes == 0 || perGroup > 1 && !layer.means.accumulates)
         case .columns:
@@ -148,23 +148,30 @@ private func cheapestDivision(_ channels: Int, _ table: KernelTable) -> Int {
     return best
 }
 
-/// What moving data costs, in vectors of multiply-adds; measured, roughly. An element turned from pixels into planes or back
-/// while it is packed or stored; the same for a walk, or where the stores of a tile are not neighbours; the same for vectors of
-/// columns; the same for permuted groups, which take half as long again per multiply-add, and for stencils; a pixel of fewer
-/// channels than a vector, packed or stored; an element of a line stored beside those of other phases; a pixel's share of a
-/// tile's beginning and end, and how many times as long a tile of one vector takes, which has a load for each multiply-add; the
-/// start of a line that is packed alone, and computed alone too; of four rows of a stencil; and of a line packed for one.
+// What moving data costs, in vectors of multiply-adds; measured, roughly.
+
+/// An element turned from pixels into planes, or back, while it is packed or stored,
 private func turned(_ layer: Layer) -> Double { layer.isDouble ? 5 : 2.5 }
+/// for a walk,
 private let turnedInWalk = 3.0
+/// for vectors of columns,
 private let turnedIntoLines = 2.0
+/// and for stencils and permuted groups, which take half as long again per multiply-add.
 private let turnedBySquares = 1.0
+/// A pixel of fewer channels than a vector, packed or stored.
 private let pixelStart = 30.0
+/// An element of a tile whose stores are not neighbours.
 private let scattered = 20.0
+/// An element of a line stored beside those of other phases.
 private let interleaved = 7.0
+/// A pixel's share of a tile's beginning and end.
 private let tileStart = 10.0
+/// How many times as long a tile of one vector takes, which has a load for each multiply-add.
 private let singleVector = 1.25
+/// The start of a line that is packed alone; that is computed alone too.
 private let lineStart = 100.0
 private let singleLineStart = 300.0
+/// The start of four rows of a stencil; of a line packed for one.
 private let stencilStart = 60.0
 private let stencilLine = 16.0
 

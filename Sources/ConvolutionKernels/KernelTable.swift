@@ -122,17 +122,21 @@ public struct KernelTable {
 }
 
 extension KernelTable {
+    /// Half vectors that so many output channels fill.
+    @inlinable @inline(__always)
+    func halves(channels: Int) -> Int { (2 &* channels &+ lanes &- 1) / lanes }
+
     /// The one of `halfTiles` for a panel of so many output channels, if there is one.
     @inlinable @inline(__always)
     public func halfTile(channels: Int) -> (@convention(c) (UnsafeRawPointer) -> Void)? {
-        let halves = (2 &* channels &+ lanes &- 1) / lanes
+        let halves = halves(channels: channels)
         return halves == 3 ? halfTiles[0] : halves == 5 ? halfTiles[1] : nil
     }
 
     /// Vectors of multiply-adds that so many output channels of a pixel take, of which the last may be half a one.
     @inlinable @inline(__always)
     public func vectors(channels: Int) -> Double {
-        let halves = (2 &* channels &+ lanes &- 1) / lanes
+        let halves = halves(channels: channels)
         return halfTiles[0] != nil && halves > 1 ? Double(halves) / 2 : Double((halves &+ 1) / 2)
     }
 

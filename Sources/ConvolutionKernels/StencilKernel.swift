@@ -1,4 +1,4 @@
-// One input channel per output channel, vectors of columns: see "Four rows at once" in this module's README.
+// One input channel per output channel, vectors of columns: see "Stencil" in this module's README.
 
 /// Four neighbouring output rows times tiles of N vectors of columns. Output row p multiplies kernel row a with input row a + p *
 /// rowStep.
