@@ -33,21 +33,22 @@ SWIFTFLAGS = -parse-as-library -O -wmo -swift-version 6 -enable-experimental-fea
 KERNELS := $(wildcard Sources/ConvolutionKernels/*.swift)
 CORE    := $(wildcard Sources/Convolution/*.swift)
 HEADERS := include/convolution.h include/module.modulemap $(wildcard Sources/CConvolutionShims/include/*)
-MODULE   = $(SWIFTC) $(SWIFTFLAGS) -module-name $(basename $(@F)) -emit-module -emit-module-path $(basename $@).swiftmodule -c -o $@
+# The compiler leaves a file alone that would be the same: hence the touch.
+module   = $(SWIFTC) $(SWIFTFLAGS) -module-name $(basename $(@F)) -emit-module -emit-module-path $(basename $@).swiftmodule \
+             -c -o $@ $(1) && touch $@
 
 # The baseline comes first: where two objects hold the same weak function (Swift's runtime in miniature), the linker keeps the first.
 OBJECTS := $(addprefix $(B)/,ConvolutionKernels.o Convolution.o ConvolutionAVX2.o ConvolutionAVX512.o)
 
 %/ConvolutionKernels.o: $(KERNELS) $(HEADERS) Makefile
 	@mkdir -p $(@D)
-	$(MODULE) $(KERNELS)
-	@touch $@ # The compiler leaves a file alone that would be the same.
+	$(call module,$(KERNELS))
 
 %/ConvolutionAVX2.o: Sources/ConvolutionAVX2/AVX2.swift %/ConvolutionKernels.o
-	$(MODULE) -Xcc -march=x86-64-v3 $<
+	$(call module,-Xcc -march=x86-64-v3 $<)
 
 %/ConvolutionAVX512.o: Sources/ConvolutionAVX512/AVX512.swift %/ConvolutionKernels.o
-	$(MODULE) -Xcc -march=x86-64-v4 -Xcc -mprefer-vector-width=512 $<
+	$(call module,-Xcc -march=x86-64-v4 -Xcc -mprefer-vector-width=512 $<)
 
 ifneq (,$(filter x86_64 amd64,$(shell uname -m)))
 $(B)/Convolution.o: $(B)/ConvolutionAVX2.o $(B)/ConvolutionAVX512.o
@@ -57,7 +58,7 @@ endif
 
 # Loops that are not kernels begin where they fall: their padding took 7 kB.
 %/Convolution.o: $(CORE) %/ConvolutionKernels.o
-	$(MODULE) -Xllvm -max-bytes-for-alignment=1 $(CORE)
+	$(call module,-Xllvm -max-bytes-for-alignment=1 $(CORE))
 
 # Exactly the functions that the header declares are exported.
 $(B)/exports.map: include/convolution.h
