@@ -600,12 +600,15 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
 /* --------------------------------------------------------------------------------------------------------- upsample2d */
 
 /*
- * Enlarges (or shrinks) each image. Say how large by exactly one of
+ * Enlarges (or shrinks) each image. Say how large by one of
  *   factor_height, factor_width   whole numbers:      o = i * factor                              Keras UpSampling2D(size)
  *   output_height, output_width   the size itself:    r = i / o                                   Keras resize, torch size=
  *   scale_height, scale_width     any number > 0:     o = floor(i * scale), r = 1 / scale         torch scale_factor=
  * With factor or output, r = i / o is the step in the input per output element. One axis left 0 keeps its size. (The preset
- * OPENCV rounds i * scale to the nearest whole number, half to even; ONNX computes it in float32.)
+ * OPENCV rounds i * scale to the nearest whole number, half to even; ONNX computes it in float32.) Output and scale together (not
+ * with AREA): o is output, r = 1 / scale, whatever the other says. So do PyTorch's operators with both, and ONNX's
+ * keep_aspect_ratio_policy: scale is the least (not_larger) or the largest (not_smaller) of sizes / i, output its product with i,
+ * rounded.
  *
  * Output element t (per axis) lies at this place x of the input:
  *   HALF_PIXEL             (t + 0.5) * r - 0.5
@@ -613,6 +616,7 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  *   HALF_PIXEL_SYMMETRIC   the same plus (i - o*r) / 2: what a scale leaves over is cut off at both ends alike (ONNX)
  *   ALIGN_CORNERS          t * (i-1) / (o-1), 0 if o = 1
  *   ASYMMETRIC             t * r
+ *   TF_HALF_PIXEL_FOR_NN   (t + 0.5) * r (ONNX)
  *   TF_CROP_AND_RESIZE     start * (i-1) + t * r with r = (end - start) * (i-1) / (o-1), or 0.5 * (start + end) * (i-1) if o = 1:
  *                          a region of the image, with start and end from roi. Output elements that lie outside the image, on
  *                          either axis at x < 0 or x > i-1, are extrapolation_value (ONNX)
@@ -629,8 +633,8 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  * and divides by the weights' sum. Elements outside the image: edge CLAMP puts the border element in their place, RENORMALISE
  * leaves them out and divides by the sum of the others.
  *
- * NEAREST's rounding: PREFER_FLOOR rounds x to the nearest, half down, PREFER_CEIL half up; FLOOR and CEIL always down or up.
- * ONNX's tf_half_pixel_for_nn with floor is HALF_PIXEL with PREFER_CEIL.
+ * NEAREST's rounding: PREFER_FLOOR rounds x to the nearest, half down, PREFER_CEIL half up; FLOOR and CEIL always down or up;
+ * SIMPLE up where the axis shrinks, else down (OpenVINO; ONNX Resize of version 10, with ASYMMETRIC).
  *
  * TF_CROP_AND_RESIZE: roi may reach beyond the image, and a start after its end turns the image round. roi does not change the
  * size: with scale o = floor(i * scale), as ONNX Runtime has it. antialias stretches by |r|, but by i at most; with the preset
@@ -660,8 +664,8 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  * All else defaults to HALF_PIXEL coordinates, and LANCZOS to RENORMALISE. KERAS is Keras on TensorFlow, which rounds the place
  * of BICUBIC without antialias to 1/1024 of an element; KERAS_JAX is Keras on JAX, which does not. TORCH_EXACT is mode
  * "nearest-exact". The other fields may say anything else that the formulas above allow.
- * With preset 0, nearest of ASYMMETRIC rounds FLOOR, of other coordinates PREFER_CEIL: TensorFlow 1 and PyTorch
- * nearest-exact. AREA: PyTorch takes the mean of all elements that t touches (adaptive pooling); OpenCV, if either axis grows,
+ * With preset 0, nearest of ASYMMETRIC and TF_HALF_PIXEL_FOR_NN rounds FLOOR, of other coordinates PREFER_CEIL: TensorFlow 1 and
+ * PyTorch nearest-exact. AREA: PyTorch takes the mean of all elements that t touches (adaptive pooling); OpenCV, if either axis grows,
  * interpolates instead.
  *
  * NUMBERS: x and the weights are rounded in float32, as the frameworks do, for float64 data too; with preset 0, TORCH and
@@ -689,7 +693,8 @@ enum {
     UPSAMPLE2D_COORDINATES_ASYMMETRIC = 3,
     UPSAMPLE2D_COORDINATES_PYTORCH_HALF_PIXEL = 4,
     UPSAMPLE2D_COORDINATES_HALF_PIXEL_SYMMETRIC = 5,
-    UPSAMPLE2D_COORDINATES_TF_CROP_AND_RESIZE = 6 /* needs roi */
+    UPSAMPLE2D_COORDINATES_TF_CROP_AND_RESIZE = 6, /* needs roi */
+    UPSAMPLE2D_COORDINATES_TF_HALF_PIXEL_FOR_NN = 7
 };
 enum {
     UPSAMPLE2D_PRESET_NONE = 0,
@@ -705,7 +710,8 @@ enum {
     UPSAMPLE2D_ROUNDING_PREFER_FLOOR = 1, /* ONNX round_prefer_floor */
     UPSAMPLE2D_ROUNDING_PREFER_CEIL = 2,  /* ONNX round_prefer_ceil  */
     UPSAMPLE2D_ROUNDING_FLOOR = 3,
-    UPSAMPLE2D_ROUNDING_CEIL = 4
+    UPSAMPLE2D_ROUNDING_CEIL = 4,
+    UPSAMPLE2D_ROUNDING_SIMPLE = 5
 };
 enum {
     UPSAMPLE2D_EDGE_DEFAULT = 0,

@@ -14,12 +14,13 @@ enum CoordinateRule {
     case halfPixel, alignCorners, asymmetric, torchHalfPixel
     /// Of a scale that the caller named; with any other step it is the same as `halfPixel`.
     case symmetricHalfPixel
+    case tensorFlowHalfPixel
     /// The output is a region of the image, and something else where that reaches beyond it.
     case region
 }
 
 enum RoundingRule {
-    case preferFloor, preferCeil, floor, ceil
+    case preferFloor, preferCeil, floor, ceil, simple
 }
 
 /// Whose operations, in whose order, compute coordinates and weights.
@@ -150,11 +151,10 @@ struct AxisTaps<Real: KernelScalar> {
             case .tensorFlow: return start * last + Real(t) * step
             default: return start * last + Real(t) * (end - start) * last / Real(axis.output - 1)
             }
-        case .asymmetric:
-            switch method.arithmetic {
-            case .onnx: return Real(t) / Self.scale(axis)
-            default: return step * Real(t)
-            }
+        case .asymmetric, .tensorFlowHalfPixel:
+            var center = Real(t)
+            if case .tensorFlowHalfPixel = method.coordinates { center += half }
+            return method.isONNX ? center / Self.scale(axis) : step * center
         }
     }
 
@@ -360,8 +360,8 @@ struct AxisTaps<Real: KernelScalar> {
         case (_, .preferCeil):
             let exact = self.place(t)
             place = exact - exact.rounded(.down) < half - slack ? exact.rounded(.down) : exact.rounded(.up)
-        case (_, .floor): place = self.place(t)
-        case (_, .ceil): place = self.place(t).rounded(.up)
+        case (_, .simple) where Self.scale(axis) < 1, (_, .ceil): place = self.place(t).rounded(.up)
+        case (_, .floor), (_, .simple): place = self.place(t)
         }
         return place < Real(axis.input) ? min(max(place.rounded(.down).truncated, 0), axis.input - 1) : axis.input - 1
     }

@@ -534,13 +534,14 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
     let byFactor = p.factor_height != 0 || p.factor_width != 0
     let byOutput = p.output_height != 0 || p.output_width != 0
     let byScale = p.scale_height != 0 || p.scale_width != 0
-    if (byFactor ? 1 : 0) + (byOutput ? 1 : 0) + (byScale ? 1 : 0) != 1 {
+    let isArea = Int(p.interpolation) == UPSAMPLE2D_AREA
+    if byFactor == (byOutput || byScale) || byOutput && byScale && isArea {
         throw Failure(
             CONVOLUTION_ERROR_FACTOR,
             """
             factor_height is \(Int(p.factor_height)), factor_width \(Int(p.factor_width)), output_height \
             \(Int(p.output_height)), output_width \(Int(p.output_width)), scale_height \(p.scale_height), scale_width \
-            \(p.scale_width); give exactly one of factor, output and scale
+            \(p.scale_width); give factor, output or scale, or both output and scale (not with AREA)
             """)
     }
 
@@ -552,8 +553,12 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
         if scale != 0, !scale.isFinite || scale < 0 {
             throw Failure(CONVOLUTION_ERROR_FACTOR, "\(names.scale) is \(scale); it must be finite and greater than 0")
         }
+        if scale > 0, Double(output) / scale > Double(largestLength) {
+            throw Failure(
+                CONVOLUTION_ERROR_FACTOR, "\(names.scale) is \(scale); it must be at least \(names.output) / 2^48")
+        }
         var result = ResamplingAxis(
-            input: input, output: input, repetition: 0, scale: 0, regionStart: region.0, regionEnd: region.1)
+            input: input, output: input, repetition: 0, scale: scale, regionStart: region.0, regionEnd: region.1)
         if factor > 0 {
             result.output = try times(input, factor, names.factor)
             if method.repeatsByFactor { result.repetition = factor }
@@ -576,7 +581,6 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
                     "\(names.scale) is \(scale); with \(names.size) \(input) the output is beyond what memory can hold")
             }
             result.output = Int(length)
-            result.scale = scale
         }
         return result
     }
@@ -622,9 +626,9 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
 @_optimize(size)
 private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> ResamplingMethod {
     try choice(p.interpolation, "interpolation", 6, CONVOLUTION_ERROR_INTERPOLATION)
-    try choice(p.coordinates, "coordinates", 7, CONVOLUTION_ERROR_COORDINATES)
+    try choice(p.coordinates, "coordinates", 8, CONVOLUTION_ERROR_COORDINATES)
     try choice(p.preset, "preset", 7, CONVOLUTION_ERROR_RULE)
-    try choice(p.rounding, "rounding", 5, CONVOLUTION_ERROR_COORDINATES)
+    try choice(p.rounding, "rounding", 6, CONVOLUTION_ERROR_COORDINATES)
     try choice(p.edge, "edge", 3, CONVOLUTION_ERROR_COORDINATES)
     let antialias = try flag(p.antialias, "antialias")
     let preset = Int(p.preset)
@@ -710,6 +714,7 @@ private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> Resampl
     case UPSAMPLE2D_COORDINATES_HALF_PIXEL_SYMMETRIC:
         coordinates = p.scale_height != 0 || p.scale_width != 0 ? .symmetricHalfPixel : .halfPixel
     case UPSAMPLE2D_COORDINATES_TF_CROP_AND_RESIZE: coordinates = .region
+    case UPSAMPLE2D_COORDINATES_TF_HALF_PIXEL_FOR_NN: coordinates = .tensorFlowHalfPixel
     default:
         let roundsDown = preset == 0 || preset == UPSAMPLE2D_PRESET_TORCH || preset == UPSAMPLE2D_PRESET_OPENCV
         coordinates = isNearest && roundsDown ? .asymmetric : .halfPixel
@@ -721,10 +726,11 @@ private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> Resampl
     case UPSAMPLE2D_ROUNDING_PREFER_CEIL: rounding = .preferCeil
     case UPSAMPLE2D_ROUNDING_FLOOR: rounding = .floor
     case UPSAMPLE2D_ROUNDING_CEIL: rounding = .ceil
+    case UPSAMPLE2D_ROUNDING_SIMPLE: rounding = .simple
     default:
         if preset == UPSAMPLE2D_PRESET_ONNX {
             rounding = .preferFloor
-        } else if coordinates == .asymmetric {
+        } else if coordinates == .asymmetric || coordinates == .tensorFlowHalfPixel {
             rounding = .floor
         } else {
             rounding = .preferCeil

@@ -127,6 +127,16 @@ private func width(_ output: Int) -> UpsampledSize { .output(height: 1, width: o
         #expect(zip(output, [1, 1.15986395, 1.5, 1.84013605, 2]).allSatisfy { abs($0 - $1) < 1e-6 }, "\(output)")
     }
 
+    /// Places 0, 2, 4; and 0.3, 0.9, 1.5, 2.1, 2.7.
+    @Test func outputAndScale() throws {
+        let short = UpsampledSize.outputAndScale(height: 1, width: 3, scaleHeight: 1, scaleWidth: 0.5)
+        #expect(try line([1, 2, 3, 5] as [Float], short, .init(coordinates: .asymmetric)) == [1, 3, 5])
+        #expect(try line([1, 2, 4] as [Float], width(5), .init(coordinates: .tfHalfPixelForNN)) == [1, 1, 2, 4, 4])
+        let simple = Upsample2DOptions(coordinates: .asymmetric, rounding: .simple)
+        #expect(try line([1, 2, 3, 4, 5] as [Float], width(2), simple) == [1, 4])
+        #expect(try line([1, 2, 3] as [Float], width(5), simple) == [1, 1, 2, 2, 3])
+    }
+
     /// ONNX's formula: start * 2 + t * (end - start) * 2 / 4.
     @Test func region() throws {
         func options(_ left: Double, _ right: Double, _ interpolation: Interpolation = .bilinear) -> Upsample2DOptions {

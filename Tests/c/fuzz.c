@@ -355,20 +355,21 @@ static void fuzz_transpose(void) {
 
 static void random_upsample(upsample2d_params *p) {
     p->batch = below(3), p->height = below(9), p->width = below(9), p->channels = below(9);
-    switch (below(3)) {
-    case 0: p->factor_height = below(5), p->factor_width = below(5); break;
-    case 1: p->output_height = below(20), p->output_width = below(20); break;
-    default: p->scale_height = (double)below(40) / 8, p->scale_width = (double)below(40) / 8;
-    }
+    int64_t how = below(4);
+    if (how == 0) p->factor_height = below(5), p->factor_width = below(5);
+    if (how == 1 || how == 3) p->output_height = below(20), p->output_width = below(20);
+    if (how >= 2) p->scale_height = (double)below(40) / 8, p->scale_width = (double)below(40) / 8;
+    if (how == 3 && one_in(4)) p->scale_width = ldexp(1, (int)below(100) - 50);
     p->dtype = (int32_t)below(2), p->data_format = (int32_t)below(2), p->interpolation = (int32_t)below(6);
     p->coordinates = (int32_t)below(6), p->threads = (int32_t)below(4);
+    if (one_in(8)) p->coordinates = UPSAMPLE2D_COORDINATES_TF_HALF_PIXEL_FOR_NN;
     if (one_in(4)) {
         p->coordinates = UPSAMPLE2D_COORDINATES_TF_CROP_AND_RESIZE;
         for (int i = 0; i < 4; i++) p->roi[i] = one_in(16) ? ldexp(1, (int)below(50)) : (double)below(33) / 8 - 1;
         if (one_in(2)) p->extrapolation_value = 3;
     }
     if (one_in(2)) p->preset = (int32_t)below(7);
-    if (one_in(4)) p->rounding = (int32_t)below(5);
+    if (one_in(4)) p->rounding = (int32_t)below(6);
     if (one_in(4)) p->edge = (int32_t)below(3);
     if (one_in(4)) p->antialias = 1;
     if (one_in(8)) p->cubic_coefficient = (double)below(9) / 4 - 1;

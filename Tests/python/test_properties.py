@@ -405,6 +405,8 @@ BIT_LAYERS = [
     ("upsample2d", (2, 9, 30, 3), None, {"output_size": (20, 47), "interpolation": "bicubic"}),
     ("upsample2d", (2, 30, 21, 19), None, {"output_size": (11, 50), "interpolation": "lanczos3", "antialias": True}),
     ("upsample2d", (2, 12, 33, 2), None, {"output_size": (5, 40), "interpolation": "area"}),
+    ("upsample2d", (2, 9, 30, 3), None, {"output_size": (20, 47), "scale": (1.5, 2.3), "interpolation": "bicubic"}),
+    ("upsample2d", (2, 9, 30, 3), None, {"output_size": (20, 21), "coordinates": "tf_half_pixel_for_nn", "rounding": "simple"}),
     ("upsample2d", (2, 9, 30, 3), None, {"output_size": (17, 33), "interpolation": "bicubic", "coordinates": "tf_crop_and_resize",
                                          "roi": (0.875, -0.25, 0.125, 1.25), "extrapolation_value": 2}),
     ("upsample2d", (2, 8, 9, 40), None, {"output_size": (9, 17), "interpolation": "bilinear", "coordinates": "tf_crop_and_resize",

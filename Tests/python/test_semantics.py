@@ -505,6 +505,56 @@ def test_half_pixel_symmetric_centres_what_a_scale_leaves_over(line):
             assert both[0] == both[1]
 
 
+def test_output_size_and_scale_together(line):
+    """The scale says where elements lie, the size how many there are: places 0, 2, 4, ... and -0.25, 0.25, ... below."""
+    x = [1, 2, 3, 5]
+    for preset in (None, "torch", "onnx", "keras", "keras_jax", "opencv"):
+        both = dict(preset=preset, coordinates="asymmetric", rounding="floor")
+        assert line.upsample2d(x, output_size=5, scale=0.5, **both) == [1, 3, 5, 5, 5]
+        assert line.upsample2d(x, output_size=3, scale=2, **both) == [1, 1, 2]
+        both = dict(preset=preset, interpolation="bilinear")
+        assert line.upsample2d(x, output_size=3, scale=2, **both) == [1, 1.25, 1.75]
+        assert line.upsample2d(x, output_size=2, scale=0.25, **both) == [2.5, 5]
+    # What is left over, 4 - 6 / 2 elements, is cut off at both ends.
+    both = dict(output_size=6, scale=2, interpolation="bilinear", coordinates="half_pixel_symmetric")
+    assert line.upsample2d(x, **both) == [1.25, 1.75, 2.25, 2.75, 3.5, 4.5]
+
+
+def test_output_size_and_scale_of_one_axis_each():
+    """keep_aspect_ratio_policy not_larger of 2x4 to 6x6: scale is 1.5. Then one axis with both, and one with its size alone."""
+    x = np.arange(8.0).reshape(1, 2, 4, 1)
+    want = convolution.upsample2d(x, scale=1.5, interpolation="bilinear")
+    got = convolution.upsample2d(x, output_size=(3, 6), scale=1.5, interpolation="bilinear")
+    np.testing.assert_array_equal(got, want)
+    got = convolution.upsample2d(x, output_size=(3, 2), scale=(1.5, 0.5), interpolation="bilinear")
+    np.testing.assert_array_equal(got, convolution.upsample2d(x, output_size=(3, 2), interpolation="bilinear"))
+    got = convolution.upsample2d(x, output_size=(3, 2), scale=(1.5, 2), interpolation="bilinear", coordinates="asymmetric")
+    np.testing.assert_allclose(got[0, :, :, 0], [[0, 0.5], [8 / 3, 19 / 6], [4, 4.5]], rtol=1e-15)
+
+
+def test_tf_half_pixel_for_nn(line):
+    """Places 0.3, 0.9, 1.5, 2.1, 2.7."""
+    x, options = [1, 2, 4], dict(output_size=5, coordinates="tf_half_pixel_for_nn")
+    for preset in (None, "keras", "keras_jax", "opencv"):
+        assert line.upsample2d(x, preset=preset, **options) == [1, 1, 2, 4, 4]
+    for rounding, want in {None: [1, 2, 2, 4, 4], "floor": [1, 1, 2, 4, 4], "ceil": [2, 2, 4, 4, 4],
+                           "prefer_ceil": [1, 2, 4, 4, 4]}.items():
+        assert line.upsample2d(x, preset="onnx", rounding=rounding, **options) == want
+    assert near(line.upsample2d(x, interpolation="bilinear", **options), [1.3, 1.9, 3, 4, 4])
+
+
+def test_simple_rounding_is_up_where_an_axis_shrinks(line):
+    options = dict(coordinates="asymmetric", rounding="simple")
+    for preset in (None, "onnx"):
+        assert line.upsample2d([1, 2, 3, 4, 5], output_size=2, preset=preset, **options) == [1, 4]
+        assert line.upsample2d([1, 2, 3], output_size=5, preset=preset, **options) == [1, 1, 2, 2, 3]
+        assert line.upsample2d([1, 2, 3, 4, 5], scale=0.6, preset=preset, **options) == [1, 3, 5]
+        assert line.upsample2d([1, 2, 3, 4, 5], output_size=5, preset=preset, **options) == [1, 2, 3, 4, 5]
+    x = np.arange(20.0).reshape(1, 5, 4, 1)
+    got = convolution.upsample2d(x, output_size=(2, 6), **options)
+    assert got[0, :, :, 0].tolist() == [[0, 0, 1, 2, 2, 3], [12, 12, 13, 14, 14, 15]]
+
+
 def test_antialias_when_shrinking(line):
     for preset in (None, "keras", "keras_jax", "torch"):
         assert line.upsample2d([1, 2, 4], output_size=2, interpolation="bilinear", preset=preset) == [1.25, 3.5]

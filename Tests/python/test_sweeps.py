@@ -218,7 +218,7 @@ def test_upsample2d(isa):
     """Sizes, factors and scales of both axes at random; nearest is compared for equality."""
     rng = np.random.default_rng(6)
     choices = list(itertools.product(("nearest", "bilinear"), (None, "half_pixel", "align_corners", "asymmetric"),
-                                     ("size", "output_size", "scale"), (np.float32, np.float64)))
+                                     ("size", "output_size", "scale", "both"), (np.float32, np.float64)))
     for number in range(1200 if isa == FULL_TIER else 300):
         interpolation, coordinates, how, dtype = choices[number % len(choices)]
         channels = int(rng.integers(1, 6))
@@ -229,9 +229,12 @@ def test_upsample2d(isa):
             wanted = tuple(int(rng.integers(1, 20)) for _ in range(2))
         else:
             wanted = tuple(max(round(float(rng.uniform(0.3, 4)), 3), 1.001 / i) for i in image)
+        size = {how: wanted}
+        if how == "both":
+            size = {"scale": wanted, "output_size": tuple(int(rng.integers(1, 20)) for _ in range(2))}
         x = rng.standard_normal((2, *image, channels)).astype(dtype)
         for data_format in ("channels_last", "channels_first"):
-            options = {how: wanted, "interpolation": interpolation, "coordinates": coordinates, "data_format": data_format}
+            options = {**size, "interpolation": interpolation, "coordinates": coordinates, "data_format": data_format}
             turned = np.ascontiguousarray(oracle.from_nhwc(x, data_format))
             got = convolution.upsample2d(turned, **options, isa=isa, threads=1)
             oracle.assert_within(got, oracle.upsample2d(turned, **options), f"upsample2d of {turned.shape}, {options}")

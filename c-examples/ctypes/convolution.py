@@ -335,9 +335,9 @@ _RULES["tensorflow"] = _RULES["keras"]
 _INTERPOLATIONS = _words("UPSAMPLE2D_", "nearest bilinear bicubic lanczos3 lanczos5 area")
 _COORDINATES = _words(
     "UPSAMPLE2D_COORDINATES_",
-    "default half_pixel align_corners asymmetric pytorch_half_pixel half_pixel_symmetric tf_crop_and_resize")
+    "default half_pixel align_corners asymmetric pytorch_half_pixel half_pixel_symmetric tf_crop_and_resize tf_half_pixel_for_nn")
 _PRESETS = _words("UPSAMPLE2D_PRESET_", "none keras keras_jax torch torch_exact onnx opencv")
-_ROUNDINGS = _words("UPSAMPLE2D_ROUNDING_", "default prefer_floor prefer_ceil floor ceil")
+_ROUNDINGS = _words("UPSAMPLE2D_ROUNDING_", "default prefer_floor prefer_ceil floor ceil simple")
 _EDGES = _words("UPSAMPLE2D_EDGE_", "default clamp renormalise")
 _OUTCOMES = {number: word for word, number in _words("CONV2D_SOLVE_", "converged stagnated iteration_limit stopped").items()}
 
@@ -1095,13 +1095,15 @@ def upsample2d(x, size=2, *, output_size=None, scale=None, data_format="channels
     x              (batch, height, width, channels), or (batch, channels, height, width) with channels_first
     size           whole factor, or a pair (height, width); not looked at if output_size or scale is given
     output_size    the size itself, or a pair (height, width)
-    scale          any number above 0, or a pair: the size is floor(input * scale), the step in the input 1 / scale
+    scale          any number above 0, or a pair: the size is floor(input * scale), or output_size if that is given too; the step
+                   in the input is 1 / scale
     interpolation  "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5" or "area"
-    coordinates    "half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel", "half_pixel_symmetric" or
-                   "tf_crop_and_resize"; None: by the preset
+    coordinates    "half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel", "half_pixel_symmetric",
+                   "tf_half_pixel_for_nn" or "tf_crop_and_resize"; None: by the preset
     preset         "keras" (on TensorFlow), "keras_jax", "torch", "torch_exact", "onnx" or "opencv": whose defaults and whose
                    arithmetic; None: PyTorch's
-    rounding       nearest: "prefer_floor", "prefer_ceil", "floor" or "ceil"; None: by the preset
+    rounding       nearest: "prefer_floor", "prefer_ceil", "floor", "ceil", or "simple", which is "ceil" along an axis that
+                   shrinks and else "floor"; None: by the preset
     edge           "clamp" repeats the border, "renormalise" leaves what is outside out; None: by the preset
     cubic_coefficient  bicubic: the kernel's a, such as -0.5 or -0.75; None: by the preset
     antialias      True: every input element counts when the image shrinks (bilinear, bicubic, lanczos)

@@ -8,6 +8,9 @@ public enum UpsampledSize: Hashable, Sendable {
     case output(height: Int, width: Int)
     /// o = floor(i * scale), and the scale itself says where output elements lie; greater than 0. PyTorch's scale_factor.
     case scale(height: Double, width: Double)
+    /// o itself, and a scale that says where output elements lie, whatever o is. ONNX's keep_aspect_ratio_policy, PyTorch's
+    /// operators with scales. Not with area.
+    case outputAndScale(height: Int, width: Int, scaleHeight: Double, scaleWidth: Double)
 }
 
 /// A part of an image: 0 is the first row or column, 1 the last. It may reach beyond the image, and is turned round where its
@@ -107,6 +110,11 @@ public struct Upsample2DOptions: Sendable {
         case .scale(let height, let width):
             p.scale_height = try notZero(height, "scale_height")
             p.scale_width = try notZero(width, "scale_width")
+        case .outputAndScale(let height, let width, let scaleHeight, let scaleWidth):
+            p.output_height = try positive(height, "output_height", .outputSize)
+            p.output_width = try positive(width, "output_width", .outputSize)
+            p.scale_height = try notZero(scaleHeight, "scale_height")
+            p.scale_width = try notZero(scaleWidth, "scale_width")
         }
         return Call(parameters: p, isa: isa)
     }

@@ -190,6 +190,8 @@ public enum Coordinates: Hashable, Sendable, CaseIterable {
     case pytorchHalfPixel
     /// As `halfPixel`, with what a scale leaves over cut off at both ends alike: (i - o * r) / 2 further on.
     case halfPixelSymmetric
+    /// (t + 0.5) * r. ONNX's tf_half_pixel_for_nn.
+    case tfHalfPixelForNN
 
     var code: Int {
         switch self {
@@ -198,6 +200,7 @@ public enum Coordinates: Hashable, Sendable, CaseIterable {
         case .asymmetric: UPSAMPLE2D_COORDINATES_ASYMMETRIC
         case .pytorchHalfPixel: UPSAMPLE2D_COORDINATES_PYTORCH_HALF_PIXEL
         case .halfPixelSymmetric: UPSAMPLE2D_COORDINATES_HALF_PIXEL_SYMMETRIC
+        case .tfHalfPixelForNN: UPSAMPLE2D_COORDINATES_TF_HALF_PIXEL_FOR_NN
         }
     }
 }
@@ -235,6 +238,8 @@ public enum NearestRounding: Hashable, Sendable, CaseIterable {
     case preferCeil
     case floor
     case ceil
+    /// `ceil` along an axis that shrinks, else `floor`. OpenVINO's simple, and what ONNX's Resize did in version 10.
+    case simple
 
     var code: Int {
         switch self {
@@ -242,6 +247,7 @@ public enum NearestRounding: Hashable, Sendable, CaseIterable {
         case .preferCeil: UPSAMPLE2D_ROUNDING_PREFER_CEIL
         case .floor: UPSAMPLE2D_ROUNDING_FLOOR
         case .ceil: UPSAMPLE2D_ROUNDING_CEIL
+        case .simple: UPSAMPLE2D_ROUNDING_SIMPLE
         }
     }
 }
