@@ -162,13 +162,12 @@ extension ConvolutionPlan {
         var largest = 0
         for chunk in 0..<block.panelChunks {
             for rowBand in 0..<block.rowBands {
-                let row = rowBand * block.bandRows
+                let rows = rows(of: block, band: rowBand)
                 for columnBand in 0..<block.columnBands {
-                    let column = columnBand * block.bandColumns
+                    let columns = block.columns(band: columnBand)
                     let part = rectangle(
-                        block, firstRow: row, rows: min(block.bandRows, rows(block) - row), firstColumn: column,
-                        columns: min(block.bandColumns, block.horizontal.count - column), panels: block.panels(chunk, of: self),
-                        image: 0)
+                        block, firstRow: rows.lowerBound, rows: rows.count, firstColumn: columns.lowerBound,
+                        columns: columns.count, panels: block.panels(chunk, of: self), image: 0)
                     largest = max(largest, part.elements)
                 }
             }
@@ -200,51 +199,53 @@ extension ConvolutionPlan {
         return isWide ? rows * ceilDivide(positions, step) : ceilDivide(rows * positions, step)
     }
 
-    /// The bands of rows, or the panel chunks, after which `threads` are done first: about `wanted` items, or fewer where those
-    /// leave a thread without work at the end, or cut tiles off. Of panel chunks each lays out the addresses of its tiles anew.
+    /// Into how many even parts, up to `most`, `units` are divided so that `threads` are done first, and when that is. `repeats`
+    /// ranges are divided alike, and a part takes `cost` of its units: so few parts where many would leave a thread without work
+    /// at the end, or cut tiles off.
+    @_optimize(size)
+    private func evenParts(
+        _ units: Int, most: Int, repeats: Int, threads: Int, cost: (Int) -> Double
+    ) -> (count: Int, time: Double) {
+        var best = (count: 1, time: Double.infinity)
+        let most = max(1, min(most, units))
+        for count in min(threads, most)...most {
+            let (least, longer) = units.quotientAndRemainder(dividingBy: count)
+            let (short, long) = (cost(least), cost(longer > 0 ? least + 1 : least))
+            let (rounds, rest) = (count * repeats).quotientAndRemainder(dividingBy: threads)
+            // Where all threads have as many parts, they are long and short in turn; else the last parts are done by some threads
+            // alone. And one thread may end a bit of a part after the others.
+            let time = rest > 0 ? Double(rounds + 1) * long
+                : (Double(count - longer) * short + Double(longer) * long) * Double(repeats) / Double(threads) + (long - short) / 2
+            if time + long / 16 < best.time { best = (count, time + long / 16) }
+        }
+        return best
+    }
+
+    /// Divides rows, or panels where that is done first: then each panel chunk lays out the addresses of its tiles anew.
     @_optimize(size)
     private func balance(_ block: inout Block, parts: Int, threads: Int, wanted: Int, mayDividePanels: Bool) {
         let rows = rows(block)
         let step = leastReach
-        func tiles(_ bandRows: Int) -> Int {
-            walks || stencils ? ceilDivide(bandRows, rowUnit) : tileCount(rows: bandRows, columns: block.horizontal.count, step)
+        func tiles(_ bandRows: Int) -> Double {
+            Double(
+                walks || stencils ? ceilDivide(bandRows, rowUnit) : tileCount(rows: bandRows, columns: block.horizontal.count, step))
         }
         // Of one input pixel, a tile has addresses for all taps and one of them to multiply.
         let tapsPerUse = strategy == .channels && panels[0].kernel.rows == 1 ? block.taps : 1
         // In panels. Where the work of a panel is little, its addresses are much.
         let layOut = Double(10 * tapsPerUse) / Double(layer.inChannelsPerGroup * width / panelCount / table.lanes + 3)
-        var least = Double.infinity
-        /// Items that are alike but for the last ones take turns; one may end a part of its time after the others.
-        func consider(_ items: Int, each cost: Double, last: Int, each lastCost: Double, _ choose: () -> Void) {
-            let (rounds, rest) = (items * parts).quotientAndRemainder(dividingBy: threads)
-            let total = (Double(rounds) + 1.0 / 16) * cost
-                + (rest > 0 ? cost : Double(ceilDivide(last * parts, threads)) * lastCost)
-            if total < least {
-                least = total
-                choose()
-            }
+        let perTile = Double(panelCount) + layOut
+        let byRows = evenParts(ceilDivide(rows, rowUnit), most: wanted, repeats: parts, threads: threads) {
+            tiles($0 * rowUnit) * perTile
         }
-        let smallest = ceilDivide(max(1, rows / wanted), rowUnit)
-        let largest = ceilDivide(ceilDivide(rows, threads), rowUnit)
-        for units in smallest...max(smallest, min(largest, smallest + 32)) {
-            let bandRows = units * rowUnit
-            let perTile = Double(panelCount) + layOut
-            let rest = rows % bandRows
-            consider(rows / bandRows, each: Double(tiles(bandRows)) * perTile, last: rest > 0 ? 1 : 0,
-                each: Double(tiles(rest)) * perTile) {
-                block.bandRows = bandRows
-            }
-        }
-        if mayDividePanels, block.panelChunks == 1 {
-            // A walk does so little with a cache line that it matters whether another thread writes the next one.
-            let perTile = Double(tiles(rows)) * (walks ? 2 : 1)
-            for chunks in threads...max(wanted, threads) where chunks <= mostPanelChunks {
-                let share = Double(ceilDivide(panelCount, chunks))
-                consider(chunks, each: perTile * (share + layOut), last: 0, each: 0) {
-                    (block.bandRows, block.panelChunks) = (rows, chunks)
-                }
-            }
-        }
+        block.rowBands = byRows.count
+        guard mayDividePanels, block.panelChunks == 1, mostPanelChunks >= threads else { return }
+        // A walk does so little with a cache line that it matters whether another thread writes the next one.
+        let perPanel = tiles(rows) * (walks ? 2 : 1)
+        let byPanels = evenParts(
+            panelCount, most: min(max(wanted, threads), mostPanelChunks), repeats: parts, threads: threads
+        ) { perPanel * (Double($0) + layOut) }
+        if byPanels.time < byRows.time { (block.rowBands, block.panelChunks) = (1, byPanels.count) }
     }
 
     /// Chooses bands and panel chunks: enough items to keep `threads` busy to the end, bands of whole rows where that suffices,
@@ -256,6 +257,7 @@ extension ConvolutionPlan {
         // nearest caches.
         (block.bandRows, block.bandColumns, block.panelChunks) =
             (max(rows, 1), block.horizontal.count, walks && !readsInputDirectly ? panelCount : 1)
+        (block.rowBands, block.columnBands, block.columnUnit) = (min(rows, 1), 1, table.lanes)
         let parts = max((spansImages ? 1 : layer.batch) * blocks * block.panelChunks, 1)
         let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, parts)
         let columns = block.horizontal.count
@@ -263,10 +265,13 @@ extension ConvolutionPlan {
         if blocks == 1, rows < wanted, hasManyPixels, readsInputDirectly, !walks {
             // A few long rows are cut into pieces of whole tiles, the last of them no shorter than a tile.
             let (unit, least) = strategy == .columns
-                ? (table.lanes * table.columnTiles[4].vectors, table.lanes * table.columnTiles[0].vectors) : (commonTileRows, 1)
+                ? (table.lanes * table.columnTiles[4].vectors, table.lanes * table.columnTiles[0].vectors) : (leastReach, 1)
+            let (units, rest) = (ceilDivide(columns, unit), columns % unit)
+            let most = rest > 0 && rest < least ? units / 2 : units
             block.bandRows = 1
-            block.bandColumns = ceilDivide(ceilDivide(columns, ceilDivide(wanted, rows)), unit) * unit
-            while columns % block.bandColumns > 0, columns % block.bandColumns < least { block.bandColumns += unit }
+            block.columnUnit = unit
+            block.columnBands = evenParts(
+                units, most: min(most, ceilDivide(wanted, rows)), repeats: parts * rows, threads: threads) { Double($0) }.count
         } else if stencils, !turnsPlanes, panelCount >= wanted {
             // Whole channels.
             block.panelChunks = wanted
@@ -294,10 +299,15 @@ extension ConvolutionPlan {
         let packsPixels = stencils && layer.input.column != 1
         if packsPixels { block.planes = ceilDivide(layer.groups, block.panelChunks) }
         while true {
-            block.rowBands = ceilDivide(rows, block.bandRows)
-            block.columnBands = ceilDivide(block.horizontal.count, block.bandColumns)
-            if readsInputDirectly || rows == 0 { return }
-            // The first band is as large as any but for borders; the exact maximum is taken once at the end.
+            block.rowUnit = block.bandRows % rowUnit == 0 ? rowUnit : 1
+            block.rowBands = max(block.rowBands, ceilDivide(rows, block.bandRows))
+            block.columnBands = max(block.columnBands, ceilDivide(columns, block.bandColumns))
+            if rows == 0 { return }
+            // The first band is as large as any.
+            block.bandRows = evenPart(0, of: block.rowBands, rows, unit: block.rowUnit).count
+            block.bandColumns = evenPart(0, of: block.columnBands, columns, unit: block.columnUnit).count
+            if readsInputDirectly { return }
+            // But for borders: the exact maximum is taken once at the end.
             let bytes = rectangleBytes(block, firstRow: 0, rows: block.bandRows)
             if bytes <= rectangleLimit {
                 if stencils, !packsPixels {

@@ -119,16 +119,13 @@ func runItem<Scalar: KernelScalar>(
     var rest = item
     let panels = block.pointee.panels(rest % block.pointee.panelChunks, of: plan.pointee)
     rest /= block.pointee.panelChunks
-    let firstColumn = rest % block.pointee.columnBands * block.pointee.bandColumns
+    let columns = block.pointee.columns(band: rest % block.pointee.columnBands)
     rest /= block.pointee.columnBands
-    let firstRow = rest % block.pointee.rowBands * block.pointee.bandRows
     run(
         plan, block,
         Portion(
-            image: rest / block.pointee.rowBands,
-            rows: firstRow..<min(firstRow + block.pointee.bandRows, plan.pointee.rows(block.pointee)),
-            columns: firstColumn..<min(firstColumn + block.pointee.bandColumns, block.pointee.horizontal.count), panels: panels,
-            nextPanel: panels.lowerBound),
+            image: rest / block.pointee.rowBands, rows: plan.pointee.rows(of: block.pointee, band: rest % block.pointee.rowBands),
+            columns: columns, panels: panels, nextPanel: panels.lowerBound),
         input, output, workspace)
 }
 

@@ -89,6 +89,16 @@ func ceilDivide(_ a: Int, _ b: Int) -> Int {
     return a % b > 0 ? quotient + 1 : quotient
 }
 
+/// Part `index` of `count` numbers in even parts: no part has more than one whole unit more than another, and none has more than
+/// the first.
+@inline(__always)
+func evenPart(_ index: Int, of parts: Int, _ count: Int, unit: Int = 1) -> Range<Int> {
+    if parts == 1 { return 0..<count }
+    let (least, longer) = ceilDivide(count, unit).quotientAndRemainder(dividingBy: parts)
+    func start(_ index: Int) -> Int { min((index * least + ceilDivide(index * longer, parts)) * unit, count) }
+    return start(index)..<start(index + 1)
+}
+
 /// Extent of the dilated kernel, (kernel - 1) * dilation + 1.
 func kernelExtent(_ kernel: Int, _ dilation: Int, _ names: AxisNames) throws(Failure) -> Int {
     try plus(times(kernel - 1, dilation, names.kernel), 1, names.kernel)

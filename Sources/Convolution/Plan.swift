@@ -10,10 +10,14 @@ struct Block {
     var horizontal: Lattice
     /// Where this block's packed weights start, in elements.
     var weights: Int
+    /// Of the first band, which is as large as any.
     var bandRows: Int
     var bandColumns: Int
     var rowBands: Int
     var columnBands: Int
+    /// Bands are even in whole units.
+    var rowUnit = 1
+    var columnUnit = 1
     var panelChunks: Int
     /// Bands times panel chunks.
     var items: Int
@@ -50,8 +54,11 @@ struct Block {
     /// The panels of panel chunk `index`.
     @inline(__always)
     func panels(_ index: Int, of plan: ConvolutionPlan) -> Range<Int> {
-        (plan.panelCount * index / panelChunks)..<(plan.panelCount * (index + 1) / panelChunks)
+        evenPart(index, of: panelChunks, plan.panelCount)
     }
+
+    @inline(__always)
+    func columns(band: Int) -> Range<Int> { evenPart(band, of: columnBands, horizontal.count, unit: columnUnit) }
 }
 
 /// Output channels that one tile kernel computes together.
@@ -150,6 +157,9 @@ struct ConvolutionPlan {
 
     /// Output rows that a block's bands divide.
     func rows(_ block: Block) -> Int { block.vertical.count * (spansImages ? layer.batch : 1) }
+
+    @inline(__always)
+    func rows(of block: Block, band: Int) -> Range<Int> { evenPart(band, of: block.rowBands, rows(block), unit: block.rowUnit) }
 
     var items: Int { winograd?.items ?? turning?.items ?? (tapProducts == nil ? itemsPerBlock * blockCount : itemsPerBlock) }
 
