@@ -763,7 +763,8 @@ void upsample2d_plan_destroy(upsample2d_plan *plan);
 /* The adjoint, in every interpolation: input_gradient[i] = sum over the output elements t that element i contributes to of its
  * weight in t times output_gradient[t]. params is the forward call's, input_strides those of the input gradient, where no two
  * elements may share one place (ELEMENT_STRIDES); rows are added up first, then columns, in ascending order. Output elements
- * outside the image, which are extrapolation_value, contribute to nothing. */
+ * outside the image, which are extrapolation_value, contribute to nothing. A weight of 0 is multiplied like any number here too:
+ * beside an infinite element of the gradient there may be NaN. */
 int32_t upsample2d_backward(const upsample2d_params *params, const void *output_gradient, void *input_gradient);
 
 /* upsample2d_backward in two steps: the plan keeps which output elements each input element contributes to, and their weights. */

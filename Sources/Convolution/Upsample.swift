@@ -26,6 +26,8 @@ struct ResamplingPlan {
     var streams: Bool
     /// The output can be made of the input without blended rows between them.
     var direct: Bool
+    /// The input cannot be read in whole vectors.
+    var packs: Bool
     /// Of the plan and its tables.
     var bytes: Int
 }
@@ -38,10 +40,14 @@ struct TapTable {
     var elements: UnsafeMutablePointer<Int>
     var weights: UnsafeMutableRawPointer
 
-    /// What neighbouring outputs read: their first and last taps ascend, or descend.
+    /// What some outputs read. The taps of each ascend.
     func span(_ outputs: Range<Int>) -> Range<Int> {
-        let (first, last) = (outputs.lowerBound * taps, (outputs.upperBound - 1) * taps)
-        return min(elements[first], elements[last])..<max(elements[first + taps - 1], elements[last + taps - 1]) + 1
+        var (first, last) = (Int.max, 0)
+        for output in outputs {
+            first = min(first, elements[output * taps])
+            last = max(last, elements[output * taps + taps - 1])
+        }
+        return first..<last + 1
     }
 }
 
@@ -122,8 +128,11 @@ private func fillTaps(_ table: inout TapTable, _ resampling: Resampling, _ axis:
     }
 }
 
+/// With `tables` instead of what the axes and the method say.
 @_optimize(size)
-func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointer<ResamplingPlan> {
+func createPlan(
+    _ resampling: Resampling, tables: (vertical: TurnedTable, horizontal: TurnedTable)? = nil
+) throws(Failure) -> UnsafeMutablePointer<ResamplingPlan> {
     let size = resampling.elementBytes
     let table = resampling.isDouble ? resampling.tier.float64 : resampling.tier.float32
     let lanes = table.lanes
@@ -136,8 +145,8 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
     // Tables that memory cannot hold are refused before their entries are counted.
     let entryBytes = MemoryLayout<Int>.stride + size
     shim_free(try allocate(rows + columns, of: entryBytes, "the plan"))
-    let rowTaps = rows > 0 ? mostTaps(resampling, resampling.vertical) : 1
-    let columnTaps = rows > 0 ? mostTaps(resampling, resampling.horizontal) : 1
+    let rowTaps = tables?.vertical.taps ?? (rows > 0 ? mostTaps(resampling, resampling.vertical) : 1)
+    let columnTaps = tables?.horizontal.taps ?? (rows > 0 ? mostTaps(resampling, resampling.horizontal) : 1)
 
     // Vectors of at least two pixels hold whole rows; else each pixel begins a vector.
     let byColumns = 2 * channels <= lanes
@@ -161,7 +170,10 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
     }
     var vertical = tapTable(rowTaps, rowEntries)
     var horizontal = tapTable(columnTaps, columnEntries)
-    if rows > 0 {
+    if let tables {
+        tables.vertical.fill(&vertical)
+        tables.horizontal.fill(&horizontal)
+    } else if rows > 0 {
         fillTaps(&vertical, resampling, resampling.vertical)
         fillTaps(&horizontal, resampling, resampling.horizontal)
     }
@@ -238,7 +250,8 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
         outputPitch: outputPitch, inputAt: 0, inputPitch: blendedPitch, heldAt: 0, bytes: 0)
     layout.outputAt = try plus(layout.blendedAt, times(batch, blendedPitch, "the workspace"), "the workspace")
     layout.inputAt = layout.outputAt + batch * outputPitch
-    layout.heldAt = try plus(layout.inputAt, times(rowTaps, blendedPitch, "the workspace"), "the workspace")
+    let packs = resampling.input.column != channels || resampling.horizontal.input * channels < lanes
+    layout.heldAt = try plus(layout.inputAt, times(packs ? rowTaps : 0, blendedPitch, "the workspace"), "the workspace")
     layout.bytes = layout.heldAt + aligned(rowTaps * MemoryLayout<Int>.stride)
     let outputBytes = Double(resampling.batch * resampling.channels) * Double(rows * columns * size)
 
@@ -248,7 +261,7 @@ func createPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointe
             resampling: resampling, table: table, planes: planes, channels: channels, vertical: vertical, horizontal: horizontal,
             columns: columnTable, rowsPerBand: rowsPerBand, rowBands: rowBands, columnsPerChunk: columnsPerChunk, chunks: chunks,
             items: others * rowBands, scratch: layout, streams: !extrapolates && outputBytes >= Double(streamedBytes),
-            direct: direct, bytes: bytes))
+            direct: direct, packs: packs, bytes: bytes))
     return plan
 }
 
@@ -463,7 +476,7 @@ func resample<Scalar: KernelScalar>(
     let packedPitch = layout.outputPitch / MemoryLayout<Scalar>.stride
     let inPlace = inWholeVectors && (kind != .pixels || channels >= lanes) && (isAligned || !streaming)
     // Some input rows are packed, each once: any that make an output row are neighbours, at most as many as there are taps.
-    let copies = resampling.input.column != channels || resampling.horizontal.input * channels < lanes
+    let copies = plan.pointee.packs
     let held = (scratch + layout.heldAt).assumingMemoryBound(to: Int.self)
     if copies { held.update(repeating: -1, count: taps) }
     @inline(never) func packedRow(_ source: Int) -> UnsafePointer<Scalar> {

@@ -3,61 +3,81 @@ import CConvolutionShims
 import ConvolutionKernels
 
 // The adjoint of upsample2d: every input element gets what the output elements that it contributed to hand back, by the same
-// weights. The plan's tables are turned round, so that each input row and column knows its output rows and columns.
+// weights. It is a resampling too, of the output's gradient by the tables of the upsampling turned round.
 
-/// The output rows or columns that each input row or column contributes to, ascending: entries `starts[i]..<starts[i + 1]`.
-private struct ContributionTable {
-    var starts: UnsafeMutablePointer<Int>
-    var outputs: UnsafeMutablePointer<Int>
-    var weights: UnsafeMutableRawPointer
-
-    static func bytes(_ axis: ResamplingAxis, _ table: TapTable) -> Int {
-        let entries = axis.output * table.taps
-        return (axis.input + 2 + entries) * MemoryLayout<Int>.stride + entries * MemoryLayout<Double>.stride
-    }
-
-    init<Scalar: KernelScalar>(_ axis: ResamplingAxis, _ table: TapTable, in memory: UnsafeMutableRawPointer, _: Scalar.Type) {
-        let entries = axis.output * table.taps
-        let starts = memory.assumingMemoryBound(to: Int.self)
-        let outputs = starts + axis.input + 2
-        let weights = UnsafeMutableRawPointer(outputs + entries).assumingMemoryBound(to: Scalar.self)
-        let given = table.weights.assumingMemoryBound(to: Scalar.self)
-        // Taps without weight are none: they fill the table up.
-        starts.update(repeating: 0, count: axis.input + 2)
-        for entry in 0..<entries where given[entry] != 0 { starts[table.elements[entry] + 2] += 1 }
-        for i in 0...axis.input { starts[i + 1] += starts[i] }
-        for entry in 0..<entries where given[entry] != 0 {
-            let place = starts[table.elements[entry] + 1]
-            starts[table.elements[entry] + 1] += 1
-            outputs[place] = entry / table.taps
-            weights[place] = given[entry]
-        }
-        (self.starts, self.outputs, self.weights) = (starts, outputs, UnsafeMutableRawPointer(weights))
-    }
-}
-
-/// The tables of an upsampling, turned round. Read-only after creation.
+/// Read-only after creation.
 struct UpsampleGradientPlan {
     var resampling: Resampling
-    /// As in the plan of the upsampling.
-    var planes: Int
-    var channels: Int
-    fileprivate var rows: ContributionTable
-    fileprivate var columns: ContributionTable
-    /// Multiply-adds of one execution.
-    var work: Double
-    /// Of each thread.
-    var scratchBytes: Int
-
-    /// Input rows of all images and planes.
-    var items: Int { resampling.hasOutput ? resampling.batch * planes * resampling.vertical.input : 0 }
+    /// The input rows and columns that contribute to anything.
+    var rows: Range<Int>
+    var columns: Range<Int>
+    /// Makes these of the output's gradient; nil if there are none.
+    var adjoint: UnsafeMutablePointer<ResamplingPlan>?
 }
 
-private struct UpsampleGradientExecution {
-    var plan: UnsafePointer<UpsampleGradientPlan>
-    var gradient: UnsafeRawPointer
-    var result: UnsafeMutableRawPointer
-    var scratch: UnsafeMutableRawPointer
+/// An axis of an upsampling, turned round.
+struct TurnedTable {
+    var given: TapTable
+    var givenOutputs: Int
+    var isDouble: Bool
+    /// The input elements that contribute to anything.
+    var touched = 0..<0
+    /// Output elements, neighbours, that an input element contributes to at most.
+    var taps = 1
+    /// The first and the last of these for each input element.
+    var reach: UnsafeMutablePointer<(first: Int, last: Int)>
+
+    /// `reach` has room for `inputs` elements.
+    @_optimize(size)
+    init(_ given: TapTable, inputs: Int, outputs: Int, isDouble: Bool, _ reach: UnsafeMutablePointer<(first: Int, last: Int)>) {
+        self.given = given
+        givenOutputs = outputs
+        self.isDouble = isDouble
+        self.reach = reach
+        reach.update(repeating: (Int.max, -1), count: inputs)
+        forEachTap { input, output, _ in
+            reach[input] = (min(reach[input].first, output), max(reach[input].last, output))
+        }
+        var (first, end) = (0, inputs)
+        while first < end, reach[first].last < 0 { first += 1 }
+        while first < end, reach[end - 1].last < 0 { end -= 1 }
+        touched = first..<end
+        for i in touched {
+            // Between the others: a weight of 0 for a neighbour's output element.
+            if reach[i].last < 0 { reach[i] = (reach[i - 1].last, reach[i - 1].last) }
+            taps = max(taps, reach[i].last - reach[i].first + 1)
+        }
+    }
+
+    /// Calls `body` with input element, output element and weight. Taps without weight are none: they fill the table up.
+    private func forEachTap(_ body: (Int, Int, Double) -> Void) {
+        for entry in 0..<givenOutputs * given.taps {
+            let weight = isDouble
+                ? given.weights.assumingMemoryBound(to: Double.self)[entry]
+                : Double(given.weights.assumingMemoryBound(to: Float.self)[entry])
+            if weight != 0 { body(given.elements[entry], entry / given.taps, weight) }
+        }
+    }
+
+    /// Those that are touched are the outputs of `table`.
+    @_optimize(size)
+    func fill(_ table: inout TapTable) {
+        table.inside = 0..<touched.count
+        for i in 0..<touched.count {
+            let (first, last) = reach[touched.lowerBound + i]
+            for k in 0..<taps { table.elements[i * taps + k] = min(first + k, last) }
+        }
+        let weights = table.weights
+        weights.initializeMemory(as: UInt8.self, repeating: 0, count: touched.count * taps * (isDouble ? 8 : 4))
+        forEachTap { input, output, weight in
+            let entry = (input - touched.lowerBound) * taps + output - reach[input].first
+            if isDouble {
+                weights.assumingMemoryBound(to: Double.self)[entry] += weight
+            } else {
+                weights.assumingMemoryBound(to: Float.self)[entry] += Float(weight)
+            }
+        }
+    }
 }
 
 func checkUpsampleGradient(
@@ -68,107 +88,75 @@ func checkUpsampleGradient(
         inputExtent(resampling, inputGradient, "input_gradient"), of: "input_gradient", gradient, "output_gradient")
 }
 
+@_optimize(size)
 func createGradientPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointer<UpsampleGradientPlan> {
-    var (rows, columns) = (resampling.vertical, resampling.horizontal)
+    let (rows, columns) = (resampling.vertical, resampling.horizontal)
     try checkDisjoint(
         resampling.input, "input_strides", batch: resampling.batch, rows: rows.input, columns: columns.input,
         channels: resampling.channels)
-    let upsampling = try createPlan(resampling)
-    defer { destroy(upsampling) }
-    let given = upsampling.pointee
-    if !resampling.hasOutput {
-        // Its tables are empty too.
-        (rows.input, rows.output, columns.input, columns.output) = (0, 0, 0, 0)
-    }
-    let scratch = try times(columns.output, given.channels, "a row") * resampling.elementBytes + 64
-    let header = aligned(MemoryLayout<UpsampleGradientPlan>.size)
-    let rowTable = ContributionTable.bytes(rows, given.vertical)
-    let memory = try allocate(
-        plus(header + rowTable, ContributionTable.bytes(columns, given.horizontal), "the plan"), of: 1, "the plan")
-    func table<Scalar: KernelScalar>(
-        _ axis: ResamplingAxis, _ table: TapTable, at place: Int, _: Scalar.Type
-    ) -> ContributionTable {
-        ContributionTable(axis, table, in: memory + place, Scalar.self)
-    }
-    func table(_ axis: ResamplingAxis, _ given: TapTable, at place: Int) -> ContributionTable {
-        resampling.isDouble ? table(axis, given, at: place, Double.self) : table(axis, given, at: place, Float.self)
-    }
+    let memory = try allocate(1, of: MemoryLayout<UpsampleGradientPlan>.size, "the plan")
     let plan = memory.bindMemory(to: UpsampleGradientPlan.self, capacity: 1)
-    plan.initialize(
-        to: UpsampleGradientPlan(
-            resampling: resampling, planes: given.planes, channels: given.channels, rows: table(rows, given.vertical, at: header),
-            columns: table(columns, given.horizontal, at: header + rowTable),
-            work: Double(resampling.batch * resampling.channels) * Double(columns.output)
-                * Double(rows.output * given.vertical.taps + rows.input * given.horizontal.taps),
-            scratchBytes: scratch))
+    plan.initialize(to: UpsampleGradientPlan(resampling: resampling, rows: 0..<0, columns: 0..<0, adjoint: nil))
+    if !resampling.hasOutput { return plan }
+    do throws(Failure) {
+        let upsampling = try createPlan(resampling)
+        defer { destroy(upsampling) }
+        let room = try allocate(rows.input + columns.input, of: 2 * MemoryLayout<Int>.stride, "the plan")
+        defer { shim_free(room) }
+        let reach = room.assumingMemoryBound(to: (first: Int, last: Int).self)
+        let vertical = TurnedTable(
+            upsampling.pointee.vertical, inputs: rows.input, outputs: rows.output, isDouble: resampling.isDouble, reach)
+        let horizontal = TurnedTable(
+            upsampling.pointee.horizontal, inputs: columns.input, outputs: columns.output, isDouble: resampling.isDouble,
+            reach + rows.input)
+        if vertical.touched.isEmpty || horizontal.touched.isEmpty { return plan }
+        (plan.pointee.rows, plan.pointee.columns) = (vertical.touched, horizontal.touched)
+        var adjoint = resampling
+        (adjoint.input, adjoint.output) = (resampling.output, resampling.input)
+        (adjoint.vertical.input, adjoint.vertical.output) = (rows.output, vertical.touched.count)
+        (adjoint.horizontal.input, adjoint.horizontal.output) = (columns.output, horizontal.touched.count)
+        // Nothing is copied, nothing lies outside: the tables say it all.
+        (adjoint.method.interpolation, adjoint.method.coordinates) = (.bilinear, .halfPixel)
+        plan.pointee.adjoint = try createPlan(adjoint, tables: (vertical, horizontal))
+    } catch {
+        destroy(plan)
+        throw error
+    }
     return plan
 }
 
 func destroy(_ plan: UnsafeMutablePointer<UpsampleGradientPlan>) {
+    if let adjoint = plan.pointee.adjoint { destroy(adjoint) }
     shim_free(plan)
 }
 
 func execute(
     _ plan: UnsafePointer<UpsampleGradientPlan>, outputGradient: UnsafeRawPointer?, inputGradient: UnsafeMutableRawPointer?
 ) throws(Failure) {
-    guard let outputGradient, let inputGradient, plan.pointee.items > 0 else { return }
+    guard let inputGradient else { return }
     let resampling = plan.pointee.resampling
-    let threads = threadsToUse(requested: resampling.threads, items: plan.pointee.items, work: plan.pointee.work)
-    let memory = try allocate(threads, of: plan.pointee.scratchBytes, "the workspace")
-    var execution = UpsampleGradientExecution(
-        plan: plan, gradient: outputGradient, result: inputGradient, scratch: memory)
-    withUnsafeMutablePointer(to: &execution) { shared in
-        runThreads(
-            threads, items: plan.pointee.items,
-            resampling.isDouble ? { gatherRows($0, Double.self) } : { gatherRows($0, Float.self) },
-            shared: UnsafeMutableRawPointer(shared))
+    let (rows, columns, strides) = (plan.pointee.rows, plan.pointee.columns, resampling.input)
+    if let adjoint = plan.pointee.adjoint {
+        let first = rows.lowerBound * strides.row + columns.lowerBound * strides.column
+        try execute(adjoint, input: outputGradient, output: inputGradient + first * resampling.elementBytes)
     }
-    shim_free(memory)
-}
-
-/// Input rows, one after the other: the weighted sum of its output rows, and of that for each pixel the weighted sum of its
-/// columns.
-private func gatherRows<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
-    guard let raw else { return }
-    let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
-    let execution = context.shared.assumingMemoryBound(to: UpsampleGradientExecution.self)
-    let shared = execution.pointee
-    let plan = shared.plan.pointee
-    let resampling = plan.resampling
-    let (planes, channels) = (plan.planes, plan.channels)
-    let columns = resampling.horizontal.output
-    let sums = (shared.scratch + context.number * plan.scratchBytes).assumingMemoryBound(to: Scalar.self)
-    let rowWeights = plan.rows.weights.assumingMemoryBound(to: Scalar.self)
-    let columnWeights = plan.columns.weights.assumingMemoryBound(to: Scalar.self)
-    while let item = context.nextItem() {
-        let row = item % resampling.vertical.input
-        let plane = item / resampling.vertical.input % planes
-        let image = item / resampling.vertical.input / planes
-        let source = shared.gradient.assumingMemoryBound(to: Scalar.self) + image * resampling.output.batch
-            + plane * resampling.output.channel
-        sums.update(repeating: 0, count: columns * channels)
-        for entry in plan.rows.starts[row]..<plan.rows.starts[row + 1] {
-            let line = source + plan.rows.outputs[entry] * resampling.output.row
-            let weight = rowWeights[entry]
-            if resampling.output.column == channels {
-                for i in 0..<columns * channels { sums[i] += weight * line[i] }
-            } else {
-                for column in 0..<columns {
-                    let pixel = line + column * resampling.output.column
-                    for channel in 0..<channels { sums[column * channels + channel] += weight * pixel[channel] }
-                }
+    if resampling.accumulates || !resampling.hasOutput { return }
+    func clear(_ line: UnsafeMutableRawPointer, _ columns: Range<Int>) {
+        for column in columns {
+            for channel in 0..<resampling.channels {
+                let element = column * strides.column + channel * strides.channel
+                (line + element * resampling.elementBytes).initializeMemory(
+                    as: UInt8.self, repeating: 0, count: resampling.elementBytes)
             }
         }
-        let target = shared.result.assumingMemoryBound(to: Scalar.self) + image * resampling.input.batch
-            + plane * resampling.input.channel + row * resampling.input.row
-        for column in 0..<resampling.horizontal.input {
-            let pixel = target + column * resampling.input.column
-            let entries = plan.columns.starts[column]..<plan.columns.starts[column + 1]
-            for channel in 0..<channels {
-                var sum: Scalar = 0
-                for entry in entries { sum += columnWeights[entry] * sums[plan.columns.outputs[entry] * channels + channel] }
-                pixel[channel] = resampling.accumulates ? pixel[channel] + sum : sum
-            }
+    }
+    // What contributes to nothing.
+    for image in 0..<resampling.batch {
+        for row in 0..<resampling.vertical.input {
+            let line = inputGradient + (image * strides.batch + row * strides.row) * resampling.elementBytes
+            let made = rows.contains(row) ? columns : 0..<0
+            clear(line, 0..<made.lowerBound)
+            clear(line, made.upperBound..<resampling.horizontal.input)
         }
     }
 }
