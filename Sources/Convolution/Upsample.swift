@@ -20,7 +20,7 @@ struct ResamplingPlan {
     /// Output columns, a multiple of the vector length.
     var columnsPerChunk: Int
     var chunks: Int
-    /// Images times planes times row bands times chunks.
+    /// Images times planes times row bands times chunks; or images times planes that are turned together.
     var items: Int
     var scratch: ScratchLayout
     var streams: Bool
@@ -28,6 +28,9 @@ struct ResamplingPlan {
     var direct: Bool
     /// The input cannot be read in whole vectors.
     var packs: Bool
+    /// Planes of short rows leave vectors empty and take many calls: some of them are turned into pixels, as many as this plan
+    /// has channels, resampled by it, and turned back.
+    var turned: UnsafeMutablePointer<ResamplingPlan>?
     /// Of the plan and its tables.
     var bytes: Int
 }
@@ -66,8 +69,8 @@ struct ColumnTable {
 struct ScratchLayout {
     /// Output rows that are made together.
     var batch: Int
-    /// `[batch][taps]` addresses of the rows that make an output row, then `[batch]` of their blends and `[batch]` of where those
-    /// go. At the beginning, two vectors at least: windows may begin before the blended rows.
+    /// `[batch][taps]` addresses of the rows that make an output row, then `[rowsCopied]` of their blends and as many of where
+    /// those go. At the beginning, a window at least: it may begin before the blended rows.
     var blendedAt: Int
     var blendedPitch: Int
     /// `[batch]` parts of output rows, where the output cannot be written in whole vectors.
@@ -95,6 +98,18 @@ private struct ResamplingExecution {
 
 /// What the blended rows and the table of columns together may take of a level-1 cache: the table is larger than the rows.
 private let nearBytes = 32 << 10
+
+/// What planes that are turned into pixels may take of a level-2 cache, and how many planes are written side by side: all would
+/// meet in one set of the nearest cache.
+private let turnedBytes = 512 << 10
+private let planesSideBySide = 8
+
+/// Vectors of input that a kernel permutes together at most.
+private let widestWindow = 4
+
+/// Rows that are copied by one call, unless they are as long as this.
+private let rowsCopied = 32
+private let longRowBytes = 4 << 10
 
 /// What pixels that need no blended rows may take of a level-2 cache.
 private let directBytes = 384 << 10
@@ -131,7 +146,7 @@ private func fillTaps(_ table: inout TapTable, _ resampling: Resampling, _ axis:
 /// With `tables` instead of what the axes and the method say.
 @_optimize(size)
 func createPlan(
-    _ resampling: Resampling, tables: (vertical: TurnedTable, horizontal: TurnedTable)? = nil
+    _ resampling: Resampling, tables: (vertical: TurnedTable, horizontal: TurnedTable)? = nil, mayTurn: Bool = true
 ) throws(Failure) -> UnsafeMutablePointer<ResamplingPlan> {
     let size = resampling.elementBytes
     let table = resampling.isDouble ? resampling.tier.float64 : resampling.tier.float32
@@ -207,14 +222,14 @@ func createPlan(
                 pixels: horizontal, columns: columns, channels: channels, lanes: lanes, vectors: vectors,
                 lastChunk: max(chunks - 1, 0) * columnsPerChunk, rowElements: resampling.horizontal.input * channels)
             let weights = columnTable.weights.assumingMemoryBound(to: Scalar.self)
-            if let window = permutes ? filler.fillWindows(windows) : nil {
+            if let window = permutes ? filler.fillWindows(windows, most: copies ? 2 : widestWindow) : nil {
                 columnTable.kind = .permuted
                 columnTable.window = window
                 columnTable.sources = windows
                 filler.fill(windows, period: period, places.assumingMemoryBound(to: Place.self), weights)
             } else {
                 for vector in 0..<vectors {
-                    filler.fill(vector, columnTable.sources, weights, from: 0, at: vector * columnTaps * lanes)
+                    filler.fill(vector, columnTable.sources, weights, from: nil, at: vector * columnTaps * lanes)
                 }
             }
         }
@@ -242,11 +257,12 @@ func createPlan(
                 horizontal, first..<min(first + columnsPerChunk, columns), channels, resampling.horizontal.input, lanes
             ).count)
     }
-    let blendedPitch = aligned(try times(widest + 2 * lanes, size, "the workspace"))
+    let blendedPitch = aligned(try times(widest + widestWindow * lanes, size, "the workspace"))
     let outputPitch = aligned((columnsPerChunk * channels + lanes) * size)
-    let addresses = try times(batch * (rowTaps + 2), MemoryLayout<Int>.stride, "the workspace")
+    let rowAddresses = try times(batch, rowTaps, "the workspace")
+    let addresses = try times(rowAddresses + 2 * rowsCopied, MemoryLayout<Int>.stride, "the workspace")
     var layout = ScratchLayout(
-        batch: batch, blendedAt: aligned(max(addresses, 2 * lanes * size)), blendedPitch: blendedPitch, outputAt: 0,
+        batch: batch, blendedAt: aligned(max(addresses, widestWindow * lanes * size)), blendedPitch: blendedPitch, outputAt: 0,
         outputPitch: outputPitch, inputAt: 0, inputPitch: blendedPitch, heldAt: 0, bytes: 0)
     layout.outputAt = try plus(layout.blendedAt, times(batch, blendedPitch, "the workspace"), "the workspace")
     layout.inputAt = layout.outputAt + batch * outputPitch
@@ -255,13 +271,35 @@ func createPlan(
     layout.bytes = layout.heldAt + aligned(rowTaps * MemoryLayout<Int>.stride)
     let outputBytes = Double(resampling.batch * resampling.channels) * Double(rows * columns * size)
 
+    var items = others * rowBands
+    var turned: UnsafeMutablePointer<ResamplingPlan>?
+    let area = resampling.vertical.input * resampling.horizontal.input + rows * columns
+    if mayTurn, packs, planes >= lanes, area * lanes * size <= turnedBytes, !resampling.accumulates,
+        resampling.input.row == resampling.horizontal.input, resampling.output.row == columns, resampling.input.column == 1,
+        resampling.output.column == 1 {
+        let most = min(turnedBytes / (area * size), 64, ceilDivide(planes, max(available / max(resampling.batch, 1), 1)))
+        let count = min(max(most / lanes, 1) * lanes, planes)
+        var pixels = resampling
+        (pixels.batch, pixels.channels, pixels.threads) = (1, count, 1)
+        pixels.input = packed(resampling.vertical.input, resampling.horizontal.input, count, channelsFirst: false)
+        pixels.output = packed(rows, columns, count, channelsFirst: false)
+        do throws(Failure) {
+            turned = try createPlan(pixels, tables: tables)
+        } catch {
+            shim_free(memory)
+            throw error
+        }
+        layout.bytes = aligned((turned?.pointee.scratch.bytes ?? 0) + area * count * size)
+        items = resampling.batch * ceilDivide(planes, count)
+    }
+
     let plan = memory.bindMemory(to: ResamplingPlan.self, capacity: 1)
     plan.initialize(
         to: ResamplingPlan(
             resampling: resampling, table: table, planes: planes, channels: channels, vertical: vertical, horizontal: horizontal,
             columns: columnTable, rowsPerBand: rowsPerBand, rowBands: rowBands, columnsPerChunk: columnsPerChunk, chunks: chunks,
-            items: others * rowBands, scratch: layout, streams: !extrapolates && outputBytes >= Double(streamedBytes),
-            direct: direct, packs: packs, bytes: bytes))
+            items: items, scratch: layout, streams: !extrapolates && outputBytes >= Double(streamedBytes),
+            direct: direct, packs: packs, turned: turned, bytes: bytes))
     return plan
 }
 
@@ -279,18 +317,18 @@ private struct ColumnFiller {
     /// The first element of a vector.
     func begin(_ vector: Int) -> Int { min(vector * lanes, max(columns * channels - lanes, lastChunk * channels)) }
 
-    /// Finds windows that hold all elements of a vector, and says how long they are; nil if one or two vectors of input are too
+    /// Finds windows that hold all elements of a vector, and says how long they are; nil if `most` vectors of input are too
     /// short. A window lies within the row or, if that is shorter, begins with it.
     @_optimize(size)
-    func fillWindows(_ windows: UnsafeMutablePointer<Int>) -> Int? {
+    func fillWindows(_ windows: UnsafeMutablePointer<Int>, most: Int) -> Int? {
         var longest = 0
         for vector in 0..<vectors {
             let span = pixels.span(pixelRange(vector))
             windows[2 * vector] = span.lowerBound * channels
             longest = max(longest, span.count * channels)
         }
-        if longest > 2 * lanes { return nil }
-        let window = longest > lanes || ![1, 2, 4].contains(pixels.taps) ? 2 * lanes : lanes
+        if longest > most * lanes { return nil }
+        let window = longest > 2 * lanes ? 4 * lanes : longest > lanes || ![1, 2, 4].contains(pixels.taps) ? 2 * lanes : lanes
         for vector in 0..<vectors { windows[2 * vector] = max(min(windows[2 * vector], rowElements - window), 0) }
         return window
     }
@@ -335,20 +373,23 @@ private struct ColumnFiller {
         }
     }
 
-    /// `[taps][lanes]` of a vector: elements, counted from `start` on, and weights.
+    /// `[taps][lanes]` of a vector: elements, or places in the window from `start` on, and weights.
     func fill<Place: FixedWidthInteger, Scalar: KernelScalar>(
-        _ vector: Int, _ places: UnsafeMutablePointer<Place>, _ weights: UnsafeMutablePointer<Scalar>, from start: Int,
+        _ vector: Int, _ places: UnsafeMutablePointer<Place>, _ weights: UnsafeMutablePointer<Scalar>, from start: Int?,
         at first: Int
     ) {
         let pixelWeights = pixels.weights.assumingMemoryBound(to: Scalar.self)
         let begin = begin(vector)
+        let (isPermuted, start) = (start != nil, start ?? 0)
         for k in 0..<pixels.taps {
             let at = first + k * lanes
             var pixel = begin / channels
             var channel = begin - pixel * channels
             for lane in 0..<lanes {
                 let tap = pixel * pixels.taps + k
-                places[at + lane] = Place(truncatingIfNeeded: pixels.elements[tap] * channels + channel - start)
+                let place = pixels.elements[tap] * channels + channel - start
+                places[at + lane] = isPermuted && place >= 2 * lanes
+                    ? Place.min + Place(truncatingIfNeeded: place - 2 * lanes) : Place(truncatingIfNeeded: place)
                 weights[at + lane] = pixelWeights[tap]
                 // Beyond the row's end: its last element again.
                 if pixel == columns - 1, channel == channels - 1 { continue }
@@ -403,6 +444,10 @@ private func resampleItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?
     let plan = execution.pointee.plan
     let scratch = execution.pointee.scratch + context.number * plan.pointee.scratch.bytes
     while let item = context.nextItem() {
+        if let turned = plan.pointee.turned {
+            resampleTurned(plan, turned, item, execution.pointee.input, execution.pointee.output, scratch, Scalar.self)
+            continue
+        }
         resampleItem(plan, item, execution.pointee.input, execution.pointee.output, scratch, Scalar.self)
     }
     if plan.pointee.streams { shim_finish_streaming() }
@@ -424,6 +469,38 @@ private func resampleItem<Scalar: KernelScalar>(
         rows: firstRow..<min(firstRow + plan.pointee.rowsPerBand, resampling.vertical.output),
         to: outputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.output.batch + firstRow * resampling.output.row,
         resampling.output, streaming: plan.pointee.streams, scratch)
+}
+
+/// Some planes of an image.
+@_optimize(size) @inline(never)
+private func resampleTurned<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ResamplingPlan>, _ turned: UnsafeMutablePointer<ResamplingPlan>, _ item: Int,
+    _ inputStart: UnsafeRawPointer, _ outputStart: UnsafeMutableRawPointer, _ scratch: UnsafeMutableRawPointer, _: Scalar.Type
+) {
+    let resampling = plan.pointee.resampling
+    let together = turned.pointee.channels
+    let parts = ceilDivide(resampling.channels, together)
+    let (image, first) = (item / parts, item % parts * together)
+    let count = min(together, resampling.channels - first)
+    let inputArea = resampling.vertical.input * resampling.horizontal.input
+    let pixels = (scratch + turned.pointee.scratch.bytes).assumingMemoryBound(to: Scalar.self)
+    let results = pixels + inputArea * together
+    turn(
+        inputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.input.batch + first * resampling.input.channel,
+        lines: count, count: inputArea, sourceLine: resampling.input.channel, to: pixels, targetLine: together)
+    for chunk in 0..<turned.pointee.chunks {
+        resample(
+            turned, pixels, plane: 0, chunk: chunk, rows: 0..<resampling.vertical.output, to: results,
+            turned.pointee.resampling.output, streaming: false, scratch)
+    }
+    let planes = outputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.output.batch
+        + first * resampling.output.channel
+    for channel in stride(from: 0, to: count, by: planesSideBySide) {
+        turn(
+            results + channel, lines: resampling.vertical.output * resampling.horizontal.output,
+            count: min(planesSideBySide, count - channel), sourceLine: together,
+            to: planes + channel * resampling.output.channel, targetLine: resampling.output.channel)
+    }
 }
 
 /// What the columns need of a row.
@@ -570,10 +647,17 @@ private func resampleDirectly<Scalar: KernelScalar>(
         return (vertical.elements[(next + 1) * vertical.taps - 1] - vertical.elements[(row + 1) * vertical.taps - 1]) * rowStride
     }
     if vertical.taps == 1 {
-        let batch = plan.pointee.scratch.batch
+        // Prefetching goes row by row, and so does copying once more what a near cache still holds.
+        let rowBytes = columns * plan.pointee.channels * MemoryLayout<Scalar>.stride
+        let batch = plan.pointee.columns.kind == .pixels || rowBytes >= longRowBytes ? 1 : rowsCopied
         let (inputs, outputs) = batchAddresses(plan, scratch, Scalar.self)
         for row in stride(from: rows.lowerBound, to: rows.upperBound, by: batch) {
             let count = min(batch, rows.upperBound - row)
+            if batch == 1, !streaming, row > rows.lowerBound, vertical.elements[row] == vertical.elements[row - 1] {
+                UnsafeMutableRawPointer(corner + (row - rows.lowerBound) * pitch).copyMemory(
+                    from: outputs[0], byteCount: rowBytes)
+                continue
+            }
             for i in 0..<count {
                 inputs[i] = input + vertical.elements[row + i] * rowStride
                 outputs[i] = corner + (row + i - rows.lowerBound) * pitch
@@ -602,7 +686,7 @@ private func batchAddresses<Scalar: KernelScalar>(
 ) -> (UnsafeMutablePointer<UnsafePointer<Scalar>>, UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>) {
     let layout = plan.pointee.scratch
     let inputs = scratch.assumingMemoryBound(to: UnsafePointer<Scalar>.self) + layout.batch * plan.pointee.vertical.taps
-    return (inputs, UnsafeMutableRawPointer(inputs + layout.batch).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self))
+    return (inputs, UnsafeMutableRawPointer(inputs + rowsCopied).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self))
 }
 
 /// Packed rows, resampled along themselves.
@@ -634,7 +718,7 @@ private func resampleColumns<Scalar: KernelScalar>(
             inputs: inputs, outputs: outputs, rows: rows, elements: columns * channels, taps: taps,
             weights: copies ? nil : UnsafePointer(weights),
             sources: columnTable.sources + (permuted ? 2 * (tap / taps) : tap * lanes), places: columnTable.places,
-            isWide: columnTable.window > lanes, streaming: streaming)
+            window: columnTable.window / lanes, streaming: streaming)
         let kernel = permuted ? plan.pointee.table.permutedColumns : plan.pointee.table.gatheredColumns
         withUnsafePointer(to: arguments) { kernel?($0) }
     }
@@ -650,5 +734,6 @@ private func needsCopy(_ table: ColumnTable, _ channels: Int, _ columns: Int, _ 
 }
 
 func destroy(_ plan: UnsafeMutablePointer<ResamplingPlan>) {
+    if let turned = plan.pointee.turned { destroy(turned) }
     shim_free(plan)
 }

@@ -176,7 +176,7 @@ func createPlan(
                     both: both, convolution: try createPlan(whole, kernel: kernel, bias: bias), resampling: nil, band: .none))
             return plan
         }
-        let resampling = try createPlan(both.resamplingOfBands)
+        let resampling = try createPlan(both.resamplingOfBands, mayTurn: false)
         do throws(Failure) {
             let scratch = resampling.pointee.scratch.bytes
             let (convolution, band) = try both.bands(scratch: scratch) { (part) throws(Failure) in
@@ -219,7 +219,7 @@ func workspaceSize(_ both: UpsampledLayer) throws(Failure) -> WorkspaceNeed {
         size.plan += planBytes
         return size
     }
-    let resampling = try createPlan(both.resamplingOfBands)
+    let resampling = try createPlan(both.resamplingOfBands, mayTurn: false)
     defer { destroy(resampling) }
     let scratch = resampling.pointee.scratch.bytes
     var (size, band) = try both.bands(scratch: scratch) { (part) throws(Failure) in try workspaceSize(part) }

@@ -33,6 +33,11 @@ public enum AVX2Float32: PermutingInstructionSet {
     @inlinable @inline(__always) public static func permute(_ x: Vector, _ y: Vector, _ places: UnsafeRawPointer) -> Vector {
         shim_permute2_f32x8(x, y, places.loadUnaligned(as: SIMD8<Int32>.self))
     }
+    @inlinable @inline(__always) public static func permute(
+        _ x: Vector, _ y: Vector, _ z: Vector, _ w: Vector, _ places: UnsafeRawPointer
+    ) -> Vector {
+        shim_permute4_f32x8(x, y, z, w, places.loadUnaligned(as: SIMD8<Int32>.self))
+    }
 }
 
 /// float64

@@ -37,6 +37,11 @@ public enum AVX512Float32: PermutingInstructionSet {
     @inlinable @inline(__always) public static func permute(_ x: Vector, _ y: Vector, _ places: UnsafeRawPointer) -> Vector {
         shim_permute2_f32x16(x, y, places.loadUnaligned(as: SIMD16<Int32>.self))
     }
+    @inlinable @inline(__always) public static func permute(
+        _ x: Vector, _ y: Vector, _ z: Vector, _ w: Vector, _ places: UnsafeRawPointer
+    ) -> Vector {
+        shim_permute4_f32x16(x, y, z, w, places.loadUnaligned(as: SIMD16<Int32>.self))
+    }
     @inlinable @inline(__always) public static var splitsTwos: Bool { true }
     @inlinable @inline(__always) public static func twos(_ source: UnsafePointer<Scalar>) -> Vector { shim_twos_f32x16(source) }
     @inlinable @inline(__always) public static func firsts(_ x: Vector) -> Vector { shim_firsts_f32x16(x) }
@@ -87,6 +92,11 @@ public enum AVX512Float64: PermutingInstructionSet {
     }
     @inlinable @inline(__always) public static func permute(_ x: Vector, _ y: Vector, _ places: UnsafeRawPointer) -> Vector {
         shim_permute2_f64x8(x, y, places.loadUnaligned(as: SIMD8<Int64>.self))
+    }
+    @inlinable @inline(__always) public static func permute(
+        _ x: Vector, _ y: Vector, _ z: Vector, _ w: Vector, _ places: UnsafeRawPointer
+    ) -> Vector {
+        shim_permute4_f64x8(x, y, z, w, places.loadUnaligned(as: SIMD8<Int64>.self))
     }
 }
 

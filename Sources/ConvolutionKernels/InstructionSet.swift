@@ -48,6 +48,8 @@ public protocol PermutingInstructionSet: InstructionSet {
     static func permute(_ x: Vector, _ places: UnsafeRawPointer) -> Vector
     /// The same of the lanes of x, and those of y after them.
     static func permute(_ x: Vector, _ y: Vector, _ places: UnsafeRawPointer) -> Vector
+    /// The same; and of the lanes of z, and those of w after them, where the sign bit of the place is set.
+    static func permute(_ x: Vector, _ y: Vector, _ z: Vector, _ w: Vector, _ places: UnsafeRawPointer) -> Vector
     /// Whether `spread` is an instruction of its own.
     static var spreadsFours: Bool { get }
     /// Lane `place` of every four lanes, repeated in them.

@@ -88,7 +88,7 @@ func turnLines<Scalar: KernelScalar>(
 /// without the loops around a square. Two or three channels are less than one: with them are read, or written and then written
 /// over, the first of the next pixel.
 @inlinable @inline(never)
-func turn<Scalar: KernelScalar>(
+public func turn<Scalar: KernelScalar>(
     _ source: UnsafePointer<Scalar>, lines: Int, count: Int, sourceLine: Int, to target: UnsafeMutablePointer<Scalar>,
     targetLine: Int
 ) {

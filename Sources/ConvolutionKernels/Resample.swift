@@ -22,10 +22,10 @@ public struct ResampleColumnsArguments<Scalar> {
     /// vector's places and weights, which other vectors may have too.
     public var sources: UnsafePointer<Int>
     /// `permutedColumns`: integers as wide as the scalars, the elements' places in that window, where the weights are in
-    /// `weights`.
+    /// `weights`. In the third and fourth vector of a window they are counted from the third on, and have the sign bit set.
     public var places: UnsafeRawPointer
-    /// `permutedColumns`: windows are two vectors rather than one; always unless there are 1, 2 or 4 taps.
-    public var isWide: Bool
+    /// `permutedColumns`: vectors of a window, 2 or 4, or with 1, 2 or 4 taps also 1; not 4 where it copies.
+    public var window: Int
     /// Past the caches; all vectors of the output are aligned.
     public var streaming: Bool
 
@@ -33,7 +33,7 @@ public struct ResampleColumnsArguments<Scalar> {
     public init(
         inputs: UnsafePointer<UnsafePointer<Scalar>>, outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, rows: Int,
         elements: Int, taps: Int, weights: UnsafePointer<Scalar>?, sources: UnsafePointer<Int>, places: UnsafeRawPointer,
-        isWide: Bool, streaming: Bool
+        window: Int, streaming: Bool
     ) {
         self.inputs = inputs
         self.outputs = outputs
@@ -43,17 +43,12 @@ public struct ResampleColumnsArguments<Scalar> {
         self.weights = weights
         self.sources = sources
         self.places = places
-        self.isWide = isWide
+        self.window = window
         self.streaming = streaming
     }
 }
 
 extension ResampleColumnsArguments {
-    @inlinable @inline(__always)
-    func weight<I: InstructionSet>(_: I.Type, _ tap: Int) -> I.Vector {
-        UnsafeRawPointer(weights.unsafelyUnwrapped).loadUnaligned(fromByteOffset: tap &* I.bytes, as: I.Vector.self)
-    }
-
     @inlinable @inline(__always)
     func store<I: InstructionSet>(_: I.Type, _ x: I.Vector, to place: UnsafeMutableRawPointer) {
         if streaming { I.stream(x, to: place) } else { place.storeBytes(of: x, as: I.Vector.self) }
@@ -67,6 +62,33 @@ extension ResampleColumnsArguments {
         while vector &* I.bytes < last &+ I.bytes {
             body(vector, min(vector &* I.bytes, last))
             vector &+= 1
+        }
+    }
+
+    /// Row by row. `entry` says where the weights of a vector are, in bytes; `fetch` is called with an input row, the number of a
+    /// vector and where a weight is.
+    @inlinable @inline(__always)
+    func combine<I: InstructionSet>(
+        _: I.Type, entry: (Int) -> Int, fetch: (UnsafePointer<Scalar>, Int, Int) -> I.Vector
+    ) where I.Scalar == Scalar {
+        let weights = UnsafeRawPointer(weights.unsafelyUnwrapped)
+        var row = 0
+        while row < rows {
+            let input = inputs[row]
+            let output = UnsafeMutableRawPointer(outputs[row])
+            forEachVector(I.self) { vector, place in
+                var tap = entry(vector)
+                let end = tap &+ taps &* I.bytes
+                var sum = I.product(weights.loadUnaligned(fromByteOffset: tap, as: I.Vector.self), fetch(input, vector, tap))
+                tap &+= I.bytes
+                while tap < end {
+                    sum = I.multiplyAdd(
+                        weights.loadUnaligned(fromByteOffset: tap, as: I.Vector.self), fetch(input, vector, tap), sum)
+                    tap &+= I.bytes
+                }
+                store(I.self, sum, to: output + place)
+            }
+            row &+= 1
         }
     }
 
@@ -121,49 +143,42 @@ public func gatheredColumns<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointe
         arguments.copy(I.self, fetch: fetch)
         return
     }
-    var row = 0
-    while row < arguments.rows {
-        let input = arguments.inputs[row]
-        let output = UnsafeMutableRawPointer(arguments.outputs[row])
-        arguments.forEachVector(I.self) { vector, place in
-            var tap = vector &* arguments.taps
-            let end = tap &+ arguments.taps
-            var sum = I.product(arguments.weight(I.self, tap), fetch(input, tap))
-            tap &+= 1
-            while tap < end {
-                sum = I.multiplyAdd(arguments.weight(I.self, tap), fetch(input, tap), sum)
-                tap &+= 1
-            }
-            arguments.store(I.self, sum, to: output + place)
-        }
-        row &+= 1
-    }
+    let vectorBytes = arguments.taps &* I.bytes
+    arguments.combine(I.self, entry: { $0 &* vectorBytes }, fetch: { input, _, tap in fetch(input, tap / I.bytes) })
 }
 
 /// So many rows that the weights and places, which take more room than the rows themselves, are seldom fetched.
 public let rowsTogether = 4
 
-/// Few channels, where the elements of a vector lie so close together that one vector of input, or two, hold them.
+/// Few channels, where the elements of a vector lie so close together that one, two or four vectors of input hold them.
 @inlinable @inline(__always)
 public func permutedColumns<I: PermutingInstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: ResampleColumnsArguments<I.Scalar>.self).pointee
-    func fetch(_ input: UnsafePointer<I.Scalar>, _ vector: Int, isWide: Bool) -> I.Vector {
-        let window = Window(I.self, input + arguments.sources[2 &* vector], isWide: isWide)
-        return window.permuted(arguments.places + arguments.sources[2 &* vector &+ 1], isWide: isWide)
+    func fetch<let W: Int>(_ input: UnsafePointer<I.Scalar>, _ vector: Int, _ vectors: InlineArray<W, Bool>.Type) -> I.Vector {
+        let window = Window(I.self, input + arguments.sources[2 &* vector], vectors)
+        return window.permuted(arguments.places + arguments.sources[2 &* vector &+ 1], vectors)
     }
     if arguments.weights == nil {
-        if arguments.isWide {
-            arguments.copy(I.self) { fetch($0, $1, isWide: true) }
+        if arguments.window > 1 {
+            arguments.copy(I.self) { fetch($0, $1, InlineArray<2, Bool>.self) }
         } else {
-            arguments.copy(I.self) { fetch($0, $1, isWide: false) }
+            arguments.copy(I.self) { fetch($0, $1, InlineArray<1, Bool>.self) }
         }
     } else {
         // So many taps that the loop over them is none: enlarging.
-        switch (arguments.taps, arguments.isWide) {
-        case (2, false): permuteRows(I.self, taps: InlineArray<2, Bool>.self, isWide: InlineArray<0, Bool>.self, arguments)
-        case (4, false): permuteRows(I.self, taps: InlineArray<4, Bool>.self, isWide: InlineArray<0, Bool>.self, arguments)
-        case (4, true): permuteRows(I.self, taps: InlineArray<4, Bool>.self, isWide: InlineArray<1, Bool>.self, arguments)
-        default: permuteRows(I.self, taps: InlineArray<0, Bool>.self, isWide: InlineArray<1, Bool>.self, arguments)
+        switch (arguments.taps, arguments.window) {
+        case (2, 1): permuteRows(I.self, taps: InlineArray<2, Bool>.self, window: InlineArray<1, Bool>.self, arguments)
+        case (4, 1): permuteRows(I.self, taps: InlineArray<4, Bool>.self, window: InlineArray<1, Bool>.self, arguments)
+        case (4, 2): permuteRows(I.self, taps: InlineArray<4, Bool>.self, window: InlineArray<2, Bool>.self, arguments)
+        case (_, 4): // Seldom: short code, and slower by a third than four rows at a time.
+            arguments.combine(I.self, entry: { arguments.sources[2 &* $0 &+ 1] }) { input, vector, tap in
+                let window = UnsafeRawPointer(input + arguments.sources[2 &* vector])
+                func part(_ number: Int) -> I.Vector {
+                    window.loadUnaligned(fromByteOffset: number &* I.bytes, as: I.Vector.self)
+                }
+                return I.permute(part(0), part(1), part(2), part(3), arguments.places + tap)
+            }
+        default: permuteRows(I.self, taps: InlineArray<0, Bool>.self, window: InlineArray<2, Bool>.self, arguments)
         }
     }
 }
@@ -171,26 +186,25 @@ public func permutedColumns<I: PermutingInstructionSet>(_: I.Type, _ raw: Unsafe
 /// One vector of an input row, or two.
 @usableFromInline
 struct Window<I: PermutingInstructionSet> {
-    @usableFromInline var first: I.Vector
-    @usableFromInline var second: I.Vector
+    @usableFromInline var first, second: I.Vector
 
     @inlinable @inline(__always)
-    init(_: I.Type, _ start: UnsafePointer<I.Scalar>, isWide: Bool) {
+    init<let W: Int>(_: I.Type, _ start: UnsafePointer<I.Scalar>, _ vectors: InlineArray<W, Bool>.Type) {
         first = UnsafeRawPointer(start).loadUnaligned(as: I.Vector.self)
-        second = isWide ? UnsafeRawPointer(start).loadUnaligned(fromByteOffset: I.bytes, as: I.Vector.self) : first
+        second = W > 1 ? UnsafeRawPointer(start).loadUnaligned(fromByteOffset: I.bytes, as: I.Vector.self) : first
     }
 
     @inlinable @inline(__always)
-    func permuted(_ places: UnsafeRawPointer, isWide: Bool) -> I.Vector {
-        isWide ? I.permute(first, second, places) : I.permute(first, places)
+    func permuted<let W: Int>(_ places: UnsafeRawPointer, _ vectors: InlineArray<W, Bool>.Type) -> I.Vector {
+        W > 1 ? I.permute(first, second, places) : I.permute(first, places)
     }
 }
 
-/// Four rows at a time; what lacks to four is the last one again. T taps, or as many as the arguments say if T is 0; W is 1 for
-/// windows that are read as two vectors.
+/// Four rows at a time; what lacks to four is the last one again. T taps, or as many as the arguments say if T is 0; windows of W
+/// vectors.
 @inlinable @inline(__always)
 func permuteRows<I: PermutingInstructionSet, let T: Int, let W: Int>(
-    _: I.Type, taps: InlineArray<T, Bool>.Type, isWide: InlineArray<W, Bool>.Type, _ arguments: ResampleColumnsArguments<I.Scalar>
+    _: I.Type, taps: InlineArray<T, Bool>.Type, window: InlineArray<W, Bool>.Type, _ arguments: ResampleColumnsArguments<I.Scalar>
 ) {
     let taps = T > 0 ? T : arguments.taps
     var row = 0
@@ -204,25 +218,25 @@ func permuteRows<I: PermutingInstructionSet, let T: Int, let W: Int>(
         arguments.forEachVector(I.self) { vector, place in
             let source = arguments.sources[2 &* vector]
             let first = arguments.sources[2 &* vector &+ 1]
-            let windowA = Window(I.self, a + source, isWide: W > 0)
-            let windowB = Window(I.self, b + source, isWide: W > 0)
-            let windowC = Window(I.self, c + source, isWide: W > 0)
-            let windowD = Window(I.self, d + source, isWide: W > 0)
+            let windowA = Window(I.self, a + source, window)
+            let windowB = Window(I.self, b + source, window)
+            let windowC = Window(I.self, c + source, window)
+            let windowD = Window(I.self, d + source, window)
             let places = arguments.places + first
             let weights = UnsafeRawPointer(arguments.weights.unsafelyUnwrapped) + first
             let weight = weights.loadUnaligned(as: I.Vector.self)
-            var sumA = I.product(weight, windowA.permuted(places, isWide: W > 0))
-            var sumB = I.product(weight, windowB.permuted(places, isWide: W > 0))
-            var sumC = I.product(weight, windowC.permuted(places, isWide: W > 0))
-            var sumD = I.product(weight, windowD.permuted(places, isWide: W > 0))
+            var sumA = I.product(weight, windowA.permuted(places, window))
+            var sumB = I.product(weight, windowB.permuted(places, window))
+            var sumC = I.product(weight, windowC.permuted(places, window))
+            var sumD = I.product(weight, windowD.permuted(places, window))
             var offset = I.bytes
             while offset < taps &* I.bytes {
                 let places = places + offset
                 let weight = weights.loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
-                sumA = I.multiplyAdd(weight, windowA.permuted(places, isWide: W > 0), sumA)
-                sumB = I.multiplyAdd(weight, windowB.permuted(places, isWide: W > 0), sumB)
-                sumC = I.multiplyAdd(weight, windowC.permuted(places, isWide: W > 0), sumC)
-                sumD = I.multiplyAdd(weight, windowD.permuted(places, isWide: W > 0), sumD)
+                sumA = I.multiplyAdd(weight, windowA.permuted(places, window), sumA)
+                sumB = I.multiplyAdd(weight, windowB.permuted(places, window), sumB)
+                sumC = I.multiplyAdd(weight, windowC.permuted(places, window), sumC)
+                sumD = I.multiplyAdd(weight, windowD.permuted(places, window), sumD)
                 offset &+= I.bytes
             }
             arguments.store(I.self, sumA, to: toA + place)

@@ -674,10 +674,11 @@ private enum TileKind: CaseIterable {
         let lanes = table.lanes
         let vectors = 3
         let rows = [0, 1, 2, 2, 3, 4]
-        for (taps, permutes, isWide) in [1, 2, 4, 5].flatMap({ [($0, false, false), ($0, true, false), ($0, true, true)] }) {
-            if permutes, table.permutedColumns == nil || taps == 5 && !isWide { continue }
-            let window = isWide ? 2 * lanes : lanes
-            let length = permutes ? 2 * lanes + 3 : 100
+        for (taps, wide) in [1, 2, 4, 5].flatMap({ taps in [0, 1, 2, 4].map { (taps, $0) } }) {
+            let permutes = wide > 0
+            if permutes, table.permutedColumns == nil || taps == 5 && wide == 1 { continue }
+            let window = wide * lanes
+            let length = permutes ? 4 * lanes + 3 : 100
             let input = filled(5 * length, &numbers, Scalar.self)
             let weights = filled(vectors * taps * lanes, &numbers, by: 8, Scalar.self)
             defer { for field in [input, weights] { field.free() } }
@@ -685,17 +686,17 @@ private enum TileKind: CaseIterable {
             // the places and weights of the first one.
             let sources = (0..<vectors * taps * lanes).map { _ in Int.random(in: 0..<length, using: &numbers) }
             let first = (0..<vectors).map { _ in Int.random(in: 0...length - window, using: &numbers) }
-            let places = sources.indices.map { _ in Int.random(in: 0..<window, using: &numbers) }
+            let places = sources.indices.map { _ in Int.random(in: 0..<max(window, 1), using: &numbers) }
             let entries = (0..<vectors).map { permutes && $0 == vectors - 1 ? 0 : $0 * taps * lanes }
             let windows = (0..<vectors).flatMap { [first[$0], entries[$0] * MemoryLayout<Scalar>.stride] }
-            let narrow = places.map { Int32($0) }
-            let wide = places.map { Int64($0) }
+            let ints = places.map { Int32($0 % (2 * lanes)) + ($0 < 2 * lanes ? 0 : Int32.min) }
+            let longs = places.map { Int64($0 % (2 * lanes)) + ($0 < 2 * lanes ? 0 : Int64.min) }
             // The last vector ends with the row; a row shorter than a vector has room for one.
             for (elements, copies, streaming) in [
                 (3 * lanes, false, false), (3 * lanes - 1, false, false), (2 * lanes + 1, false, false),
                 (lanes - 1, false, false), (3 * lanes, true, false), (2 * lanes + 1, true, false), (3 * lanes, true, true),
                 (3 * lanes, false, true),
-            ] where !copies || taps == 1 {
+            ] where !copies || taps == 1 && wide < 4 {
                 let written = max(elements, lanes)
                 let pitch = (vectors + 2) * lanes
                 let output = Field<Scalar>(rows.count * pitch)
@@ -706,15 +707,15 @@ private enum TileKind: CaseIterable {
                 let inputs = rows.map { UnsafePointer(input.pointer($0 * length)) }
                 let outputs = rows.indices.map { output.pointer($0 * pitch + skew) }
                 (permutes ? windows : sources).withUnsafeBufferPointer { sources in
-                    narrow.withUnsafeBytes { narrow in
-                        wide.withUnsafeBytes { wide in
+                    ints.withUnsafeBytes { ints in
+                        longs.withUnsafeBytes { longs in
                             inputs.withUnsafeBufferPointer { inputs in
                                 outputs.withUnsafeBufferPointer { outputs in
                                     let arguments = ResampleColumnsArguments(
                                         inputs: inputs.baseAddress!, outputs: outputs.baseAddress!, rows: rows.count,
                                         elements: elements, taps: taps, weights: copies ? nil
                                         : UnsafePointer(weights.pointer(0)), sources: sources.baseAddress!,
-                                        places: (MemoryLayout<Scalar>.stride == 4 ? narrow : wide).baseAddress!, isWide: isWide,
+                                        places: (MemoryLayout<Scalar>.stride == 4 ? ints : longs).baseAddress!, window: wide,
                                         streaming: streaming)
                                     withUnsafePointer(to: arguments) {
                                         (permutes ? table.permutedColumns! : table.gatheredColumns)($0)
@@ -739,7 +740,7 @@ private enum TileKind: CaseIterable {
                     let begin = row * pitch + skew
                     #expect(
                         Array(output.elements[begin..<begin + written]) == expected,
-                        "\(elements) elements, \(taps) taps, permuted: \(permutes), wide: \(isWide), copied: \(copies), row \(row)")
+                        "\(elements) elements, \(taps) taps, windows of \(wide), copied: \(copies), row \(row)")
                 }
                 #expect(output.surroundingsAreUntouched)
             }

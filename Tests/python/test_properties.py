@@ -405,6 +405,10 @@ BIT_LAYERS = [
     ("upsample2d", (2, 9, 30, 3), None, {"output_size": (20, 47), "interpolation": "bicubic"}),
     ("upsample2d", (2, 30, 21, 19), None, {"output_size": (11, 50), "interpolation": "lanczos3", "antialias": True}),
     ("upsample2d", (2, 12, 33, 2), None, {"output_size": (5, 40), "interpolation": "area"}),
+    # Windows of four vectors; planes that are turned into pixels; long rows that are copied twice.
+    ("upsample2d", (2, 9, 70, 3), None, {"output_size": (7, 32), "interpolation": "bicubic"}),
+    ("upsample2d", (2, 5, 6, 83), None, {"output_size": (9, 11), "interpolation": "bicubic"}),
+    ("upsample2d", (2, 3, 300, 21), None, {"size": (3, 2)}),
     ("upsample2d", (2, 9, 30, 3), None, {"output_size": (20, 47), "scale": (1.5, 2.3), "interpolation": "bicubic"}),
     ("upsample2d", (2, 9, 30, 3), None, {"output_size": (20, 21), "coordinates": "tf_half_pixel_for_nn", "rounding": "simple"}),
     ("upsample2d", (2, 9, 30, 3), None, {"output_size": (17, 33), "interpolation": "bicubic", "coordinates": "tf_crop_and_resize",

@@ -116,8 +116,8 @@ SHIM_SPREAD(2)
 SHIM_SPREAD(3)
 #undef SHIM_SPREAD
 
-/* Lane i: x[indices[i]], one instruction; permute2: of the lanes of x, and those of y after them. Only the tiers whose processors
- * have it see it. */
+/* Lane i: x[indices[i]], one instruction; permute2: of the lanes of x, and those of y after them; permute4: of those of z and w
+ * where the index has the sign bit set. Only the tiers whose processors have it see it. */
 #define SHIM_PERMUTE(name, scalar, integer, lanes, one, two)                                                                     \
     static inline __attribute__((always_inline)) shim_##name shim_permute_##name(shim_##name x, shim_mask_##name indices) {      \
         typedef scalar vector __attribute__((vector_size(lanes * sizeof(scalar))));                                              \
@@ -129,6 +129,13 @@ SHIM_SPREAD(3)
         typedef scalar vector __attribute__((vector_size(lanes * sizeof(scalar))));                                              \
         typedef integer places __attribute__((vector_size(lanes * sizeof(scalar))));                                             \
         return (shim_##name)two((vector)x, (places)indices, (vector)y);                                                          \
+    }                                                                                                                            \
+    static inline __attribute__((always_inline)) shim_##name shim_permute4_##name(                                               \
+        shim_##name x, shim_##name y, shim_##name z, shim_##name w, shim_mask_##name indices) {                                  \
+        shim_mask_##name low = (shim_mask_##name)shim_permute2_##name(x, y, indices);                                            \
+        shim_mask_##name high = (shim_mask_##name)shim_permute2_##name(z, w, indices);                                           \
+        shim_mask_##name m = indices < 0;                                                                                        \
+        return (shim_##name)((m & high) | (~m & low));                                                                           \
     }
 
 #ifdef __AVX2__
