@@ -96,23 +96,28 @@ private struct Pool {
     var bell: UnsafeMutablePointer<Bell>
 }
 
-/// How long an idle worker watches for a job before it sleeps, and a caller for the last worker's end. Calls that follow each
-/// other closer than that, as the layers of a network do, find the workers awake. After `politely` nanoseconds a watching thread
-/// lets others that wait for its core go first.
-private let politely = 30_000
-private let watchTime = 150_000
+/// Nanoseconds that a caller watches for the last worker's end, and an idle worker at least for a job, before it sleeps. Calls
+/// that follow each other closer than that find the workers awake; waking them takes some 20 microseconds, 4 of the caller's.
+/// After `politely` nanoseconds a watching thread lets others that wait for its core go first.
+private let watchTime: Int64 = 150_000
+private let politely: Int64 = 30_000
 
-/// False if it has not happened within the time.
+/// A worker that was idle for less than this watches for twice as long from then on, and a bit shorter after each call. So it is
+/// awake too where there is other work between calls, and soon sleeps where calls are rare. Depthwise 3x3 on 576 channels of
+/// 14x14, with 400 microseconds between calls: 33 -> 13 microseconds, one thread 28.
+private let longestPause: Int64 = 1_000_000
+
+/// How long it took (as of the last look at the clock: who has waited is in a hurry); nil if it has not happened within the time.
 @inline(__always)
-private func watch(_ hasHappened: () -> Bool) -> Bool {
-    let start = shim_nanoseconds()
+private func watch(for time: Int64, since start: Int64, _ hasHappened: () -> Bool) -> Int64? {
+    var waited: Int64 = 0
     while true {
         for _ in 0..<32 {
-            if hasHappened() { return true }
+            if hasHappened() { return waited }
             shim_pause()
         }
-        let waited = shim_nanoseconds() - start
-        if waited > watchTime { return false }
+        waited = shim_nanoseconds() - start
+        if waited > time { return nil }
         if waited > politely { shim_yield() }
     }
 }
@@ -204,7 +209,7 @@ private func withdraw(_ job: UnsafeMutablePointer<Job>, _ pool: UnsafeMutablePoi
         }
         shim_monitor_unlock(&pool.pointee.monitor)
     }
-    if watch({ shim_atomic_load(&job.pointee.active) == 0 }) { return }
+    if watch(for: watchTime, since: shim_nanoseconds(), { shim_atomic_load(&job.pointee.active) == 0 }) != nil { return }
     shim_monitor_lock(&pool.pointee.monitor)
     while job.pointee.active != 0 {
         job.pointee.isAwaited = true
@@ -242,6 +247,7 @@ private func startWorker(_ pool: UnsafeMutablePointer<Pool>) -> Bool {
 private func workerMain(_ raw: UnsafeMutableRawPointer?) {
     guard let pool = raw?.assumingMemoryBound(to: Pool.self) else { return }
     let bell = pool.pointee.bell
+    var patience = watchTime
     shim_monitor_lock(&pool.pointee.monitor)
     pool.pointee.coming -= 1
     while true {
@@ -259,15 +265,21 @@ private func workerMain(_ raw: UnsafeMutableRawPointer?) {
         } else {
             pool.pointee.watching += 1
             shim_monitor_unlock(&pool.pointee.monitor)
-            let isCalled = watch { shim_atomic_load(&bell.pointee.openings) > 0 || shim_atomic_load(&bell.pointee.isEnding) != 0 }
+            let start = shim_nanoseconds()
+            var pause = watch(for: patience, since: start) {
+                shim_atomic_load(&bell.pointee.openings) > 0 || shim_atomic_load(&bell.pointee.isEnding) != 0
+            }
             shim_monitor_lock(&pool.pointee.monitor)
             pool.pointee.watching -= 1
-            if !isCalled, bell.pointee.openings <= 0, bell.pointee.isEnding == 0 {
+            if pause == nil, bell.pointee.openings <= 0, bell.pointee.isEnding == 0 {
                 pool.pointee.sleeping += 1
                 // Who wakes a worker counts it as one that comes, at once: until it has come, nobody need wake it again.
                 repeat { shim_monitor_sleep(&pool.pointee.monitor) } while pool.pointee.coming == 0 && bell.pointee.isEnding == 0
                 if bell.pointee.isEnding == 0 { pool.pointee.coming -= 1 }
+                pause = shim_nanoseconds() - start
             }
+            patience = max(watchTime, patience - patience / 8)
+            if let pause, pause < longestPause { patience = max(patience, 2 * pause) }
         }
     }
     shim_monitor_unlock(&pool.pointee.monitor)
