@@ -25,8 +25,8 @@
  *
  * THREADS: every function may be called from any thread at any time. A plan is read-only after creation, so many threads may
  * execute one plan at once. The library's worker threads are started when first needed, sleep from 150 microseconds after a call
- * on and end with the process or when the library is unloaded; a forked child starts its own. threads = 1, and layers too small
- * to gain, use none.
+ * on (up to two milliseconds, where calls came with pauses of up to one), and end with the process or when the library is
+ * unloaded; a forked child starts its own. threads = 1, and layers too small to gain, use none.
  *
  * NUMBERS: let M = 2^-24 * (sum |x*w| + |bias|) for float, 2^-53 for double. An output element, before the activation, lies
  * within 8 M of the exact result wherever rounding errors are independent of each other, as they are in data that varies; nearly

@@ -214,8 +214,8 @@ extension ConvolutionPlan {
             let (rounds, rest) = (count * repeats).quotientAndRemainder(dividingBy: threads)
             // Where all threads have as many parts, they are long and short in turn; else the last parts are done by some threads
             // alone. And one thread may end a bit of a part after the others.
-            let time = rest > 0 ? Double(rounds + 1) * long
-                : (Double(count - longer) * short + Double(longer) * long) * Double(repeats) / Double(threads) + (long - short) / 2
+            let all = Double(count - longer) * short + Double(longer) * long
+            let time = rest > 0 ? Double(rounds + 1) * long : all * Double(repeats) / Double(threads) + (long - short) / 2
             if time + long / 16 < best.time { best = (count, time + long / 16) }
         }
         return best
@@ -228,7 +228,8 @@ extension ConvolutionPlan {
         let step = leastReach
         func tiles(_ bandRows: Int) -> Double {
             Double(
-                walks || stencils ? ceilDivide(bandRows, rowUnit) : tileCount(rows: bandRows, columns: block.horizontal.count, step))
+                walks || stencils
+                    ? ceilDivide(bandRows, rowUnit) : tileCount(rows: bandRows, columns: block.horizontal.count, step))
         }
         // Of one input pixel, a tile has addresses for all taps and one of them to multiply.
         let tapsPerUse = strategy == .channels && panels[0].kernel.rows == 1 ? block.taps : 1
