@@ -631,7 +631,8 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  *
  * antialias 1 stretches the kernels of the middle four by max(r, 1), so that every input element counts when an image shrinks,
  * and divides by the weights' sum. Elements outside the image: edge CLAMP puts the border element in their place, RENORMALISE
- * leaves them out and divides by the sum of the others.
+ * leaves them out and divides by the sum of the others. Where output and scale lead so far outside that none is left, it gives 0
+ * (BILINEAR without antialias: the border element).
  *
  * NEAREST's rounding: PREFER_FLOOR rounds x to the nearest, half down, PREFER_CEIL half up; FLOOR and CEIL always down or up;
  * SIMPLE up where the axis shrinks, else down (OpenVINO; ONNX Resize of version 10, with ASYMMETRIC).
@@ -665,8 +666,8 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  * of BICUBIC without antialias to 1/1024 of an element; KERAS_JAX is Keras on JAX, which does not. TORCH_EXACT is mode
  * "nearest-exact". The other fields may say anything else that the formulas above allow.
  * With preset 0, nearest of ASYMMETRIC and TF_HALF_PIXEL_FOR_NN rounds FLOOR, of other coordinates PREFER_CEIL: TensorFlow 1 and
- * PyTorch nearest-exact. AREA: PyTorch takes the mean of all elements that t touches (adaptive pooling); OpenCV, if either axis grows,
- * interpolates instead.
+ * PyTorch nearest-exact. AREA: PyTorch takes the mean of all elements that t touches (adaptive pooling); OpenCV, if either axis
+ * grows, interpolates instead.
  *
  * NUMBERS: x and the weights are rounded in float32, as the frameworks do, for float64 data too; with preset 0, TORCH and
  * TORCH_EXACT in the data's type, except for NEAREST; with OPENCV weights in float64. So nearest can pick the element below the

@@ -301,7 +301,9 @@ struct AxisTaps<Real: KernelScalar> {
         case -1: return keys(part + 1)
         case 0: return keys(part)
         case 1: return keys(1 - part)
-        default: return keys(2 - part)
+        case 2: return keys(2 - part)
+        // The border element, of a place that lies far outside.
+        default: return 0
         }
     }
 

@@ -651,7 +651,8 @@ static int upsample_case(uint64_t salt) {
         p.output_height = between(1, 30), p.output_width = between(1, 30);
     int other = draw_other(&p);
     if (other && one_in(3)) {
-        p.factor_height = p.factor_width = p.output_height = p.output_width = 0;
+        p.factor_height = p.factor_width = 0;
+        if (one_in(2)) p.output_height = p.output_width = 0;
         p.scale_height = (double)between(2, 16) / 8, p.scale_width = (double)between(2, 16) / 8;
     }
     if (upsample2d_output_shape(&p, shape) != CONVOLUTION_OK) return 0;

@@ -515,6 +515,10 @@ def test_output_size_and_scale_together(line):
         both = dict(preset=preset, interpolation="bilinear")
         assert line.upsample2d(x, output_size=3, scale=2, **both) == [1, 1.25, 1.75]
         assert line.upsample2d(x, output_size=2, scale=0.25, **both) == [2.5, 5]
+    for preset in (None, "keras", "keras_jax"):
+        outside = dict(preset=preset, output_size=5, scale=0.5, edge="renormalise")
+        assert line.upsample2d(x, interpolation="bicubic", **outside)[2:] == [5, 0, 0]
+        assert line.upsample2d(x, interpolation="lanczos3", **outside)[3:] == [0, 0]
     # What is left over, 4 - 6 / 2 elements, is cut off at both ends.
     both = dict(output_size=6, scale=2, interpolation="bilinear", coordinates="half_pixel_symmetric")
     assert line.upsample2d(x, **both) == [1.25, 1.75, 2.25, 2.75, 3.5, 4.5]
