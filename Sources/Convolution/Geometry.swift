@@ -359,6 +359,18 @@ struct Lattice {
             offsetStart: (outputStart - place) / axis.stride - (taps - 1) * offsetStep, offsetStep: offsetStep)
     }
 
+    /// Both phases of a transposed convolution of stride 2: pair q is outputs `outputStart` + 2q and the next, of which the first
+    /// or the last may be none. They read input elements `offsetStart` + q and, of a kernel of 3 or 4 elements, the next. The taps
+    /// are those of the kernel.
+    @_optimize(size)
+    static func pairs(_ axis: Axis) -> Lattice {
+        let first = ceilDivide(axis.start - axis.kernel + 1, 2)
+        let outputStart = 2 * first + axis.kernel - 2 - axis.start
+        return Lattice(
+            outputStart: outputStart, outputStep: 2, count: ceilDivide(axis.output - outputStart, 2), inputStep: 1,
+            taps: axis.kernel, kernelStart: 0, kernelStep: 1, offsetStart: first, offsetStep: 1)
+    }
+
     /// How many values of `first` there are for `phase`.
     static func phaseCount(_ axis: Axis) -> Int {
         min(axis.stride / greatestCommonDivisor(axis.stride, axis.dilation), axis.kernel)

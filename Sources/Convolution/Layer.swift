@@ -18,8 +18,8 @@ struct Means {
     var accumulates: Bool
     /// Who made the plan asks for some rows of its block at a time.
     var keepsRows = false
-    /// See `Turning`.
-    var turns = true
+    /// All phases of a transposed convolution may be computed together: see `Turning` and `Lattice.pairs`.
+    var joinsPhases = true
 }
 
 /// A checked conv2d or conv2d_transpose: nothing in it can fail any more but memory.

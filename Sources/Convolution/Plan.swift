@@ -100,6 +100,8 @@ struct ConvolutionPlan {
     var isWide: Bool
     /// Strategy `lanes` with tiles of neighbouring pixels of one row, whose taps share the input.
     var walks: Bool
+    /// A walk that computes all phases together: there is one block, of `Lattice.pairs`.
+    var pairs = false
     /// Strategy `columns` with tiles of four output rows, one channel each.
     var stencils = false
     /// Strategy `lanes` with whole groups in a vector, whose input is permuted instead of packed.
@@ -442,13 +444,16 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
         }
     }
     let panels = Panels(layer, table, strategy)
+    // A kernel that is not finite is computed without them, in no more than the least workspace.
+    let pairs = economy == 0 && rowLattices > 0 && panels.pairsPhases(layer, table)
+    if pairs { (rowLattices, columnLattices) = (1, 1) }
     let memory = try PlanMemory(
         panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"),
         rows: fullyCovered ? 0 : layer.vertical.output, columns: fullyCovered ? 0 : layer.horizontal.output)
     for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
     var plan = ConvolutionPlan(
         layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks,
-        stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels, panelCount: panels.count,
+        pairs: pairs, stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels, panelCount: panels.count,
         width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0, weights: memory.header,
         bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns,
         fullyCovered: fullyCovered, mendsBorder: false, skipsOutside: false, readsInputDirectly: false,
@@ -474,59 +479,62 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     // Blocks and what they need.
     var weightElements = 0
     var overflow = false
-    if rowLattices > 0 {
+    func addBlock(_ vertical: Lattice, _ horizontal: Lattice) {
+        let terms = vertical.taps * horizontal.taps * inputs
+        let chunk = chunkTerms(terms)
+        // At most as many channels as make one chunk of a tap, and as keep a panel's weights for a block in a level-2
+        // cache.
+        let mostChannels = max(32, min(chunk, weightRows / (vertical.taps * horizontal.taps)))
+        let channelBlock = ceilDivide(inputs, ceilDivide(inputs, mostChannels))
+        var segmentsPerChunk = max(1, chunk / channelBlock)
+        // Whole kernel rows, where a chunk holds one: their taps may be taken together.
+        if segmentsPerChunk > horizontal.taps { segmentsPerChunk -= segmentsPerChunk % horizontal.taps }
+        var block = Block(
+            vertical: vertical, horizontal: horizontal, weights: weightElements, bandRows: 0, bandColumns: 0, rowBands: 0,
+            columnBands: 0, panelChunks: 0, items: 0, channelBlock: channelBlock, segmentsPerChunk: segmentsPerChunk,
+            tilesPerGroup: 0)
+        if plan.strategy == .channels {
+            block.mergesTaps = horizontal.taps > 1 && horizontal.offsetStep == 1 && channelBlock == layer.inChannels
+                && segmentsPerChunk % horizontal.taps == 0
+                && (!plan.readsInputDirectly || layer.input.column == channelBlock)
+            block.roundsBorder = !plan.borders && outsidePart(block, layer) > worthwhilePart
+        }
+        if plan.strategy == .channels, block.taps == 1, inputs % channelBlock == 0,
+            inputs * plan.panels.pointee.kernel.vectors <= vectorsPerCall {
+            block.blocksPerCall = inputs / channelBlock
+        }
+        block.hasOneCall = channelBlock * block.blocksPerCall == inputs
+        // More tiles where the weights come in several passes, a tile is little work, or no other panel reads the input
+        // again; but their addresses are to stay in the cache as well.
+        let isAlone = plan.panelCount == 1
+        let tiles = !block.hasOneCall ? 64 : isAlone ? 48 : max(16, min(groupTerms / terms, 48))
+        block.tilesPerGroup = max(1, min(tiles, addressBytes / (block.segments * largestTileSide * 8)) >> economy)
+        plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads,
+            rectangleLimit: rectangleLimit >> economy)
+        // One more, since those of the border and the others may each have a rest.
+        let needed = 1 + plan.tileCount(rows: block.bandRows, columns: block.bandColumns, plan.leastReach)
+        block.tilesPerGroup = min(block.tilesPerGroup, needed)
+        block.items = (plan.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
+        plan.itemsPerBlock = max(plan.itemsPerBlock, block.items)
+        plan.work += Double(terms) * Double(vertical.count * horizontal.count) * Double(layer.batch)
+            * Double(layer.outChannels)
+        let (more, tooMany) = terms.multipliedReportingOverflow(by: plan.width)
+        overflow = overflow || tooMany || more > largestLength
+        weightElements = overflow ? 0 : weightElements + more
+        plan.workspace.include(
+            block, walkRuns: plan.walks ? 2 * plan.walkRuns(block) : 0, walkLines: plan.walkLines,
+            rectangleBytes: plan.readsInputDirectly ? 0 : plan.largestRectangle(block) * size, elementBytes: size)
+        plan.blocks[plan.blockCount] = block
+        plan.blockCount += 1
+    }
+    if pairs {
+        addBlock(.pairs(layer.vertical), .pairs(layer.horizontal))
+    } else if rowLattices > 0 {
         forEachLattice(layer.vertical, transposed: layer.transposed) { vertical in
             if !fullyCovered {
                 for q in 0..<vertical.count { plan.coveredRows[vertical.outputStart + q * vertical.outputStep] = 1 }
             }
-            forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in
-                let terms = vertical.taps * horizontal.taps * inputs
-                let chunk = chunkTerms(terms)
-                // At most as many channels as make one chunk of a tap, and as keep a panel's weights for a block in a level-2
-                // cache.
-                let mostChannels = max(32, min(chunk, weightRows / (vertical.taps * horizontal.taps)))
-                let channelBlock = ceilDivide(inputs, ceilDivide(inputs, mostChannels))
-                var segmentsPerChunk = max(1, chunk / channelBlock)
-                // Whole kernel rows, where a chunk holds one: their taps may be taken together.
-                if segmentsPerChunk > horizontal.taps { segmentsPerChunk -= segmentsPerChunk % horizontal.taps }
-                var block = Block(
-                    vertical: vertical, horizontal: horizontal, weights: weightElements, bandRows: 0, bandColumns: 0, rowBands: 0,
-                    columnBands: 0, panelChunks: 0, items: 0, channelBlock: channelBlock, segmentsPerChunk: segmentsPerChunk,
-                    tilesPerGroup: 0)
-                if plan.strategy == .channels {
-                    block.mergesTaps = horizontal.taps > 1 && horizontal.offsetStep == 1 && channelBlock == layer.inChannels
-                        && segmentsPerChunk % horizontal.taps == 0
-                        && (!plan.readsInputDirectly || layer.input.column == channelBlock)
-                    block.roundsBorder = !plan.borders && outsidePart(block, layer) > worthwhilePart
-                }
-                if plan.strategy == .channels, block.taps == 1, inputs % channelBlock == 0,
-                    inputs * plan.panels.pointee.kernel.vectors <= vectorsPerCall {
-                    block.blocksPerCall = inputs / channelBlock
-                }
-                block.hasOneCall = channelBlock * block.blocksPerCall == inputs
-                // More tiles where the weights come in several passes, a tile is little work, or no other panel reads the input
-                // again; but their addresses are to stay in the cache as well.
-                let isAlone = plan.panelCount == 1
-                let tiles = !block.hasOneCall ? 64 : isAlone ? 48 : max(16, min(groupTerms / terms, 48))
-                block.tilesPerGroup = max(1, min(tiles, addressBytes / (block.segments * largestTileSide * 8)) >> economy)
-                plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads,
-                    rectangleLimit: rectangleLimit >> economy)
-                // One more, since those of the border and the others may each have a rest.
-                let needed = 1 + plan.tileCount(rows: block.bandRows, columns: block.bandColumns, plan.leastReach)
-                block.tilesPerGroup = min(block.tilesPerGroup, needed)
-                block.items = (plan.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
-                plan.itemsPerBlock = max(plan.itemsPerBlock, block.items)
-                plan.work += Double(terms) * Double(vertical.count * horizontal.count) * Double(layer.batch)
-                    * Double(layer.outChannels)
-                let (more, tooMany) = terms.multipliedReportingOverflow(by: plan.width)
-                overflow = overflow || tooMany || more > largestLength
-                weightElements = overflow ? 0 : weightElements + more
-                plan.workspace.include(
-                    block, walkRuns: plan.walks ? 2 * plan.walkRuns(block) : 0, walkLines: plan.walkLines,
-                    rectangleBytes: plan.readsInputDirectly ? 0 : plan.largestRectangle(block) * size, elementBytes: size)
-                plan.blocks[plan.blockCount] = block
-                plan.blockCount += 1
-            }
+            forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in addBlock(vertical, horizontal) }
         }
         if !fullyCovered {
             forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in
@@ -555,7 +563,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
         if !fits {
             shim_free(memory.header)
             var layer = given
-            layer.means.turns = false
+            layer.means.joinsPhases = false
             return try draft(layer, economy: economy)
         }
     } else if hasOutput {
@@ -635,14 +643,14 @@ private func packedPlan<Scalar: KernelScalar>(
         }
         plan.mendsBorder = layer.transposed && plan.tapProducts == nil && !isFinite
         plan.skipsOutside = plan.strategy == .channels && layer.paddingMode == .constant && layer.paddingValue == 0 && isFinite
-        if !isFinite, plan.winograd != nil || plan.turning != nil {
+        if !isFinite, plan.winograd != nil || plan.turning != nil || plan.pairs {
             // With Winograd's algorithm an infinity or NaN would spread to all elements; the default one keeps it where it
             // belongs. And the border is mended in the caller's arrays.
             shim_free(plan.weights)
             shim_free(memory.header)
             var layer = layer
             layer.means.permitsWinograd = false
-            layer.means.turns = false
+            layer.means.joinsPhases = false
             return try packedPlan(layer, kernel: kernel, bias: bias)
         }
         if plan.blockCount > 0, maySeparate(layer) { separateWeights(&plan, plan.weights.assumingMemoryBound(to: Scalar.self)) }

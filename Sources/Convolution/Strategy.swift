@@ -73,6 +73,18 @@ struct Panels {
         }
     }
 
+    /// Whether a walk computes all phases of a transposed convolution together: its input is read in place, and whole vectors of
+    /// output are finished.
+    @_optimize(size)
+    func pairsPhases(_ layer: Layer, _ table: KernelTable) -> Bool {
+        let (vertical, horizontal) = (layer.vertical, layer.horizontal)
+        return walks && isDirect && layer.transposed && layer.means.joinsPhases && !layer.means.accumulates
+            && layer.output.channel == 1 && layer.activation.bounds != nil
+            && vertical.stride == 2 && horizontal.stride == 2 && vertical.dilation == 1 && horizontal.dilation == 1
+            && vertical.kernel == horizontal.kernel && (3...4).contains(vertical.kernel)
+            && table.pairWalks[vertical.kernel - 3] != nil
+    }
+
     func panel(_ index: Int, _ layer: Layer, _ table: KernelTable) -> Panel {
         let outputs = layer.outChannelsPerGroup
         switch strategy {

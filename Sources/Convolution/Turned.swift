@@ -45,7 +45,7 @@ private let planes = 8
 extension Layer {
     /// Whether a plan of the strategy `channels` may be `Turning`.
     var mayTurn: Bool {
-        transposed && means.turns && !means.accumulates && hasOutput && outChannels > 1 && inChannels > 1 && output.column == 1
+        transposed && means.joinsPhases && !means.accumulates && hasOutput && outChannels > 1 && inChannels > 1 && output.column == 1
             && output.channel != 1 && input.channel != 1
     }
 

@@ -16,14 +16,26 @@ extension ConvolutionPlan {
     /// with row a - rowStep. Where they share no input rows, those of the lower follow those of the upper.
     @inline(__always)
     func rowStep(_ vertical: Lattice) -> Int {
+        // The rows of a pair read the same.
+        if pairs { return 0 }
         let (step, rest) = vertical.inputStep.quotientAndRemainder(dividingBy: vertical.offsetStep)
         return rest == 0 && step < vertical.taps ? step : vertical.taps
     }
 
+    @inline(__always)
+    var walkKernel: WalkKernel {
+        if pairs, let kernel = table.pairWalks[layer.horizontal.kernel - 3] { return kernel }
+        return table.walks[layer.transposed ? 0 : layer.horizontal.stride - 1]
+    }
+
+    /// Input rows or columns that an output, or a pair of them, reads.
+    @inline(__always)
+    func window(_ lattice: Lattice) -> Int { pairs ? 2 : lattice.taps }
+
     /// Input columns that a tile reads.
     @inline(__always)
     func walkColumns(_ horizontal: Lattice) -> Int {
-        (table.walks[horizontal.inputStep - 1].columns - 1) * horizontal.inputStep + horizontal.taps
+        (walkKernel.columns - 1) * horizontal.inputStep + window(horizontal)
     }
 
     /// Output that lies in planes is gathered as pixels first, two rows of up to this many columns, and then turned: whole cache
@@ -42,7 +54,7 @@ extension ConvolutionPlan {
 
     /// Addresses of a tile: see `WalkArguments.runs`.
     @inline(__always)
-    func walkRuns(_ block: Block) -> Int { (block.vertical.taps + rowStep(block.vertical)) * walkColumns(block.horizontal) }
+    func walkRuns(_ block: Block) -> Int { (window(block.vertical) + rowStep(block.vertical)) * walkColumns(block.horizontal) }
 }
 
 /// Where a tile's input lies. A plain tile reads available places alone, and all plain tiles read at the same distances.
@@ -55,6 +67,8 @@ private struct WalkTile {
     /// Columns that pixels of the output read; more are addressed, and repeat the last.
     var columns: Int
     var hasLower: Bool
+    /// Of pairs of rows and columns.
+    var edges = WalkEdges()
     /// Tiles that follow each other.
     var count = 1
     /// `WalkArguments.ahead`
@@ -72,6 +86,7 @@ private struct WalkTarget<Scalar> {
 }
 
 /// An item of a plan that walks. What `source` holds includes the border where it is packed.
+@_optimize(size)
 func walk<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, image: Int,
     rows: Range<Int>, columns: Range<Int>, panels: Range<Int>,
@@ -80,8 +95,10 @@ func walk<Scalar: KernelScalar>(
     let layer = plan.pointee.layer
     let vertical = block.pointee.vertical
     let horizontal = block.pointee.horizontal
-    let reach = plan.pointee.table.walks[horizontal.inputStep - 1].columns
-    let inputRows = vertical.inputStep + (vertical.taps - 1) * vertical.offsetStep + 1
+    let pairs = plan.pointee.pairs
+    let reach = plan.pointee.walkKernel.columns
+    let window = (rows: plan.pointee.window(vertical), columns: plan.pointee.window(horizontal))
+    let inputRows = (pairs ? 0 : vertical.inputStep) + (window.rows - 1) * vertical.offsetStep + 1
     let inputColumns = plan.pointee.walkColumns(horizontal)
     let runs = (workspace + plan.pointee.workspace.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
     let plainRuns = runs + plan.pointee.walkRuns(block.pointee)
@@ -94,6 +111,9 @@ func walk<Scalar: KernelScalar>(
     let lines = (workspace + plan.pointee.workspace.lines).assumingMemoryBound(to: Scalar.self)
     let panel = plan.pointee.panels[panels.lowerBound]
     let (rowPitch, columnPitch) = (vertical.outputStep * layer.output.row, horizontal.outputStep * layer.output.column)
+    // Of an odd number of outputs, or where the first two read different elements, a pair is not whole.
+    let hasFirstColumn = horizontal.outputStart >= 0
+    let hasLastColumn = !pairs || horizontal.outputStart + 2 * horizontal.count <= layer.horizontal.output
     let origin = output + vertical.outputStart * layer.output.row + horizontal.outputStart * layer.output.column
 
     // Tiles that are finished by the kernel may follow each other in one call.
@@ -109,7 +129,12 @@ func walk<Scalar: KernelScalar>(
     while row < rows.upperBound {
         let rowImage = plan.pointee.spansImages ? row / vertical.count : image
         let index = plan.pointee.spansImages ? row - rowImage * vertical.count : row
-        let hasLower = row + 1 < rows.upperBound && index + 1 < vertical.count
+        let hasLower = pairs || row + 1 < rows.upperBound && index + 1 < vertical.count
+        var edges = WalkEdges()
+        if pairs {
+            edges.hasUpper = vertical.outputStart + 2 * index >= 0
+            edges.hasLower = vertical.outputStart + 2 * index + 1 < layer.vertical.output
+        }
         let top = index * vertical.inputStep + vertical.offsetStart
         let plainRows = hasLower && top >= source.rows.lowerBound && top + inputRows <= source.rows.upperBound
         let line = origin + rowImage * layer.output.batch + index * rowPitch
@@ -117,18 +142,20 @@ func walk<Scalar: KernelScalar>(
         var lineStart = column
         while column < columns.upperBound {
             // The last tile rather repeats pixels of the one before than be incomplete; but to add twice would be wrong.
-            if !layer.means.accumulates { column = max(columns.lowerBound, min(column, columns.upperBound - reach)) }
+            if !pairs, !layer.means.accumulates { column = max(columns.lowerBound, min(column, columns.upperBound - reach)) }
             let count = min(reach, columns.upperBound - column)
             var tile = WalkTile(
                 image: rowImage, top: top, left: column * horizontal.inputStep + horizontal.offsetStart, pixels: count,
-                columns: (count - 1) * horizontal.inputStep + horizontal.taps, hasLower: hasLower)
+                columns: (count - 1) * horizontal.inputStep + window.columns, hasLower: hasLower, edges: edges)
+            tile.edges.hasFirst = column > 0 || hasFirstColumn
+            tile.edges.hasLast = column + count < horizontal.count || hasLastColumn
             if turns, column < lineStart { lineStart = column }
             let target = turns
                 ? WalkTarget(
                     base: lines + (column - lineStart) * width, row: lineColumns * width, column: width, channel: 1,
                     firstChannel: panel.firstChannel)
                 : WalkTarget(
-                    base: line + column * columnPitch, row: rowPitch, column: columnPitch, channel: layer.output.channel)
+                    base: line + column * columnPitch, row: pairs ? layer.output.row : rowPitch, column: columnPitch, channel: layer.output.channel)
             let isPlain = plainRows && tile.left >= source.columns.lowerBound
                 && tile.left + inputColumns <= source.columns.upperBound
             let tileRuns = isPlain ? plainRuns : runs
@@ -136,8 +163,9 @@ func walk<Scalar: KernelScalar>(
             if !isPlain || plainPlace == nil { layOut(plan, block, source, tile, offsets, tileRuns) }
             if isPlain {
                 plainPlace = plainPlace ?? place
-                if mayFollow {
-                    let end = turns ? min(columns.upperBound, lineStart + lineColumns) : columns.upperBound
+                if mayFollow, tile.edges.isNone {
+                    let end = turns
+                        ? min(columns.upperBound, lineStart + lineColumns) : columns.upperBound - (hasLastColumn ? 0 : 1)
                     let further = (source.columns.upperBound - inputColumns - tile.left) / (reach * horizontal.inputStep)
                     tile.count = max(1, min((end - column) / reach, further + 1))
                     tile.ahead = ahead
@@ -157,7 +185,7 @@ func walk<Scalar: KernelScalar>(
                 lineStart = end
             }
         }
-        row += hasLower ? 2 : 1
+        row += hasLower && !pairs ? 2 : 1
     }
     if plan.pointee.streams { shim_finish_streaming() }
 }
@@ -185,6 +213,7 @@ private func layOut<Scalar: KernelScalar>(
     let vertical = block.pointee.vertical
     let rowStep = plan.pointee.rowStep(vertical)
     let columns = plan.pointee.walkColumns(block.pointee.horizontal)
+    let window = plan.pointee.window(vertical)
     for c in 0..<columns {
         var index = tile.left + min(c, tile.columns - 1)
         if !source.columns.contains(index) {
@@ -194,10 +223,10 @@ private func layOut<Scalar: KernelScalar>(
     }
     let image = source.base + tile.image * source.imageStride
     var run = runs
-    for row in 0..<(vertical.taps + rowStep) {
-        let tap = row < vertical.taps ? row * vertical.offsetStep : vertical.inputStep + (row - rowStep) * vertical.offsetStep
+    for row in 0..<(window + rowStep) {
+        let tap = row < window ? row * vertical.offsetStep : vertical.inputStep + (row - rowStep) * vertical.offsetStep
         // Without a lower row nothing beyond the upper's taps is needed.
-        var index = row < vertical.taps || tile.hasLower ? tile.top + tap : outsideOffset
+        var index = row < window || tile.hasLower ? tile.top + tap : outsideOffset
         if index != outsideOffset, !source.rows.contains(index) {
             index = borderIndex(index, layer.vertical.input, layer.paddingMode) ?? outsideOffset
         }
@@ -210,6 +239,7 @@ private func layOut<Scalar: KernelScalar>(
 }
 
 /// Tiles of all panels: those of whole vectors in one call, if bias and bounds are all that is still to come.
+@_optimize(size)
 private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ panels: Range<Int>,
     _ runs: UnsafePointer<UnsafePointer<Scalar>>, shift: Int, _ tile: WalkTile, _ target: WalkTarget<Scalar>,
@@ -218,7 +248,7 @@ private func multiply<Scalar: KernelScalar>(
     let layer = plan.pointee.layer
     let vertical = block.pointee.vertical
     let horizontal = block.pointee.horizontal
-    let kernel = plan.pointee.table.walks[horizontal.inputStep - 1]
+    let kernel = plan.pointee.walkKernel
     let sums = (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
     let activation = layer.activation.converted(to: Scalar.self)
     let bounds = target.channel == 1 && !layer.means.accumulates ? activation.bounds : nil
@@ -243,9 +273,11 @@ private func multiply<Scalar: KernelScalar>(
             upper: finishes ? upper : nil, lower: finishes && tile.hasLower ? upper + target.row : nil, columns: tile.pixels,
             columnStride: target.column, bias: bias, low: bounds?.low ?? 0, high: bounds?.high ?? 0)
         arguments.tiles = tile.count
+        arguments.edges = tile.edges
+        arguments.pairPitch = layer.output.column
         arguments.pixelStep = source.columnStride
         arguments.ahead = tile.ahead
-        arguments.streams = plan.pointee.streams && layer.output.channel == 1 && tile.hasLower && tile.pixels == kernel.columns
+        arguments.streams = plan.pointee.streams && layer.output.channel == 1 && tile.hasLower && tile.edges.isNone && tile.pixels == kernel.columns
             && plan.pointee.alignsPixels(UnsafeRawPointer(target.base))
         let accumulate = finishes && isSmall ? kernel.accumulateSmall ?? kernel.accumulate : kernel.accumulate
         withUnsafePointer(to: arguments) { accumulate($0) }

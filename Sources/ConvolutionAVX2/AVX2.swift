@@ -135,6 +135,10 @@ public enum AVX2Float64: InstructionSet {
                 accumulateSmallWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
         ],
+        pairWalks: [
+            WalkKernel(columns: walkedPairs) { accumulatePairs(AVX2Float32.self, kernel: InlineArray<3, Bool>.self, $0) },
+            nil,
+        ],
         stencil: StencilKernel(vectors: 2) { accumulateStencil(AVX2Float32.self, vectors: InlineArray<2, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX2Float32.self, $0) },
         smallStencils: [

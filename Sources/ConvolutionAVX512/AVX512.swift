@@ -199,6 +199,10 @@ public enum AVX512Float64: PermutingInstructionSet {
                 accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             },
         ],
+        pairWalks: [
+            WalkKernel(columns: walkedPairs) { accumulatePairs(AVX512Float32.self, kernel: InlineArray<3, Bool>.self, $0) },
+            WalkKernel(columns: walkedPairs) { accumulatePairs(AVX512Float32.self, kernel: InlineArray<4, Bool>.self, $0) },
+        ],
         stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float32.self, vectors: InlineArray<4, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX512Float32.self, $0) },
         smallStencils: [

@@ -31,6 +31,8 @@ public struct KernelTable {
     public var slidingTapGradients: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
     /// Kernels for neighbouring pixels that read 1 and 2 input columns apart.
     public var walks: InlineArray<2, WalkKernel>
+    /// `accumulatePairs` for kernels of 3x3 and 4x4, where the tier has them.
+    public var pairWalks: InlineArray<2, WalkKernel?>
     /// Of the most vectors that this tier has registers for.
     public var stencil: StencilKernel
     /// For `NarrowStencilArguments`: kernels of any size; of 3x3 for output rows 1 and 2 input rows apart, and of 2x2 for 1.
@@ -67,7 +69,7 @@ public struct KernelTable {
         planes: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         tapGradients: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         slidingTapGradients: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
-        walks: InlineArray<2, WalkKernel>, stencil: StencilKernel,
+        walks: InlineArray<2, WalkKernel>, pairWalks: InlineArray<2, WalkKernel?> = [nil, nil], stencil: StencilKernel,
         narrowStencil: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         smallStencils: InlineArray<3, (@convention(c) (UnsafeRawPointer) -> Void)?>, widestTile: Int, storesParts: Bool = false,
         columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>,
@@ -99,6 +101,7 @@ public struct KernelTable {
         self.tapGradients = tapGradients
         self.slidingTapGradients = slidingTapGradients
         self.walks = walks
+        self.pairWalks = pairWalks
         self.stencil = stencil
         self.narrowStencil = narrowStencil
         self.smallStencils = smallStencils

@@ -34,6 +34,9 @@ public struct WalkArguments<Scalar> {
     public var ahead = 0
     /// Vectors are stored past the caches; both rows and all pixels exist, and their places are aligned.
     public var streams = false
+    /// `accumulatePairs`: from the first pixel of a pair to the second, and which pixels of the tile exist.
+    public var pairPitch = 0
+    public var edges = WalkEdges()
     public var bias: UnsafePointer<Scalar>
     public var low: Scalar
     public var high: Scalar
@@ -63,6 +66,21 @@ public struct WalkArguments<Scalar> {
         self.low = low
         self.high = high
     }
+}
+
+/// The rows and the outermost columns of a tile of pairs that exist.
+public struct WalkEdges {
+    public var hasUpper = true
+    public var hasLower = true
+    public var hasFirst = true
+    public var hasLast = true
+
+    @inlinable @inline(__always)
+    public init() {}
+
+    /// There is no edge.
+    @inlinable @inline(__always)
+    public var isNone: Bool { hasUpper && hasLower && hasFirst && hasLast }
 }
 
 /// `accumulateWalk` with its pixels per row. The functions take an `UnsafePointer<WalkArguments<Scalar>>`.
@@ -265,12 +283,84 @@ public func accumulateSmallWalk<I: InstructionSet, let R: Int, let S: Int>(
     }
 }
 
+/// Pairs of columns of a tile of `accumulatePairs`.
+public let walkedPairs = 8
+
+/// All phases of transposed convolutions with stride 2 and K x K taps, K being 3 or 4, for each vector of channels: from each 2x2
+/// neighbouring input pixels the 2x2 output pixels that read no others. In one direction input pixel w of the two meets kernel
+/// element K - 2 + i - 2w for output pixel i, if there is one. `upper` and `lower` are the rows of the first of `columns` pairs,
+/// which lie `columnStride` apart; addresses are those of 2 rows and `walkedPairs` + 1 columns.
+@inlinable @inline(__always)
+public func accumulatePairs<I: InstructionSet, let K: Int>(
+    _: I.Type, kernel: InlineArray<K, Bool>.Type, _ raw: UnsafeRawPointer
+) {
+    // Asked for in the loop, so that it is not compiled once for each case.
+    let given = raw.assumingMemoryBound(to: WalkArguments<I.Scalar>.self)
+    let arguments = given.pointee
+    guard let top = arguments.upper, let bottom = arguments.lower else { return }
+    let size = MemoryLayout<I.Scalar>.stride
+    let low = I.Vector(repeating: arguments.low)
+    let high = I.Vector(repeating: arguments.high)
+    let right = arguments.pairPitch &* size
+    forEachWalkVector(
+        I.self, arguments, columns: InlineArray<8, Bool>.self, step: InlineArray<1, Bool>.self, fetches: false
+    ) { vector, panel, offset, output in
+        var weights = InlineArray<K, InlineArray<K, I.Vector>>(repeating: InlineArray<K, I.Vector>(repeating: low))
+        for a in 0..<K {
+            for b in 0..<K {
+                weights[unchecked: a][unchecked: b] = panel.loadUnaligned(
+                    fromByteOffset: (a &* K &+ b) &* I.bytes, as: I.Vector.self)
+            }
+        }
+        let bias = UnsafeRawPointer(arguments.bias).loadUnaligned(fromByteOffset: vector &* I.bytes, as: I.Vector.self)
+        var runs = arguments.runs
+        func pixel(_ row: Int, _ column: Int) -> I.Vector {
+            UnsafeRawPointer(runs[row &* (walkedPairs &+ 1) &+ column]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+        }
+        // The input pixels of the upper row, and of the lower.
+        var (x0, y0) = (pixel(0, 0), pixel(1, 0))
+        var upper = UnsafeMutableRawPointer(top) + output
+        var lower = UnsafeMutableRawPointer(bottom) + output
+        var hasFirst = arguments.edges.hasFirst
+        var left = arguments.columns
+        repeat {
+            let (x1, y1) = (pixel(0, 1), pixel(1, 1))
+            left &-= 1
+            func store(_ i: Int, _ j: Int, to place: UnsafeMutableRawPointer) {
+                let (a, b) = (K &- 2 &+ i, K &- 2 &+ j)
+                var sum = I.multiplyAdd(x0, weights[unchecked: a][unchecked: b], I.Vector(repeating: 0))
+                if b >= 2 { sum = I.multiplyAdd(x1, weights[unchecked: a][unchecked: b &- 2], sum) }
+                if a >= 2 {
+                    sum = I.multiplyAdd(y0, weights[unchecked: a &- 2][unchecked: b], sum)
+                    if b >= 2 { sum = I.multiplyAdd(y1, weights[unchecked: a &- 2][unchecked: b &- 2], sum) }
+                }
+                sum = I.bounded(I.sum(sum, bias), low: low, high: high)
+                if given.pointee.streams { I.stream(sum, to: place) } else { place.storeBytes(of: sum, as: I.Vector.self) }
+            }
+            let hasSecond = left > 0 || given.pointee.edges.hasLast
+            if given.pointee.edges.hasUpper {
+                if hasFirst { store(0, 0, to: upper) }
+                if hasSecond { store(0, 1, to: upper + right) }
+            }
+            if given.pointee.edges.hasLower {
+                if hasFirst { store(1, 0, to: lower) }
+                if hasSecond { store(1, 1, to: lower + right) }
+            }
+            hasFirst = true
+            (x0, y0) = (x1, y1)
+            runs += 1
+            upper += arguments.columnStride &* size
+            lower += arguments.columnStride &* size
+        } while left > 0
+    }
+}
+
 /// The vectors of channels of each tile: `body` is called with the number of the vector, its weights, and how far on in bytes its
 /// input and its output lie. What a later tile reads is fetched.
 @inlinable @inline(__always)
 func forEachWalkVector<I: InstructionSet, let R: Int, let S: Int>(
     _: I.Type, _ arguments: WalkArguments<I.Scalar>, columns: InlineArray<R, Bool>.Type, step: InlineArray<S, Bool>.Type,
-    _ body: (Int, UnsafeRawPointer, Int, Int) -> Void
+    fetches: Bool = true, _ body: (Int, UnsafeRawPointer, Int, Int) -> Void
 ) {
     let size = MemoryLayout<I.Scalar>.stride
     var input = arguments.channelOffset &* size
@@ -282,7 +372,7 @@ func forEachWalkVector<I: InstructionSet, let R: Int, let S: Int>(
         var vector = 0
         while vector < arguments.vectors {
             let place = min(vector &* I.bytes, arguments.lastVector &* size)
-            fetchAhead(I.self, arguments, columns: columns, step: step, input &+ place)
+            if fetches { fetchAhead(I.self, arguments, columns: columns, step: step, input &+ place) }
             body(vector, panel, input &+ place, output &+ place)
             panel += arguments.kernelRows &* arguments.kernelColumns &* I.bytes
             vector &+= 1

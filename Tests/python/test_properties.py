@@ -378,6 +378,9 @@ BIT_LAYERS = [
     ("conv2d_transpose", (2, 6, 5, 32), (2, 2, 20, 32), {"strides": 2}),
     ("conv2d_transpose", (2, 5, 7, 3), (3, 2, 17, 3), {"strides": (2, 3), "activation": "leaky_relu"}),
     ("conv2d_transpose", (2, 9, 8, 16), (3, 3, 1, 16), {"groups": 16, "strides": 2, "padding": "same"}),
+    # All phases together; of the outermost pairs of rows and columns one is missing, or none.
+    ("conv2d_transpose", (2, 6, 21, 40), (3, 3, 1, 40), {"groups": 40, "strides": 2}),
+    ("conv2d_transpose", (2, 7, 19, 37), (4, 4, 1, 37), {"groups": 37, "strides": 2, "padding": "same", "activation": "relu"}),
     ("conv2d_transpose", (2, 6, 6, 8), (5, 5, 8, 8), {"dilation_rate": 2}),
     ("conv2d_transpose", (2, 6, 18, 40), (3, 5, 1, 40), {"groups": 40, "dilation_rate": (2, 1), "activation": "relu"}),
     ("conv2d_transpose", (2, 5, 8, 1), (5, 3, 1, 1), {"strides": (3, 2)}),
