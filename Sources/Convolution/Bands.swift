@@ -265,8 +265,9 @@ extension ConvolutionPlan {
         let hasManyPixels = rows * columns >= wanted * 64
         if blocks == 1, rows < wanted, hasManyPixels, readsInputDirectly, !walks {
             // A few long rows are cut into pieces of whole tiles, the last of them no shorter than a tile.
-            let (unit, least) = strategy == .columns
-                ? (table.lanes * table.columnTiles[4].vectors, table.lanes * table.columnTiles[0].vectors) : (leastReach, 1)
+            let (tile, widest) = isWide
+                ? (leastReach, leastReach) : (table.columnTiles[4].vectors, table.columnTiles[0].vectors)
+            let (unit, least) = strategy == .columns ? (table.lanes * tile, table.lanes * widest) : (leastReach, 1)
             let (units, rest) = (ceilDivide(columns, unit), columns % unit)
             let most = rest > 0 && rest < least ? units / 2 : units
             block.bandRows = 1

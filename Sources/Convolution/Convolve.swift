@@ -392,8 +392,8 @@ private func multiply<Scalar: KernelScalar>(
             : channelStride == 1 && (panel.pointee.channels == width || storesPart))
 
     let outputOffset = panel.pointee.firstChannel * channelStride
-    let streams = mayFinish && !storesPart && plan.pointee.streams && strategy == .channels
-        && plan.pointee.alignsPixels(UnsafeRawPointer(tiles.pointee.targets[0] + outputOffset))
+    let streams = mayFinish && !storesPart && plan.pointee.streams && strategy != .lanes
+        && plan.pointee.alignsVectors(UnsafeRawPointer(tiles.pointee.targets[0] + outputOffset))
     let mergedTaps = block.pointee.horizontal.taps
     // Weights that stay in the cache need not be fetched; while the first panel is multiplied, the input of the next group is, so
     // many elements of it for each channel.

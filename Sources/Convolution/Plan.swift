@@ -195,13 +195,14 @@ struct ConvolutionPlan {
         return next < blocks + blockCount ? next : UnsafePointer(blocks)
     }
 
-    /// Strategy `channels`: a panel's channels are aligned to vectors at all pixels, if they are at one, in `place`.
+    /// A panel's vectors are aligned at all pixels, or in all rows, if one is, in `place`.
     @inline(__always)
-    func alignsPixels(_ place: UnsafeRawPointer) -> Bool {
+    func alignsVectors(_ place: UnsafeRawPointer) -> Bool {
         let strides = layer.output
-        // Axes of one element have a stride of 1, which is never stepped along.
+        // Axes of one element have a stride of 1, which is never stepped along. The last vector of a row ends with it.
         let elements = (layer.batch > 1 ? strides.batch : 0) | (layer.vertical.output > 1 ? strides.row : 0)
-            | (layer.horizontal.output > 1 ? strides.column : 0)
+            | (strategy == .columns ? strides.channel | layer.horizontal.output
+                : layer.horizontal.output > 1 ? strides.column : 0)
         return elements % table.lanes == 0 && Int(bitPattern: place) % (table.lanes * layer.elementBytes) == 0
     }
 
@@ -464,7 +465,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
         plan.readsInputDirectly = layer.input.channel == 1 && !hasFarGroups(layer, table) || layer.inChannels <= 1
     case .lanes where plan.permutes: plan.readsInputDirectly = layer.input.channel == 1 && layer.outChannels % table.lanes == 0
     case .lanes: plan.readsInputDirectly = panels.isDirect
-    case .columns: plan.readsInputDirectly = !panels.isWide && readsColumns(layer, table)
+    case .columns: plan.readsInputDirectly = readsColumns(layer, table)
     }
     plan.spansImages = plan.readsInputDirectly
         || plan.strategy == .channels && !plan.borders && inputBytes(layer) <= Double(rectangleLimit >> economy)

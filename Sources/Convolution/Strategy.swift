@@ -164,8 +164,9 @@ private func cheapestDivision(_ channels: Int, _ table: KernelTable) -> Int {
 
 /// An element turned from pixels into planes, or back, while it is packed or stored,
 private func turned(_ layer: Layer) -> Double { layer.isDouble ? 5 : 2.5 }
-/// for a walk,
-private let turnedInWalk = 3.0
+/// for a walk, to which each piece of a row adds the second,
+private let turnedInWalk = 2.2
+private let turnedPiece = 28.0
 /// for vectors of columns,
 private let turnedIntoLines = 2.0
 /// and for stencils and permuted groups, which take half as long again per multiply-add.
@@ -176,8 +177,13 @@ private let pixelStart = 30.0
 private let scattered = 20.0
 /// An element of a line stored beside those of other phases.
 private let interleaved = 7.0
-/// A pixel's share of a tile's beginning and end.
+/// A pixel's share of a tile's beginning and end, and of the addresses of a tap.
 private let tileStart = 10.0
+private let tapStart = 2.5
+/// A panel's start, which some pixels share, those of small images of a batch too; of an image that is packed apart from others.
+private let panelStart = 800.0
+private let panelPixels = 128.0
+private let imageStart = 2000.0
 /// How many times as long a tile of one vector takes, which has a load for each multiply-add.
 private let singleVector = 1.25
 /// The start of a line that is packed alone; that is computed alone too.
@@ -203,8 +209,8 @@ private func takesStencil(_ layer: Layer, _ table: KernelTable) -> Bool {
 /// Output rows that follow each other without a gap, enough for the tiles of stencils.
 private func runsOn(_ layer: Layer) -> Bool {
     let (rows, columns) = (layer.vertical.output, layer.horizontal.output)
-    return (layer.output.column == 1 && layer.output.row == columns && layer.output.channel == rows * columns
-        || writesPixels(layer))
+    return (layer.output.column == 1 && layer.output.row == columns
+        && (layer.outChannels == 1 || layer.output.channel == rows * columns) || writesPixels(layer))
         && rows >= stencilRows && !layer.means.accumulates && !layer.means.keepsRows && layer.activation.bounds != nil
 }
 
@@ -240,15 +246,21 @@ func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
 
     let vectors = ceilDivide(outputs, table.lanes)
     var byChannels = Double(layer.groups) * table.vectors(channels: outputs) * (vectors == 1 ? singleVector : 1) * terms
-    byChannels += Double(layer.groups * ceilDivide(vectors, table.widestTile)) * tileStart
+    // Without groups, the few channels of a kernel row's taps are neighbours.
+    let tapStarts = layer.groups > 1 ? tapStart * terms / Double(layer.inChannelsPerGroup) : 0
+    let panelShare = panelStart / min(pixels * Double(layer.batch), panelPixels)
+    let imageShare = layer.batch > 1 ? imageStart / pixels : 0
+    byChannels += Double(layer.groups * ceilDivide(vectors, table.widestTile)) * (tileStart + tapStarts + panelShare)
     if turnsInput { byChannels += turned(layer) * read }
     if channelsFirst { byChannels += stored * (hasPhases && !layer.mayTurn ? scattered : turned(layer)) }
 
     var byColumns = Double.infinity
-    if outputs > 4, readsColumns(layer, table) {
+    let panels = panelStart / pixels * Double(layer.groups * ceilDivide(outputs, table.columnTiles[4].rows))
+    if readsColumns(layer, table) {
         // In place, in whole tiles; inputs that lie a plane apart come late.
         let tile = table.columnTiles[4].vectors * table.lanes
-        byColumns = Double(layer.outChannels) / lanes * Double(ceilDivide(columns, tile) * tile) / Double(columns) * 1.15 * terms
+        byColumns = Double(layer.outChannels) / lanes * Double(ceilDivide(columns, tile) * tile) / Double(columns)
+            * (outputs == 1 ? 2 : 1.15) * terms + panels
     } else if isStencil {
         let isSmall = layer.vertical.kernel == 3 && layer.horizontal.kernel == 3
         let tile = isSmall || table.isNarrow(columns: columns) ? 1 : table.stencil.vectors
@@ -257,7 +269,7 @@ func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
         let residues = Double(min(layer.horizontal.stride, layer.horizontal.kernel))
         let line = stencilLine * residues + 2 * Double(layer.horizontal.input) / lanes
         byColumns = Double(layer.outChannels) * (Double(ceilDivide(layer.vertical.output, stencilRows)) * rowTile
-            + rowsRead * line) / pixels
+            + rowsRead * line) / pixels + imageShare
         let turning = layer.isDouble ? turned(layer) : turnedBySquares
         if layer.input.column != 1 { byColumns += turning * read }
         if layer.output.column != 1 { byColumns += turning * stored }
@@ -266,6 +278,7 @@ func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
         byColumns = Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2 : 1.1) * terms
         let planes = Double(layer.transposed ? 1 : min(layer.horizontal.stride, layer.horizontal.kernel))
         byColumns += linesRead * planes * (outputs == 1 ? singleLineStart : lineStart)
+        byColumns += panels + imageShare
         let turning = layer.isDouble ? turned(layer) : turnedIntoLines
         if layer.input.column != 1 { byColumns += turning * read }
         if layer.output.column != 1 { byColumns += turning * stored }
@@ -276,13 +289,13 @@ func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     let permutes = canPermute(layer, table)
     if layer.groups > 1, permutes || layer.inChannelsPerGroup == 1 && outputs == 1 {
         byLanes = Double(ceilDivide(layer.outChannels, table.lanes)) * (permutes ? 1 : 2) * terms
-        // Short rows are turned in short pieces.
-        let turning = permutes ? turnedBySquares : turnedInWalk + (canWalk(layer) ? 28 / Double(columns) : 0)
-        if turnsInput { byLanes += turning * read }
+        let piece = canWalk(layer) ? turnedPiece : 0
+        func turning(_ columns: Int) -> Double { permutes ? turnedBySquares : turnedInWalk + piece / Double(columns) }
+        if turnsInput { byLanes += turning(layer.horizontal.input) * read + imageShare }
         if !turnsInput, !permutes, layer.outChannels < table.lanes {
-            byLanes += pixelStart * (linesRead / Double(layer.inChannels) * Double(layer.horizontal.input) + 1)
+            byLanes += pixelStart * (linesRead / Double(layer.inChannels) * Double(layer.horizontal.input) + 1) + imageShare
         }
-        if channelsFirst { byLanes += turning * stored }
+        if channelsFirst { byLanes += turning(columns) * stored }
     }
     if byLanes <= byChannels, byLanes <= byColumns { return .lanes }
     return byColumns < byChannels ? .columns : .channels

@@ -277,8 +277,8 @@ private func multiply<Scalar: KernelScalar>(
         arguments.pairPitch = layer.output.column
         arguments.pixelStep = source.columnStride
         arguments.ahead = tile.ahead
-        arguments.streams = plan.pointee.streams && layer.output.channel == 1 && tile.hasLower && tile.edges.isNone && tile.pixels == kernel.columns
-            && plan.pointee.alignsPixels(UnsafeRawPointer(target.base))
+        arguments.streams = plan.pointee.streams && layer.output.channel == 1 && tile.hasLower && tile.edges.isNone
+            && tile.pixels == kernel.columns && plan.pointee.alignsVectors(UnsafeRawPointer(target.base))
         let accumulate = finishes && isSmall ? kernel.accumulateSmall ?? kernel.accumulate : kernel.accumulate
         withUnsafePointer(to: arguments) { accumulate($0) }
         if !finishes {

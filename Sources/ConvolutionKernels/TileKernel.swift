@@ -46,7 +46,7 @@ public struct TileArguments<Scalar> {
     public var bias: UnsafePointer<Scalar>
     public var low: Scalar
     public var high: Scalar
-    /// `accumulateTile`: `outputs` are aligned to vectors, and written past the caches.
+    /// `accumulateTile`, and where the vectors hold columns: `outputs` are aligned to vectors, and written past the caches.
     public var streams = false
     /// `accumulateTile`, where the tier `storesParts`: the lanes to be stored of the last vector.
     public var lastMask = UInt32.max
@@ -170,15 +170,37 @@ func finishPixels<I: InstructionSet>(_: I.Type, _ arguments: TileArguments<I.Sca
     }
 }
 
-/// `finish`, where it is asked for, for tiles of output channels: vectors of columns.
-@inlinable @inline(__always)
-func finishVectors<I: InstructionSet>(_: I.Type, _ arguments: TileArguments<I.Scalar>, vectors: Int) {
-    guard let outputs = arguments.outputs else { return }
-    finish(I.self, arguments, vectors: vectors) { r, n in
-        UnsafeMutableRawPointer(outputs[n] + arguments.outputOffset + r &* arguments.outputPitch)
-    } bias: { r, _ in
-        I.Vector(repeating: arguments.bias[r])
-    }
+/// `finish`, where it is asked for, for tiles of output channels: vectors of columns. Kernels of as many vectors share it.
+@inlinable @inline(never)
+func finishVectors<I: InstructionSet, let N: Int>(
+    _: I.Type, _ arguments: UnsafePointer<TileArguments<I.Scalar>>, vectors: InlineArray<N, Bool>.Type
+) {
+    guard let outputs = arguments.pointee.outputs else { return }
+    let pitch = arguments.pointee.outputPitch &* MemoryLayout<I.Scalar>.stride
+    let low = I.Vector(repeating: arguments.pointee.low)
+    let high = I.Vector(repeating: arguments.pointee.high)
+    let streams = arguments.pointee.streams
+    var tile = UnsafeRawPointer(arguments.pointee.tile)
+    var bias = arguments.pointee.bias
+    var place = arguments.pointee.outputOffset &* MemoryLayout<I.Scalar>.stride
+    var row = arguments.pointee.rows
+    repeat {
+        let addend = I.Vector(repeating: bias[0])
+        for n in 0..<N {
+            let total = I.sum(tile.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self), addend)
+            let result = I.bounded(total, low: low, high: high)
+            let target = UnsafeMutableRawPointer(outputs[n]) + place
+            if streams {
+                I.stream(result, to: target)
+            } else {
+                target.storeBytes(of: result, as: I.Vector.self)
+            }
+        }
+        tile += N &* I.bytes
+        bias += 1
+        place &+= pitch
+        row &-= 1
+    } while row > 0
 }
 
 // The order of the sum is the order of the panel: one chain of multiply-adds per output element and chunk, in all kernels.
@@ -528,7 +550,7 @@ public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true
     }
-    finishVectors(I.self, arguments, vectors: N)
+    finishVectors(I.self, raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self), vectors: InlineArray<N, Bool>.self)
 }
 
 /// `accumulateColumns` for vectors that follow each other in one row, of which `runs` gives the first (`[segment][N]`, the others
@@ -569,5 +591,5 @@ public func accumulateWide<I: InstructionSet, let R: Int, let N: Int>(
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true
     }
-    finishVectors(I.self, arguments, vectors: N)
+    finishVectors(I.self, raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self), vectors: InlineArray<N, Bool>.self)
 }

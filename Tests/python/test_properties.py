@@ -334,6 +334,10 @@ BIT_LAYERS = [
     ("conv2d", (2, 4, 3, 70), (4, 3, 70, 100), {"activation": "relu"}),
     ("conv2d", (2, 17, 23, 150), (1, 1, 150, 24), {"activation": "relu"}),
     ("conv2d", (3, 1, 200, 24), (1, 1, 12, 30), {"groups": 2, "activation": "tanh"}),
+    # Wide tiles, read in place.
+    ("conv2d", (2, 29, 23, 10), (1, 1, 10, 3), {"activation": "relu"}),
+    # Planes written past the caches.
+    ("conv2d", (1, 256, 256, 1), (3, 2, 1, 65), {"padding": "same", "activation": "relu"}),
     ("conv2d", (2, 12, 14, 21), (3, 3, 1, 21), {"groups": 21, "padding": "same"}),
     ("conv2d", (2, 14, 15, 48), (3, 3, 1, 48), {"groups": 48, "padding": "same", "activation": "relu6"}),
     ("conv2d", (2, 15, 17, 32), (3, 5, 1, 32), {"groups": 32, "padding": "same", "strides": 2, "dilation_rate": (2, 1)}),
