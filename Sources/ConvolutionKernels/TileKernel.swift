@@ -228,13 +228,16 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
         let addend = bias.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
         for r in 0..<R { sums[unchecked: r][unchecked: n] = I.sum(sums[unchecked: r][unchecked: n], addend) }
     }
-    if arguments.low > -.infinity || arguments.high < .infinity {
+    // Each bound by itself: none of these steps hides behind the multiply-adds of the next tile.
+    if arguments.low > -.infinity {
         let low = I.Vector(repeating: arguments.low)
         for r in 0..<R {
             for n in 0..<N {
                 sums[unchecked: r][unchecked: n] = I.replacing(sums[unchecked: r][unchecked: n], below: low, with: low)
             }
         }
+    }
+    if arguments.high < .infinity {
         let high = I.Vector(repeating: arguments.high)
         for r in 0..<R {
             for n in 0..<N {
