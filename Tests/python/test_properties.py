@@ -454,6 +454,16 @@ class Layer:
         return PLANS[self.op](shape or self.x.shape, *self.constants, **type_of_images, **{**self.options, **more})
 
 
+@pytest.mark.parametrize("outputs", [1, 24, 56, 64])
+@pytest.mark.parametrize("low, high", [(-0.5, np.inf), (-np.inf, 0.25), (-0.5, 0.25)])
+def test_each_bound_of_an_activation_stands_by_itself(outputs, low, high, isa):
+    """Columns; whole vectors of channels, parts and halves of them, finished in registers."""
+    layer = Layer("conv2d", (1, 6, 9, 40), (3, 3, 40, outputs), {"padding": "same"}, isa, np.float32)
+    plain = layer.run()
+    assert plain.min() < -0.5 and plain.max() > 0.25
+    assert_same_bits(layer.run(activation="clamp", activation_min=low, activation_max=high), np.clip(plain, low, high))
+
+
 @pytest.fixture(params=BIT_LAYERS, ids=lambda layer: f"{layer[0]}-{'x'.join(map(str, layer[1]))}")
 def bit_layer(request, isa):
     return Layer(*request.param, isa, np.float32)
