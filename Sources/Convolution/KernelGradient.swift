@@ -493,15 +493,17 @@ private struct ItemRun<Scalar: KernelScalar> {
     }
 
     /// Visits the item's tiles: for each panel and tap; where each is written at once, for each tap some lefts of all panels, so
-    /// that the lines of the result follow each other.
+    /// that the lines of the result follow each other. With `byTapRows` only those of the first tap of each kernel row.
     @inline(__always)
-    func forEachTile(_ body: (GradientTile) -> Void) {
+    func forEachTile(byTapRows: Bool = false, _ body: (GradientTile) -> Void) {
         var offset = 0
         let stride = plan.hasOneBand ? 4 * commonTileRows : lefts.count
         let parts = plan.hasOneBand ? 1 : panels.count
+        let taps = byTapRows ? plan.tapColumns : 1
         for part in 0..<parts {
             for tapRow in tapRows {
-                for tapColumn in 0..<plan.tapColumns {
+                for tapColumn in 0..<plan.tapColumns / taps {
+                    let start = offset
                     var first = lefts.lowerBound
                     while first < lefts.upperBound {
                         let end = min(first &+ stride, lefts.upperBound)
@@ -521,6 +523,7 @@ private struct ItemRun<Scalar: KernelScalar> {
                         }
                         first = end
                     }
+                    offset &+= (taps &- 1) &* (offset &- start)
                 }
             }
         }
@@ -630,7 +633,9 @@ private struct ItemRun<Scalar: KernelScalar> {
         arguments.startsOutside = leavesOut && columnPlaces[0] < 0
         arguments.endsOutside = leavesOut && columnPlaces[lastPlace] < 0
         let tapRowKernel = band.columns.count > 2 ? plan.tapRowKernel : nil
-        forEachTile { tile in
+        // A tile of many pixels has the time to wait for its stores.
+        let prefetches = isFirst && pixels < 128 && leftStride > 2 &* plan.table.widestTile &* plan.table.lanes
+        forEachTile(byTapRows: tapRowKernel != nil) { tile in
             if prepared.firstLane != tile.firstLane || prepared.tapColumn != tile.tapColumn || prepared.tapRow != tile.tapRow {
                 prepared = (tile.tapRow, tile.tapColumn, tile.firstLane)
                 let imagePitch = plan.readsImage
@@ -688,8 +693,6 @@ private struct ItemRun<Scalar: KernelScalar> {
                 arguments.length = end &- start
                 resultPlace = index(tile, row: 0) &- tile.left &* leftStride
             }
-            // Done with the first.
-            if tapRowKernel != nil, tile.tapColumn > 0, !isEmpty { return }
             if readsLefts {
                 arguments.leftOffset = leftPlace &+ tile.left
             } else {
@@ -700,7 +703,7 @@ private struct ItemRun<Scalar: KernelScalar> {
             arguments.tile = inPlace ? result + (resultPlace &+ tile.left &* leftStride) : sums + tile.offset
             arguments.tilePitch = inPlace ? leftStride : tile.width
             arguments.tileTapPitch = inPlace ? columnStride : lefts.count &* tile.width
-            if inPlace, isFirst, leftStride > 2 &* tile.width {
+            if inPlace, prefetches {
                 // The lines of the next tile: rows that lie far apart are not foreseen.
                 var next = arguments.tile + tile.kernel.rows &* leftStride
                 for _ in 0..<tile.kernel.rows {
@@ -711,8 +714,11 @@ private struct ItemRun<Scalar: KernelScalar> {
             if !isEmpty {
                 withUnsafePointer(to: &arguments) { (tapRowKernel ?? tile.kernel).accumulate($0) }
             } else if isFirst {
-                for r in 0..<tile.kernel.rows {
-                    (arguments.tile + r &* arguments.tilePitch).update(repeating: 0, count: tile.width)
+                for tap in 0..<(tapRowKernel == nil ? 1 : plan.tapColumns) {
+                    for r in 0..<tile.kernel.rows {
+                        (arguments.tile + (tap &* arguments.tileTapPitch &+ r &* arguments.tilePitch))
+                            .update(repeating: 0, count: tile.width)
+                    }
                 }
             }
             if hasOneBand, !inPlace { writeRows(tile, to: result) }
