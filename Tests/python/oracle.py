@@ -270,7 +270,7 @@ def conv2d_transpose_backward_kernel(x, gradient, kernel_size, *, strides=1, pad
 # ---------------------------------------------------------------------------------------------------------- upsample2d
 
 
-def axis_taps(i, factor, output, scale, interpolation, coordinates, real):
+def axis_taps(i, factor, output, scale, interpolation, coordinates, rounding, real):
     """For each output element of one axis: its two source elements and the share of the second.
 
     Arithmetic on coordinates is rounded as in the frameworks, since nearest shows it: nearest in float32 whatever the data, with
@@ -299,6 +299,10 @@ def axis_taps(i, factor, output, scale, interpolation, coordinates, real):
                 place = math.floor(real(t) * step)
             elif coordinates == "half_pixel":
                 place = math.floor((real(t) + half) * step)
+            elif coordinates == "tf_half_pixel_for_nn" and rounding == "simple" and step > 1:
+                place = math.ceil((real(t) + half) * step)
+            elif coordinates == "tf_half_pixel_for_nn":
+                place = math.floor((real(t) + half) * step)
             else:
                 place = math.floor(real(t) * align + half)
             place = min(place, i - 1)
@@ -318,10 +322,10 @@ def axis_taps(i, factor, output, scale, interpolation, coordinates, real):
     return taps
 
 
-def axis_matrix(i, o, interpolation, coefficient, antialias):
+def axis_matrix(i, o, scale, interpolation, coefficient, antialias):
     """weights[t, j] of one axis, half-pixel coordinates, in exact arithmetic: the kernel at every element of an endless row whose
     border repeats (cubic) or that ends with the image (Lanczos, antialias)."""
-    step = i / o
+    step = i / o if scale is None else 1 / scale
     weights = np.zeros((o, i))
     for t in range(o):
         if interpolation == "area":
@@ -348,11 +352,11 @@ def axis_matrix(i, o, interpolation, coefficient, antialias):
     return weights
 
 
-def resized(x, output_size, interpolation, cubic_coefficient, antialias, data_format):
+def resized(x, output_size, scale, interpolation, cubic_coefficient, antialias, data_format):
     """The kernels that have more than two taps. Places rounded as the data shift each weight a little."""
     image = widened(to_nhwc(x, data_format))
-    sizes = list(zip(image.shape[1:3], pair(output_size)))
-    rows, columns = (axis_matrix(i, o, interpolation, cubic_coefficient, antialias) for i, o in sizes)
+    axes = zip(image.shape[1:3], pair(output_size), pair(scale))
+    rows, columns = (axis_matrix(*axis, interpolation, cubic_coefficient, antialias) for axis in axes)
     value = np.einsum("yi,nijc,xj->nyxc", rows, image, columns)
     magnitude = np.einsum("yi,nijc,xj->nyxc", abs(rows), abs(image), abs(columns))
     unit = UNIT_ROUNDOFF[x.dtype.name]
@@ -361,17 +365,17 @@ def resized(x, output_size, interpolation, cubic_coefficient, antialias, data_fo
 
 
 def upsample2d(x, size=None, *, output_size=None, scale=None, interpolation="nearest", coordinates=None,
-               cubic_coefficient=-0.75, antialias=False, data_format="channels_last", **region):
+               cubic_coefficient=-0.75, antialias=False, rounding=None, data_format="channels_last", **region):
     if coordinates == "tf_crop_and_resize":
         return crop_and_resize(x, output_size=output_size, interpolation=interpolation, cubic_coefficient=cubic_coefficient,
-                               data_format=data_format, **region)
+                               rounding=rounding, data_format=data_format, **region)
     if interpolation not in ("nearest", "bilinear") or antialias:
-        return resized(x, output_size, interpolation, cubic_coefficient, antialias, data_format)
+        return resized(x, output_size, scale, interpolation, cubic_coefficient, antialias, data_format)
     image = widened(to_nhwc(x, data_format))
     n, height, width, channels = image.shape
     factor, wanted, scales = pair(size), pair(output_size), pair(scale)
-    rows = axis_taps(height, factor[0], wanted[0], scales[0], interpolation, coordinates, x.dtype.type)
-    columns = axis_taps(width, factor[1], wanted[1], scales[1], interpolation, coordinates, x.dtype.type)
+    rows = axis_taps(height, factor[0], wanted[0], scales[0], interpolation, coordinates, rounding, x.dtype.type)
+    columns = axis_taps(width, factor[1], wanted[1], scales[1], interpolation, coordinates, rounding, x.dtype.type)
     value = np.zeros((n, len(rows), len(columns), channels), image.dtype)
     magnitude = np.zeros_like(value)
     for oy, (y0, y1, v) in enumerate(rows):

@@ -264,7 +264,7 @@ def test_nearest_indices(coordinates, dtype, isa):
     pairs += [(int(rng.integers(1, 40)), int(rng.integers(1, 200))) for _ in range(150)]
     for i, o in pairs:
         x = np.arange(i, dtype=dtype).reshape(1, 1, i, 1)
-        taps = oracle.axis_taps(i, None, o, None, "nearest", coordinates, dtype)
+        taps = oracle.axis_taps(i, None, o, None, "nearest", coordinates, None, dtype)
         got = convolution.upsample2d(x, output_size=(1, o), coordinates=coordinates, isa=isa, threads=1)
         assert got.ravel().tolist() == [first for first, _, _ in taps], (i, o)
 
