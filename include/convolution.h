@@ -56,7 +56,7 @@ extern "C" {
 /* ------------------------------------------------------------------------------------------------------------ version */
 
 #define CONVOLUTION_VERSION_MAJOR 0
-#define CONVOLUTION_VERSION_MINOR 4
+#define CONVOLUTION_VERSION_MINOR 5
 #define CONVOLUTION_VERSION_PATCH 0
 
 /* major * 10000 + minor * 100 + patch of the header you compile with. */
