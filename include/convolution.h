@@ -219,12 +219,16 @@ int32_t convolution_isa_supported(const char *name);
  * their input gradients for finite 3x3 kernels of stride 1 with 16 to 1024 (double: 512) input channels and at least 16 output
  * channels per group, and at least 4 rows and columns of output, times the dilation; otherwise the call is that of the default.
  * (Of the adjoint layer, in an input gradient.) It computes 4x4 outputs together, which lie a dilation apart, from 6x6 inputs
- * (tiles start at output element [0][0]; with dilations d and e at [i][j] for each i < d and j < e), so that
+ * (tiles start at output element [0][0]; with dilations d and e at [i][j] for each i < d and j < e).
+ * With strides of up to 4, other than 1x1, it is used by conv2d_transpose and the input gradient of conv2d for finite kernels of
+ * 2 to 3 strides on each axis without dilation, with 64 to 1024 (double: 512) input channels and at least 64 output channels per
+ * group, where the outputs of a phase (every stride-th element) fill some 24 tiles: 3x3 outputs of a phase of 2x2 taps, 2 along
+ * an axis of 3 taps, from 4x4 inputs, with less than half of the multiplications. So
  *   - an error is relative to its whole tile, not to its own sum. With S the sum over input channels of the tile's largest |x|
  *     times the largest |w|: at most (89 + channels / 64) * 751 * 2^-24 * S (double: 2^-53); measured, never more than 50 *
  *     2^-24 * S. For data that varies alike everywhere that means, in units of the element's own M (normal and uniform numbers,
- *     16 to 1024 channels, zero padding): at most 25, root mean square 0.3 to 2; by default: 8, and 0.1 to 1.8. An element whose
- *     inputs are small beside its neighbours' can lose all its digits;
+ *     16 to 1024 channels, zero padding): at most 25, root mean square 0.3 to 2; with strides 35, and 0.1 to 3; by default: 8,
+ *     and 0.1 to 1.8. An element whose inputs are small beside its neighbours' can lose all its digits;
  *   - whole numbers do not give exact results;
  *   - NaN or infinity in the input reaches all outputs of the tiles that read it, as NaN or infinity, and none beyond. Finite
  *     numbers may do the same where sums come within a factor of 1000 of the largest number.

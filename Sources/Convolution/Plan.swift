@@ -240,14 +240,17 @@ func allocate(_ count: Int, of bytes: Int, _ what: StaticString) throws(Failure)
 }
 
 /// Visits the lattices of one axis.
-private func forEachLattice(_ axis: Axis, transposed: Bool, _ body: (Lattice) -> Void) {
-    if !transposed {
-        for first in 0..<min(axis.phases, axis.output) { body(.convolution(axis, first: first)) }
-    } else if axis.input > 0 {
-        for first in 0..<Lattice.phaseCount(axis) {
-            if let lattice = Lattice.phase(axis, first: first) { body(lattice) }
-        }
+func forEachLattice(_ axis: Axis, transposed: Bool, _ body: (Lattice) -> Void) {
+    let count = !transposed ? min(axis.phases, axis.output) : axis.input > 0 ? Lattice.phaseCount(axis) : 0
+    for first in 0..<count {
+        if let lattice = lattice(axis, first: first, transposed: transposed) { body(lattice) }
     }
+}
+
+/// One copy for all who visit.
+@inline(never)
+private func lattice(_ axis: Axis, first: Int, transposed: Bool) -> Lattice? {
+    transposed ? .phase(axis, first: first) : .convolution(axis, first: first)
 }
 
 extension Layer {
@@ -409,7 +412,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
     var given = given
     // What the most frugal draft needs is the same for any number of threads.
     if economy == mostEconomy { given.threads = 1 }
-    if given.takesWinograd { return try winogradDraft(given, economy: economy) }
+    if let side = given.winogradTile { return try winogradDraft(given, side: side, economy: economy) }
     given = given.lying
     let table = given.isDouble ? given.tier.float64 : given.tier.float32
     let chain = given.productChain()
@@ -594,7 +597,7 @@ private func leavingRoomForBorder<Scalar: KernelScalar>(
     else { return layer }
     let frugal = try draft(layer, economy: mostEconomy)
     defer { shim_free(frugal.memory.header) }
-    if frugal.plan.tapProducts != nil { return layer }
+    if frugal.plan.tapProducts != nil || frugal.plan.winograd != nil { return layer }
     var pixels = 0
     withUnsafePointer(to: frugal.plan) { plan in forEachBorderPixel(plan) { _ in pixels += 1 } }
     let border = pixels * layer.outChannels * MemoryLayout<Scalar>.stride

@@ -24,7 +24,7 @@ private struct Packing {
 private let workPerWeight = 32.0
 
 /// Input channels of a panel that stay in the nearest caches before they are transformed, and after.
-private let winogradShare = 16
+let winogradShare = 16
 
 /// Packs the kernel as the plan wants it; whether all that is packed is finite.
 func packKernel<Scalar: KernelScalar>(
@@ -32,7 +32,7 @@ func packKernel<Scalar: KernelScalar>(
 ) throws(Failure) -> Bool {
     if let part = plan.tapProducts { return packProductWeights(&plan, part, kernel) }
     let layer = plan.layer
-    guard plan.blockCount > 0 || plan.winograd != nil, elements > 0 else { return true }
+    guard plan.blockCount > 0, elements > 0 else { return true }
     let share = plan.winograd == nil ? plan.blocks.pointee.channelBlock : winogradShare
     let shares = ceilDivide(layer.inChannelsPerGroup, share)
     let items = plan.panelCount * shares
@@ -40,7 +40,7 @@ func packKernel<Scalar: KernelScalar>(
     // Beside the places a list of targets, and a line of what no tap uses.
     let widest = largestTileScalars / largestTileSide
     let placesPerThread = layer.placesOfTaps + turnedElements + widest
-    let transformed = plan.winograd == nil ? 0 : (9 * share + winogradPoints) * widest
+    let transformed = plan.winograd == nil ? 0 : (9 * share + winogradSide * winogradSide) * widest
     let scratchPerThread = aligned(placesPerThread * 8 + transformed * MemoryLayout<Scalar>.stride)
     let memory = try allocate(threads, of: scratchPerThread, "packing the kernel")
     defer { shim_free(memory) }
@@ -76,8 +76,9 @@ private func packItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _:
         let first = item % packing.pointee.shares * packing.pointee.share
         let range = first..<min(first + packing.pointee.share, inputs)
         packer.panel = plan.pointee.panels[item / packing.pointee.shares]
-        if plan.pointee.winograd != nil {
-            packer.packTransformed(range, by: (memory + packing.pointee.placesPerThread * 8).assumingMemoryBound(to: Scalar.self))
+        if let part = plan.pointee.winograd {
+            let scratch = (memory + packing.pointee.placesPerThread * 8).assumingMemoryBound(to: Scalar.self)
+            for block in 0..<count { packer.packTransformed(plan.pointee.blocks[block], part, range, by: scratch) }
         } else {
             // The phases of a transposed convolution share out the kernel elements; other blocks have all of them each.
             let together = layer.transposed ? count : 1
@@ -190,16 +191,14 @@ private struct PanelPacker<Scalar: KernelScalar> {
     }
 
     /// Some input channels for Winograd's algorithm, `[point][input channel][output channel]`: packed, then transformed.
-    mutating func packTransformed(_ inputs: Range<Int>, by scratch: UnsafeMutablePointer<Scalar>) {
-        func lattice(_ axis: Axis) -> Lattice { (layer.transposed ? Lattice.phase(axis, first: 0) : nil) ?? .convolution(axis) }
+    mutating func packTransformed(
+        _ block: Block, _ part: Winograd, _ inputs: Range<Int>, by scratch: UnsafeMutablePointer<Scalar>
+    ) {
         let count = inputs.count * panel.width
         let step = layer.inChannelsPerGroup * panel.width
         let own = target
-        let result = own + panel.offset * layer.inChannelsPerGroup * winogradPoints + inputs.lowerBound * panel.width
-        var block = Block(
-            vertical: lattice(layer.vertical), horizontal: lattice(layer.horizontal), weights: 0, bandRows: 0, bandColumns: 0,
-            rowBands: 0, columnBands: 0, panelChunks: 0, items: 0, channelBlock: winogradShare, segmentsPerChunk: 1,
-            tilesPerGroup: 0)
+        let result = own + block.weights + panel.offset * layer.inChannelsPerGroup * part.points + inputs.lowerBound * panel.width
+        var block = block
         block.weights = -(panel.offset * layer.inChannelsPerGroup + inputs.lowerBound * panel.width) * block.taps
         target = scratch
         withUnsafePointer(to: block) { block in
@@ -210,9 +209,11 @@ private struct PanelPacker<Scalar: KernelScalar> {
         // Points may lie a power of two apart, in one set of the caches: whole lines of each are copied.
         let points = scratch + count * 9
         for row in 0..<inputs.count {
-            transformWinogradWeights(scratch + row * panel.width, panel.width, pitch: count, to: points)
-            check(points, count: winogradPoints * panel.width)
-            for point in 0..<winogradPoints {
+            transformWinogradWeights(
+                scratch + row * panel.width, panel.width, pitch: count, side: part.side, rowTaps: block.vertical.taps,
+                columnTaps: block.horizontal.taps, to: points)
+            check(points, count: part.points * panel.width)
+            for point in 0..<part.points {
                 copyElements(points + point * panel.width, count: panel.width, to: result + (point * step + row * panel.width))
             }
         }

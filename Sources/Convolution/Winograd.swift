@@ -1,24 +1,21 @@
 import CConvolutionShims
 import ConvolutionKernels
 
-// Winograd's algorithm F(4x4, 3x3): a plan's weights transformed and packed, and items of work. The kernels and what they
-// compute: "Winograd" in `ConvolutionKernels/README.md`.
+// Winograd's algorithm: a plan's weights transformed and packed, and items of work. The kernels and what they compute: "Winograd"
+// in `ConvolutionKernels/README.md`.
 
-/// What a plan for Winograd's algorithm has instead of blocks. Packed weights:
-/// `[group][panel][point][input channel][output channel]`.
+/// What a plan for Winograd's algorithm has beside its blocks, which are the phases of a transposed convolution, or one. Packed
+/// weights: `[block][group][panel][point][input channel][output channel]`.
 struct Winograd {
-    /// Tiles of one image, anchored at its first output pixels.
-    var tileRows: Int
-    var tileColumns: Int
-    /// An item's tiles: so many of all images', one after the other.
-    var run: Int
+    /// Inputs of a tile along one axis, and points.
+    var side: Int
+    /// An item's tiles follow each other: those of all images, divided by this, rounded up to a multiple.
+    var runs: Int
+    var runMultiple: Int
     var panelChunks: Int
     var items: Int
     /// Input channels whose products form one chain of multiply-adds.
     var chunk: Int
-    /// Where the first tap of output 0 reads.
-    var rowStart: Int
-    var columnStart: Int
     /// The input's channels lie as the transform reads them; else a tile's pixels are copied first.
     var readsInputDirectly: Bool
     /// Elements from tile to tile and from point to point of the transformed input, and from point to point of the sums.
@@ -38,7 +35,7 @@ struct Winograd {
     /// For each chain, that it is a chunk of one segment, and which: `TileArguments.order`.
     var order = 0
 
-    var imageTiles: Int { tileRows * tileColumns }
+    var points: Int { side * side }
 }
 
 /// Bytes of transformed input and sums that an item works on: as many as a level-2 cache holds, or a quarter of a large kernel's,
@@ -51,48 +48,133 @@ private let fetchedBytes = 2 << 20
 /// Channels of a chunk of the sum over them, at most.
 private let longestChunk = 64
 
+/// With fewer small tiles per image and phase, reading their weights takes longer than the products.
+private let fewestTiles = 24.0
+
+/// Terms for each product of small tiles, at least, as the transforms take time too.
+private let leastSaving = 1.5
+
+/// Phases of larger strides have many weights for their outputs.
+private let largestWinogradStride = 4
+
 extension Layer {
-    /// Whether the caller permits the algorithm, and it is faster: a property of the layer alone, as the bits depend on it.
-    var takesWinograd: Bool {
-        means.permitsWinograd && hasOutput && vertical.takesWinograd && horizontal.takesWinograd && outChannelsPerGroup >= 16
-            && inChannelsPerGroup >= 16 && inChannelsPerGroup <= (isDouble ? 512 : 1024)
+    /// Inputs of a tile along one axis if the caller permits the algorithm, and it is faster: a property of the layer alone, as
+    /// the bits depend on it.
+    var winogradTile: Int? {
+        guard means.permitsWinograd, hasOutput, outChannelsPerGroup >= 16, inChannelsPerGroup >= 16,
+            inChannelsPerGroup <= (isDouble ? 512 : 1024)
+        else { return nil }
+        if vertical.takesWinograd, horizontal.takesWinograd { return winogradSide }
+        return savesProducts ? smallWinogradSide : nil
+    }
+
+    /// Whether the phases of a transposed convolution have fewer products in small tiles, by so much that it pays.
+    private var savesProducts: Bool {
+        guard transposed, min(outChannelsPerGroup, inChannelsPerGroup) >= 64, vertical.takesSmallTiles,
+            horizontal.takesSmallTiles
+        else { return false }
+        let rows = AxisTiles(vertical, self, side: smallWinogradSide)
+        let columns = AxisTiles(horizontal, self, side: smallWinogradSide)
+        let tiles = Double(rows.tiles) * Double(columns.tiles)
+        return tiles >= fewestTiles * Double(rows.phases * columns.phases)
+            && tiles * 16 * leastSaving <= Double(rows.terms) * Double(columns.terms)
     }
 }
 
 extension Axis {
     fileprivate var takesWinograd: Bool { kernel == 3 && stride == 1 && output >= winogradOutputs * dilation }
 
-    /// Outputs `dilation` apart read inputs `dilation` apart: so many phases are tiled each by itself. Some have one output more.
-    fileprivate var winogradPhases: (longer: Int, tilesOfLonger: Int, tiles: Int) {
-        let outputs = output / dilation
-        return (output % dilation, ceilDivide(outputs + 1, winogradOutputs), ceilDivide(outputs, winogradOutputs))
+    /// Every phase has two or three taps.
+    fileprivate var takesSmallTiles: Bool {
+        dilation == 1 && kernel >= 2 * stride && kernel <= 3 * stride && stride <= largestWinogradStride
+    }
+}
+
+/// Of all phases of an axis: their number, tiles and terms, and the tiles of the one that has most.
+private struct AxisTiles {
+    var phases = 0
+    var tiles = 0
+    var terms = 0
+    var most = 0
+
+    @_optimize(size) @inline(never)
+    init(_ axis: Axis, _ layer: Layer, side: Int) {
+        forEachLattice(axis, transposed: layer.transposed) { lattice in
+            let count = TiledAxis(lattice, side: side).tiles
+            phases += 1
+            tiles += count
+            terms += lattice.taps * lattice.count
+            most = max(most, count)
+        }
+    }
+}
+
+/// A block's outputs along one axis, cut into tiles.
+private struct TiledAxis {
+    var lattice: Lattice
+    /// Of a tile.
+    var outputs: Int
+    /// Outputs `offsetStep` apart read inputs `offsetStep` apart: so many phases are tiled each by itself. Some have one output
+    /// more.
+    var longer: Int
+    var tilesOfLonger: Int
+    var tilesOfOthers: Int
+
+    init(_ lattice: Lattice, side: Int) {
+        self.lattice = lattice
+        outputs = side + 1 - lattice.taps
+        let count = lattice.count / lattice.offsetStep
+        (longer, tilesOfLonger, tilesOfOthers) = (
+            lattice.count % lattice.offsetStep, ceilDivide(count + 1, outputs), ceilDivide(count, outputs))
     }
 
-    fileprivate var winogradTiles: Int {
-        let phases = winogradPhases
-        return phases.longer * phases.tilesOfLonger + (dilation - phases.longer) * phases.tiles
-    }
+    var tiles: Int { longer * tilesOfLonger + (lattice.offsetStep - longer) * tilesOfOthers }
 
-    /// The first output of a tile.
+    /// The first output of a tile, in the lattice.
     @inline(__always)
-    fileprivate func winogradStart(_ tile: Int) -> Int {
-        let phases = winogradPhases
-        let isLonger = tile < phases.longer * phases.tilesOfLonger
-        let tiles = isLonger ? phases.tilesOfLonger : phases.tiles
-        let place = isLonger ? tile : tile - phases.longer * phases.tilesOfLonger
-        return (isLonger ? 0 : phases.longer) + place / tiles + place % tiles * winogradOutputs * dilation
+    func start(_ tile: Int) -> Int {
+        let isLonger = tile < longer * tilesOfLonger
+        let tiles = isLonger ? tilesOfLonger : tilesOfOthers
+        let place = isLonger ? tile : tile - longer * tilesOfLonger
+        return (isLonger ? 0 : longer) + place / tiles + place % tiles * outputs * lattice.offsetStep
+    }
+
+    /// In the output: of output `index`, and from one output of a tile to the next.
+    func place(_ index: Int) -> Int { lattice.outputStart + index * lattice.outputStep }
+    var outputStep: Int { lattice.outputStep * lattice.offsetStep }
+
+    /// Outputs of the tile that begins at `start`.
+    @inline(__always)
+    func count(from start: Int) -> Int { min(outputs, ceilDivide(lattice.count - start, lattice.offsetStep)) }
+}
+
+/// A block's tiles.
+private struct Tiling {
+    var vertical: TiledAxis
+    var horizontal: TiledAxis
+    /// Of one image, anchored at its first output pixels.
+    var columns: Int
+    var count: Int
+
+    init(_ block: Block, side: Int) {
+        vertical = TiledAxis(block.vertical, side: side)
+        horizontal = TiledAxis(block.horizontal, side: side)
+        columns = horizontal.tiles
+        count = vertical.tiles * columns
     }
 }
 
 /// A plan for Winograd's algorithm, without weights yet.
 @_optimize(size)
-func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
+func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> Draft {
     let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
     let size = layer.elementBytes
     let inputs = layer.inChannelsPerGroup
-    let tileRows = layer.vertical.winogradTiles
-    let tileColumns = layer.horizontal.winogradTiles
-    let tiles = try times(layer.batch, times(tileRows, tileColumns, "tiles"), "tiles")
+    let points = side * side
+    let (rows, columns) = (AxisTiles(layer.vertical, layer, side: side), AxisTiles(layer.horizontal, layer, side: side))
+    let blockCount = rows.phases * columns.phases
+    // Of the block that has most.
+    let tiles = try times(layer.batch, times(rows.most, columns.most, "tiles"), "tiles")
     let panels = Panels(layer, table, tiles: tiles)
     var tallest = 1
     var widest = 1
@@ -108,57 +190,64 @@ func winogradDraft(_ layer: Layer, economy: Int) throws(Failure) -> Draft {
     // be few, threads share them and divide the panels.
     let channelPitch = ceilDivide(inputs, table.lanes) * table.lanes
     let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
-    let bytes = runBytes(kernel: winogradPoints * size * inputs * panels.width / layer.groups) >> economy
-    let most = max(1, bytes / (winogradPoints * size * (channelPitch + widest) * tallest)) * tallest
+    let bytes = runBytes(kernel: points * size * inputs * panels.width / layer.groups) >> economy
+    let most = max(1, bytes / (points * size * (channelPitch + widest) * tallest)) * tallest
     let worthwhile = max(1, tiles / (2 * tallest))
     let wanted = max(ceilDivide(tiles, most), min(worthwhile, worthwhile < 4 * threads ? threads : 2 * threads))
     let share = ceilDivide(tiles, wanted > threads ? ceilDivide(wanted, threads) * threads : wanted)
     let run = min(shortens ? share : ceilDivide(share, tallest) * tallest, most)
     let runs = ceilDivide(tiles, run)
-    let panelChunks = min(panels.perGroup, ceilDivide(threads, runs * layer.groups))
+    let panelChunks = min(panels.perGroup, ceilDivide(threads, blockCount * runs * layer.groups))
     // Kernels may compute more tiles than there are.
-    var rows = run
-    for index in 0..<panels.perGroup { rows = max(rows, panels.panel(index, layer, table).computedTiles(run)) }
+    var computed = run
+    for index in 0..<panels.perGroup { computed = max(computed, panels.panel(index, layer, table).computedTiles(run)) }
     // An odd number of cache lines from point to point: else the points of a tile would crowd into a few sets of the cache.
-    func pitch(_ elements: Int) -> Int { (ceilDivide(rows * elements * size, 64) | 1) * 64 / size }
+    func pitch(_ elements: Int) -> Int { (ceilDivide(computed * elements * size, 64) | 1) * 64 / size }
     var part = Winograd(
-        tileRows: tileRows, tileColumns: tileColumns, run: run, panelChunks: panelChunks,
-        items: runs * layer.groups * panelChunks,
+        side: side, runs: runs, runMultiple: shortens ? 1 : tallest, panelChunks: panelChunks,
+        items: runs * layer.groups * panelChunks * blockCount,
         chunk: ceilDivide(inputs, ceilDivide(inputs, longestChunk)),
-        rowStart: -layer.vertical.start, columnStart: -layer.horizontal.start,
         readsInputDirectly: layer.input.channel == 1 && inputs % table.lanes == 0, channelPitch: channelPitch,
         pointPitch: pitch(channelPitch), sumPitch: pitch(widest),
         fetchesImages: tensorBytes(layer) >= Double(fetchedBytes))
-    if layer.transposed {
-        part.rowStart = layer.vertical.start - 2 * layer.vertical.dilation
-        part.columnStart = layer.horizontal.start - 2 * layer.horizontal.dilation
-    }
     var workspace = 0
     func place(_ length: Int) -> Int {
         defer { workspace += aligned(length) }
         return workspace
     }
     let pointer = MemoryLayout<UnsafeRawPointer>.stride
-    part.transformed = place(winogradPoints * part.pointPitch * size)
-    part.sums = place(winogradPoints * part.sumPitch * size)
+    part.transformed = place(points * part.pointPitch * size)
+    part.sums = place(points * part.sumPitch * size)
     // Also the finished tile on its way to the output.
     let finished = winogradOutputs * winogradOutputs * widest
-    part.patch = place(max(part.readsInputDirectly ? 0 : winogradPoints * channelPitch, finished) * size)
-    part.scratch = place(winogradPoints * table.lanes * size)
+    part.patch = place(max(part.readsInputDirectly ? 0 : points * channelPitch, finished) * size)
+    part.scratch = place(points * table.lanes * size)
     part.spare = place(widest * size)
-    part.addresses = place(winogradPoints * pointer)
+    part.addresses = place(points * pointer)
     part.chains = place(ceilDivide(inputs, part.chunk) * 2 * largestTileSide * pointer)
     part.order = place(ceilDivide(inputs, part.chunk) * 2 * MemoryLayout<Int32>.stride)
 
+    let phaseElements = try times(times(points, inputs, "in_channels"), panels.width, "the packed kernel")
     // As many negative zeros as there are biases follow the weights.
-    let weightElements = try plus(
-        times(times(winogradPoints, inputs, "in_channels"), panels.width, "the packed kernel"), panels.width, "the packed kernel")
-    let memory = try PlanMemory(panels: panels.count, blocks: 0, rows: 0, columns: 0)
+    let weightElements = try plus(times(phaseElements, blockCount, "the packed kernel"), panels.width, "the packed kernel")
+    let memory = try PlanMemory(panels: panels.count, blocks: blockCount, rows: 0, columns: 0)
     for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
+    var block = memory.blocks
+    forEachLattice(layer.vertical, transposed: layer.transposed) { vertical in
+        forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in
+            block.initialize(
+                to: Block(
+                    vertical: vertical, horizontal: horizontal, weights: (block - memory.blocks) * phaseElements, bandRows: 0,
+                    bandColumns: 0, rowBands: 0, columnBands: 0, panelChunks: 0, items: 0, channelBlock: winogradShare,
+                    segmentsPerChunk: 1, tilesPerGroup: 0))
+            block += 1
+        }
+    }
     var plan = ConvolutionPlan(
         layer: layer, table: table, strategy: .channels, isWide: false, walks: false, panels: memory.panels,
-        panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0,
-        work: Double(tiles * winogradPoints) * Double(inputs) * Double(layer.outChannels), weights: memory.header,
+        panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: blockCount, itemsPerBlock: 0,
+        work: Double(layer.batch * rows.tiles) * Double(columns.tiles * points) * Double(inputs) * Double(layer.outChannels),
+        weights: memory.header,
         bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns,
         fullyCovered: true, mendsBorder: false, skipsOutside: false, readsInputDirectly: part.readsInputDirectly,
         workspace: WorkspaceLayout())
@@ -218,48 +307,56 @@ private struct TilePlace {
     var row: Int
     var column: Int
 
-    init(_ index: Int, _ part: Winograd) {
-        image = index / part.imageTiles
-        row = index % part.imageTiles / part.tileColumns
-        column = index % part.tileColumns
+    init(_ index: Int, _ tiling: Tiling) {
+        image = index / tiling.count
+        row = index % tiling.count / tiling.columns
+        column = index % tiling.columns
     }
 
-    mutating func advance(_ part: Winograd) {
+    mutating func advance(_ tiling: Tiling) {
         column += 1
-        if column < part.tileColumns { return }
+        if column < tiling.columns { return }
         column = 0
         row += 1
-        if row < part.tileRows { return }
+        if row * tiling.columns < tiling.count { return }
         row = 0
         image += 1
     }
 }
 
-/// A run of tiles, one group, and some of its panels: their input transformed, then for each panel 36 matrix products, one per
-/// point, transformed back and stored.
+/// A run of tiles, one group, and some of its panels: their input transformed, then for each panel a matrix product per point,
+/// transformed back and stored.
 func runWinograd<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ item: Int, _ input: UnsafePointer<Scalar>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
 ) {
     let layer = plan.pointee.layer
-    // The panel chunk runs fastest, so that threads share the input they read.
+    // The panel chunk runs fastest, then the phase, so that threads share the input they read.
     let panelsPerGroup = plan.pointee.panelCount / layer.groups
     let chunk = item % part.panelChunks
-    let group = item / part.panelChunks % layer.groups
-    let firstTile = item / part.panelChunks / layer.groups * part.run
-    let count = min(part.run, layer.batch * part.imageTiles - firstTile)
+    var rest = item / part.panelChunks
+    let block = plan.pointee.blocks + rest % plan.pointee.blockCount
+    rest /= plan.pointee.blockCount
+    let group = rest % layer.groups
+    let tiling = Tiling(block.pointee, side: part.side)
+    let tiles = layer.batch * tiling.count
+    let run = ceilDivide(tiles, part.runs * part.runMultiple) * part.runMultiple
+    let firstTile = rest / layer.groups * run
+    let count = min(run, tiles - firstTile)
+    if count <= 0 { return }
 
-    transformTiles(plan, part, group, firstTile, count, input, workspace)
+    transformTiles(plan, part, tiling, group, firstTile, count, input, workspace)
     let first = group * panelsPerGroup
     for index in (first + panelsPerGroup * chunk / part.panelChunks)..<(first + panelsPerGroup * (chunk + 1) / part.panelChunks) {
-        multiplyPoints(plan, part, plan.pointee.panels + index, count, workspace, Scalar.self)
-        finishTiles(plan, part, plan.pointee.panels + index, firstTile, count, output, workspace)
+        let panel = plan.pointee.panels + index
+        multiplyPoints(plan, part, panel, block.pointee.weights, count, workspace, Scalar.self)
+        finishTiles(plan, part, tiling, panel, firstTile, count, output, workspace)
     }
 }
 
 @_optimize(size)
 private func transformTiles<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ group: Int, _ firstTile: Int, _ count: Int,
+    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ tiling: Tiling, _ group: Int, _ firstTile: Int, _ count: Int,
     _ input: UnsafePointer<Scalar>, _ memory: UnsafeMutableRawPointer
 ) {
     let layer = plan.pointee.layer
@@ -269,59 +366,60 @@ private func transformTiles<Scalar: KernelScalar>(
     let scratch = (memory + part.scratch).assumingMemoryBound(to: Scalar.self)
     let patch = (memory + part.patch).assumingMemoryBound(to: Scalar.self)
     var target = (memory + part.transformed).assumingMemoryBound(to: Scalar.self)
-    if !part.readsInputDirectly { patch.update(repeating: 0, count: winogradPoints * part.channelPitch) }
+    let (vertical, horizontal) = (tiling.vertical, tiling.horizontal)
+    let transform = part.side == winogradSide ? plan.pointee.table.transformInput : plan.pointee.table.transformSmallInput
+    if !part.readsInputDirectly { patch.update(repeating: 0, count: part.points * part.channelPitch) }
     // The pixels some tiles further, if those are in the same row.
     let tilesAhead = ceilDivide(8 * plan.pointee.table.lanes, part.channelPitch)
     let ahead = part.fetchesImages && part.readsInputDirectly
-        ? tilesAhead * winogradOutputs * layer.horizontal.dilation * layer.input.column * MemoryLayout<Scalar>.stride : 0
+        ? tilesAhead * horizontal.outputs * horizontal.lattice.offsetStep * layer.input.column * MemoryLayout<Scalar>.stride : 0
     var rows = InlineArray<6, Int>(repeating: 0)
     var columns = InlineArray<6, Int>(repeating: 0)
-    var tile = TilePlace(firstTile, part)
+    var tile = TilePlace(firstTile, tiling)
     for _ in 0..<count {
-        let row = layer.vertical.winogradStart(tile.row) + part.rowStart
-        let column = layer.horizontal.winogradStart(tile.column) + part.columnStart
-        for i in 0..<winogradInputs {
-            rows[i] = readIndex(row + i * layer.vertical.dilation, layer.vertical, layer.paddingMode)
-            columns[i] = readIndex(column + i * layer.horizontal.dilation, layer.horizontal, layer.paddingMode)
+        let row = vertical.start(tile.row)
+        let column = horizontal.start(tile.column)
+        for i in 0..<part.side {
+            rows[i] = readIndex(row, i, vertical.lattice, layer.vertical.input, layer.paddingMode)
+            columns[i] = readIndex(column, i, horizontal.lattice, layer.horizontal.input, layer.paddingMode)
         }
         let image = input + tile.image * layer.input.batch + group * inputs * layer.input.channel
-        for i in 0..<winogradInputs {
-            for j in 0..<winogradInputs {
-                pixels[i * winogradInputs + j] = rows[i] < 0 || columns[j] < 0
+        for i in 0..<part.side {
+            for j in 0..<part.side {
+                pixels[i * part.side + j] = rows[i] < 0 || columns[j] < 0
                     ? outside : image + rows[i] * layer.input.row + columns[j] * layer.input.column
             }
         }
         if !part.readsInputDirectly {
             packTile(
-                pixels, channels: inputs, channelStride: layer.input.channel, outside: outside, pitch: part.channelPitch,
-                to: patch)
-            for pixel in 0..<winogradPoints { pixels[pixel] = UnsafePointer(patch + pixel * part.channelPitch) }
+                pixels, count: part.points, channels: inputs, channelStride: layer.input.channel, outside: outside,
+                pitch: part.channelPitch, to: patch)
+            for pixel in 0..<part.points { pixels[pixel] = UnsafePointer(patch + pixel * part.channelPitch) }
         }
         let arguments = WinogradInputArguments(
             pixels: pixels, vectors: part.channelPitch / plan.pointee.table.lanes, scratch: scratch, target: target,
-            pointPitch: part.pointPitch, ahead: ahead)
-        withUnsafePointer(to: arguments) { plan.pointee.table.transformInput($0) }
+            pointPitch: part.pointPitch, side: part.side, ahead: ahead)
+        withUnsafePointer(to: arguments) { transform($0) }
         target += part.channelPitch
-        tile.advance(part)
+        tile.advance(tiling)
     }
 }
 
-/// The input index that stands at `index`, or -1 outside. A tile may reach beyond the last output's taps, and read there what no
-/// output depends on.
+/// The input index that tap `tap` of output `start` reads, or -1 outside. A tile may reach beyond the last output's taps, and
+/// read there what no output depends on.
 @inline(__always)
-private func readIndex(_ index: Int, _ axis: Axis, _ mode: BorderMode) -> Int {
-    if UInt(bitPattern: index) < UInt(bitPattern: axis.input) { return index }
+private func readIndex(_ start: Int, _ tap: Int, _ lattice: Lattice, _ length: Int, _ mode: BorderMode) -> Int {
+    let index = start + lattice.offsetStart + tap * lattice.offsetStep
+    if UInt(bitPattern: index) < UInt(bitPattern: length) { return index }
     // Within what the padding permits: not beyond the last tap of the last output.
-    guard index < axis.output + 2 * axis.dilation - axis.start, let place = borderIndex(index, axis.input, mode) else {
-        return -1
-    }
+    guard index < lattice.count + lattice.lastOffset, let place = borderIndex(index, length, mode) else { return -1 }
     return place
 }
 
 /// sums[point][tile][output channel] = transformed[point][tile] times the panel's weights at that point
 @_optimize(size)
 private func multiplyPoints<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ panel: UnsafePointer<Panel>, _ count: Int,
+    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ panel: UnsafePointer<Panel>, _ blockWeights: Int, _ count: Int,
     _ memory: UnsafeMutableRawPointer, _: Scalar.Type
 ) {
     let inputs = plan.pointee.layer.inChannelsPerGroup
@@ -345,12 +443,12 @@ private func multiplyPoints<Scalar: KernelScalar>(
         order[chain * 2 + 1] = Int32(truncatingIfNeeded: chain)
     }
     var weights = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self))
-        + panel.pointee.offset * winogradPoints * inputs
+        + blockWeights + panel.pointee.offset * part.points * inputs
     // While a point's tiles are multiplied, the next point's weights are fetched: most of them, or none.
     let weightBytes = inputs * width * MemoryLayout<Scalar>.stride
     let fetches = ceilDivide(count, tallest) * inputs
     let aheadStep = fetches * 128 < weightBytes ? 0 : min(64, ceilDivide(weightBytes, fetches))
-    for point in 0..<winogradPoints {
+    for point in 0..<part.points {
         var tile = 0
         var ahead = UnsafeRawPointer(weights) + (aheadStep > 0 ? weightBytes : 0)
         while tile < count {
@@ -380,8 +478,8 @@ private func multiplyPoints<Scalar: KernelScalar>(
 
 @_optimize(size)
 private func finishTiles<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ panel: UnsafePointer<Panel>, _ firstTile: Int, _ count: Int,
-    _ output: UnsafeMutablePointer<Scalar>, _ memory: UnsafeMutableRawPointer
+    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ tiling: Tiling, _ panel: UnsafePointer<Panel>, _ firstTile: Int,
+    _ count: Int, _ output: UnsafeMutablePointer<Scalar>, _ memory: UnsafeMutableRawPointer
 ) {
     let layer = plan.pointee.layer
     let width = panel.pointee.width
@@ -396,18 +494,20 @@ private func finishTiles<Scalar: KernelScalar>(
     let scratch = (memory + part.scratch).assumingMemoryBound(to: Scalar.self)
     let places = (memory + part.addresses).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self)
     var sums = (memory + part.sums).assumingMemoryBound(to: Scalar.self)
-    let rowStride = layer.output.row * layer.vertical.dilation
-    let columnStride = layer.output.column * layer.horizontal.dilation
+    let (vertical, horizontal) = (tiling.vertical, tiling.horizontal)
+    let transform = part.side == winogradSide ? plan.pointee.table.transformOutput : plan.pointee.table.transformSmallOutput
+    let rowStride = layer.output.row * vertical.outputStep
+    let columnStride = layer.output.column * horizontal.outputStep
     // The pixels of the next tile, if that is in the same row.
-    let ahead = part.fetchesImages && isDirect ? winogradOutputs * columnStride * MemoryLayout<Scalar>.stride : 0
-    var tile = TilePlace(firstTile, part)
+    let ahead = part.fetchesImages && isDirect ? horizontal.outputs * columnStride * MemoryLayout<Scalar>.stride : 0
+    var tile = TilePlace(firstTile, tiling)
     for _ in 0..<count {
-        let row = layer.vertical.winogradStart(tile.row)
-        let column = layer.horizontal.winogradStart(tile.column)
-        let rows = min(winogradOutputs, ceilDivide(layer.vertical.output - row, layer.vertical.dilation))
-        let columns = min(winogradOutputs, ceilDivide(layer.horizontal.output - column, layer.horizontal.dilation))
-        let corner = output + tile.image * layer.output.batch + row * layer.output.row + column * layer.output.column
-            + panel.pointee.firstChannel * layer.output.channel
+        let row = vertical.start(tile.row)
+        let column = horizontal.start(tile.column)
+        let rows = vertical.count(from: row)
+        let columns = horizontal.count(from: column)
+        let corner = output + tile.image * layer.output.batch + vertical.place(row) * layer.output.row
+            + horizontal.place(column) * layer.output.column + panel.pointee.firstChannel * layer.output.channel
         for i in 0..<winogradOutputs {
             for j in 0..<winogradOutputs {
                 let pixel = i * winogradOutputs + j
@@ -419,8 +519,8 @@ private func finishTiles<Scalar: KernelScalar>(
             sums: UnsafePointer(sums), pointPitch: part.sumPitch, vectors: panel.pointee.kernel.vectors, scratch: scratch,
             outputs: UnsafePointer(places), bias: isBounded ? bias : bias - plan.pointee.width,
             low: isBounded ? bounds?.low ?? 0 : -.infinity, high: isBounded ? bounds?.high ?? 0 : .infinity,
-            ahead: ahead)
-        withUnsafePointer(to: arguments) { plan.pointee.table.transformOutput($0) }
+            side: part.side, rowTaps: vertical.lattice.taps, columnTaps: horizontal.lattice.taps, ahead: ahead)
+        withUnsafePointer(to: arguments) { transform($0) }
         if isBounded, !isDirect {
             unpackTile(
                 values, pitch: width, channels: panel.pointee.channels, rows: rows, columns: columns, to: corner,
@@ -436,6 +536,6 @@ private func finishTiles<Scalar: KernelScalar>(
             }
         }
         sums += width
-        tile.advance(part)
+        tile.advance(tiling)
     }
 }

@@ -1,59 +1,69 @@
 import CConvolutionShims
 
-// The transforms of Winograd's algorithm F(4x4, 3x3): 4x4 outputs of a 3x3 convolution from 6x6 inputs by 36 products per pair of
-// channels where the sum itself takes 144. See "Winograd" in this module's README.
+// The transforms of Winograd's algorithm. F(4x4, 3x3): 4x4 outputs of a 3x3 convolution from 6x6 inputs by 36 products per pair
+// of channels where the sum itself takes 144. And on small tiles, of 4x4 inputs, with 16 products: along an axis 2 outputs of
+// 3 taps, or 3 outputs of 2 taps. See "Winograd" in this module's README.
 //
 // A tile of inputs is a polynomial of degree 5 per axis, a kernel one of degree 2; they are multiplied at six points, among them
 // infinity. The points 0, 3/4, -3/4, 3/2, -3/2 keep the numbers of all three transforms near 1, where the usual 1 and 2 do not:
-// the error is half as large. All constants below are exact in binary.
+// the error is half as large. Small tiles have the points 0, 1, -1 and infinity. All constants below are exact in binary.
 
-/// Outputs and inputs of a tile along one axis, and the points in both.
+/// Points, and inputs, of a tile along one axis.
+public let winogradSide = 6
+public let smallWinogradSide = 4
+/// Outputs of a tile along one axis, at most.
 public let winogradOutputs = 4
-public let winogradInputs = 6
-public let winogradPoints = 36
 
 /// A tile of the input to be transformed.
 public struct WinogradInputArguments<Scalar> {
-    /// `[6][6]`: the tile's pixels, each with neighbouring channels.
+    /// `[6][6]`, or of a small tile `[4][4]`: the tile's pixels, each with neighbouring channels.
     public var pixels: UnsafePointer<UnsafePointer<Scalar>>
     /// Vectors of channels.
     public var vectors: Int
-    /// `[36]` vectors.
+    /// A vector per point.
     public var scratch: UnsafeMutablePointer<Scalar>
-    /// `[36][pointPitch]`: where the channels go, per point.
+    /// `[point][pointPitch]`: where the channels go.
     public var target: UnsafeMutablePointer<Scalar>
     public var pointPitch: Int
+    /// Points along one axis.
+    public var side: Int
     /// Bytes from a pixel to one that is read soon, which is fetched; 0: none.
     public var ahead: Int
 
     @inlinable @inline(__always)
     public init(
         pixels: UnsafePointer<UnsafePointer<Scalar>>, vectors: Int, scratch: UnsafeMutablePointer<Scalar>,
-        target: UnsafeMutablePointer<Scalar>, pointPitch: Int, ahead: Int = 0
+        target: UnsafeMutablePointer<Scalar>, pointPitch: Int, side: Int = 6, ahead: Int = 0
     ) {
         self.pixels = pixels
         self.vectors = vectors
         self.scratch = scratch
         self.target = target
         self.pointPitch = pointPitch
+        self.side = side
         self.ahead = ahead
     }
 }
 
 /// A tile of sums to be transformed back and finished.
 public struct WinogradOutputArguments<Scalar> {
-    /// `[36][pointPitch]`: the output channels, per point.
+    /// `[point][pointPitch]`: the output channels.
     public var sums: UnsafePointer<Scalar>
     public var pointPitch: Int
     /// Vectors of output channels.
     public var vectors: Int
     /// `[24]` vectors.
     public var scratch: UnsafeMutablePointer<Scalar>
-    /// `[4][4]`: where the pixels go, in whole vectors of neighbouring channels.
+    /// `[4][4]`: where the pixels go, in whole vectors of neighbouring channels. Of a small tile the first rows and columns.
     public var outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>
     public var bias: UnsafePointer<Scalar>
     public var low: Scalar
     public var high: Scalar
+    /// Points along one axis.
+    public var side: Int
+    /// Of a kernel column and row.
+    public var rowTaps: Int
+    public var columnTaps: Int
     /// Bytes from a pixel to one that is written soon, which is fetched; 0: none.
     public var ahead: Int
 
@@ -61,6 +71,7 @@ public struct WinogradOutputArguments<Scalar> {
     public init(
         sums: UnsafePointer<Scalar>, pointPitch: Int, vectors: Int, scratch: UnsafeMutablePointer<Scalar>,
         outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, bias: UnsafePointer<Scalar>, low: Scalar, high: Scalar,
+        side: Int = 6, rowTaps: Int = 3, columnTaps: Int = 3,
         ahead: Int = 0
     ) {
         self.sums = sums
@@ -71,13 +82,17 @@ public struct WinogradOutputArguments<Scalar> {
         self.bias = bias
         self.low = low
         self.high = high
+        self.side = side
+        self.rowTaps = rowTaps
+        self.columnTaps = columnTaps
         self.ahead = ahead
     }
 }
 
 /// Six vectors: the inputs, or the points, of one line of a tile.
 public typealias WinogradLine<Vector> = (Vector, Vector, Vector, Vector, Vector, Vector)
-
+/// The same of a small tile.
+public typealias SmallWinogradLine<Vector> = (Vector, Vector, Vector, Vector)
 
 /// One line of inputs to one line of points: the coefficients of (x - q) multiplied over all other finite points q.
 @inlinable @inline(__always)
@@ -141,25 +156,38 @@ func winogradLine<I: InstructionSet>(_: I.Type, _ start: UnsafeRawPointer, step:
 /// whatever `channelStride`.
 @inlinable @inline(__always)
 public func packTile<Scalar: KernelScalar>(
-    _ pixels: UnsafePointer<UnsafePointer<Scalar>>, channels: Int, channelStride: Int, outside: UnsafePointer<Scalar>, pitch: Int,
-    to target: UnsafeMutablePointer<Scalar>
+    _ pixels: UnsafePointer<UnsafePointer<Scalar>>, count: Int, channels: Int, channelStride: Int,
+    outside: UnsafePointer<Scalar>, pitch: Int, to target: UnsafeMutablePointer<Scalar>
 ) {
     if channelStride == 1 {
         var pixel = 0
-        while pixel < winogradPoints {
+        while pixel < count {
             copyElements(pixels[pixel], count: channels, to: target + pixel &* pitch)
             pixel &+= 1
         }
         return
     }
     var strides = InlineArray<36, Int>(repeating: channelStride)
-    for pixel in 0..<winogradPoints where pixels[pixel] == outside { strides[unchecked: pixel] = 1 }
-    // All of a channel's pixels, which lie in six lines, then the next channel's: planes may be a multiple of 4096 bytes apart,
-    // and their lines would take turns in a few sets of the cache.
+    for pixel in 0..<count where pixels[pixel] == outside { strides[unchecked: pixel] = 1 }
+    // All of a channel's pixels, which lie in a few lines, then the next channel's: planes may be a multiple of 4096 bytes apart,
+    // and their lines would take turns in a few sets of the cache. A small tile's lines by squares, if all lie in the image.
     var channel = 0
+    if MemoryLayout<Scalar>.stride == 4, count == 16 {
+        var areLines = true
+        for row in 0..<4 where pixels[row &* 4] == outside || pixels[row &* 4 &+ 3] != pixels[row &* 4] + 3 { areLines = false }
+        while areLines, channel &+ 4 <= channels {
+            for row in 0..<4 {
+                let place = target + (row &* 4 &* pitch &+ channel)
+                turnSquare(
+                    pixels[row &* 4] + channel &* channelStride, lineBytes: channelStride &* 4, to: place, place + pitch,
+                    place + 2 &* pitch, place + 3 &* pitch)
+            }
+            channel &+= 4
+        }
+    }
     while channel < channels {
         var pixel = 0
-        while pixel < winogradPoints {
+        while pixel < count {
             copyElement(pixels[pixel] + channel &* strides[unchecked: pixel], to: target + (pixel &* pitch &+ channel))
             pixel &+= 1
         }
@@ -202,7 +230,8 @@ public func unpackTile<Scalar: KernelScalar>(
 }
 
 /// target[point][channel] = the tile at that point: columns first, then rows. The scratch between the two passes holds what 32
-/// registers cannot.
+/// registers cannot. These loops, and those below, run `arguments.side` times, which the compiler does not know: unrolled they
+/// are three times as long, and no faster.
 @inlinable @inline(__always)
 public func transformInput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: WinogradInputArguments<I.Scalar>.self).pointee
@@ -213,7 +242,7 @@ public func transformInput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer
     let end = arguments.vectors &* I.bytes
     while offset < end {
         var column = 0
-        while column < 6 {
+        while column < arguments.side {
             let pixels = arguments.pixels + column
             let points = winogradPoints(I.self, (
                 UnsafeRawPointer(pixels[0]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
@@ -237,7 +266,7 @@ public func transformInput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer
         }
         var place = target
         var row = 0
-        while row < 6 {
+        while row < arguments.side {
             let points = winogradPoints(I.self, winogradLine(I.self, scratch + row &* 6 &* I.bytes, step: I.bytes))
             place.storeBytes(of: points.0, as: I.Vector.self)
             place.storeBytes(of: points.1, toByteOffset: pointBytes, as: I.Vector.self)
@@ -266,7 +295,7 @@ public func transformOutput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointe
     while offset < end {
         let bias = UnsafeRawPointer(arguments.bias).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
         var column = 0
-        while column < 6 {
+        while column < arguments.side {
             let sums = UnsafeRawPointer(arguments.sums) + (offset &+ column &* pointBytes)
             let line = winogradLine(I.self, sums, step: 6 &* pointBytes)
             let outputs = winogradOutputs(I.self, line)
@@ -294,6 +323,124 @@ public func transformOutput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointe
     }
 }
 
+/// `winogradPoints` of a small tile.
+@inlinable @inline(__always)
+func smallWinogradPoints<I: InstructionSet>(_: I.Type, _ d: SmallWinogradLine<I.Vector>) -> SmallWinogradLine<I.Vector> {
+    let minusOne = I.Vector(repeating: I.Scalar(-1))
+    return (
+        I.multiplyAdd(d.2, minusOne, d.0), I.sum(d.1, d.2), I.multiplyAdd(d.1, minusOne, d.2), I.multiplyAdd(d.1, minusOne, d.3)
+    )
+}
+
+/// `winogradOutputs` of a small tile: two of three taps, where `second` is 1, or three of two taps, where it is 0.
+@inlinable @inline(__always)
+func smallWinogradOutputs<I: InstructionSet>(
+    _: I.Type, _ m: SmallWinogradLine<I.Vector>, second: I.Vector
+) -> (I.Vector, I.Vector, I.Vector) {
+    let even = I.sum(m.1, m.2)
+    let odd = I.multiplyAdd(m.2, I.Vector(repeating: I.Scalar(-1)), m.1)
+    return (I.sum(m.0, even), I.multiplyAdd(m.3, second, odd), I.sum(even, m.3))
+}
+
+/// Four vectors `step` bytes apart.
+@inlinable @inline(__always)
+func smallWinogradLine<I: InstructionSet>(_: I.Type, _ start: UnsafeRawPointer, step: Int) -> SmallWinogradLine<I.Vector> {
+    (
+        start.loadUnaligned(as: I.Vector.self), start.loadUnaligned(fromByteOffset: step, as: I.Vector.self),
+        start.loadUnaligned(fromByteOffset: 2 &* step, as: I.Vector.self),
+        start.loadUnaligned(fromByteOffset: 3 &* step, as: I.Vector.self)
+    )
+}
+
+@inlinable @inline(__always)
+func storeSmallLine<I: InstructionSet>(
+    _: I.Type, _ line: SmallWinogradLine<I.Vector>, to place: UnsafeMutableRawPointer, step: Int
+) {
+    place.storeBytes(of: line.0, as: I.Vector.self)
+    place.storeBytes(of: line.1, toByteOffset: step, as: I.Vector.self)
+    place.storeBytes(of: line.2, toByteOffset: 2 &* step, as: I.Vector.self)
+    place.storeBytes(of: line.3, toByteOffset: 3 &* step, as: I.Vector.self)
+}
+
+/// `transformInput` of a small tile.
+@inlinable @inline(__always)
+public func transformSmallInput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: WinogradInputArguments<I.Scalar>.self).pointee
+    let scratch = UnsafeMutableRawPointer(arguments.scratch)
+    let pointBytes = arguments.pointPitch &* MemoryLayout<I.Scalar>.stride
+    var target = UnsafeMutableRawPointer(arguments.target)
+    var offset = 0
+    let end = arguments.vectors &* I.bytes
+    while offset < end {
+        var column = 0
+        while column < arguments.side {
+            let pixels = arguments.pixels + column
+            let points = smallWinogradPoints(I.self, (
+                UnsafeRawPointer(pixels[0]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
+                UnsafeRawPointer(pixels[4]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
+                UnsafeRawPointer(pixels[8]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
+                UnsafeRawPointer(pixels[12]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+            ))
+            if arguments.ahead != 0 {
+                for row in 0..<4 { shim_prefetch(UnsafeRawPointer(pixels[row &* 4]) + (offset &+ arguments.ahead)) }
+            }
+            storeSmallLine(I.self, points, to: scratch + column &* I.bytes, step: 4 &* I.bytes)
+            column &+= 1
+        }
+        var row = 0
+        while row < arguments.side {
+            let line = smallWinogradLine(I.self, scratch + row &* 4 &* I.bytes, step: I.bytes)
+            storeSmallLine(I.self, smallWinogradPoints(I.self, line), to: target + row &* 4 &* pointBytes, step: pointBytes)
+            row &+= 1
+        }
+        offset &+= I.bytes
+        target += I.bytes
+    }
+}
+
+/// `transformOutput` of a small tile.
+@inlinable @inline(__always)
+public func transformSmallOutput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: WinogradOutputArguments<I.Scalar>.self).pointee
+    let scratch = UnsafeMutableRawPointer(arguments.scratch)
+    let pointBytes = arguments.pointPitch &* MemoryLayout<I.Scalar>.stride
+    let low = I.Vector(repeating: arguments.low)
+    let high = I.Vector(repeating: arguments.high)
+    let second = I.Vector(repeating: I.Scalar(arguments.rowTaps &- 2))
+    let secondOfRow = I.Vector(repeating: I.Scalar(arguments.columnTaps &- 2))
+    let rows = 5 &- arguments.rowTaps
+    var offset = 0
+    let end = arguments.vectors &* I.bytes
+    while offset < end {
+        let bias = UnsafeRawPointer(arguments.bias).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+        var column = 0
+        while column < arguments.side {
+            let sums = UnsafeRawPointer(arguments.sums) + (offset &+ column &* pointBytes)
+            let line = smallWinogradLine(I.self, sums, step: 4 &* pointBytes)
+            let outputs = smallWinogradOutputs(I.self, line, second: second)
+            let place = scratch + column &* I.bytes
+            place.storeBytes(of: outputs.0, as: I.Vector.self)
+            place.storeBytes(of: outputs.1, toByteOffset: 4 &* I.bytes, as: I.Vector.self)
+            place.storeBytes(of: outputs.2, toByteOffset: 8 &* I.bytes, as: I.Vector.self)
+            column &+= 1
+        }
+        var row = 0
+        while row < rows {
+            let line = smallWinogradLine(I.self, scratch + row &* 4 &* I.bytes, step: I.bytes)
+            let values = smallWinogradOutputs(I.self, line, second: secondOfRow)
+            let outputs = arguments.outputs + row &* 4
+            if arguments.ahead != 0 {
+                for column in 0..<3 { shim_prefetch(UnsafeRawPointer(outputs[column]) + (offset &+ arguments.ahead)) }
+            }
+            storeBounded(I.self, I.sum(values.0, bias), low, high, to: UnsafeMutableRawPointer(outputs[0]) + offset)
+            storeBounded(I.self, I.sum(values.1, bias), low, high, to: UnsafeMutableRawPointer(outputs[1]) + offset)
+            storeBounded(I.self, I.sum(values.2, bias), low, high, to: UnsafeMutableRawPointer(outputs[2]) + offset)
+            row &+= 1
+        }
+        offset &+= I.bytes
+    }
+}
+
 @inlinable @inline(__always)
 func storeBounded<I: InstructionSet>(
     _: I.Type, _ x: I.Vector, _ low: I.Vector, _ high: I.Vector, to place: UnsafeMutableRawPointer
@@ -312,31 +459,51 @@ public func winogradWeights(_ g: (SIMD2<Double>, SIMD2<Double>, SIMD2<Double>)) 
     return (g.0 * (1 / 1.265625), evenA + oddA, evenA - oddA, evenB + oddB, evenB - oddB, g.2)
 }
 
-/// `count` elements of each of 3x3 taps, `pitch` apart, to `[point][element]`. `count` is even.
-@inlinable @inline(never)
+/// The same for a small tile and two or three weights; the third of two is 0.
+@inlinable @inline(__always)
+public func smallWinogradWeights(
+    _ g: (SIMD2<Double>, SIMD2<Double>, SIMD2<Double>), taps: Int
+) -> WinogradLine<SIMD2<Double>> {
+    let none = SIMD2<Double>(repeating: 0)
+    let even = (g.0 + g.2) * 0.5
+    let odd = g.1 * 0.5
+    return (g.0, even + odd, even - odd, taps == 2 ? g.1 : g.2, none, none)
+}
+
+/// `count` elements of each of up to 3x3 taps, `pitch` apart, to `[point][element]`. `count` is even.
+@inlinable @inline(never) @_optimize(size)
 public func transformWinogradWeights<Scalar: KernelScalar>(
-    _ weights: UnsafePointer<Scalar>, _ count: Int, pitch: Int, to points: UnsafeMutablePointer<Scalar>
+    _ weights: UnsafePointer<Scalar>, _ count: Int, pitch: Int, side: Int, rowTaps: Int, columnTaps: Int,
+    to points: UnsafeMutablePointer<Scalar>
 ) {
     var i = 0
     while i < count {
         let taps = weights + i
         let target = points + i
-        @inline(__always) func tap(_ number: Int) -> SIMD2<Double> {
-            SIMD2(Double(taps[number &* pitch]), Double(taps[number &* pitch &+ 1]))
+        @inline(__always) func tap(_ row: Int, _ column: Int) -> SIMD2<Double> {
+            if row >= rowTaps || column >= columnTaps { return SIMD2(repeating: 0) }
+            let place = taps + (row &* columnTaps &+ column) &* pitch
+            return SIMD2(Double(place[0]), Double(place[1]))
+        }
+        @inline(never) func line(
+            _ g: (SIMD2<Double>, SIMD2<Double>, SIMD2<Double>), _ taps: Int
+        ) -> WinogradLine<SIMD2<Double>> {
+            side == winogradSide ? winogradWeights(g) : smallWinogradWeights(g, taps: taps)
         }
         @inline(__always) func put(_ x: SIMD2<Double>, _ place: UnsafeMutablePointer<Scalar>) {
             (place[0], place[1]) = (Scalar(x.x), Scalar(x.y))
         }
-        let left = winogradWeights((tap(0), tap(3), tap(6)))
-        let middle = winogradWeights((tap(1), tap(4), tap(7)))
-        let right = winogradWeights((tap(2), tap(5), tap(8)))
-        @inline(__always) func store(_ row: Int, _ line: (SIMD2<Double>, SIMD2<Double>, SIMD2<Double>)) {
-            let values = winogradWeights(line)
-            let place = target + row &* 6 &* count
+        let left = line((tap(0, 0), tap(1, 0), tap(2, 0)), rowTaps)
+        let middle = line((tap(0, 1), tap(1, 1), tap(2, 1)), rowTaps)
+        let right = line((tap(0, 2), tap(1, 2), tap(2, 2)), rowTaps)
+        @inline(__always) func store(_ row: Int, _ g: (SIMD2<Double>, SIMD2<Double>, SIMD2<Double>)) {
+            let values = line(g, columnTaps)
+            let place = target + row &* side &* count
             put(values.0, place)
             put(values.1, place + count)
             put(values.2, place + 2 &* count)
             put(values.3, place + 3 &* count)
+            if side == smallWinogradSide { return }
             put(values.4, place + 4 &* count)
             put(values.5, place + 5 &* count)
         }
@@ -344,8 +511,10 @@ public func transformWinogradWeights<Scalar: KernelScalar>(
         store(1, (left.1, middle.1, right.1))
         store(2, (left.2, middle.2, right.2))
         store(3, (left.3, middle.3, right.3))
-        store(4, (left.4, middle.4, right.4))
-        store(5, (left.5, middle.5, right.5))
+        if side > smallWinogradSide {
+            store(4, (left.4, middle.4, right.4))
+            store(5, (left.5, middle.5, right.5))
+        }
         i &+= 2
     }
 }

@@ -302,6 +302,11 @@ static void random_geometry(struct geometry *g, int64_t longest_side) {
         g->groups = one_in(4) ? 2 : 1, g->ci = g->groups * between(16, 34), g->co = g->groups * between(16, 34);
         g->h = between(4, 12), g->w = between(4, 12), g->kh = g->kw = 3, g->sh = g->sw = g->dh = g->dw = 1;
         least_products = 0, most_products = 3500000;
+        if (one_in(4)) { /* with strides, for transposed ones */
+            g->groups = 1, g->ci = between(64, 66), g->co = between(64, 66), g->h = g->w = between(13, 14);
+            g->kh = between(4, 5), g->kw = between(4, 5), g->sh = g->sw = 2;
+            most_products = 30000000;
+        }
     }
 }
 

@@ -14,6 +14,7 @@ import oracle
 SEEDS = st.integers(0, 2**32 - 1)
 DTYPES = [np.float32, np.float64]
 LARGEST_ERROR, ROOT_MEAN_SQUARE = 25, 2
+LARGEST_ERROR_OF_STRIDES, ROOT_MEAN_SQUARE_OF_STRIDES = 35, 3
 
 # Enough to take every path: channels that fill vectors and that do not, sizes that fill tiles and that do not, one tile, groups.
 LAYERS = [
@@ -30,6 +31,13 @@ LAYERS = [
     ("conv2d_transpose", (2, 7, 9, 24), (3, 3, 16, 24), {"dilation_rate": (1, 3)}),
     ("conv2d_transpose", (2, 4, 6, 48), (3, 3, 17, 48), {"activation": "leaky_relu"}),
     ("conv2d_transpose", (2, 6, 5, 40), (3, 3, 20, 40), {"groups": 2, "flip_kernel": True}),
+    # Phases of 2x2, of 2 and 3 taps, of a group, of a stride on one axis alone, of windows that begin and end within a phase.
+    ("conv2d_transpose", (2, 16, 15, 64), (4, 4, 64, 64), {"strides": 2, "padding": "same", "activation": "relu"}),
+    ("conv2d_transpose", (2, 13, 15, 70), (5, 5, 67, 70), {"strides": 2, "padding": "same", "activation": "tanh"}),
+    ("conv2d_transpose", (1, 15, 15, 128), (6, 4, 64, 128), {"strides": 2, "groups": 2, "flip_kernel": True}),
+    ("conv2d_transpose", (2, 14, 15, 64), (3, 8, 80, 64), {"strides": (1, 3)}),
+    ("conv2d_transpose", (2, 16, 13, 65), (9, 7, 64, 65), {
+        "strides": 3, "rule": "window", "padding": ((1, -3), (2, 4)), "activation": "relu6"}),
 ]
 NAMES = [f"{op}-{'x'.join(map(str, shape))}-{kernel[3]}" for op, shape, kernel, _ in LAYERS]
 PLANS = {"conv2d": convolution.Conv2DPlan, "conv2d_transpose": convolution.Conv2DTransposePlan}
@@ -120,6 +128,33 @@ def test_any_transposed_layer(isa, sizes, groups, inputs, outputs, padding, flip
     options = {"padding": padding, "flip_kernel": flip, "groups": groups}
     got = convolution.conv2d_transpose(x, kernel, isa=isa, algorithm="winograd", **options)
     assert_near(got, oracle.conv2d_transpose(x, kernel, **options))
+
+
+@given(sizes=st.tuples(st.integers(13, 17), st.integers(13, 17)), kernel=st.tuples(st.integers(4, 6), st.integers(4, 6)),
+       pads=st.tuples(*[st.integers(-2, 3)] * 4), inputs=st.integers(64, 72), outputs=st.integers(64, 72),
+       dtype=st.sampled_from(DTYPES), first=st.booleans(), seed=SEEDS)
+def test_any_strided_layer(isa, sizes, kernel, pads, inputs, outputs, dtype, first, seed):
+    rng = np.random.default_rng(seed)
+    x, w = normal(rng, (1, *sizes, inputs), dtype), normal(rng, (*kernel, outputs, inputs), dtype)
+    options = {"strides": 2, "rule": "window", "padding": (pads[:2], pads[2:])}
+    want = oracle.conv2d_transpose(x, w, **options)
+    given_x = np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if first else x
+    got = convolution.conv2d_transpose(given_x, w, isa=isa, algorithm="winograd", **options,
+                                       data_format="channels_first" if first else "channels_last")
+    assert_near(got.transpose(0, 2, 3, 1) if first else got, want)
+
+
+@pytest.mark.parametrize("data", [normal, uniform])
+@pytest.mark.parametrize("size, channels", [(4, 64), (5, 256), (6, 512)])
+def test_the_errors_of_strides(data, size, channels, isa):
+    """Per element, also where a window of the natural result ends and an element has a quarter of its neighbours' products."""
+    rng = np.random.default_rng(channels)
+    x, kernel, bias = data(rng, (1, 17, 16, channels)), data(rng, (size, size, 64, channels)), data(rng, (64,))
+    got = convolution.conv2d_transpose(x, kernel, bias, strides=2, isa=isa, algorithm="winograd")
+    want, tolerance = oracle.conv2d_transpose(x, kernel, bias, strides=2)
+    error = (got - want) / (tolerance / 8)
+    assert abs(error).max() <= LARGEST_ERROR_OF_STRIDES
+    assert np.sqrt((error**2).mean()) <= ROOT_MEAN_SQUARE_OF_STRIDES
 
 
 @pytest.mark.parametrize("data", [normal, uniform])
@@ -276,6 +311,15 @@ def test_input_gradients_are_within_the_errors(dilation, isa):
                     for algorithm in ("winograd", "default"))
     assert got.tobytes() != default.tobytes()
     assert_near(got, oracle.conv2d_transpose(gradient, kernel, padding="same", dilation_rate=dilation))
+
+
+def test_input_gradients_of_strides_are_within_the_errors(isa):
+    rng = np.random.default_rng(8)
+    kernel, gradient = normal(rng, (5, 5, 64, 64)), normal(rng, (1, 14, 14, 64))
+    got, default = (convolution.conv2d_backward_input(gradient, kernel, (1, 28, 28, 64), isa=isa, algorithm=algorithm, strides=2,
+                                             padding=((2, 1), (2, 1))) for algorithm in ("winograd", "default"))
+    assert got.tobytes() != default.tobytes()
+    assert_near(got, oracle.conv2d_transpose(gradient, kernel, strides=2, rule="window", padding=2, output_padding=1))
 
 
 def test_where_it_is_used(isa):

@@ -91,8 +91,8 @@ public enum PaddingMode: Hashable, Sendable {
 public enum Algorithm: Hashable, Sendable, CaseIterable {
     /// Those that keep the bound on rounding errors that `include/convolution.h` names under NUMBERS.
     case standard
-    /// Winograd's too, for 3x3 kernels of stride 1: up to three times as fast, with larger rounding errors. See
-    /// CONVOLUTION_ALGORITHM_WINOGRAD in `include/convolution.h`.
+    /// Winograd's too, for 3x3 kernels of stride 1 and transposed convolutions of larger strides: up to three times as fast, with
+    /// larger rounding errors. See CONVOLUTION_ALGORITHM_WINOGRAD in `include/convolution.h`.
     case winograd
 
     var code: Int {

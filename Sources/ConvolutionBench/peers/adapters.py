@@ -147,7 +147,10 @@ class Ours(Native):
             self.algorithms = {"winograd": value.value}
 
     def variants(self, layer):
-        winograd = layer.kernel == 3 and layer.stride == 1 and layer.gradient != "kernel"
+        transposed = (layer.operation == "conv2d_transpose") != (layer.gradient == "input")
+        phases = transposed and 2 <= layer.stride <= 4 and 2 * layer.stride <= layer.kernel <= 3 * layer.stride
+        winograd = phases or layer.kernel == 3 and layer.stride == 1
+        winograd = winograd and layer.gradient != "kernel"
         winograd = winograd and min(layer.channels, layer.out_channels) >= 16 * layer.groups
         return ["nhwc", "nchw"] + [f"{layout}-{a}" for a in self.algorithms for layout in ("nhwc", "nchw") if winograd]
 
