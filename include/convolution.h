@@ -221,7 +221,7 @@ int32_t convolution_isa_supported(const char *name);
  * (Of the adjoint layer, in an input gradient.) It computes 4x4 outputs together, which lie a dilation apart, from 6x6 inputs
  * (tiles start at output element [0][0]; with dilations d and e at [i][j] for each i < d and j < e).
  * With strides of up to 4, other than 1x1, it is used by conv2d_transpose and the input gradient of conv2d for finite kernels of
- * 2 to 3 strides on each axis without dilation, with 64 to 1024 (double: 512) input channels and at least 64 output channels per
+ * 2 to 3 strides on each axis without dilation, of floats, with 64 to 1024 input channels and at least 64 output channels per
  * group, where the outputs of a phase (every stride-th element) fill some 24 tiles: 3x3 outputs of a phase of 2x2 taps, 2 along
  * an axis of 3 taps, from 4x4 inputs, with less than half of the multiplications. So
  *   - an error is relative to its whole tile, not to its own sum. With S the sum over input channels of the tile's largest |x|

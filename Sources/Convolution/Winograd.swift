@@ -70,7 +70,7 @@ extension Layer {
 
     /// Whether the phases of a transposed convolution have fewer products in small tiles, by so much that it pays.
     private var savesProducts: Bool {
-        guard transposed, min(outChannelsPerGroup, inChannelsPerGroup) >= 64, vertical.takesSmallTiles,
+        guard transposed, !isDouble, min(outChannelsPerGroup, inChannelsPerGroup) >= 64, vertical.takesSmallTiles,
             horizontal.takesSmallTiles
         else { return false }
         let rows = AxisTiles(vertical, self, side: smallWinogradSide)
@@ -367,7 +367,8 @@ private func transformTiles<Scalar: KernelScalar>(
     let patch = (memory + part.patch).assumingMemoryBound(to: Scalar.self)
     var target = (memory + part.transformed).assumingMemoryBound(to: Scalar.self)
     let (vertical, horizontal) = (tiling.vertical, tiling.horizontal)
-    let transform = part.side == winogradSide ? plan.pointee.table.transformInput : plan.pointee.table.transformSmallInput
+    let table = plan.pointee.table
+    let transform = part.side == winogradSide ? table.transformInput : table.transformSmallInput ?? table.transformInput
     if !part.readsInputDirectly { patch.update(repeating: 0, count: part.points * part.channelPitch) }
     // The pixels some tiles further, if those are in the same row.
     let tilesAhead = ceilDivide(8 * plan.pointee.table.lanes, part.channelPitch)
@@ -495,7 +496,8 @@ private func finishTiles<Scalar: KernelScalar>(
     let places = (memory + part.addresses).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self)
     var sums = (memory + part.sums).assumingMemoryBound(to: Scalar.self)
     let (vertical, horizontal) = (tiling.vertical, tiling.horizontal)
-    let transform = part.side == winogradSide ? plan.pointee.table.transformOutput : plan.pointee.table.transformSmallOutput
+    let table = plan.pointee.table
+    let transform = part.side == winogradSide ? table.transformOutput : table.transformSmallOutput ?? table.transformOutput
     let rowStride = layer.output.row * vertical.outputStep
     let columnStride = layer.output.column * horizontal.outputStep
     // The pixels of the next tile, if that is in the same row.

@@ -52,8 +52,9 @@ public struct KernelTable {
     public var shiftedSums: @convention(c) (UnsafeRawPointer) -> Void
     public var transformInput: @convention(c) (UnsafeRawPointer) -> Void
     public var transformOutput: @convention(c) (UnsafeRawPointer) -> Void
-    public var transformSmallInput: @convention(c) (UnsafeRawPointer) -> Void
-    public var transformSmallOutput: @convention(c) (UnsafeRawPointer) -> Void
+    /// nil: not for doubles.
+    public var transformSmallInput: (@convention(c) (UnsafeRawPointer) -> Void)?
+    public var transformSmallOutput: (@convention(c) (UnsafeRawPointer) -> Void)?
     public var gatheredColumns: @convention(c) (UnsafeRawPointer) -> Void
     /// nil: this tier has no such instruction.
     public var permutedColumns: (@convention(c) (UnsafeRawPointer) -> Void)?
@@ -82,8 +83,8 @@ public struct KernelTable {
         shiftedSums: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         transformInput: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         transformOutput: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        transformSmallInput: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        transformSmallOutput: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        transformSmallInput: (@convention(c) (UnsafeRawPointer) -> Void)?,
+        transformSmallOutput: (@convention(c) (UnsafeRawPointer) -> Void)?,
         gatheredColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         permutedColumns: (@convention(c) (UnsafeRawPointer) -> Void)?,
         resampledPixels: @escaping @convention(c) (UnsafeRawPointer) -> Void,
