@@ -360,8 +360,8 @@ struct Lattice {
     }
 
     /// Both phases of a transposed convolution of stride 2: pair q is outputs `outputStart` + 2q and the next, of which the first
-    /// or the last may be none. They read input elements `offsetStart` + q and, of a kernel of 3 or 4 elements, the next. The taps
-    /// are those of the kernel.
+    /// or the last may be none. They read input elements `offsetStart` + q and, of a kernel of 3 or 4 elements, the next. The
+    /// taps are those of the kernel.
     @_optimize(size)
     static func pairs(_ axis: Axis) -> Lattice {
         let first = ceilDivide(axis.start - axis.kernel + 1, 2)

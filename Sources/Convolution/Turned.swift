@@ -45,8 +45,8 @@ private let planes = 8
 extension Layer {
     /// Whether a plan of the strategy `channels` may be `Turning`.
     var mayTurn: Bool {
-        transposed && means.joinsPhases && !means.accumulates && hasOutput && outChannels > 1 && inChannels > 1 && output.column == 1
-            && output.channel != 1 && input.channel != 1
+        transposed && means.joinsPhases && !means.accumulates && hasOutput && outChannels > 1 && inChannels > 1
+            && output.column == 1 && output.channel != 1 && input.channel != 1
     }
 
     /// The layer on pixels, without gaps but one that keeps the pixels of a column from meeting in few sets of the cache.

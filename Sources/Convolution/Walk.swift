@@ -155,7 +155,8 @@ func walk<Scalar: KernelScalar>(
                     base: lines + (column - lineStart) * width, row: lineColumns * width, column: width, channel: 1,
                     firstChannel: panel.firstChannel)
                 : WalkTarget(
-                    base: line + column * columnPitch, row: pairs ? layer.output.row : rowPitch, column: columnPitch, channel: layer.output.channel)
+                    base: line + column * columnPitch, row: pairs ? layer.output.row : rowPitch, column: columnPitch,
+                    channel: layer.output.channel)
             let isPlain = plainRows && tile.left >= source.columns.lowerBound
                 && tile.left + inputColumns <= source.columns.upperBound
             let tileRuns = isPlain ? plainRuns : runs
