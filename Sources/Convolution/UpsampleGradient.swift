@@ -13,12 +13,15 @@ struct UpsampleGradientPlan {
     var columns: Range<Int>
     /// Makes these of the output's gradient; nil if there are none.
     var adjoint: UnsafeMutablePointer<ResamplingPlan>?
+    /// Where the tables turned round would be too large: the upsampling itself, whose products are added one after the other.
+    var upsampling: UnsafeMutablePointer<ResamplingPlan>?
 }
 
 /// An axis of an upsampling, turned round.
 struct TurnedTable {
     var given: TapTable
     var givenOutputs: Int
+    var inputs: Int
     var isDouble: Bool
     /// The input elements that contribute to anything.
     var touched = 0..<0
@@ -32,6 +35,7 @@ struct TurnedTable {
     init(_ given: TapTable, inputs: Int, outputs: Int, isDouble: Bool, _ reach: UnsafeMutablePointer<(first: Int, last: Int)>) {
         self.given = given
         givenOutputs = outputs
+        self.inputs = inputs
         self.isDouble = isDouble
         self.reach = reach
         reach.update(repeating: (Int.max, -1), count: inputs)
@@ -58,6 +62,10 @@ struct TurnedTable {
             if weight != 0 { body(given.elements[entry], entry / given.taps, weight) }
         }
     }
+
+    /// Some element contributes to very many others, as one at the border does where output and scale lead far outside, and all
+    /// would have as many taps.
+    var isWide: Bool { touched.count * taps > 16 * (inputs + givenOutputs * given.taps) }
 
     /// Those that are touched are the outputs of `table`.
     @_optimize(size)
@@ -96,11 +104,11 @@ func createGradientPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutab
         channels: resampling.channels)
     let memory = try allocate(1, of: MemoryLayout<UpsampleGradientPlan>.size, "the plan")
     let plan = memory.bindMemory(to: UpsampleGradientPlan.self, capacity: 1)
-    plan.initialize(to: UpsampleGradientPlan(resampling: resampling, rows: 0..<0, columns: 0..<0, adjoint: nil))
+    plan.initialize(to: UpsampleGradientPlan(resampling: resampling, rows: 0..<0, columns: 0..<0, adjoint: nil, upsampling: nil))
     if !resampling.hasOutput { return plan }
     do throws(Failure) {
         let upsampling = try createPlan(resampling)
-        defer { destroy(upsampling) }
+        defer { if plan.pointee.upsampling == nil { destroy(upsampling) } }
         let room = try allocate(rows.input + columns.input, of: 2 * MemoryLayout<Int>.stride, "the plan")
         defer { shim_free(room) }
         let reach = room.assumingMemoryBound(to: (first: Int, last: Int).self)
@@ -110,6 +118,10 @@ func createGradientPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutab
             upsampling.pointee.horizontal, inputs: columns.input, outputs: columns.output, isDouble: resampling.isDouble,
             reach + rows.input)
         if vertical.touched.isEmpty || horizontal.touched.isEmpty { return plan }
+        if vertical.isWide || horizontal.isWide {
+            plan.pointee.upsampling = upsampling
+            return plan
+        }
         (plan.pointee.rows, plan.pointee.columns) = (vertical.touched, horizontal.touched)
         var adjoint = resampling
         (adjoint.input, adjoint.output) = (resampling.output, resampling.input)
@@ -127,6 +139,7 @@ func createGradientPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutab
 
 func destroy(_ plan: UnsafeMutablePointer<UpsampleGradientPlan>) {
     if let adjoint = plan.pointee.adjoint { destroy(adjoint) }
+    if let upsampling = plan.pointee.upsampling { destroy(upsampling) }
     shim_free(plan)
 }
 
@@ -140,7 +153,21 @@ func execute(
         let first = rows.lowerBound * strides.row + columns.lowerBound * strides.column
         try execute(adjoint, input: outputGradient, output: inputGradient + first * resampling.elementBytes)
     }
-    if resampling.accumulates || !resampling.hasOutput { return }
+    if !resampling.accumulates, resampling.hasOutput { clearUntouched(plan.pointee, inputGradient) }
+    if let upsampling = plan.pointee.upsampling, let outputGradient {
+        if resampling.isDouble {
+            addProducts(upsampling, outputGradient.assumingMemoryBound(to: Double.self), inputGradient)
+        } else {
+            addProducts(upsampling, outputGradient.assumingMemoryBound(to: Float.self), inputGradient)
+        }
+    }
+}
+
+/// What contributes to nothing, or is the sum of products that are added one after the other.
+@_optimize(size)
+private func clearUntouched(_ plan: UpsampleGradientPlan, _ inputGradient: UnsafeMutableRawPointer) {
+    let resampling = plan.resampling
+    let strides = resampling.input
     func clear(_ line: UnsafeMutableRawPointer, _ columns: Range<Int>) {
         for column in columns {
             for channel in 0..<resampling.channels {
@@ -150,13 +177,38 @@ func execute(
             }
         }
     }
-    // What contributes to nothing.
     for image in 0..<resampling.batch {
         for row in 0..<resampling.vertical.input {
             let line = inputGradient + (image * strides.batch + row * strides.row) * resampling.elementBytes
-            let made = rows.contains(row) ? columns : 0..<0
+            let made = plan.rows.contains(row) ? plan.columns : 0..<0
             clear(line, 0..<made.lowerBound)
             clear(line, made.upperBound..<resampling.horizontal.input)
+        }
+    }
+}
+
+@_optimize(size)
+private func addProducts<Scalar: KernelScalar>(
+    _ upsampling: UnsafePointer<ResamplingPlan>, _ outputGradient: UnsafePointer<Scalar>,
+    _ inputGradient: UnsafeMutableRawPointer
+) {
+    let resampling = upsampling.pointee.resampling
+    let (rows, columns) = (upsampling.pointee.vertical, upsampling.pointee.horizontal)
+    let rowWeights = rows.weights.assumingMemoryBound(to: Scalar.self)
+    let columnWeights = columns.weights.assumingMemoryBound(to: Scalar.self)
+    let (from, to) = (resampling.output, resampling.input)
+    for image in 0..<resampling.batch {
+        for row in 0..<resampling.vertical.output * rows.taps where rowWeights[row] != 0 {
+            let source = outputGradient + image * from.batch + row / rows.taps * from.row
+            let target = inputGradient.assumingMemoryBound(to: Scalar.self) + image * to.batch + rows.elements[row] * to.row
+            for column in 0..<resampling.horizontal.output * columns.taps where columnWeights[column] != 0 {
+                let weight = rowWeights[row] * columnWeights[column]
+                let pixel = source + column / columns.taps * from.column
+                let sum = target + columns.elements[column] * to.column
+                for channel in 0..<resampling.channels {
+                    sum[channel * to.channel] += weight * pixel[channel * from.channel]
+                }
+            }
         }
     }
 }

@@ -70,8 +70,9 @@ extension Layer {
 
     /// Whether the phases of a transposed convolution have fewer products in small tiles, by so much that it pays.
     private var savesProducts: Bool {
-        guard transposed, !isDouble, min(outChannelsPerGroup, inChannelsPerGroup) >= 64, vertical.takesSmallTiles,
-            horizontal.takesSmallTiles
+        let table = isDouble ? tier.float64 : tier.float32
+        guard transposed, max(vertical.stride, horizontal.stride) > 1, min(outChannelsPerGroup, inChannelsPerGroup) >= 64,
+            vertical.takesSmallTiles, horizontal.takesSmallTiles, table.transformSmallInput != nil
         else { return false }
         let rows = AxisTiles(vertical, self, side: smallWinogradSide)
         let columns = AxisTiles(horizontal, self, side: smallWinogradSide)

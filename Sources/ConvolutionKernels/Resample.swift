@@ -183,7 +183,7 @@ public func permutedColumns<I: PermutingInstructionSet>(_: I.Type, _ raw: Unsafe
     }
 }
 
-/// One vector of an input row, or two.
+/// One vector of an input row, or two. (Four are permuted in two steps, without this.)
 @usableFromInline
 struct Window<I: PermutingInstructionSet> {
     @usableFromInline var first, second: I.Vector

@@ -52,7 +52,7 @@ public struct WinogradOutputArguments<Scalar> {
     public var pointPitch: Int
     /// Vectors of output channels.
     public var vectors: Int
-    /// `[24]` vectors.
+    /// `[24]` vectors; of a small tile `[16]`.
     public var scratch: UnsafeMutablePointer<Scalar>
     /// `[4][4]`: where the pixels go, in whole vectors of neighbouring channels. Of a small tile the first rows and columns.
     public var outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>

@@ -188,8 +188,29 @@ def test_upsampling_gradient_is_the_matrix_transposed(isa, data_format, upsampli
         convolution.upsample2d_gram(x, **options), convolution.upsample2d_backward(y, x.shape, **options))
 
 
-@given(upsampling=upsamplings(widths=st.sampled_from([2, 6, 19, 50, 110]), channels=st.sampled_from([1, 2, 3, 17, 40])), seed=SEEDS,
-       dtype=st.sampled_from([np.float32, np.float64]))
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_upsampling_gradient_of_an_element_that_half_of_the_output_reads(dtype, data_format, isa):
+    """Output and scale lead far outside: rows of a dense table as long as that of the last element would not fit in memory."""
+    length, axis = 60000, {"channels_last": 1, "channels_first": 2}[data_format]
+    shape = [2, 3, 3, 3]
+    shape[axis] = length
+    rng = np.random.default_rng(3)
+    gradient = rng.integers(-3, 4, shape).astype(dtype)
+    options = {"output_size": (length, 3), "scale": (0.5, 1), "interpolation": "bilinear", "coordinates": "asymmetric",
+               "data_format": data_format, "isa": isa}
+    want = np.zeros(shape)
+    lines, totals = np.moveaxis(gradient, axis, 0).astype(float), np.moveaxis(want, axis, 0)
+    totals[::2] = lines[:length // 2]
+    totals[-1] = lines[length // 2:].sum(axis=0)
+    held = np.ones(shape, dtype)
+    np.testing.assert_array_equal(convolution.upsample2d_backward(gradient, tuple(shape), **options), want)
+    np.testing.assert_array_equal(
+        convolution.upsample2d_backward(gradient, tuple(shape), out=held, accumulate=True, **options), want + 1)
+
+
+@given(upsampling=upsamplings(widths=st.sampled_from([2, 6, 19, 50, 110]), channels=st.sampled_from([1, 2, 3, 17, 40])),
+       seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))
 def test_upsampling_gradient_has_the_same_bits_however_it_is_made(isa, upsampling, seed, dtype):
     shape, options = upsampling
     rng = np.random.default_rng(seed)

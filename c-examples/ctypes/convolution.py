@@ -693,7 +693,8 @@ def conv2d(x, kernel, bias=None, *, strides=1, padding="valid", data_format="cha
     allow_empty_output       True: a kernel beyond the padded image gives an empty result, no error
     workspace_limit          0, or the most bytes of scratch memory that the call may take; see conv2d_workspace_size
     algorithm                "default"; "winograd" permits Winograd's algorithm, up to three times as fast for 3x3 kernels of
-                             stride 1, with larger rounding errors: see convolution.h
+                             stride 1 and some transposed ones of larger strides, with larger rounding errors: see
+                             convolution.h
     residual                 an array of the result's shape, added before the activation
     out                      an array or view of the result's shape and type to write to; must not overlap what is read
 
