@@ -59,6 +59,7 @@ struct Rectangle {
 
 extension ConvolutionPlan {
     @inline(__always)
+    @_optimize(speed)
     func rectangle(
         _ block: Block, firstRow: Int, rows: Int, firstColumn: Int, columns: Int, panels: Range<Int>, image: Int
     ) -> Rectangle {
@@ -148,7 +149,6 @@ extension ConvolutionPlan {
 
     /// What a band of the first panels packs.
     @inline(never)
-    @_optimize(size)
     private func rectangleBytes(_ block: Block, firstRow: Int, rows: Int) -> Int {
         rectangle(
             block, firstRow: firstRow, rows: rows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self),
@@ -157,7 +157,6 @@ extension ConvolutionPlan {
     }
 
     /// Elements of the largest rectangle that an item of the block packs.
-    @_optimize(size)
     func largestRectangle(_ block: Block) -> Int {
         var largest = 0
         for chunk in 0..<block.panelChunks {
@@ -193,6 +192,13 @@ extension ConvolutionPlan {
         return step
     }
 
+    /// Sums of the largest tile.
+    var tileScalars: Int {
+        var most = 0
+        for index in 0..<panelCount { most = max(most, panels[index].kernel.rows * panels[index].width) }
+        return most
+    }
+
     /// Of `step` positions.
     func tileCount(rows: Int, columns: Int, _ step: Int) -> Int {
         let positions = ceilDivide(columns, positionColumns)
@@ -202,7 +208,6 @@ extension ConvolutionPlan {
     /// Into how many even parts, up to `most`, `units` are divided so that `threads` are done first, and when that is. `repeats`
     /// ranges are divided alike, and a part takes `cost` of its units: so few parts where many would leave a thread without work
     /// at the end, or cut tiles off.
-    @_optimize(size)
     private func evenParts(
         _ units: Int, most: Int, repeats: Int, threads: Int, cost: (Int) -> Double
     ) -> (count: Int, time: Double) {
@@ -222,7 +227,6 @@ extension ConvolutionPlan {
     }
 
     /// Divides rows, or panels where that is done first: then each panel chunk lays out the addresses of its tiles anew.
-    @_optimize(size)
     private func balance(_ block: inout Block, parts: Int, threads: Int, wanted: Int, mayDividePanels: Bool) {
         let rows = rows(block)
         let step = leastReach
@@ -251,7 +255,6 @@ extension ConvolutionPlan {
 
     /// Chooses bands and panel chunks: enough items to keep `threads` busy to the end, bands of whole rows where that suffices,
     /// and rectangles within the limit. Any choice gives the same bits.
-    @_optimize(size)
     func divide(_ block: inout Block, blocks: Int, threads: Int, rectangleLimit: Int) {
         let rows = rows(block)
         // Packed for a walk, a vector of channels lies together, apart from the others: a large kernel then keeps it in the

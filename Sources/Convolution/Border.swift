@@ -29,7 +29,6 @@ private func finishPixel<Scalar: KernelScalar>(
 
 /// Output elements that no tap reaches (between the strokes of a kernel shorter than the stride, beyond the natural result, or
 /// all of them where there are no input channels): the activated bias.
-@_optimize(size)
 func fillUncovered<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) {
     let plan = execution.plan
     let layer = plan.pointee.layer
@@ -94,7 +93,6 @@ func forEachBorderPixel(_ plan: UnsafePointer<ConvolutionPlan>, _ body: (BorderP
 
 /// What the border pixels of an accumulating layer hold before the tiles' results replace it, `[border pixel][channel]`; nil if
 /// nobody will ask.
-@_optimize(size)
 func borderBefore<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) throws(Failure) -> UnsafeMutableRawPointer? {
     let layer = execution.plan.pointee.layer
     guard execution.plan.pointee.mendsBorder, layer.means.accumulates else { return nil }
@@ -111,7 +109,6 @@ func borderBefore<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) 
 }
 
 /// The border pixels, computed plainly from the taps inside: see `ConvolutionPlan.mendsBorder`.
-@_optimize(size)
 func mendBorder<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) {
     let plan = execution.plan
     let layer = plan.pointee.layer

@@ -3,7 +3,6 @@ import CConvolutionShims
 
 // The header's constants by name, for languages that cannot see an enum. A test holds this list against the header.
 
-@_optimize(size)
 func visitStatuses(_ visit: (StaticString, Int) -> Void) {
     visit("CONVOLUTION_OK", CONVOLUTION_OK)
     visit("CONVOLUTION_ERROR_NULL_POINTER", CONVOLUTION_ERROR_NULL_POINTER)
@@ -45,7 +44,6 @@ func visitStatuses(_ visit: (StaticString, Int) -> Void) {
     visit("CONVOLUTION_ERROR_MASK", CONVOLUTION_ERROR_MASK)
 }
 
-@_optimize(size)
 private func visitOptions(_ visit: (StaticString, Int) -> Void) {
     visit("CONVOLUTION_FLOAT32", CONVOLUTION_FLOAT32)
     visit("CONVOLUTION_FLOAT64", CONVOLUTION_FLOAT64)

@@ -16,7 +16,6 @@ struct Execution {
 }
 
 /// The bytes of the arguments must be there, and the output's must not meet the others'.
-@_optimize(size)
 func checkArguments(
     _ layer: Layer, input: UnsafeRawPointer?, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?, output: UnsafeRawPointer?
 ) throws(Failure) {
@@ -29,6 +28,7 @@ func checkArguments(
 }
 
 @inline(never)
+@_optimize(speed)
 func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, output: UnsafeMutableRawPointer?) throws(Failure) {
     guard let output, plan.pointee.layer.hasOutput else { return }
     let threads = plan.pointee.executionThreads
@@ -47,6 +47,7 @@ func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, o
     shim_free(memory)
 }
 
+@_optimize(speed)
 private func execute(_ shared: UnsafeMutableRawPointer?, _ workspace: UnsafeMutableRawPointer?) {
     guard let shared, let workspace else { return }
     let execution = shared.assumingMemoryBound(to: Execution.self)
@@ -66,6 +67,7 @@ private func execute(_ shared: UnsafeMutableRawPointer?, _ workspace: UnsafeMuta
     }
 }
 
+@_optimize(speed)
 private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
     guard let raw else { return }
     let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
@@ -111,6 +113,7 @@ struct Portion {
     var nextPanel: Int
 }
 
+@_optimize(speed)
 func runItem<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ item: Int, _ input: UnsafePointer<Scalar>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
@@ -129,7 +132,7 @@ func runItem<Scalar: KernelScalar>(
         input, output, workspace)
 }
 
-@_optimize(size)
+@_optimize(speed)
 func run<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ input: UnsafePointer<Scalar>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
@@ -190,6 +193,7 @@ func run<Scalar: KernelScalar>(
     let tiles = (workspace + layout.tiles).assumingMemoryBound(to: Tile<Scalar>.self)
     let runs = (workspace + layout.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
     let sums = (workspace + layout.sums).assumingMemoryBound(to: Scalar.self)
+    let places = (workspace + layout.lines).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self)
     let orders = (workspace + layout.orders).assumingMemoryBound(to: Int32.self)
     let runsPerTile = block.pointee.segments * largestTileSide
     let ordersPerTile = block.pointee.orderLength
@@ -340,10 +344,13 @@ func run<Scalar: KernelScalar>(
             }
             // The weights after the last panel's are those of the next group's first, or of the next phase's.
             let isLast = index + 1 == panels.upperBound
+            // After the last group follows the next band's input, or weights.
+            let fetchesInput = block.pointee.fetchesInput && index == panels.lowerBound
+                && !(route.isDone && block.pointee.fetchesWeights)
             multiply(
                 plan, block, index, source, tiles, strips: stripCount, tiles: tileCount, taps: tapsOfTiles,
                 inputSteps: (stride &* columnUnit, tileRows &* vertical.inputStep &* source.rowStride),
-                outputSteps: (stride &* columnStep, tileRows &* rowStep), sums, isFirst: index == panels.lowerBound,
+                outputSteps: (stride &* columnStep, tileRows &* rowStep), sums, places, fetchesInput: fetchesInput,
                 following: isLast && route.isDone
                     ? plan.pointee.weights(of: portion.nextPanel, plan.pointee.after(block))
                     : plan.pointee.weights(of: isLast ? panels.lowerBound : index + 1, block))
@@ -358,7 +365,7 @@ private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panelIndex: Int, _ source: Source<Scalar>,
     _ tiles: UnsafeMutablePointer<Tile<Scalar>>, strips: Int, tiles tileCount: Int, taps tapsOfTiles: Int,
     inputSteps: (column: Int, row: Int), outputSteps: (column: Int, row: Int), _ sums: UnsafeMutablePointer<Scalar>,
-    isFirst: Bool, following: UnsafePointer<Scalar>
+    _ places: UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>, fetchesInput: Bool, following: UnsafePointer<Scalar>
 ) {
     let panel = plan.pointee.panels + panelIndex
     let strategy = plan.pointee.strategy
@@ -395,16 +402,16 @@ private func multiply<Scalar: KernelScalar>(
     let streams = mayFinish && !storesPart && plan.pointee.streams && strategy != .lanes
         && plan.pointee.alignsVectors(UnsafeRawPointer(tiles.pointee.targets[0] + outputOffset))
     let mergedTaps = block.pointee.horizontal.taps
-    // Weights that stay in the cache need not be fetched; while the first panel is multiplied, the input of the next group is, so
-    // many elements of it for each channel.
-    let fetchesInput = block.pointee.fetchesInput
+    // While the first panel is multiplied, each channel fetches so many elements of the next group's input; else weights, unless
+    // they stay in the cache.
     var nextInput = source.base
-    var inputShare = 0
-    if fetchesInput, isFirst {
-        let pixel = block.pointee.horizontal.inputStep * source.columnStride
-        inputShare = tileCount * reach * pixel / inputs
+    var share = block.pointee.fetchesWeights ? taps * width : 0
+    if fetchesInput {
+        let rowStep = block.pointee.vertical.inputStep
+        let pixel = rowStep * block.pointee.horizontal.inputStep * source.columnStride
+        share = tileCount * reach * pixel / inputs
         nextInput += tiles.pointee.images[0] * source.imageStride
-            + (tiles.pointee.rows[0] * block.pointee.vertical.inputStep + block.pointee.vertical.lastOffset) * source.rowStride
+            + ((tiles.pointee.rows[0] - 1) * rowStep + block.pointee.vertical.lastOffset + 1) &* source.rowStride
             + (tiles.pointee.columns[0] + tileCount * reach) * pixel
     }
     var channel = 0
@@ -418,8 +425,10 @@ private func multiply<Scalar: KernelScalar>(
     arguments.streams = streams
     if storesPart { arguments.lastMask = (1 << UInt32(lastLanes)) - 1 }
     arguments.groupPitch = groupPitch
-    // Sums that no other call goes on with are forgotten, and their lines used again.
-    let tileStep = block.pointee.hasOneCall ? 0 : largestTileScalars
+    // Sums that no other call goes on with are forgotten, and their lines used again. But where they become planes, the group's
+    // are kept, pixel after pixel, so that whole lines of a plane are stored at once.
+    let gathers = plan.pointee.gathersTiles
+    var pixels = GatheredPixels(sums: sums, places: places)
     var blockOffset = firstInput
     while channel < inputs {
         let length = min(block.pointee.channelBlock, inputs - channel)
@@ -428,11 +437,11 @@ private func multiply<Scalar: KernelScalar>(
         // While this part of the weights is multiplied, each tile fetches its share of what follows: line after line, since
         // single lines left out would cost more than the same number in a row, which the processor foresees.
         let next = weights + taps * channels * width
-        let aheadBytes = (fetchesInput ? inputShare : taps * width) * channels * MemoryLayout<Scalar>.stride
+        let aheadBytes = share * channels * MemoryLayout<Scalar>.stride
         arguments.panel = weights
         arguments.tile = sums
         arguments.continues = channel > 0
-        arguments.ahead = UnsafeRawPointer(fetchesInput ? nextInput + inputShare * channel : isLast ? following : next)
+        arguments.ahead = UnsafeRawPointer(fetchesInput ? nextInput + share * channel : isLast ? following : next)
         arguments.aheadStep = min(
             kernel.vectors > 1 && panel.pointee.groups == 1 ? 128 : 64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))
         let isPixel = kernel.rows == 1 && strategy == .channels
@@ -450,7 +459,8 @@ private func multiply<Scalar: KernelScalar>(
             arguments.length = tile.pointee.mergesTaps ? length * mergedTaps : length
             arguments.outputOffset = outputOffset
             if strategy != .columns { arguments.rows = count }
-            let accumulate = panel.pointee.kernel(for: count).accumulate
+            let tileKernel = panel.pointee.kernel(for: count)
+            let tileStep = gathers ? tileKernel.rows * width : block.pointee.hasOneCall ? 0 : largestTileScalars
             let ahead = tile.pointee.taps * length * arguments.aheadStep
             tile.pointee.targets.span.withUnsafeBufferPointer { targets in
                 arguments.outputs = finishes ? targets.baseAddress : nil
@@ -458,11 +468,16 @@ private func multiply<Scalar: KernelScalar>(
                     var rows = tile.pointee.rowRepeats
                     while true {
                         for _ in 0..<tile.pointee.repeats {
-                            accumulate(arguments)
+                            tileKernel.accumulate(arguments)
                             if isLast, !finishes {
-                                finish(
-                                    plan, panel, tile, arguments.pointee.tile, arguments.pointee.outputOffset, bias, activation,
-                                    columnStep: columnStep)
+                                if strategy == .columns {
+                                    finish(
+                                        plan, panel, tile, arguments.pointee.tile, arguments.pointee.outputOffset, bias,
+                                        activation, columnStep: columnStep)
+                                } else {
+                                    pixels.add(arguments.pointee.tile, targets, count: count, arguments.pointee.outputOffset)
+                                    if !gathers || count < tileKernel.rows { pixels.finish(plan, panel, bias, activation) }
+                                }
                             }
                             arguments.pointee.channelOffset &+= inputSteps.column
                             arguments.pointee.outputOffset &+= outputSteps.column
@@ -481,35 +496,58 @@ private func multiply<Scalar: KernelScalar>(
         channel += channels
         blockOffset += source.blockPitch
     }
+    pixels.finish(plan, panel, bias, activation)
 }
 
-/// What the kernel did not finish itself: partial vectors, scattered channels, activations with functions in them.
+/// Pixels of tiles that follow each other in memory, and where they go.
+private struct GatheredPixels<Scalar: KernelScalar> {
+    var sums: UnsafeMutablePointer<Scalar>
+    var places: UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>
+    var count = 0
+
+    @inline(__always)
+    mutating func add(
+        _ tile: UnsafeMutablePointer<Scalar>, _ targets: UnsafeBufferPointer<UnsafeMutablePointer<Scalar>>, count added: Int,
+        _ offset: Int
+    ) {
+        if count == 0 { sums = tile }
+        for r in 0..<added { places[count &+ r] = targets[r] + offset }
+        count &+= added
+    }
+
+    /// What the kernel did not finish itself: partial vectors, scattered channels, activations with functions in them.
+    mutating func finish(
+        _ plan: UnsafePointer<ConvolutionPlan>, _ panel: UnsafePointer<Panel>, _ bias: UnsafePointer<Scalar>,
+        _ activation: TileActivation<Scalar>
+    ) {
+        if count == 0 { return }
+        let arguments = EpilogueArguments(
+            tile: sums, rows: count, lanes: panel.pointee.width, channels: panel.pointee.channels, bias: bias, outputs: places,
+            channelStride: plan.pointee.layer.output.channel, activation: activation,
+            accumulates: plan.pointee.layer.means.accumulates)
+        withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
+        count = 0
+    }
+}
+
+/// The same of vectors of columns.
 private func finish<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ panel: UnsafePointer<Panel>, _ tile: UnsafePointer<Tile<Scalar>>,
     _ sums: UnsafeMutablePointer<Scalar>, _ outputOffset: Int, _ bias: UnsafePointer<Scalar>,
     _ activation: TileActivation<Scalar>, columnStep: Int
 ) {
-    let channelStride = plan.pointee.layer.output.channel
     var targets = tile.pointee.targets
     for r in 0..<tile.pointee.count { targets[r] += outputOffset }
     targets.span.withUnsafeBufferPointer { targets in
-        guard let targets = targets.baseAddress else { return }
-        if plan.pointee.strategy != .columns {
-            let arguments = EpilogueArguments(
-                tile: sums, rows: tile.pointee.count, lanes: panel.pointee.width, channels: panel.pointee.channels, bias: bias,
-                outputs: targets, channelStride: channelStride, activation: activation,
-                accumulates: plan.pointee.layer.means.accumulates)
-            withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
-            return
-        }
         tile.pointee.widths.span.withUnsafeBufferPointer { widths in
-            guard let widths = widths.baseAddress else { return }
+            guard let targets = targets.baseAddress, let widths = widths.baseAddress else { return }
             finishColumns(
                 plan.pointee.table,
                 ColumnEpilogueArguments(
                     tile: sums, channels: panel.pointee.channels, tileVectors: panel.pointee.kernel.vectors,
-                    vectors: tile.pointee.count, outputs: targets, columns: widths, bias: bias, channelStride: channelStride,
-                    columnStride: columnStep, activation: activation, accumulates: plan.pointee.layer.means.accumulates))
+                    vectors: tile.pointee.count, outputs: targets, columns: widths, bias: bias,
+                    channelStride: plan.pointee.layer.output.channel, columnStride: columnStep, activation: activation,
+                    accumulates: plan.pointee.layer.means.accumulates))
         }
     }
 }

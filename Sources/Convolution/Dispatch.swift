@@ -59,6 +59,15 @@ enum Tier: Int32 {
         }
     }
 
+    /// The tier whose vectors suit a few elements that lie together: those of 64 bytes reach over two cache lines.
+    var narrow: Tier {
+        #if arch(x86_64)
+        return self == .avx512 ? .avx2 : self
+        #else
+        return self
+        #endif
+    }
+
     static func named(_ name: UnsafePointer<CChar>) -> Tier? {
         var index: Int32 = 0
         while let tier = Tier(rawValue: index) {

@@ -216,7 +216,6 @@ public func conv2d_solve(
 }
 
 @c @implementation
-@_optimize(size)
 public func conv2d_rank_report(
     _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ report: UnsafeMutablePointer<conv2d_rank>?
 ) -> Int32 {
@@ -628,7 +627,7 @@ private func run(
 
 private func run(_ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) throws(Failure) {
     let plan: UnsafePointer<ConvolutionPlan> = try given(plan)
-    try checkArguments(plan.pointee.layer, input: input, kernel: nil, bias: nil, output: output)
+    try checkArguments(plan.pointee.asked, input: input, kernel: nil, bias: nil, output: output)
     try execute(plan, input: input, output: output)
 }
 

@@ -1,3 +1,4 @@
+import CConvolution
 import CConvolutionShims
 
 /// Why a call was refused: a status code of the header. Making one writes its sentence into the error text of this thread.
@@ -10,7 +11,15 @@ struct Failure: Error {
         self.status = Int32(truncatingIfNeeded: status)
     }
 
-    /// The same with "`argument`: " before its sentence, where a call has several parameter structs.
+    /// The layer's `workspace_limit` is too low: `use` is "this layer needs at least", say.
+    @inline(never)
+    static func workspace(_ layer: Layer, _ use: StaticString, _ bytes: Int) -> Failure {
+        Failure(
+            CONVOLUTION_ERROR_WORKSPACE,
+            "workspace_limit is \(layer.means.workspaceLimit); \(use) \(bytes) bytes (0: no limit)")
+    }
+
+    /// This failure with "`argument`: " before its sentence, where a call has several parameter structs.
     @inline(never)
     func about(_ argument: StaticString) -> Failure {
         guard let text = shim_error_text() else { return self }

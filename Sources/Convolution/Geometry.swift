@@ -162,7 +162,6 @@ enum WindowRule {
 ///
 /// `outputPadding` nil is None; `wanted` is an explicit output size. The table stands in the header and was established by
 /// running Keras on four backends, PyTorch, JAX and ONNX Runtime over all small sizes.
-@_optimize(size)
 func transposeWindow(
     input: Int, kernel: Int, stride: Int, dilation: Int, rule: WindowRule, outputPadding: Int?, wanted: Int?, _ names: AxisNames
 ) throws(Failure) -> (crop: Int, output: Int) {
@@ -362,7 +361,6 @@ struct Lattice {
     /// Both phases of a transposed convolution of stride 2: pair q is outputs `outputStart` + 2q and the next, of which the first
     /// or the last may be none. They read input elements `offsetStart` + q and, of a kernel of 3 or 4 elements, the next. The
     /// taps are those of the kernel.
-    @_optimize(size)
     static func pairs(_ axis: Axis) -> Lattice {
         let first = ceilDivide(axis.start - axis.kernel + 1, 2)
         let outputStart = 2 * first + axis.kernel - 2 - axis.start

@@ -52,7 +52,6 @@ func createInputGradientPlan(
     }
 }
 
-@_optimize(size)
 private func inputGradientPlan(_ layer: Layer, kernel: UnsafeRawPointer?) throws(Failure) -> InputGradientPlan {
     try checkDisjoint(
         layer.input, "input_strides", batch: layer.batch, rows: layer.vertical.input, columns: layer.horizontal.input,
@@ -73,9 +72,7 @@ private func inputGradientPlan(_ layer: Layer, kernel: UnsafeRawPointer?) throws
         adjoint.means.accumulates = false
         let bytes = elements * layer.elementBytes
         if bytes >= layer.means.workspaceLimit {
-            throw Failure(
-                CONVOLUTION_ERROR_WORKSPACE,
-                "workspace_limit is \(layer.means.workspaceLimit); the padded input gradient alone needs \(bytes) bytes (0: no limit)")
+            throw Failure.workspace(layer, "the padded input gradient alone needs", bytes)
         }
         adjoint.means.workspaceLimit -= bytes
         adjoint.output = layer.channelsFirst
@@ -140,7 +137,6 @@ func execute(
 
 /// Adds the border lines of a padded gradient to the lines that they repeat, columns first, both in ascending order, and stores
 /// what is then inside.
-@_optimize(size)
 private func fold<Scalar: KernelScalar>(
     _ plan: UnsafePointer<InputGradientPlan>, _ padded: UnsafeMutablePointer<Scalar>, into gradient: UnsafeMutablePointer<Scalar>
 ) {

@@ -23,8 +23,8 @@ struct PackedAxis {
 /// Pixels of a block of bands. The sum over a block is made as in the forward layers, in chunks; the sums of several blocks are
 /// added with what each addition rounds away. Chunks of up to a block keep the bound on rounding errors (`chunkTerms`).
 private let blockPixels = 4608
-/// Pixels of a band, about: its packed points stay in a level-2 cache.
-private let bandPixels = 512
+/// Pixels of a band, about, where a tap at a time is multiplied: its packed points stay in a level-2 cache.
+private let tapBandPixels = 512
 
 /// A part of the batch.
 struct GradientBand {
@@ -39,6 +39,9 @@ struct GradientBands {
     private(set) var images = 1
     private(set) var rows: Int
     let columns: Int
+    private let batch: Int
+    private let height: Int
+    private let width: Int
     let segmentsPerChunk: Int
     private let perBlock: Int
     /// More than one block.
@@ -49,14 +52,19 @@ struct GradientBands {
     /// Of a band.
     var pixels: Int { images * rows * columns }
 
-    init(_ layer: Layer) {
-        let (height, width) = (layer.vertical.output, layer.horizontal.output)
-        let all = layer.batch * height * width
-        let chunk = chunkTerms(min(all, blockPixels))
+    init(_ layer: Layer, pixels: Int = tapBandPixels) {
+        self.init(batch: layer.batch, height: layer.vertical.output, width: layer.horizontal.output, pixels: pixels)
+    }
+
+    /// With chunks of so many pixels at most, and bands of about so many.
+    init(batch: Int, height: Int, width: Int, longestChunk: Int = blockPixels, pixels bandPixels: Int = tapBandPixels) {
+        (self.batch, self.height, self.width) = (batch, height, width)
+        let all = batch * height * width
+        let chunk = min(chunkTerms(min(all, blockPixels)), longestChunk)
         columns = ceilDivide(width, ceilDivide(width, chunk))
         segmentsPerChunk = max(1, chunk / columns)
         rows = max(segmentsPerChunk, bandPixels / columns / segmentsPerChunk * segmentsPerChunk)
-        if columns == width, height <= rows { images = min(layer.batch, max(1, rows / height)) }
+        if columns == width, height <= rows { images = min(batch, max(1, rows / height)) }
         rows = min(rows, height)
         let pixels = images * rows * columns
         perBlock = max(1, blockPixels / pixels)
@@ -67,7 +75,7 @@ struct GradientBands {
     /// Calls `addBand` for each band, which adds its products to `sums`, or begins with them. The memory has `count` elements,
     /// and twice as many behind them if there are several blocks.
     func addUp<Scalar: KernelScalar>(
-        _ layer: Layer, in sums: UnsafeMutablePointer<Scalar>, count: Int, _ addBand: (GradientBand, _ isFirst: Bool) -> Void
+        in sums: UnsafeMutablePointer<Scalar>, count: Int, _ addBand: (GradientBand, _ isFirst: Bool) -> Void
     ) {
         let totals = sums + count
         let rests = totals + count
@@ -83,14 +91,14 @@ struct GradientBands {
         }
         var bands = 0
         var image = 0
-        while image < layer.batch {
-            let images = image..<min(image + self.images, layer.batch)
+        while image < batch {
+            let images = image..<min(image + self.images, batch)
             var row = 0
-            while row < layer.vertical.output {
-                let rows = row..<min(row + self.rows, layer.vertical.output)
+            while row < height {
+                let rows = row..<min(row + self.rows, height)
                 var column = 0
-                while column < layer.horizontal.output {
-                    let columns = column..<min(column + self.columns, layer.horizontal.output)
+                while column < width {
+                    let columns = column..<min(column + self.columns, width)
                     addBand(GradientBand(images: images, rows: rows, columns: columns), bands == 0)
                     bands += 1
                     if isBlocked, bands == perBlock {
@@ -111,7 +119,6 @@ struct GradientBands {
 }
 
 /// The index of each packed place of one axis in the image, -1 for outside.
-@_optimize(size)
 func fillPlaces(
     _ places: UnsafeMutablePointer<Int>, _ axis: Axis, _ packed: PackedAxis, outputs: Range<Int>, _ mode: BorderMode
 ) {
@@ -134,7 +141,6 @@ struct PixelPacker<Scalar: KernelScalar> {
     let columns: UnsafeMutablePointer<Int>
 
     /// `[image][row][column][pitch]`: some channels of the rows and columns held here, zeros up to the pitch.
-    @_optimize(size)
     func pack(
         _ source: UnsafePointer<Scalar>, _ strides: Strides, _ shape: (images: Range<Int>, rows: Int, columns: Int),
         channels first: Int, count: Int, pitch: Int, outside: Scalar, to target: UnsafeMutablePointer<Scalar>

@@ -160,7 +160,6 @@ private struct KernelGradientPlan {
 
     /// Items whose sums fit a cache. Of these divisions the one by which threads end soonest: large items pack less twice, even
     /// ones keep no thread waiting.
-    @_optimize(size)
     private mutating func divide(threads: Int, placesPerPixel: Double) throws(Failure) {
         func halvings(_ count: Int) -> UnfoldFirstSequence<Int> {
             sequence(first: count) { $0 == 1 ? nil : ceilDivide($0, 2) }
@@ -227,7 +226,6 @@ private struct KernelGradientPlan {
         return Double(tapRowsPerItem * tapColumns * products) + loads
     }
 
-    @_optimize(size)
     init(_ layer: Layer) throws(Failure) {
         self.layer = layer
         table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
@@ -320,11 +318,13 @@ private func hasTapRows(_ axis: Axis) -> Bool {
 private enum GradientPlan {
     case byOuterProducts(KernelGradientPlan)
     case byWalk(WalkGradientPlan)
+    case byWinograd(WinogradGradientPlan)
 
     var items: Int {
         switch self {
         case .byOuterProducts(let plan): plan.items
         case .byWalk(let plan): plan.items
+        case .byWinograd(let plan): plan.items
         }
     }
 
@@ -333,6 +333,7 @@ private enum GradientPlan {
         switch self {
         case .byOuterProducts(let plan): plan.bytes
         case .byWalk(let plan): plan.bytes
+        case .byWinograd(let plan): plan.bytes
         }
     }
 }
@@ -358,7 +359,6 @@ func checkKernelGradient(
     try checkApart(result, of: "kernel_gradient", outputExtent(layer, outputGradient, "output_gradient"), "output_gradient")
 }
 
-@_optimize(size)
 func backwardKernel(
     _ layer: Layer, input: UnsafeRawPointer?, outputGradient: UnsafeRawPointer?, kernelGradient: UnsafeMutableRawPointer?
 ) throws(Failure) {
@@ -386,12 +386,16 @@ func backwardKernel(
     {
         return try backwardKernelByPlanes(convolution, work: work, image: image, points: points, to: kernelGradient)
     }
-    let plan: GradientPlan = byWalk <= byOuterProducts
-        ? .byWalk(try WalkGradientPlan(convolution, table, work: work)) : .byOuterProducts(try KernelGradientPlan(convolution))
+    let plan: GradientPlan
+    if convolution.takesWinogradGradient {
+        plan = .byWinograd(try WinogradGradientPlan(convolution, table))
+    } else if byWalk <= byOuterProducts {
+        plan = .byWalk(try WalkGradientPlan(convolution, table, work: work))
+    } else {
+        plan = .byOuterProducts(try KernelGradientPlan(convolution))
+    }
     if plan.bytes > layer.means.workspaceLimit {
-        throw Failure(
-            CONVOLUTION_ERROR_WORKSPACE,
-            "workspace_limit is \(layer.means.workspaceLimit); this kernel gradient needs at least \(plan.bytes) bytes (0: no limit)")
+        throw Failure.workspace(layer, "this kernel gradient needs at least", plan.bytes)
     }
     let threads = min(threadsToUse(requested: layer.threads, items: plan.items, work: work),
         layer.means.workspaceLimit / plan.bytes)
@@ -418,6 +422,9 @@ private func runItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: 
     while let item = context.nextItem() {
         switch plan {
         case .byWalk(let plan): plan.run(item, image: image, points: points, workspace, to: result)
+        case .byWinograd(let plan):
+            plan.run(
+                item, image: execution.pointee.image, points: execution.pointee.points, workspace, to: execution.pointee.result)
         case .byOuterProducts(let plan):
             let run = ItemRun(plan, item, image: image, points: points, workspace)
             run.addUp(result)
@@ -531,10 +538,9 @@ private struct ItemRun<Scalar: KernelScalar> {
 
     /// Adds up the item's share of the gradient: in `sums`, except for tiles that are done already.
     func addUp(_ result: UnsafeMutablePointer<Scalar>) {
-        plan.bands.addUp(layer, in: sums, count: plan.sums) { band, isFirst in addBand(band, isFirst: isFirst, result) }
+        plan.bands.addUp(in: sums, count: plan.sums) { band, isFirst in addBand(band, isFirst: isFirst, result) }
     }
 
-    @_optimize(size)
     private func addBand(_ band: GradientBand, isFirst: Bool, _ result: UnsafeMutablePointer<Scalar>) {
         let across = PackedAxis(layer.horizontal, outputs: band.columns.count)
         let down = PackedAxis(layer.vertical, outputs: band.rows.count)
@@ -763,7 +769,6 @@ private struct ItemRun<Scalar: KernelScalar> {
     }
 
     /// Row after row.
-    @_optimize(size)
     private func writeRows(_ tile: GradientTile, to result: UnsafeMutablePointer<Scalar>) {
         let strides = kernelStrides
         let inputs = layer.inChannelsPerGroup
@@ -787,7 +792,6 @@ private struct ItemRun<Scalar: KernelScalar> {
     }
 
     /// Where the taps of a pair of channels are neighbours in the kernel array: all of them, pair after pair.
-    @_optimize(size)
     private func writeTapsTogether(to result: UnsafeMutablePointer<Scalar>) {
         let strides = layer.kernelStrides
         let rowStride = layer.flipKernel ? -strides.row : strides.row

@@ -147,6 +147,23 @@ struct Layer {
         return layer
     }
 
+    /// A kernel of one row, or column, that steps over others never reads these: as an image of the rows that it reads, without a
+    /// stride, in the same arrays.
+    var thinned: Layer {
+        if transposed || means.keepsRows { return self }
+        func thin(_ axis: inout Axis, _ stride: inout Int) {
+            if axis.kernel > 1 || axis.stride == 1 || axis.start != 0 || axis.repetition > 1
+                || axis.output != ceilDivide(axis.input, axis.stride) { return }
+            // The stride of one element alone is never stepped along.
+            if axis.output > 1 { stride *= axis.stride }
+            (axis.input, axis.stride) = (axis.output, 1)
+        }
+        var layer = self
+        thin(&layer.vertical, &layer.input.row)
+        thin(&layer.horizontal, &layer.input.column)
+        return layer
+    }
+
     /// With single taps, rows that follow each other without a gap are one long row.
     var flattened: Layer {
         guard hasOutput, hasSingleTaps, !means.keepsRows, input.row == horizontal.input * input.column,

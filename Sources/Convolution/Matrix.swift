@@ -107,7 +107,6 @@ private func forEachRun(_ list: UnsafeMutablePointer<Meeting>, _ count: Int, _ v
 }
 
 /// Sum over the output indices of an axis of how many input indices each meets.
-@_optimize(size)
 private func distinctMeetings(_ axis: some MeetingAxis) throws(Failure) -> Int {
     // Each is looked at, which no caller would live to see the end of beyond this; nor would the matrix find room.
     if try times(axis.outputs, axis.taps, "the matrix") > 1 << 32 {
@@ -212,7 +211,6 @@ private struct LayerMatrix<Scalar: KernelScalar>: MatrixSource {
 
     func check() throws(Failure) { _ = try present(kernel, "kernel") }
 
-    @_optimize(size)
     func write(to target: inout MatrixTarget<Scalar>) throws(Failure) {
         let memory = try allocate(layer.vertical.kernel + layer.horizontal.kernel, of: MemoryLayout<Meeting>.stride, "the matrix")
         defer { shim_free(memory) }
@@ -282,7 +280,6 @@ private struct UpsampleMatrix<Scalar: KernelScalar>: MatrixSource {
 
     func check() {}
 
-    @_optimize(size)
     func write(to target: inout MatrixTarget<Scalar>) throws(Failure) {
         let memory = try allocate(vertical.taps + horizontal.taps, of: MemoryLayout<Meeting>.stride, "the matrix")
         defer { shim_free(memory) }
@@ -332,7 +329,7 @@ func checkLinear(_ layer: Layer) throws(Failure) {
     }
 }
 
-@inline(never) @_optimize(size)
+@inline(never)
 func checkLinear(_ resampling: Resampling) throws(Failure) {
     if resampling.extrapolation != 0 {
         throw Failure(
@@ -345,7 +342,6 @@ func checkLinear(_ resampling: Resampling) throws(Failure) {
 
 func matrixSize(_ layer: Layer) throws(Failure) -> MatrixSize { try LayerMatrix<Double>(layer, nil).size() }
 
-@_optimize(size)
 func writeDense(
     _ layer: Layer, _ kernel: UnsafeRawPointer?, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64
 ) throws(Failure) {
@@ -385,7 +381,6 @@ func matrixSize(_ resampling: Resampling) throws(Failure) -> MatrixSize {
     return size
 }
 
-@_optimize(size)
 func writeDense(_ resampling: Resampling, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64) throws(Failure) {
     if resampling.channels == 0 { return try checkCapacity(capacity, 0) }
     try withTables(resampling) { plan throws(Failure) in

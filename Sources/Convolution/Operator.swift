@@ -142,7 +142,6 @@ private func adjointTest(
         ? try adjointError(linear, kernel, seed: seed, Double.self) : try adjointError(linear, kernel, seed: seed, Float.self)
 }
 
-@_optimize(size)
 private func adjointError<Scalar: KernelScalar>(
     _ linear: some LinearOperator, _ kernel: UnsafeRawPointer?, seed: UInt64, _: Scalar.Type
 ) throws(Failure) -> Double {

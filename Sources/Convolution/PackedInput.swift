@@ -21,6 +21,7 @@ struct Source<Scalar> {
 }
 
 /// Copies the rectangle's part of the input into `target`, arranged as the plan's kernels read it.
+@_optimize(speed)
 func pack<Scalar: KernelScalar>(
     _ rectangle: Rectangle, _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ input: UnsafePointer<Scalar>,
     _ target: UnsafeMutablePointer<Scalar>
@@ -104,6 +105,7 @@ func pack<Scalar: KernelScalar>(
 
 /// Pixels by rows, the border among them, with some channels each; what a pixel's place has beyond them is 0.
 @inline(never)
+@_optimize(speed)
 private func packBordered<Scalar: KernelScalar>(
     _ rectangle: Rectangle, _ layer: Layer, corner image: UnsafePointer<Scalar>, _ target: UnsafeMutablePointer<Scalar>
 ) {

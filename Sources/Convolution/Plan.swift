@@ -34,9 +34,11 @@ struct Block {
     var planes = 1
     /// Strategy `channels`: a row of taps reads neighbouring channels of neighbouring pixels, and may be one segment.
     var mergesTaps = false
-    /// Strategy `channels`: all weights stay in the cache, and the input comes in the order of the tiles: it is what is fetched
-    /// ahead.
+    /// Strategy `channels`: pixels are dense and all of them are read, in the order of the tiles: so those of the first panel
+    /// fetch the input of the next group ahead.
     var fetchesInput = false
+    /// Else tiles fetch the weights that follow: not where all of them stay in the cache.
+    var fetchesWeights = true
     /// Strategy `channels`: tiles take the pixels at the border apart from the others, since many of their taps lie outside.
     var roundsBorder = false
 
@@ -92,7 +94,9 @@ struct Panel {
 /// Packed weights: `[block][panel][channel block][tap][channel][output channel]`; a panel's output channels are padded with zeros
 /// to whole vectors where they are what the vectors hold. A tile kernel reads one (panel, channel block) from front to back.
 struct ConvolutionPlan {
-    /// The caller's, or the same `widened`.
+    /// The caller's: the arrays of an execution are checked against it.
+    var asked: Layer
+    /// The same, or `thinned`, `flattened` or `widened`.
     var layer: Layer
     var table: KernelTable
     var strategy: Strategy
@@ -136,8 +140,8 @@ struct ConvolutionPlan {
     /// the kernel has an infinity or NaN to multiply them with: then the elements at the border are computed once more, without
     /// them.
     var mendsBorder: Bool
-    /// Strategy `channels`: taps outside the input have nothing but zeros to add, since all weights are finite, and are left out
-    /// where a whole tile has them outside.
+    /// Strategy `channels`, and walks: taps outside the input have nothing but zeros to add, since all weights are finite, and
+    /// are left out where a whole tile has them outside.
     var skipsOutside: Bool
     /// The caller's input lies as the kernels read it; else a rectangle of it is packed first.
     var readsInputDirectly: Bool
@@ -205,6 +209,9 @@ struct ConvolutionPlan {
                 : layer.horizontal.output > 1 ? strides.column : 0)
         return elements % table.lanes == 0 && Int(bitPattern: place) % (table.lanes * layer.elementBytes) == 0
     }
+
+    /// The pixels of a group of tiles become planes together.
+    var gathersTiles: Bool { strategy == .channels && layer.output.channel != 1 }
 
     /// Columns or pixels that one position of a tile stands for.
     var positionColumns: Int { strategy == .columns ? table.lanes : pixelsPerVector }
@@ -319,6 +326,9 @@ private let groupTerms = 2048
 /// several passes.
 private let vectorsPerCall = 512
 
+/// A level-2 cache keeps this much from panel to panel: what a group reads, a panel's weights, its sums.
+private let groupBytes = Double(1 << 20)
+
 /// Weights of this many bytes stay in a level-2 cache from group to group.
 private let cachedWeightBytes = 1 << 19
 
@@ -335,7 +345,6 @@ func checkKernel(_ layer: Layer, _ kernel: UnsafeRawPointer?) throws(Failure) {
     }
 }
 
-@_optimize(size)
 func createPlan(
     _ layer: Layer, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?
 ) throws(Failure) -> UnsafeMutablePointer<ConvolutionPlan> {
@@ -357,18 +366,13 @@ struct Draft {
 /// down to single tiles and rows. None changes a bit of the result.
 private let mostEconomy = 12
 
-/// The fastest draft whose workspace, for one thread, stays within the layer's limit. A limit below the least is refused even
-/// where a number of threads happens to divide the work so that less would do.
-@_optimize(size)
-private func draftWithinLimit(_ layer: Layer) throws(Failure) -> Draft {
-    if layer.means.workspaceLimit < Int.max {
-        let least = try leastWorkspace(layer)
-        if least > layer.means.workspaceLimit {
-            throw Failure(
-                CONVOLUTION_ERROR_WORKSPACE,
-                "workspace_limit is \(layer.means.workspaceLimit); this layer needs at least \(least) bytes (0: no limit)")
-        }
-    }
+/// A limit below the least is refused even where a number of threads happens to divide the work so that less would do.
+private func checkLimit(_ layer: Layer, least: Int) throws(Failure) {
+    if least > layer.means.workspaceLimit { throw Failure.workspace(layer, "this layer needs at least", least) }
+}
+
+/// The fastest draft whose workspace, for one thread, stays within the layer's limit, which has been checked.
+private func fastestDraft(_ layer: Layer) throws(Failure) -> Draft {
     for economy in 0..<mostEconomy {
         let draft = try draft(layer, economy: economy)
         if draft.plan.workspace.bytes <= layer.means.workspaceLimit { return draft }
@@ -378,7 +382,6 @@ private func draftWithinLimit(_ layer: Layer) throws(Failure) -> Draft {
 }
 
 /// The least workspace that a layer can be computed with, by any number of threads.
-@_optimize(size)
 func leastWorkspace(_ layer: Layer) throws(Failure) -> Int {
     let frugal = try draft(layer, economy: mostEconomy)
     shim_free(frugal.memory.header)
@@ -394,11 +397,11 @@ struct WorkspaceNeed {
     var work = 0.0
 }
 
-@_optimize(size)
 func workspaceSize(_ layer: Layer) throws(Failure) -> WorkspaceNeed {
     guard layer.hasOutput else { return WorkspaceNeed() }
     let least = try leastWorkspace(layer)
-    let draft = try draftWithinLimit(layer)
+    try checkLimit(layer, least: least)
+    let draft = try fastestDraft(layer)
     defer { shim_free(draft.memory.header) }
     let packed = try times(
         draft.weightElements + draft.plan.width + draft.plan.outsideElements(), layer.elementBytes, "the packed kernel")
@@ -407,13 +410,12 @@ func workspaceSize(_ layer: Layer) throws(Failure) -> WorkspaceNeed {
         work: draft.plan.work)
 }
 
-@_optimize(size)
-private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
-    var given = given
+private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
+    var given = asked
     // What the most frugal draft needs is the same for any number of threads.
     if economy == mostEconomy { given.threads = 1 }
     if let side = given.winogradTile { return try winogradDraft(given, side: side, economy: economy) }
-    given = given.lying
+    given = given.thinned.lying
     let table = given.isDouble ? given.tier.float64 : given.tier.float32
     let chain = given.productChain()
     var layer = given.flattened
@@ -456,7 +458,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
         rows: fullyCovered ? 0 : layer.vertical.output, columns: fullyCovered ? 0 : layer.horizontal.output)
     for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
     var plan = ConvolutionPlan(
-        layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks,
+        asked: asked, layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks,
         pairs: pairs, stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels, panelCount: panels.count,
         width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0, weights: memory.header,
         bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns,
@@ -479,6 +481,10 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
         requested: layer.threads, items: .max,
         work: pixels * Double(layer.batch) * Double(layer.outChannels) * Double(inputs) * Double(rows.kernel)
         * Double(columns.kernel))
+
+    // Dense pixels, all of which are read.
+    let areDense = plan.strategy == .channels && plan.readsInputDirectly && layer.input.column == inputs
+        && layer.vertical.stride <= layer.vertical.kernel && layer.horizontal.stride <= layer.horizontal.kernel
 
     // Blocks and what they need.
     var weightElements = 0
@@ -511,7 +517,24 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
         // More tiles where the weights come in several passes, a tile is little work, or no other panel reads the input
         // again; but their addresses are to stay in the cache as well.
         let isAlone = plan.panelCount == 1
-        let tiles = !block.hasOneCall ? 64 : isAlone ? 48 : max(16, min(groupTerms / terms, 48))
+        var tiles = !block.hasOneCall ? 64 : isAlone ? 48 : max(16, min(groupTerms / terms, 48))
+        if areDense, !isAlone, rowLattices * columnLattices == 1 {
+            /// What a group reads and writes between two panels.
+            func staysInCache() -> Bool {
+                let pixels = min(Double(tiles * plan.leastReach), Double(plan.rows(block)) * Double(horizontal.count))
+                let rows = (pixels / Double(horizontal.count)).rounded(.up) - 1
+                let read = rows * Double(vertical.inputStep) + Double(vertical.lastOffset - vertical.offsetStart + 1)
+                let input = read * Double(layer.horizontal.input) * Double(inputs)
+                let width = Double(plan.panels.pointee.width)
+                return (input + (Double(terms) + pixels) * width) * Double(size) <= groupBytes
+            }
+            block.fetchesInput = staysInCache()
+            if tiles == 64, !block.fetchesInput {
+                tiles = 32
+                block.fetchesInput = staysInCache()
+                if !block.fetchesInput { tiles = 64 }
+            }
+        }
         block.tilesPerGroup = max(1, min(tiles, addressBytes / (block.segments * largestTileSide * 8)) >> economy)
         plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads,
             rectangleLimit: rectangleLimit >> economy)
@@ -527,6 +550,7 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
         weightElements = overflow ? 0 : weightElements + more
         plan.workspace.include(
             block, walkRuns: plan.walks ? 2 * plan.walkRuns(block) : 0, walkLines: plan.walkLines,
+            tileScalars: plan.gathersTiles ? plan.tileScalars : block.hasOneCall ? 0 : largestTileScalars,
             rectangleBytes: plan.readsInputDirectly ? 0 : plan.largestRectangle(block) * size, elementBytes: size)
         plan.blocks[plan.blockCount] = block
         plan.blockCount += 1
@@ -575,10 +599,8 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
         plan.streams = elements * Double(size) >= Double(streamedBytes)
     }
 
-    for i in 0..<plan.blockCount {
-        // Dense pixels, all of which are read.
-        plan.blocks[i].fetchesInput = plan.strategy == .channels && plan.readsInputDirectly && layer.input.column == inputs
-            && layer.horizontal.stride <= layer.horizontal.kernel && weightElements * size <= cachedWeightBytes
+    if areDense, weightElements * size <= cachedWeightBytes {
+        for i in 0..<plan.blockCount { (plan.blocks[i].fetchesInput, plan.blocks[i].fetchesWeights) = (true, false) }
     }
     if overflow {
         shim_free(memory.header)
@@ -588,7 +610,6 @@ private func draft(_ given: Layer, economy: Int) throws(Failure) -> Draft {
 }
 
 /// The layer, with what its execution will copy of the border taken off the workspace's limit: see `borderBefore`.
-@_optimize(size)
 private func leavingRoomForBorder<Scalar: KernelScalar>(
     _ layer: Layer, _ kernel: UnsafePointer<Scalar>?
 ) throws(Failure) -> Layer {
@@ -603,22 +624,21 @@ private func leavingRoomForBorder<Scalar: KernelScalar>(
     let border = pixels * layer.outChannels * MemoryLayout<Scalar>.stride
     let least = frugal.plan.workspace.bytes + border
     if least > layer.means.workspaceLimit {
-        throw Failure(
-            CONVOLUTION_ERROR_WORKSPACE,
-            "workspace_limit is \(layer.means.workspaceLimit); with a kernel that is not finite this accumulating layer needs at least \(least) bytes (0: no limit)")
+        throw Failure.workspace(
+            layer, "with a kernel that is not finite this accumulating layer needs at least", least)
     }
     var layer = layer
     layer.means.workspaceLimit -= border
     return layer
 }
 
-@_optimize(size)
 private func packedPlan<Scalar: KernelScalar>(
     _ layer: Layer, kernel: UnsafePointer<Scalar>?, bias: UnsafePointer<Scalar>?
 ) throws(Failure) -> UnsafeMutablePointer<ConvolutionPlan> {
     try checkKernel(layer, kernel)
     let layer = try leavingRoomForBorder(layer, kernel)
-    let draft = try draftWithinLimit(layer)
+    if layer.means.workspaceLimit < Int.max { try checkLimit(layer, least: leastWorkspace(layer)) }
+    let draft = try fastestDraft(layer)
     let (memory, weightElements) = (draft.memory, draft.weightElements)
     var plan = draft.plan
     let size = MemoryLayout<Scalar>.stride
@@ -646,7 +666,8 @@ private func packedPlan<Scalar: KernelScalar>(
             throw error
         }
         plan.mendsBorder = layer.transposed && plan.tapProducts == nil && !isFinite
-        plan.skipsOutside = plan.strategy == .channels && layer.paddingMode == .constant && layer.paddingValue == 0 && isFinite
+        plan.skipsOutside = (plan.strategy == .channels || plan.walks) && layer.paddingMode == .constant
+            && layer.paddingValue == 0 && isFinite
         if !isFinite, plan.winograd != nil || plan.turning != nil || plan.pairs {
             // With Winograd's algorithm an infinity or NaN would spread to all elements; the default one keeps it where it
             // belongs. And the border is mended in the caller's arrays.
@@ -717,15 +738,17 @@ struct PlanMemory {
 
 extension WorkspaceLayout {
     /// Collects sizes first (in the fields that later hold offsets); `finish` turns them into offsets.
-    mutating func include(_ block: Block, walkRuns: Int, walkLines: Int, rectangleBytes: Int, elementBytes: Int) {
+    mutating func include(
+        _ block: Block, walkRuns: Int, walkLines: Int, tileScalars: Int, rectangleBytes: Int, elementBytes: Int
+    ) {
         let pointer = MemoryLayout<UnsafeRawPointer>.stride
         tiles = max(tiles, aligned(block.tilesPerGroup * MemoryLayout<Tile<Double>>.stride))
         runs = max(runs, aligned(max(block.tilesPerGroup * block.segments * largestTileSide, walkRuns) * pointer))
         orders = max(orders, aligned(block.tilesPerGroup * block.orderLength * MemoryLayout<Int32>.stride))
         rowOffsets = max(rowOffsets, aligned(block.vertical.taps * block.blocksPerCall * largestTileSide * pointer))
         columnOffsets = max(columnOffsets, aligned(block.horizontal.taps * largestTileSide * pointer))
-        sums = max(sums, aligned((block.hasOneCall ? 1 : block.tilesPerGroup) * largestTileScalars * elementBytes))
-        lines = max(lines, aligned(walkLines * elementBytes))
+        sums = max(sums, aligned(block.tilesPerGroup * tileScalars * elementBytes))
+        lines = max(lines, aligned(max(walkLines * elementBytes, block.tilesPerGroup * largestTileSide * pointer)))
         rectangle = max(rectangle, aligned(rectangleBytes))
     }
 

@@ -51,7 +51,6 @@ struct PlaneGradientPlan {
         return 2 * Double(layer.inChannels * layer.outChannelsPerGroup) * Double(tiles * tileTaps * tileTaps) / Double(lanes)
     }
 
-    @_optimize(size)
     init(_ layer: Layer) throws(Failure) {
         self.layer = layer
         table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
@@ -100,7 +99,6 @@ struct PlaneGradientPlan {
         }
     }
 
-    @_optimize(size)
     private func addBand<Scalar: KernelScalar>(
         _ band: PlaneBand, image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>, _ workspace: UnsafeMutableRawPointer,
         to totals: UnsafeMutablePointer<CompensatedSum<Scalar>>
@@ -239,7 +237,6 @@ struct PlaneGradientPlan {
     }
 
     /// Adds the parts and stores them, or adds them to what is there.
-    @_optimize(size)
     fileprivate func write<Scalar: KernelScalar>(
         _ totals: UnsafePointer<CompensatedSum<Scalar>>, to result: UnsafeMutablePointer<Scalar>
     ) {
@@ -291,9 +288,7 @@ func backwardKernelByPlanes(
     let plan = try PlaneGradientPlan(layer)
     let least = plan.bytes + plan.totalBytes
     if least > layer.means.workspaceLimit {
-        throw Failure(
-            CONVOLUTION_ERROR_WORKSPACE,
-            "workspace_limit is \(layer.means.workspaceLimit); this kernel gradient needs at least \(least) bytes (0: no limit)")
+        throw Failure.workspace(layer, "this kernel gradient needs at least", least)
     }
     let threads = min(
         threadsToUse(requested: layer.threads, items: plan.parts, work: work),

@@ -98,7 +98,6 @@ private func singularValues(_ layer: Layer, _ kernel: UnsafeRawPointer, _ size: 
 
 /// Rotates the vectors pair by pair until all are orthogonal; their lengths are then the singular values. False if they do not
 /// get there.
-@_optimize(size)
 private func orthogonalise(_ vectors: UnsafeMutablePointer<Double>, count: Int, length: Int) -> Bool {
     let tolerance = max(4, Double(length).squareRoot()) * Double.ulpOfOne
     for _ in 0..<60 {

@@ -12,7 +12,7 @@ enum InterpolationKind {
 
 enum CoordinateRule {
     case halfPixel, alignCorners, asymmetric, torchHalfPixel
-    /// Of a scale that the caller named; with any other step it is the same as `halfPixel`.
+    /// Of a scale that the caller named; with any other step it is the same as `halfPixel`, but for ONNX's roundings.
     case symmetricHalfPixel
     case tensorFlowHalfPixel
     /// The output is a region of the image, and something else where that reaches beyond it.
@@ -80,15 +80,17 @@ struct AxisTaps<Real: KernelScalar> {
     /// By how much the kernel is stretched.
     private let stretch: Real
 
-    @inline(never) @_optimize(size)
+    @inline(never)
     init(_ axis: ResamplingAxis, _ method: ResamplingMethod) {
         self.axis = axis
         self.method = method
         step = Self.step(axis, method)
         // ONNX Runtime stretches by the scale, whatever the coordinates.
         let shrinking = method.isONNX ? 1 / Self.scale(axis) : step.magnitude
-        // Of a region that is far larger than the image, output elements may lie further apart than the image is long.
-        stretch = method.antialias && !method.leavesAlone(axis) ? max(min(shrinking, Real(axis.input)), 1) : 1
+        // Output elements may lie further apart than the image is long: of a region that is far larger, or by a scale beside the
+        // size. Twice its length is what ONNX's keep_aspect_ratio_policy can lead to; every tap outside the image counts there.
+        let limit: Real = method.renormalises ? 0x1p48 : 2 * Real(axis.input)
+        stretch = method.antialias && !method.leavesAlone(axis) ? max(min(shrinking, limit), 1) : 1
     }
 
     private static func step(_ axis: ResamplingAxis, _ method: ResamplingMethod) -> Real {
@@ -143,7 +145,9 @@ struct AxisTaps<Real: KernelScalar> {
             }
         case .symmetricHalfPixel:
             let (scale, input) = (Self.scale(axis), Real(axis.input))
-            return input / 2 * (1 - Real(axis.output) / (scale * input)) + (Real(t) + half) / scale - half
+            let offset = input / 2 * (1 - Real(axis.output) / (scale * input))
+            // ONNX Runtime computes this much in double.
+            return Real(offset.inDouble + (Double(t) + 0.5) / scale.inDouble - 0.5)
         case .region:
             let (start, end, last) = (Real(axis.regionStart), Real(axis.regionEnd), Real(axis.input - 1))
             if axis.output == 1 { return half * (start + end) * last }
@@ -177,7 +181,7 @@ struct AxisTaps<Real: KernelScalar> {
     }
 
     /// The output elements inside the image: places ascend or descend.
-    @inline(never) @_optimize(size)
+    @inline(never)
     var inside: Range<Int> {
         var (first, end) = (0, axis.output)
         while first < end, isOutside(first) { first += 1 }

@@ -38,7 +38,6 @@ struct SolveReport {
     }
 }
 
-@_optimize(size)
 func solution(
     _ layer: Layer, _ options: SolveOptions, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?, output: UnsafeRawPointer?,
     input: UnsafeMutableRawPointer?
@@ -48,7 +47,6 @@ func solution(
         : try solution(layer, options, kernel: kernel, bias: bias, output: output, input: input, Float.self)
 }
 
-@_optimize(size)
 private func solution<Scalar: KernelScalar>(
     _ layer: Layer, _ options: SolveOptions, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?, output: UnsafeRawPointer?,
     input: UnsafeMutableRawPointer?, _: Scalar.Type
@@ -309,7 +307,6 @@ private struct LeastSquares {
 
     /// Steps until the residual that is carried along says that x has converged, or that rounding errors are all that is left of
     /// the descent, or until no step is to be taken any more.
-    @_optimize(size)
     private mutating func iterate(_ image: Int, until goal: Double, _ report: inout SolveReport) throws(Failure) {
         setDirection(adding: 0)
         while report.iterations < options.iterations {
@@ -387,7 +384,6 @@ private struct LeastSquares {
     }
 
     /// `descent` and its squares, from `residual` and x.
-    @_optimize(size)
     private mutating func measure() throws(Failure) {
         try execute(backward, outputGradient: residual, inputGradient: descent)
         if options.damping > 0 { add(-options.damping, x, to: descent, unknowns) }
@@ -427,7 +423,6 @@ private struct LeastSquares {
     }
 
     /// A step of gradient projection over the free elements, short enough to go downhill; false if no number says how short.
-    @_optimize(size)
     private mutating func project() throws(Failure) -> Bool {
         while true {
             let inverse = steepness

@@ -123,7 +123,7 @@ private struct StencilItem<Scalar> {
 }
 
 /// An item of a plan of stencils: channel by channel, a few of them packed at a time.
-@_optimize(size)
+@_optimize(speed)
 func stencil<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ input: UnsafePointer<Scalar>, image: Int,
     rows: Range<Int>, columns: Range<Int>, panels: Range<Int>, _ output: UnsafeMutablePointer<Scalar>,
@@ -156,11 +156,13 @@ func stencil<Scalar: KernelScalar>(
     var item = StencilItem(
         plan: plan, kernel: kernel, rows: addresses + stencilRows, targets: targets,
         arguments: StencilArguments(
-            rows: UnsafePointer(addresses + stencilRows), offsets: UnsafePointer(offsets), kernelRows: vertical.taps,
-            kernelColumns: separates ? 1 : horizontal.taps, rowStep: rowStep,
-            rowsPerChunk: separates ? vertical.taps : block.pointee.segmentsPerChunk / horizontal.taps, weights: weights,
-            tile: (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self), outputs: nil, bias: 0,
-            low: bounds?.low ?? 0, high: bounds?.high ?? 0),
+            filter: StencilFilter(
+                offsets: UnsafePointer(offsets), kernelRows: vertical.taps, kernelColumns: separates ? 1 : horizontal.taps,
+                rowStep: rowStep,
+                rowsPerChunk: separates ? vertical.taps : block.pointee.segmentsPerChunk / horizontal.taps, weights: weights,
+                bias: 0, low: bounds?.low ?? 0, high: bounds?.high ?? 0),
+            rows: UnsafePointer(addresses + stencilRows),
+            tile: (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self), outputs: nil),
         activation: activation, finishes: bounds != nil,
         // If one row's vectors can be aligned, all can.
         streams: plan.pointee.streams && !turns && rowStride % plan.pointee.table.lanes == 0, rowStride: rowStride,
@@ -199,8 +201,8 @@ func stencil<Scalar: KernelScalar>(
             let corner = turns
                 ? scratch + (panel.pointee.firstChannel - firstPlane) * plane - rows.lowerBound * rowStride
                 : pixels + panel.pointee.firstChannel * plane
-            item.arguments.weights = weights + index * block.pointee.taps
-            item.arguments.bias = bias[index]
+            item.arguments.filter.weights = weights + index * block.pointee.taps
+            item.arguments.filter.bias = bias[index]
             // Each channel of an image filter has a panel of its own. What the first pass wrote begins where it first read.
             if separates { filterRows(item, packed + source, part) }
             /// Elements that are written after the tiles of row `row`, which may write over them. Scratch memory has a tile's
@@ -219,11 +221,10 @@ func stencil<Scalar: KernelScalar>(
                     tileRows -= 1
                 }
                 let arguments = NarrowStencilArguments(
-                    input: first + row * vertical.inputStep * part.rowPitch, rowPitch: vertical.offsetStep * part.rowPitch,
-                    offsets: UnsafePointer(offsets), kernelRows: vertical.taps, kernelColumns: horizontal.taps, rowStep: rowStep,
-                    rowsPerChunk: item.arguments.rowsPerChunk, weights: item.arguments.weights, output: corner + row * rowStride,
-                    outputPitch: rowStride, tiles: ceilDivide(columns.count, lanes), lastColumn: max(0, columns.count - lanes),
-                    tileRows: tileRows, lastRow: lastRow, bias: bias[index], low: item.arguments.low, high: item.arguments.high)
+                    filter: item.arguments.filter, input: first + row * vertical.inputStep * part.rowPitch,
+                    rowPitch: vertical.offsetStep * part.rowPitch, output: corner + row * rowStride, outputPitch: rowStride,
+                    tiles: ceilDivide(columns.count, lanes), lastColumn: max(0, columns.count - lanes), tileRows: tileRows,
+                    lastRow: lastRow)
                 withUnsafePointer(to: arguments) { narrow($0) }
                 row += tileRows * stencilRows
             }
@@ -305,14 +306,13 @@ private func filterRows<Scalar: KernelScalar>(
 ) {
     let layer = item.plan.pointee.layer
     var arguments = item.arguments
-    (arguments.kernelRows, arguments.kernelColumns, arguments.rowStep, arguments.rowsPerChunk) =
-        (1, layer.horizontal.kernel, 1, 1)
-    arguments.weights += layer.vertical.kernel
+    arguments.filter = StencilFilter(
+        offsets: arguments.filter.offsets, kernelRows: 1, kernelColumns: layer.horizontal.kernel, rowStep: 1, rowsPerChunk: 1,
+        weights: arguments.filter.weights + layer.vertical.kernel, bias: 0, low: -.infinity, high: .infinity)
     // No column may be filtered twice: the last tile runs on.
     (arguments.column, arguments.tiles, arguments.lastColumn) = (0, ceilDivide(item.columns, item.width), item.columns)
     arguments.streaming = false
     arguments.outputs = UnsafePointer(item.targets)
-    (arguments.bias, arguments.low, arguments.high) = (0, -.infinity, .infinity)
     var row = 0
     while row < part.rows.count {
         let count = min(stencilRows, part.rows.count - row)
@@ -326,7 +326,7 @@ private func filterRows<Scalar: KernelScalar>(
 }
 
 /// Up to four output rows of one channel.
-@_optimize(size)
+@_optimize(speed)
 private func run<Scalar: KernelScalar>(_ item: inout StencilItem<Scalar>, outputRows: Int, mayRunOn: Bool) {
     let columns = item.columns
     let width = item.width
@@ -367,7 +367,7 @@ private func run<Scalar: KernelScalar>(_ item: inout StencilItem<Scalar>, output
             targets[n] += (column + n * lanes) * item.columnStride
             widths[n] = min(lanes, columns - column - n * lanes)
         }
-        let biases = InlineArray<4, Scalar>(repeating: item.arguments.bias)
+        let biases = InlineArray<4, Scalar>(repeating: item.arguments.filter.bias)
         targets.span.withUnsafeBufferPointer { targets in
             widths.span.withUnsafeBufferPointer { widths in
                 biases.span.withUnsafeBufferPointer { biases in

@@ -75,7 +75,6 @@ struct Panels {
 
     /// Whether a walk computes all phases of a transposed convolution together: its input is read in place, and whole vectors of
     /// output are finished.
-    @_optimize(size)
     func pairsPhases(_ layer: Layer, _ table: KernelTable) -> Bool {
         let (vertical, horizontal) = (layer.vertical, layer.horizontal)
         return walks && isDirect && layer.transposed && layer.means.joinsPhases && !layer.means.accumulates
@@ -139,7 +138,6 @@ struct Panels {
 
 /// The number of panels, of widths as equal as can be, that takes least time per pixel. Panels share their tiles, so a kernel of
 /// more pixels than another computes some in vain.
-@_optimize(size)
 private func cheapestDivision(_ channels: Int, _ table: KernelTable) -> Int {
     let vectors = ceilDivide(channels, table.lanes)
     var best = vectors
@@ -220,7 +218,6 @@ func writesPixels(_ layer: Layer) -> Bool {
 }
 
 /// The strategy with the least work, counted in vectors of multiply-adds per output pixel.
-@_optimize(size)
 func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     let outputs = layer.outChannelsPerGroup
     // Beside an axis without elements the other may be longer than memory, and what is packed of it too.
@@ -355,7 +352,7 @@ func mayShareVectors(_ layer: Layer, _ table: KernelTable) -> Bool {
 
 /// Whether a small image is copied with its border, so that all its tiles, whole rows of them, read at the same distances: where
 /// the addresses of tiles at the border take as long as their sums.
-@_optimize(size) @inline(never)
+@inline(never)
 func takesBorder(_ layer: Layer, _ table: KernelTable, pixelsPerVector: Int) -> Bool {
     let (rows, columns) = (layer.vertical.output, layer.horizontal.output / layer.columnPhases)
     let tile = largestTileSide * pixelsPerVector

@@ -235,7 +235,6 @@ private struct ProductItem<Scalar> {
     }
 }
 
-@_optimize(size)
 func runProducts<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ part: TapProducts, _ item: Int, _ input: UnsafePointer<Scalar>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
@@ -278,7 +277,6 @@ func runProducts<Scalar: KernelScalar>(
 }
 
 /// products[kernel element][pixel] = sum over the input channels, for the pixels of some rows and the zeros beside them
-@_optimize(size)
 private func multiplyStripe<Scalar: KernelScalar>(
     _ item: ProductItem<Scalar>, _ rows: Range<Int>, _ input: UnsafePointer<Scalar>
 ) {
@@ -336,7 +334,6 @@ private func insideColumns<Scalar>(_ item: ProductItem<Scalar>) -> Range<Int> {
 }
 
 /// Channels of some input rows, row after row, between the zeros of `clearBesideRows`.
-@_optimize(size)
 private func packStripe<Scalar: KernelScalar>(
     _ item: ProductItem<Scalar>, _ rows: Range<Int>, _ channels: Range<Int>, _ input: UnsafePointer<Scalar>
 ) {
@@ -369,7 +366,6 @@ private func clearBesideRows<Scalar: KernelScalar>(_ item: ProductItem<Scalar>) 
 }
 
 /// The outputs of one phase at row `row` of its lattice: their products added, finished and stored.
-@_optimize(size)
 private func addProducts<Scalar: KernelScalar>(
     _ item: ProductItem<Scalar>, _ block: UnsafePointer<Block>, _ row: Int, _ output: UnsafeMutablePointer<Scalar>
 ) {

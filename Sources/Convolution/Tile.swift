@@ -13,8 +13,8 @@ struct Tile<Scalar> {
     var targets: InlineArray<8, UnsafeMutablePointer<Scalar>>
     /// Columns of each vector that exist.
     var widths: InlineArray<8, Int>
-    /// It reads at the same distances as every other such tile: its positions lie in one row, or are some
-    /// whole rows of a bordered copy, meet no border and, unless the tile is wide and thus goes by the first alone, all exist.
+    /// It reads at the same distances as every other such tile: its positions lie in one row, or are some whole rows of a
+    /// bordered copy, meet no border and, unless the tile is wide and thus goes by the first alone, all exist.
     var isPlain: Bool
     /// A plain tile stands for this many in a row, where the next begins where the one before ends, and for as many in each of
     /// some rows.
@@ -194,6 +194,7 @@ func meetsNoBorder(_ lattice: Lattice, _ first: Int, _ last: Int, _ input: Range
 
 /// offsets[tap][r] = where the tap of output index `indices[r]` reads along the axis, `shifts[r]` further. Of `length` elements
 /// `input` is there: all that taps of the item read, with or without the border.
+@_optimize(speed)
 private func offsetsAlong(
     _ plan: UnsafePointer<ConvolutionPlan>, _ lattice: Lattice, _ indices: InlineArray<8, Int>, shifts: InlineArray<8, Int>,
     length: Int, input: Range<Int>, stride: Int, into offsets: UnsafeMutablePointer<Int>
@@ -221,6 +222,7 @@ private func offsetsAlong(
 
 /// runs[tap][r] = where position r of the tile finds that tap's channels. Positions beyond the tile's count, up to `reach`,
 /// repeat the last: they are computed and not stored.
+@_optimize(speed)
 func layOut<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>,
     _ tile: UnsafeMutablePointer<Tile<Scalar>>, reach: Int, rowOffsets: UnsafeMutablePointer<Int>,

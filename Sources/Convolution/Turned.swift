@@ -67,7 +67,6 @@ extension Layer {
 
 extension ConvolutionPlan {
     /// Divides the work of a plan on pixels whose blocks are there. False if that takes too much memory.
-    @_optimize(size)
     mutating func divideTurned(_ given: Layer, threads: Int) throws(Failure) -> Bool {
         let size = layer.elementBytes
         var (low, high, places) = (Int.max, Int.min, 0)
@@ -117,7 +116,6 @@ extension ConvolutionPlan {
 }
 
 /// One item: see `Turning`.
-@_optimize(size)
 func runTurned<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ part: Turning, _ item: Int, _ input: UnsafePointer<Scalar>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
@@ -172,7 +170,6 @@ func runTurned<Scalar: KernelScalar>(
 }
 
 /// Rows of planes to pixels.
-@_optimize(size)
 private func turnInput<Scalar: KernelScalar>(
     _ layer: Layer, _ source: UnsafePointer<Scalar>, _ strides: Strides, rows: Int, to pixels: UnsafeMutablePointer<Scalar>
 ) {
@@ -191,7 +188,6 @@ private func turnInput<Scalar: KernelScalar>(
 }
 
 /// Rows of pixels to planes: some planes at a time, since all would meet in one set of the nearest cache.
-@_optimize(size)
 private func turnOutput<Scalar: KernelScalar>(
     _ layer: Layer, _ pixels: UnsafePointer<Scalar>, rows: Int, channels: Int, _ strides: Strides,
     to target: UnsafeMutablePointer<Scalar>

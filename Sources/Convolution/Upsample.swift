@@ -14,6 +14,9 @@ struct ResamplingPlan {
     var channels: Int
     var vertical: TapTable
     var horizontal: TapTable
+    /// `horizontal`, but where the pixels lie in a blended row.
+    var blended: TapTable
+    var runs: Runs
     var columns: ColumnTable
     var rowsPerBand: Int
     var rowBands: Int
@@ -51,6 +54,50 @@ struct TapTable {
             last = max(last, elements[output * taps + taps - 1])
         }
         return first..<last + 1
+    }
+}
+
+/// The parts of an input row that are blended where the columns tap few of its pixels: a run of vectors holds the taps of a
+/// column, or of some whose taps are neighbours. In the plan's own memory.
+struct Runs {
+    /// `[count][2]`, in bytes: where a vector lies in the input row and where in the blended one, in that order.
+    var places: UnsafeMutablePointer<Int>
+    var count = 0
+    /// Of a blended row.
+    var pixels: Int
+    /// nil: whole rows are blended, from the first to the last pixel that is needed.
+    var kernel: (@convention(c) (UnsafeRawPointer) -> Void)?
+
+    /// Finds the runs of a row, of at most `width` elements each, and where in a blended row the pixels lie that columns tap.
+    mutating func find(
+        _ table: TapTable, columns: Int, channels: Int, lanes: Int, width: Int, elementBytes: Int,
+        _ blended: UnsafeMutablePointer<Int>
+    ) {
+        let rowElements = pixels * channels
+        // Where a run begins, ends and goes, and where the next one may go.
+        var (begin, end, target, next) = (0, -1, 0, 0)
+        var vectors = 0
+        for column in 0..<columns {
+            let taps = table.span(column..<column + 1)
+            let (first, last) = (taps.lowerBound * channels, taps.upperBound * channels)
+            if first < begin || first > end || last > begin + width {
+                // A run that would leave the row ends with it. Pixels stay whole.
+                begin = min(first, rowElements - width)
+                target = next + begin % channels
+                (end, vectors) = (last, 0)
+            }
+            end = max(end, last)
+            next = target + end - begin
+            while vectors * lanes < end - begin {
+                places[2 * count] = (begin + vectors * lanes) * elementBytes
+                places[2 * count + 1] = (target + vectors * lanes) * elementBytes
+                (count, vectors) = (count + 1, vectors + 1)
+            }
+            for tap in column * table.taps..<(column + 1) * table.taps {
+                blended[tap] = table.elements[tap] + (target - begin) / channels
+            }
+        }
+        pixels = next / channels
     }
 }
 
@@ -107,6 +154,9 @@ private let planesSideBySide = 8
 /// Vectors of input that a kernel permutes together at most.
 private let widestWindow = 4
 
+/// What a vector takes whose elements no window holds.
+private let halfCyclesToGather = 44
+
 /// Rows that are copied by one call, unless they are as long as this.
 private let rowsCopied = 32
 private let longRowBytes = 4 << 10
@@ -119,13 +169,11 @@ private let directBytes = 384 << 10
 private let streamedBytes = 24 << 20
 
 /// The most taps that an element of an axis has.
-@_optimize(size)
 private func mostTaps(_ resampling: Resampling, _ axis: ResamplingAxis) -> Int {
     resampling.method.needsDouble(forDouble: resampling.isDouble)
         ? AxisTaps<Double>(axis, resampling.method).most() : AxisTaps<Float>(axis, resampling.method).most()
 }
 
-@_optimize(size)
 private func fillTaps(_ table: inout TapTable, _ resampling: Resampling, _ axis: ResamplingAxis) {
     func fill<Scalar: KernelScalar, Real: KernelScalar>(_: Scalar.Type, _: Real.Type) {
         let taps = AxisTaps<Real>(axis, resampling.method)
@@ -144,7 +192,6 @@ private func fillTaps(_ table: inout TapTable, _ resampling: Resampling, _ axis:
 }
 
 /// With `tables` instead of what the axes and the method say.
-@_optimize(size)
 func createPlan(
     _ resampling: Resampling, tables: (vertical: TurnedTable, horizontal: TurnedTable)? = nil, mayTurn: Bool = true
 ) throws(Failure) -> UnsafeMutablePointer<ResamplingPlan> {
@@ -166,12 +213,23 @@ func createPlan(
     // Vectors of at least two pixels hold whole rows; else each pixel begins a vector.
     let byColumns = 2 * channels <= lanes
     let vectors = byColumns ? ceilDivide(columns * channels, lanes) : 0
+    // Of columns that tap few pixels only these are blended, if that takes less time than all of the row and fetching them there.
+    let packs = resampling.input.column != channels || resampling.horizontal.input * channels < lanes
+    let copies = resampling.method.copies
+    let isDirectPixel = !byColumns && (copies || channels >= lanes && rowTaps == 2 && columnTaps == 2)
+    let mayBeSparse = !packs && !copies && !isDirectPixel && columns > 0
+        && resampling.horizontal.input / columnTaps >= columns
+        && resampling.horizontal.input * channels >= columnTaps * channels + lanes
     let rowEntries = try times(rows, rowTaps, "the plan")
     let columnEntries = try times(columns, columnTaps, "the plan")
     let laneEntries = try times(vectors * lanes, columnTaps, "the plan")
     let header = aligned(MemoryLayout<ResamplingPlan>.size)
-    let entries = try plus(plus(rowEntries, columnEntries, "the plan"), plus(laneEntries, 2 * vectors, "the plan"), "the plan")
-    let bytes = try plus(times(entries, entryBytes, "the plan"), header + 512, "the plan")
+    let narrow = resampling.isDouble ? resampling.tier.narrow.float64 : resampling.tier.narrow.float32
+    let runVectors = mayBeSparse ? ceilDivide(columnTaps * channels, narrow.lanes) : 0
+    let runEntries = mayBeSparse ? columnEntries + 2 * runVectors * columns : 0
+    let entries = try plus(
+        plus(rowEntries, columnEntries, "the plan"), plus(laneEntries, 2 * vectors + runEntries, "the plan"), "the plan")
+    let bytes = try plus(times(entries, entryBytes, "the plan"), header + 768, "the plan")
     let memory = try allocate(bytes, of: 1, "the plan")
     var next = memory + header
     func take(_ bytes: Int) -> UnsafeMutableRawPointer {
@@ -193,11 +251,37 @@ func createPlan(
         fillTaps(&horizontal, resampling, resampling.horizontal)
     }
 
+    // Where pixels lie in blended rows.
+    var blendedTable = horizontal
+    var runs = Runs(places: horizontal.elements, pixels: resampling.horizontal.input)
+    let permutes = table.permutedColumns != nil
+    func filler(lastChunk: Int) -> ColumnFiller {
+        ColumnFiller(
+            pixels: blendedTable, columns: columns, channels: channels, lanes: lanes, vectors: vectors, lastChunk: lastChunk,
+            rowElements: runs.pixels * channels)
+    }
+    let windows = take(2 * vectors * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: 2 * vectors)
+    if mayBeSparse {
+        let elements = take(columnEntries * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: columnEntries)
+        var found = runs
+        found.places = take(2 * runVectors * columns * MemoryLayout<Int>.stride)
+            .bindMemory(to: Int.self, capacity: 2 * runVectors * columns)
+        found.find(
+            horizontal, columns: columns, channels: channels, lanes: narrow.lanes, width: runVectors * narrow.lanes,
+            elementBytes: size, elements)
+        // Half cycles, measured: what lies between the tapped pixels is in the cache lines that are read.
+        let whole = ceilDivide(horizontal.span(0..<columns).count * channels, lanes) * (2 * rowTaps + 2)
+        let gathers = byColumns && permutes && filler(lastChunk: 0).fillWindows(windows, most: widestWindow) == nil
+        if found.count * (9 * rowTaps / 2 - 2) < whole + (gathers ? vectors * columnTaps * halfCyclesToGather : 0) {
+            found.kernel = narrow.blendedRuns
+            runs = found
+            blendedTable.elements = elements
+        }
+    }
+
     // Chunks of whole vectors, so many columns that the blended rows stay in a cache.
-    let copies = resampling.method.copies
     let batch = byColumns ? rowsTogether : 1
     let pixelBytes = max(channels, 1) * size
-    let isDirectPixel = !byColumns && (copies || channels >= lanes && rowTaps == 2 && columnTaps == 2)
     let blendedColumns = ceilDivide(batch * resampling.horizontal.input, max(columns, 1))
     // From one vector on to the next whose pixels lie alike, if the scale is that of the sizes and weights are not rounded.
     let outputPeriod = columns / max(greatestCommonDivisor(columns, resampling.horizontal.input), 1)
@@ -205,7 +289,8 @@ func createPlan(
     let columnBytes = pixelBytes * (isDirectPixel ? 1 : copies
         ? 2 : blendedColumns + (byColumns && period > 4 ? 2 * columnTaps : 0))
     let chunkColumns = max((isDirectPixel ? directBytes : nearBytes) / columnBytes / lanes * lanes, lanes)
-    let columnsPerChunk = max(ceilDivide(ceilDivide(columns, max(ceilDivide(columns, chunkColumns), 1)), lanes), 1) * lanes
+    let chunksWanted = runs.kernel != nil ? 1 : max(ceilDivide(columns, chunkColumns), 1)
+    let columnsPerChunk = max(ceilDivide(ceilDivide(columns, chunksWanted), lanes), 1) * lanes
     let chunks = ceilDivide(columns, columnsPerChunk)
 
     // Permuted, the entries of `places` are shorter than those of `sources` else.
@@ -213,14 +298,10 @@ func createPlan(
     var columnTable = ColumnTable(
         kind: .pixels, window: 0, sources: places.bindMemory(to: Int.self, capacity: laneEntries), places: places,
         weights: take(laneEntries * size))
-    let windows = take(2 * vectors * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: 2 * vectors)
     if byColumns {
         columnTable.kind = .gathered
-        let permutes = table.permutedColumns != nil
         func fill<Scalar: KernelScalar, Place: FixedWidthInteger>(_: Scalar.Type, _: Place.Type) {
-            let filler = ColumnFiller(
-                pixels: horizontal, columns: columns, channels: channels, lanes: lanes, vectors: vectors,
-                lastChunk: max(chunks - 1, 0) * columnsPerChunk, rowElements: resampling.horizontal.input * channels)
+            let filler = filler(lastChunk: max(chunks - 1, 0) * columnsPerChunk)
             let weights = columnTable.weights.assumingMemoryBound(to: Scalar.self)
             if let window = permutes ? filler.fillWindows(windows, most: copies ? 2 : widestWindow) : nil {
                 columnTable.kind = .permuted
@@ -253,11 +334,9 @@ func createPlan(
         let first = chunk * columnsPerChunk
         widest = max(
             widest,
-            segment(
-                horizontal, first..<min(first + columnsPerChunk, columns), channels, resampling.horizontal.input, lanes
-            ).count)
+            segment(blendedTable, first..<min(first + columnsPerChunk, columns), channels, runs, lanes).count)
     }
-    let blendedPitch = aligned(try times(widest + widestWindow * lanes, size, "the workspace"))
+    let blendedPitch = aligned(try times(widest + (widestWindow + runVectors) * lanes, size, "the workspace"))
     let outputPitch = aligned((columnsPerChunk * channels + lanes) * size)
     let rowAddresses = try times(batch, rowTaps, "the workspace")
     let addresses = try times(rowAddresses + 2 * rowsCopied, MemoryLayout<Int>.stride, "the workspace")
@@ -266,7 +345,6 @@ func createPlan(
         outputPitch: outputPitch, inputAt: 0, inputPitch: blendedPitch, heldAt: 0, bytes: 0)
     layout.outputAt = try plus(layout.blendedAt, times(batch, blendedPitch, "the workspace"), "the workspace")
     layout.inputAt = layout.outputAt + batch * outputPitch
-    let packs = resampling.input.column != channels || resampling.horizontal.input * channels < lanes
     layout.heldAt = try plus(layout.inputAt, times(packs ? rowTaps : 0, blendedPitch, "the workspace"), "the workspace")
     layout.bytes = layout.heldAt + aligned(rowTaps * MemoryLayout<Int>.stride)
     let outputBytes = Double(resampling.batch * resampling.channels) * Double(rows * columns * size)
@@ -297,9 +375,10 @@ func createPlan(
     plan.initialize(
         to: ResamplingPlan(
             resampling: resampling, table: table, planes: planes, channels: channels, vertical: vertical, horizontal: horizontal,
-            columns: columnTable, rowsPerBand: rowsPerBand, rowBands: rowBands, columnsPerChunk: columnsPerChunk, chunks: chunks,
-            items: items, scratch: layout, streams: !extrapolates && outputBytes >= Double(streamedBytes),
-            direct: direct, packs: packs, turned: turned, bytes: bytes))
+            blended: blendedTable, runs: runs, columns: columnTable, rowsPerBand: rowsPerBand, rowBands: rowBands,
+            columnsPerChunk: columnsPerChunk, chunks: chunks, items: items, scratch: layout,
+            streams: !extrapolates && outputBytes >= Double(streamedBytes), direct: direct, packs: packs, turned: turned,
+            bytes: bytes))
     return plan
 }
 
@@ -319,7 +398,6 @@ private struct ColumnFiller {
 
     /// Finds windows that hold all elements of a vector, and says how long they are; nil if `most` vectors of input are too
     /// short. A window lies within the row or, if that is shorter, begins with it.
-    @_optimize(size)
     func fillWindows(_ windows: UnsafeMutablePointer<Int>, most: Int) -> Int? {
         var longest = 0
         for vector in 0..<vectors {
@@ -356,7 +434,6 @@ private struct ColumnFiller {
     }
 
     /// Lays out the entries of windows, and where they lie: those of a vector may be those of one before it.
-    @_optimize(size)
     func fill<Place: FixedWidthInteger, Scalar: KernelScalar>(
         _ windows: UnsafeMutablePointer<Int>, period: Int, _ places: UnsafeMutablePointer<Place>,
         _ weights: UnsafeMutablePointer<Scalar>
@@ -400,7 +477,6 @@ private struct ColumnFiller {
     }
 }
 
-@_optimize(size)
 func checkArguments(_ resampling: Resampling, input: UnsafeRawPointer?, output: UnsafeRawPointer?) throws(Failure) {
     let inputExtent = try inputExtent(resampling, input, "input")
     try checkApart(outputExtent(resampling, output, "output"), inputExtent, "input")
@@ -472,7 +548,7 @@ private func resampleItem<Scalar: KernelScalar>(
 }
 
 /// Some planes of an image.
-@_optimize(size) @inline(never)
+@inline(never)
 private func resampleTurned<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ResamplingPlan>, _ turned: UnsafeMutablePointer<ResamplingPlan>, _ item: Int,
     _ inputStart: UnsafeRawPointer, _ outputStart: UnsafeMutableRawPointer, _ scratch: UnsafeMutableRawPointer, _: Scalar.Type
@@ -503,17 +579,17 @@ private func resampleTurned<Scalar: KernelScalar>(
     }
 }
 
-/// What the columns need of a row.
-private func segment(_ table: TapTable, _ columns: Range<Int>, _ channels: Int, _ inputColumns: Int, _ lanes: Int) -> Segment {
+/// What the columns need of a row, at least a vector of it; that begins within a pixel where the row ends too soon.
+private func segment(_ table: TapTable, _ columns: Range<Int>, _ channels: Int, _ runs: Runs, _ lanes: Int) -> Segment {
+    if runs.kernel != nil { return Segment(first: 0, count: max(runs.pixels * channels, lanes)) }
     let span = table.span(columns)
     let (first, count) = (span.lowerBound * channels, span.count * channels)
     if count >= lanes { return Segment(first: first, count: count) }
-    return Segment(first: max(min(first, inputColumns * channels - lanes), 0), count: lanes)
+    return Segment(first: max(min(first, runs.pixels * channels - lanes), 0), count: lanes)
 }
 
 /// Output rows of an image, of them one chunk of one plane. `output` are the strides of `target`, which the first of the rows
 /// begins.
-@_optimize(size)
 func resample<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ResamplingPlan>, _ image: UnsafePointer<Scalar>, plane: Int, chunk: Int, rows outputRows: Range<Int>,
     to target: UnsafeMutablePointer<Scalar>, _ output: Strides, streaming: Bool, _ scratch: UnsafeMutableRawPointer
@@ -541,10 +617,10 @@ func resample<Scalar: KernelScalar>(
     }
 
     let taps = plan.pointee.vertical.taps
+    let runs = plan.pointee.runs
     let sources = plan.pointee.vertical.elements
     let weights = plan.pointee.vertical.weights.assumingMemoryBound(to: Scalar.self)
-    let segment = segment(
-        plan.pointee.horizontal, firstColumn..<(firstColumn + columns), channels, resampling.horizontal.input, lanes)
+    let segment = segment(plan.pointee.blended, firstColumn..<(firstColumn + columns), channels, runs, lanes)
     let rows = scratch.assumingMemoryBound(to: UnsafePointer<Scalar>.self)
     let (blends, targets) = batchAddresses(plan, scratch, Scalar.self)
     let blended = (scratch + layout.blendedAt).assumingMemoryBound(to: Scalar.self)
@@ -556,13 +632,15 @@ func resample<Scalar: KernelScalar>(
     let copies = plan.pointee.packs
     let held = (scratch + layout.heldAt).assumingMemoryBound(to: Int.self)
     if copies { held.update(repeating: -1, count: taps) }
+    let firstPixel = segment.first / channels
     @inline(never) func packedRow(_ source: Int) -> UnsafePointer<Scalar> {
         let slot = source % taps
         let copy = (scratch + layout.inputAt + slot * layout.inputPitch).assumingMemoryBound(to: Scalar.self)
-        if held[slot] == source { return UnsafePointer(copy) }
+        let result = UnsafePointer(copy + (segment.first - firstPixel * channels))
+        if held[slot] == source { return result }
         held[slot] = source
-        let from = input + source * resampling.input.row + segment.first / channels * resampling.input.column
-        let count = min(ceilDivide(segment.count, channels), resampling.horizontal.input)
+        let from = input + source * resampling.input.row + firstPixel * resampling.input.column
+        let count = min(ceilDivide(segment.first + segment.count, channels), resampling.horizontal.input) - firstPixel
         if channels == 1 {
             packLine(from: from, stride: resampling.input.column, count: count, to: copy)
         } else {
@@ -570,7 +648,7 @@ func resample<Scalar: KernelScalar>(
                 from: from, columnStride: resampling.input.column, channelStride: 1, columns: count, channels: channels,
                 pixelPitch: channels, to: copy)
         }
-        return UnsafePointer(copy)
+        return result
     }
 
     var row = outputRows.lowerBound
@@ -588,8 +666,10 @@ func resample<Scalar: KernelScalar>(
         }
         let blend = BlendRowsArguments(
             count: count, rows: rows, weights: resampling.method.copies ? nil : UnsafePointer(weights + row * taps), taps: taps,
-            output: blended, pitch: blendedPitch, elements: segment.count, streaming: false)
-        withUnsafePointer(to: blend) { plan.pointee.table.blendedRows($0) }
+            output: blended, pitch: blendedPitch, elements: segment.count, streaming: false, runs: runs.places,
+            runCount: runs.count)
+        let kernel = runs.kernel ?? plan.pointee.table.blendedRows
+        withUnsafePointer(to: blend) { kernel($0) }
         resampleColumns(
             plan, blends, targets, rows: count, firstColumn: firstColumn, columns: columns, streaming: inPlace && streaming,
             ahead: 0)
@@ -621,7 +701,6 @@ func resample<Scalar: KernelScalar>(
 }
 
 /// Gives what lies outside the image its value, in a part of an output row whose pixels are neighbours.
-@_optimize(size)
 private func extrapolate<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ResamplingPlan>, _ row: Int, _ columns: Range<Int>, to target: UnsafeMutablePointer<Scalar>
 ) {
@@ -634,7 +713,7 @@ private func extrapolate<Scalar: KernelScalar>(
 }
 
 /// Output rows straight from the input; `pitch` lies between them.
-@_optimize(size) @inline(never)
+@inline(never)
 private func resampleDirectly<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ResamplingPlan>, _ input: UnsafePointer<Scalar>, rows: Range<Int>, firstColumn: Int, columns: Int,
     to corner: UnsafeMutablePointer<Scalar>, pitch: Int, streaming: Bool, _ scratch: UnsafeMutableRawPointer
@@ -690,7 +769,7 @@ private func batchAddresses<Scalar: KernelScalar>(
 }
 
 /// Packed rows, resampled along themselves.
-@_optimize(size) @inline(never)
+@inline(never)
 private func resampleColumns<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ResamplingPlan>, _ inputs: UnsafePointer<UnsafePointer<Scalar>>,
     _ outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>, rows: Int, firstColumn: Int, columns: Int, streaming: Bool, ahead: Int
@@ -707,7 +786,7 @@ private func resampleColumns<Scalar: KernelScalar>(
                 input: inputs[row], output: outputs[row], columns: columns, channels: channels, taps: taps,
                 weights: copies ? nil
                 : UnsafePointer(plan.pointee.horizontal.weights.assumingMemoryBound(to: Scalar.self) + entry),
-                pixels: plan.pointee.horizontal.elements + entry, streaming: streaming, ahead: ahead)
+                pixels: plan.pointee.blended.elements + entry, streaming: streaming, ahead: ahead)
             withUnsafePointer(to: arguments) { plan.pointee.table.resampledPixels($0) }
         }
     } else {

@@ -31,7 +31,6 @@ struct TurnedTable {
     var reach: UnsafeMutablePointer<(first: Int, last: Int)>
 
     /// `reach` has room for `inputs` elements.
-    @_optimize(size)
     init(_ given: TapTable, inputs: Int, outputs: Int, isDouble: Bool, _ reach: UnsafeMutablePointer<(first: Int, last: Int)>) {
         self.given = given
         givenOutputs = outputs
@@ -68,7 +67,6 @@ struct TurnedTable {
     var isWide: Bool { touched.count * taps > 16 * (inputs + givenOutputs * given.taps) }
 
     /// Those that are touched are the outputs of `table`.
-    @_optimize(size)
     func fill(_ table: inout TapTable) {
         table.inside = 0..<touched.count
         for i in 0..<touched.count {
@@ -96,7 +94,6 @@ func checkUpsampleGradient(
         inputExtent(resampling, inputGradient, "input_gradient"), of: "input_gradient", gradient, "output_gradient")
 }
 
-@_optimize(size)
 func createGradientPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointer<UpsampleGradientPlan> {
     let (rows, columns) = (resampling.vertical, resampling.horizontal)
     try checkDisjoint(
@@ -164,7 +161,6 @@ func execute(
 }
 
 /// What contributes to nothing, or is the sum of products that are added one after the other.
-@_optimize(size)
 private func clearUntouched(_ plan: UpsampleGradientPlan, _ inputGradient: UnsafeMutableRawPointer) {
     let resampling = plan.resampling
     let strides = resampling.input
@@ -187,7 +183,6 @@ private func clearUntouched(_ plan: UpsampleGradientPlan, _ inputGradient: Unsaf
     }
 }
 
-@_optimize(size)
 private func addProducts<Scalar: KernelScalar>(
     _ upsampling: UnsafePointer<ResamplingPlan>, _ outputGradient: UnsafePointer<Scalar>,
     _ inputGradient: UnsafeMutableRawPointer

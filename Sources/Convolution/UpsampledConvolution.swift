@@ -109,12 +109,7 @@ extension UpsampledLayer {
             } catch {
                 if error.status != Int32(CONVOLUTION_ERROR_WORKSPACE) { throw error }
                 if rows == 1 {
-                    throw Failure(
-                        CONVOLUTION_ERROR_WORKSPACE,
-                        """
-                        workspace_limit is \(layer.means.workspaceLimit); this layer needs at least \
-                        \(try leastWorkspaceOfBands(scratch)) bytes (0: no limit)
-                        """)
+                    throw Failure.workspace(layer, "this layer needs at least", try leastWorkspaceOfBands(scratch))
                 }
                 rows = max(1, rows / 2)
             }
@@ -150,7 +145,6 @@ extension Axis {
     fileprivate var sumsTaps: Bool { dilation < repetition && kernel > 1 }
 }
 
-@_optimize(size)
 func checkArguments(
     _ both: UpsampledLayer, input: UnsafeRawPointer?, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?,
     output: UnsafeRawPointer?
@@ -163,7 +157,6 @@ func checkArguments(
     try checkArguments(layer, input: input, kernel: kernel, bias: bias, output: output)
 }
 
-@_optimize(size)
 func createPlan(
     _ both: UpsampledLayer, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?
 ) throws(Failure) -> UnsafeMutablePointer<UpsampledConvolutionPlan> {
@@ -210,7 +203,6 @@ extension UpsampledConvolutionPlan {
     fileprivate var executionThreads: Int { both.threads(band, work: convolution.pointee.work, bytes: workspaceBytes) }
 }
 
-@_optimize(size)
 func workspaceSize(_ both: UpsampledLayer) throws(Failure) -> WorkspaceNeed {
     guard both.layer.hasOutput else { return WorkspaceNeed() }
     let planBytes = MemoryLayout<UpsampledConvolutionPlan>.stride
@@ -293,7 +285,6 @@ private func runBands<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: 
 }
 
 /// The input of the band of `count` output rows from `firstRow` on.
-@_optimize(size)
 private func fill<Scalar: KernelScalar>(
     _ plan: UnsafePointer<UpsampledConvolutionPlan>, _ image: UnsafePointer<Scalar>, firstRow: Int, count: Int,
     to rows: UnsafeMutablePointer<Scalar>, scratch: UnsafeMutableRawPointer

@@ -4,25 +4,27 @@ import ConvolutionKernels
 // Untrusted C params in, a checked `Layer` or `Resampling` out, or a failure that names the parameter, its value and what is
 // permitted. What can still fail afterwards is an array that is missing or too short, and memory.
 
-/// A copy of the caller's struct. One of `first` bytes is release 0.1's, one of `second` bytes is of later ones, and their
-/// missing fields are zero; one longer than ours is accepted if what we do not know of it is zero.
+/// A copy of the caller's struct. Callers compiled against the first release have one of `firstBytes`, against some later ones
+/// perhaps one of `laterBytes` (0: there is none); the fields that those miss are zero. One longer than ours is accepted if what
+/// we do not know of it is zero.
 @inline(__always)
 func readStruct<T>(
-    _ pointer: UnsafePointer<T>?, _ name: StaticString, first: Int, second: Int = 0, into copy: inout T
+    _ pointer: UnsafePointer<T>?, _ name: StaticString, firstBytes: Int, laterBytes: Int = 0, into copy: inout T
 ) throws(Failure) {
-    let given = try givenBytes(pointer, name, first: first, second: second, known: MemoryLayout<T>.size)
+    let given = try givenBytes(pointer, name, firstBytes: firstBytes, laterBytes: laterBytes, known: MemoryLayout<T>.size)
     withUnsafeMutableBytes(of: &copy) { $0.copyMemory(from: given) }
 }
 
-/// Those of a struct that are known.
-@inline(never) @_optimize(size)
+/// The bytes of the caller's struct that this version knows.
+@inline(never)
 private func givenBytes(
-    _ pointer: UnsafeRawPointer?, _ name: StaticString, first: Int, second: Int, known: Int
+    _ pointer: UnsafeRawPointer?, _ name: StaticString, firstBytes: Int, laterBytes: Int, known: Int
 ) throws(Failure) -> UnsafeRawBufferPointer {
     guard let bytes = pointer else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "params is NULL; it must point to a \(name)") }
     let given = bytes.loadUnaligned(as: UInt.self)
     // Far above any size this struct will have; it keeps a garbage size from being walked.
-    guard given >= UInt(known) || given == UInt(first) || second > 0 && given == UInt(second), given <= 4096 else {
+    guard given >= UInt(known) || given == UInt(firstBytes) || laterBytes > 0 && given == UInt(laterBytes),
+        given <= 4096 else {
         throw Failure(
             CONVOLUTION_ERROR_STRUCT_SIZE, "struct_size is \(given); it must be sizeof(\(name)), \(known) in this version")
     }
@@ -284,18 +286,16 @@ private func checkCount(_ what: StaticString, _ sizes: (Int, Int, Int, Int), ele
     _ = try times(times(times(sizes.0, sizes.1, what), times(sizes.2, sizes.3, what), what), elementBytes, what)
 }
 
-@_optimize(size)
 func validate(_ pointer: UnsafePointer<conv2d_params>?) throws(Failure) -> Layer {
     try validate(read(pointer))
 }
 
 private func read(_ pointer: UnsafePointer<conv2d_params>?) throws(Failure) -> conv2d_params {
     var p = conv2d_params()
-    try readStruct(pointer, "conv2d_params", first: 288, into: &p)
+    try readStruct(pointer, "conv2d_params", firstBytes: 288, into: &p)
     return p
 }
 
-@_optimize(size)
 private func validate(_ p: conv2d_params) throws(Failure) -> Layer {
     try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
     try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
@@ -359,10 +359,9 @@ private func validate(_ p: conv2d_params) throws(Failure) -> Layer {
         threads: threads, tier: tier, means: means)
 }
 
-@_optimize(size)
 func validate(_ pointer: UnsafePointer<conv2d_transpose_params>?) throws(Failure) -> Layer {
     var p = conv2d_transpose_params()
-    try readStruct(pointer, "conv2d_transpose_params", first: 312, into: &p)
+    try readStruct(pointer, "conv2d_transpose_params", firstBytes: 312, into: &p)
     try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
     try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
     try choice(p.kernel_format, "kernel_format", 2, CONVOLUTION_ERROR_KERNEL_FORMAT)
@@ -507,18 +506,16 @@ private func checkedLayer(
         output: output, threads: threads, tier: tier, means: means)
 }
 
-@_optimize(size)
 func validate(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) -> Resampling {
     try validate(read(pointer))
 }
 
 private func read(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) -> upsample2d_params {
     var p = upsample2d_params()
-    try readStruct(pointer, "upsample2d_params", first: 192, second: 208, into: &p)
+    try readStruct(pointer, "upsample2d_params", firstBytes: 192, laterBytes: 208, into: &p)
     return p
 }
 
-@_optimize(size)
 private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
     try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
     try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
@@ -623,7 +620,6 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
 }
 
 /// What the preset says, and what the other fields say instead.
-@_optimize(size)
 private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> ResamplingMethod {
     try choice(p.interpolation, "interpolation", 6, CONVOLUTION_ERROR_INTERPOLATION)
     try choice(p.coordinates, "coordinates", 8, CONVOLUTION_ERROR_COORDINATES)
@@ -712,7 +708,8 @@ private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> Resampl
     case UPSAMPLE2D_COORDINATES_ASYMMETRIC: coordinates = .asymmetric
     case UPSAMPLE2D_COORDINATES_PYTORCH_HALF_PIXEL: coordinates = .torchHalfPixel
     case UPSAMPLE2D_COORDINATES_HALF_PIXEL_SYMMETRIC:
-        coordinates = p.scale_height != 0 || p.scale_width != 0 ? .symmetricHalfPixel : .halfPixel
+        let isSymmetric = preset == UPSAMPLE2D_PRESET_ONNX || p.scale_height != 0 || p.scale_width != 0
+        coordinates = isSymmetric ? .symmetricHalfPixel : .halfPixel
     case UPSAMPLE2D_COORDINATES_TF_CROP_AND_RESIZE: coordinates = .region
     case UPSAMPLE2D_COORDINATES_TF_HALF_PIXEL_FOR_NN: coordinates = .tensorFlowHalfPixel
     default:
@@ -748,7 +745,6 @@ private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> Resampl
         interpolatesArea: false)
 }
 
-@_optimize(size)
 private func checkRegion(_ p: upsample2d_params) throws(Failure) {
     let isRegion = Int(p.coordinates) == UPSAMPLE2D_COORDINATES_TF_CROP_AND_RESIZE
     func check(_ value: Double, _ name: StaticString) throws(Failure) {
@@ -778,7 +774,6 @@ struct UpsampledLayer {
     var layer: Layer
 }
 
-@_optimize(size)
 func validate(
     _ upsampling: UnsafePointer<upsample2d_params>?, _ convolution: UnsafePointer<conv2d_params>?
 ) throws(Failure) -> UpsampledLayer {
@@ -861,7 +856,6 @@ private func checkNone(_ strides: (Int64, Int64, Int64, Int64), _ name: StaticSt
     }
 }
 
-@_optimize(size)
 func validate(
     _ pointer: UnsafePointer<conv2d_solve_params>?, of layer: Layer, activation: Int32
 ) throws(Failure) -> SolveOptions {
@@ -873,7 +867,7 @@ func validate(
     if layer.means.accumulates { throw Failure(CONVOLUTION_ERROR_FLAG, "accumulate is 1; to be solved for it must be 0") }
     var p = conv2d_solve_params()
     if pointer != nil {
-        try readStruct(pointer, "conv2d_solve_params", first: MemoryLayout<conv2d_solve_params>.size, into: &p)
+        try readStruct(pointer, "conv2d_solve_params", firstBytes: MemoryLayout<conv2d_solve_params>.size, into: &p)
     }
     if p.reserved != 0 { throw Failure(CONVOLUTION_ERROR_FLAG, "reserved is \(p.reserved); it must be 0") }
     let nonnegative = try flag(p.nonnegative, "nonnegative")

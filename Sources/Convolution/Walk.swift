@@ -67,6 +67,9 @@ private struct WalkTile {
     /// Columns that pixels of the output read; more are addressed, and repeat the last.
     var columns: Int
     var hasLower: Bool
+    /// `WalkArguments.firstRow`, `endRow`
+    var firstRow: Int
+    var endRow: Int
     /// Of pairs of rows and columns.
     var edges = WalkEdges()
     /// Tiles that follow each other.
@@ -86,7 +89,6 @@ private struct WalkTarget<Scalar> {
 }
 
 /// An item of a plan that walks. What `source` holds includes the border where it is packed.
-@_optimize(size)
 func walk<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, image: Int,
     rows: Range<Int>, columns: Range<Int>, panels: Range<Int>,
@@ -100,6 +102,8 @@ func walk<Scalar: KernelScalar>(
     let window = (rows: plan.pointee.window(vertical), columns: plan.pointee.window(horizontal))
     let inputRows = (pairs ? 0 : vertical.inputStep) + (window.rows - 1) * vertical.offsetStep + 1
     let inputColumns = plan.pointee.walkColumns(horizontal)
+    let rowStep = plan.pointee.rowStep(vertical)
+    let isSmall = vertical.taps == 3 && horizontal.taps == 3 && rowStep == horizontal.inputStep
     let runs = (workspace + plan.pointee.workspace.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
     let plainRuns = runs + plan.pointee.walkRuns(block.pointee)
     let offsets = (workspace + plan.pointee.workspace.columnOffsets).assumingMemoryBound(to: Int.self)
@@ -136,7 +140,15 @@ func walk<Scalar: KernelScalar>(
             edges.hasLower = vertical.outputStart + 2 * index + 1 < layer.vertical.output
         }
         let top = index * vertical.inputStep + vertical.offsetStart
-        let plainRows = hasLower && top >= source.rows.lowerBound && top + inputRows <= source.rows.upperBound
+        // Where no row has another beside it, the lower ones are all left out.
+        let plainRows = (hasLower || rows.count == 1 && !isSmall) && top >= source.rows.lowerBound
+            && top + inputRows - (hasLower ? 0 : vertical.inputStep) <= source.rows.upperBound
+        // Without a lower row only the upper's taps have something to add, and none has that meets zeros alone.
+        var (firstRow, endRow) = (0, hasLower ? vertical.taps + rowStep : vertical.taps)
+        if plan.pointee.skipsOutside, rowStep * vertical.offsetStep == vertical.inputStep {
+            firstRow = max(0, ceilDivide(-top, vertical.offsetStep))
+            endRow = min(endRow, ceilDivide(layer.vertical.input - top, vertical.offsetStep))
+        }
         let line = origin + rowImage * layer.output.batch + index * rowPitch
         var column = columns.lowerBound
         var lineStart = column
@@ -146,7 +158,8 @@ func walk<Scalar: KernelScalar>(
             let count = min(reach, columns.upperBound - column)
             var tile = WalkTile(
                 image: rowImage, top: top, left: column * horizontal.inputStep + horizontal.offsetStart, pixels: count,
-                columns: (count - 1) * horizontal.inputStep + window.columns, hasLower: hasLower, edges: edges)
+                columns: (count - 1) * horizontal.inputStep + window.columns, hasLower: hasLower, firstRow: firstRow,
+                endRow: endRow, edges: edges)
             tile.edges.hasFirst = column > 0 || hasFirstColumn
             tile.edges.hasLast = column + count < horizontal.count || hasLastColumn
             if turns, column < lineStart { lineStart = column }
@@ -240,7 +253,6 @@ private func layOut<Scalar: KernelScalar>(
 }
 
 /// Tiles of all panels: those of whole vectors in one call, if bias and bounds are all that is still to come.
-@_optimize(size)
 private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ panels: Range<Int>,
     _ runs: UnsafePointer<UnsafePointer<Scalar>>, shift: Int, _ tile: WalkTile, _ target: WalkTarget<Scalar>,
@@ -273,6 +285,7 @@ private func multiply<Scalar: KernelScalar>(
             lastVector: finishes ? plan.pointee.panels[whole - 1].firstChannel - panel.pointee.firstChannel : 0, tile: sums,
             upper: finishes ? upper : nil, lower: finishes && tile.hasLower ? upper + target.row : nil, columns: tile.pixels,
             columnStride: target.column, bias: bias, low: bounds?.low ?? 0, high: bounds?.high ?? 0)
+        (arguments.firstRow, arguments.endRow) = (tile.firstRow, tile.endRow)
         arguments.tiles = tile.count
         arguments.edges = tile.edges
         arguments.pairPitch = layer.output.column

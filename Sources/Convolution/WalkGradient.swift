@@ -10,6 +10,8 @@ import ConvolutionKernels
 private let tileTaps = 3
 /// Groups with more output channels fill vectors.
 private let mostOutputs = 8
+/// Pixels of a band, about. A vector's lines lie a pixel apart: the longer it walks along them, the better they are fetched.
+private let pixelsOfBand = 2048
 /// Sums of an item, in elements: they stay in a level-2 cache.
 private let itemSums = 1 << 18
 /// Multiply-adds that are divided into some items per thread; less is one item each, as each item lays out all addresses.
@@ -119,11 +121,10 @@ struct WalkGradientPlan {
         return first..<min(first &+ lanes, layer.inChannels)
     }
 
-    @_optimize(size)
     init(_ layer: Layer, _ table: KernelTable, work: Double) throws(Failure) {
         self.layer = layer
         self.table = table
-        bands = GradientBands(layer)
+        bands = GradientBands(layer, pixels: pixelsOfBand)
         isDepthwise = Self.isDepthwise(layer)
         permutes = Self.permutes(layer, table)
         let lanes = table.lanes
@@ -165,7 +166,6 @@ struct WalkGradientPlan {
     }
 
     /// One item of work on one thread.
-    @_optimize(size)
     func run<Scalar: KernelScalar>(
         _ item: Int, image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>, _ workspace: UnsafeMutableRawPointer,
         to result: UnsafeMutablePointer<Scalar>
@@ -183,7 +183,7 @@ struct WalkGradientPlan {
         let packer = PixelPacker<Scalar>(
             rows: workspace.assumingMemoryBound(to: Int.self),
             columns: (workspace + columnPlacesAt).assumingMemoryBound(to: Int.self))
-        bands.addUp(layer, in: sums, count: self.sums) { band, isFirst in
+        bands.addUp(in: sums, count: self.sums) { band, isFirst in
             layOut(band, image: image, points: points, workspace)
             for vector in vectors {
                 let channels = Self.channels(vector, layer, table.lanes)
@@ -370,7 +370,6 @@ struct WalkGradientPlan {
     }
 
     /// Stores the sums of a vector, or adds them to what is there.
-    @_optimize(size)
     private func write<Scalar: KernelScalar>(
         _ vector: Int, _ sums: UnsafePointer<Scalar>, to result: UnsafeMutablePointer<Scalar>
     ) {

@@ -33,6 +33,11 @@ func packKernel<Scalar: KernelScalar>(
     if let part = plan.tapProducts { return packProductWeights(&plan, part, kernel) }
     let layer = plan.layer
     guard plan.blockCount > 0, elements > 0 else { return true }
+    if plan.stencils, layer.torchKernel, !layer.flipKernel, !layer.transposed {
+        // One channel after another, as the caller has them.
+        copyElements(kernel, count: elements, to: plan.weights.assumingMemoryBound(to: Scalar.self))
+        return areFinite(kernel, count: elements)
+    }
     let share = plan.winograd == nil ? plan.blocks.pointee.channelBlock : winogradShare
     let shares = ceilDivide(layer.inChannelsPerGroup, share)
     let items = plan.panelCount * shares
@@ -40,7 +45,7 @@ func packKernel<Scalar: KernelScalar>(
     // Beside the places a list of targets, and a line of what no tap uses.
     let widest = largestTileScalars / largestTileSide
     let placesPerThread = layer.placesOfTaps + turnedElements + widest
-    let transformed = plan.winograd == nil ? 0 : (9 * share + winogradSide * winogradSide) * widest
+    let transformed = plan.winograd == nil ? 0 : (9 * share + (winogradSide + 3) * winogradSide) * widest
     let scratchPerThread = aligned(placesPerThread * 8 + transformed * MemoryLayout<Scalar>.stride)
     let memory = try allocate(threads, of: scratchPerThread, "packing the kernel")
     defer { shim_free(memory) }
@@ -127,7 +132,7 @@ private struct PanelPacker<Scalar: KernelScalar> {
         }
     }
 
-    @_optimize(size) @inline(never)
+    @inline(never)
     private mutating func packRows(_ blocks: Range<Int>, inputs: Range<Int>) {
         places.update(repeating: nil, count: elements)
         var (low, high) = (elements, 0)
@@ -190,14 +195,16 @@ private struct PanelPacker<Scalar: KernelScalar> {
         }
     }
 
-    /// Some input channels for Winograd's algorithm, `[point][input channel][output channel]`: packed, then transformed.
+    /// Some input channels for Winograd's algorithm, packed, then transformed: `[point][input channel][output channel]`, or, for
+    /// `accumulatePointRow`, `[row of points][input channel][part][output channel]`.
     mutating func packTransformed(
         _ block: Block, _ part: Winograd, _ inputs: Range<Int>, by scratch: UnsafeMutablePointer<Scalar>
     ) {
         let count = inputs.count * panel.width
         let step = layer.inChannelsPerGroup * panel.width
         let own = target
-        let result = own + block.weights + panel.offset * layer.inChannelsPerGroup * part.points + inputs.lowerBound * panel.width
+        let result = own + block.weights + panel.offset * layer.inChannelsPerGroup * part.packedPoints
+            + inputs.lowerBound * panel.width * (part.keepsParts ? 3 : 1)
         var block = block
         block.weights = -(panel.offset * layer.inChannelsPerGroup + inputs.lowerBound * panel.width) * block.taps
         target = scratch
@@ -213,13 +220,21 @@ private struct PanelPacker<Scalar: KernelScalar> {
                 scratch + row * panel.width, panel.width, pitch: count, side: part.side, rowTaps: block.vertical.taps,
                 columnTaps: block.horizontal.taps, to: points)
             check(points, count: part.points * panel.width)
+            if part.keepsParts {
+                for line in 0..<part.side {
+                    copyElements(
+                        points + (part.points + line * 3) * panel.width, count: 3 * panel.width,
+                        to: result + 3 * (line * step + row * panel.width))
+                }
+                continue
+            }
             for point in 0..<part.points {
                 copyElements(points + point * panel.width, count: panel.width, to: result + (point * step + row * panel.width))
             }
         }
     }
 
-    @_optimize(size) @inline(never)
+    @inline(never)
     private func lines(from lane: Int) -> Lines {
         let outputs = layer.outChannelsPerGroup
         let channel = panel.firstChannel + lane
@@ -283,7 +298,7 @@ private struct PanelPacker<Scalar: KernelScalar> {
     }
 
     /// One tap that stands for several kernel elements.
-    @_optimize(size) @inline(never)
+    @inline(never)
     private mutating func packSums(_ tap: Tap, _ inputs: Range<Int>, to rows: UnsafeMutablePointer<Scalar>) {
         var lane = 0
         while lane < panel.channels {

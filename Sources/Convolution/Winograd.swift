@@ -5,7 +5,8 @@ import ConvolutionKernels
 // in `ConvolutionKernels/README.md`.
 
 /// What a plan for Winograd's algorithm has beside its blocks, which are the phases of a transposed convolution, or one. Packed
-/// weights: `[block][group][panel][point][input channel][output channel]`.
+/// weights: `[block][group][panel][point][input channel][output channel]`, or with `keepsParts`
+/// `[group][panel][row of points][input channel][part][output channel]`.
 struct Winograd {
     /// Inputs of a tile along one axis, and points.
     var side: Int
@@ -16,16 +17,22 @@ struct Winograd {
     var items: Int
     /// Input channels whose products form one chain of multiply-adds.
     var chunk: Int
+    /// Few tiles, many weights: `accumulatePointRow` makes these of their parts. The same bits either way.
+    var keepsParts: Bool
     /// The input's channels lie as the transform reads them; else a tile's pixels are copied first.
     var readsInputDirectly: Bool
-    /// Elements from tile to tile and from point to point of the transformed input, and from point to point of the sums.
+    /// Elements from tile to tile and from point to point of the transformed input, from pixel to pixel of a tile that is copied,
+    /// and from point to point of the sums.
     var channelPitch: Int
     var pointPitch: Int
+    var patchPitch: Int
     var sumPitch: Int
     /// Input and output are large: the pixels of the next tiles are fetched.
     var fetchesImages: Bool
     /// One thread's scratch memory, as byte offsets.
     var transformed = 0
+    /// With `keepsParts`: the same as that kernel reads it.
+    var turned = 0
     var sums = 0
     var patch = 0
     var scratch = 0
@@ -36,6 +43,8 @@ struct Winograd {
     var order = 0
 
     var points: Int { side * side }
+    /// Packed weights for each pair of channels.
+    var packedPoints: Int { keepsParts ? 3 * side : points }
 }
 
 /// Bytes of transformed input and sums that an item works on: as many as a level-2 cache holds, or a quarter of a large kernel's,
@@ -44,6 +53,12 @@ private func runBytes(kernel: Int) -> Int { max(3 << 19, min(12 << 20, kernel / 
 
 /// Input and output of so many bytes together are not in a level-2 cache any longer.
 private let fetchedBytes = 2 << 20
+
+/// The points' weights of so many bytes come from far away in each call, and take longer than a few tiles' products.
+private let largePointBytes = 16 << 20
+
+/// So many tiles, of all images together.
+private let fewTiles = 8
 
 /// Channels of a chunk of the sum over them, at most.
 private let longestChunk = 64
@@ -83,7 +98,7 @@ extension Layer {
 }
 
 extension Axis {
-    fileprivate var takesWinograd: Bool { kernel == 3 && stride == 1 && output >= winogradOutputs * dilation }
+    var takesWinograd: Bool { kernel == 3 && stride == 1 && output >= winogradOutputs * dilation }
 
     /// Every phase has two or three taps.
     fileprivate var takesSmallTiles: Bool {
@@ -98,7 +113,7 @@ private struct AxisTiles {
     var terms = 0
     var most = 0
 
-    @_optimize(size) @inline(never)
+    @inline(never)
     init(_ axis: Axis, _ layer: Layer, side: Int) {
         forEachLattice(axis, transposed: layer.transposed) { lattice in
             let count = TiledAxis(lattice, side: side).tiles
@@ -111,7 +126,7 @@ private struct AxisTiles {
 }
 
 /// A block's outputs along one axis, cut into tiles.
-private struct TiledAxis {
+struct TiledAxis {
     var lattice: Lattice
     /// Of a tile.
     var outputs: Int
@@ -150,23 +165,22 @@ private struct TiledAxis {
 }
 
 /// A block's tiles.
-private struct Tiling {
+struct Tiling {
     var vertical: TiledAxis
     var horizontal: TiledAxis
     /// Of one image, anchored at its first output pixels.
     var columns: Int
     var count: Int
 
-    init(_ block: Block, side: Int) {
-        vertical = TiledAxis(block.vertical, side: side)
-        horizontal = TiledAxis(block.horizontal, side: side)
-        columns = horizontal.tiles
-        count = vertical.tiles * columns
+    init(_ vertical: Lattice, _ horizontal: Lattice, side: Int) {
+        self.vertical = TiledAxis(vertical, side: side)
+        self.horizontal = TiledAxis(horizontal, side: side)
+        columns = self.horizontal.tiles
+        count = self.vertical.tiles * columns
     }
 }
 
 /// A plan for Winograd's algorithm, without weights yet.
-@_optimize(size)
 func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> Draft {
     let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
     let size = layer.elementBytes
@@ -176,7 +190,9 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
     let blockCount = rows.phases * columns.phases
     // Of the block that has most.
     let tiles = try times(layer.batch, times(rows.most, columns.most, "tiles"), "tiles")
-    let panels = Panels(layer, table, tiles: tiles)
+    let keepsParts = side == winogradSide && table.pointRow != nil && tiles <= fewTiles
+        && points * layer.outChannels >= largePointBytes / (size * inputs)
+    let panels = Panels(layer, table, tiles: tiles, areNarrow: keepsParts)
     var tallest = 1
     var widest = 1
     var shortens = true
@@ -186,13 +202,16 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
         widest = max(widest, panel.width)
         if panel.shortKernel == nil { shortens = false }
     }
+    if keepsParts { (tallest, shortens) = (pointRowTiles, false) }
 
     // Tiles of an item: as many as the caches hold, and spread evenly over the threads, one or two items each. Where that would
     // be few, threads share them and divide the panels.
     let channelPitch = ceilDivide(inputs, table.lanes) * table.lanes
     let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
-    let bytes = runBytes(kernel: points * size * inputs * panels.width / layer.groups) >> economy
-    let most = max(1, bytes / (points * size * (channelPitch + widest) * tallest)) * tallest
+    let packedPoints = keepsParts ? 3 * side : points
+    let bytes = runBytes(kernel: packedPoints * size * inputs * panels.width / layer.groups) >> economy
+    let perTile = points * size * (channelPitch + (keepsParts ? inputs : 0) + widest)
+    let most = max(1, bytes / (perTile * tallest)) * tallest
     let worthwhile = max(1, tiles / (2 * tallest))
     let wanted = max(ceilDivide(tiles, most), min(worthwhile, worthwhile < 4 * threads ? threads : 2 * threads))
     let share = ceilDivide(tiles, wanted > threads ? ceilDivide(wanted, threads) * threads : wanted)
@@ -201,16 +220,18 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
     let panelChunks = min(panels.perGroup, ceilDivide(threads, blockCount * runs * layer.groups))
     // Kernels may compute more tiles than there are.
     var computed = run
-    for index in 0..<panels.perGroup { computed = max(computed, panels.panel(index, layer, table).computedTiles(run)) }
+    for index in 0..<(keepsParts ? 0 : panels.perGroup) {
+        computed = max(computed, panels.panel(index, layer, table).computedTiles(run))
+    }
     // An odd number of cache lines from point to point: else the points of a tile would crowd into a few sets of the cache.
-    func pitch(_ elements: Int) -> Int { (ceilDivide(computed * elements * size, 64) | 1) * 64 / size }
+    func pitch(_ elements: Int) -> Int { (ceilDivide(elements * size, 64) | 1) * 64 / size }
     var part = Winograd(
         side: side, runs: runs, runMultiple: shortens ? 1 : tallest, panelChunks: panelChunks,
         items: runs * layer.groups * panelChunks * blockCount,
-        chunk: ceilDivide(inputs, ceilDivide(inputs, longestChunk)),
+        chunk: ceilDivide(inputs, ceilDivide(inputs, longestChunk)), keepsParts: keepsParts,
         readsInputDirectly: layer.input.channel == 1 && inputs % table.lanes == 0, channelPitch: channelPitch,
-        pointPitch: pitch(channelPitch), sumPitch: pitch(widest),
-        fetchesImages: tensorBytes(layer) >= Double(fetchedBytes))
+        pointPitch: pitch(computed * channelPitch), patchPitch: pitch(channelPitch), sumPitch: pitch(computed * widest),
+        fetchesImages: hasLargeTensors(layer))
     var workspace = 0
     func place(_ length: Int) -> Int {
         defer { workspace += aligned(length) }
@@ -218,17 +239,18 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
     }
     let pointer = MemoryLayout<UnsafeRawPointer>.stride
     part.transformed = place(points * part.pointPitch * size)
+    if keepsParts { part.turned = place(points * computed * inputs * size) }
     part.sums = place(points * part.sumPitch * size)
     // Also the finished tile on its way to the output.
     let finished = winogradOutputs * winogradOutputs * widest
-    part.patch = place(max(part.readsInputDirectly ? 0 : points * channelPitch, finished) * size)
+    part.patch = place(max(part.readsInputDirectly ? 0 : points * part.patchPitch, finished) * size)
     part.scratch = place(points * table.lanes * size)
     part.spare = place(widest * size)
     part.addresses = place(points * pointer)
     part.chains = place(ceilDivide(inputs, part.chunk) * 2 * largestTileSide * pointer)
     part.order = place(ceilDivide(inputs, part.chunk) * 2 * MemoryLayout<Int32>.stride)
 
-    let phaseElements = try times(times(points, inputs, "in_channels"), panels.width, "the packed kernel")
+    let phaseElements = try times(times(packedPoints, inputs, "in_channels"), panels.width, "the packed kernel")
     // As many negative zeros as there are biases follow the weights.
     let weightElements = try plus(times(phaseElements, blockCount, "the packed kernel"), panels.width, "the packed kernel")
     let memory = try PlanMemory(panels: panels.count, blocks: blockCount, rows: 0, columns: 0)
@@ -245,7 +267,7 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
         }
     }
     var plan = ConvolutionPlan(
-        layer: layer, table: table, strategy: .channels, isWide: false, walks: false, panels: memory.panels,
+        asked: layer, layer: layer, table: table, strategy: .channels, isWide: false, walks: false, panels: memory.panels,
         panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: blockCount, itemsPerBlock: 0,
         work: Double(layer.batch * rows.tiles) * Double(columns.tiles * points) * Double(inputs) * Double(layer.outChannels),
         weights: memory.header,
@@ -272,17 +294,22 @@ extension Panel {
     }
 }
 
-private func tensorBytes(_ layer: Layer) -> Double {
+/// Worth fetching the pixels of the next tiles.
+func hasLargeTensors(_ layer: Layer) -> Bool {
     let input = Double(layer.vertical.input * layer.horizontal.input) * Double(layer.inChannels)
     let output = Double(layer.vertical.output * layer.horizontal.output) * Double(layer.outChannels)
-    return (input + output) * Double(layer.batch * layer.elementBytes)
+    return (input + output) * Double(layer.batch * layer.elementBytes) >= Double(fetchedBytes)
 }
 
 extension Panels {
     /// Panels of output channels for `tiles` rows of a matrix product: as wide as wastes least in the last rows.
-    fileprivate init(_ layer: Layer, _ table: KernelTable, tiles: Int) {
+    fileprivate init(_ layer: Layer, _ table: KernelTable, tiles: Int, areNarrow: Bool) {
         self.init(layer, table, .channels)
         pairs = false
+        if areNarrow {
+            (perGroup, count) = (vectors, vectors * layer.groups)
+            return
+        }
         var best = Double.infinity
         var bestCount = perGroup
         var most = table.widestTile
@@ -327,6 +354,7 @@ private struct TilePlace {
 
 /// A run of tiles, one group, and some of its panels: their input transformed, then for each panel a matrix product per point,
 /// transformed back and stored.
+@inline(never)
 func runWinograd<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ item: Int, _ input: UnsafePointer<Scalar>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
@@ -339,70 +367,108 @@ func runWinograd<Scalar: KernelScalar>(
     let block = plan.pointee.blocks + rest % plan.pointee.blockCount
     rest /= plan.pointee.blockCount
     let group = rest % layer.groups
-    let tiling = Tiling(block.pointee, side: part.side)
+    let tiling = Tiling(block.pointee.vertical, block.pointee.horizontal, side: part.side)
     let tiles = layer.batch * tiling.count
     let run = ceilDivide(tiles, part.runs * part.runMultiple) * part.runMultiple
     let firstTile = rest / layer.groups * run
     let count = min(run, tiles - firstTile)
     if count <= 0 { return }
 
-    transformTiles(plan, part, tiling, group, firstTile, count, input, workspace)
+    let table = plan.pointee.table
+    let source = TileSource<Scalar>(
+        tensor: input + group * layer.inChannelsPerGroup * layer.input.channel, strides: layer.input,
+        rows: layer.vertical.input, columns: layer.horizontal.input, mode: layer.paddingMode,
+        outside: UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self)),
+        channels: layer.inChannelsPerGroup, side: part.side,
+        transform: part.side == winogradSide ? table.transformInput : table.transformSmallInput ?? table.transformInput,
+        lanes: table.lanes, readsDirectly: part.readsInputDirectly, channelPitch: part.channelPitch, pointPitch: part.pointPitch,
+        patchPitch: part.patchPitch, fetches: part.fetchesImages,
+        addresses: (workspace + part.addresses).assumingMemoryBound(to: UnsafePointer<Scalar>.self),
+        scratch: (workspace + part.scratch).assumingMemoryBound(to: Scalar.self),
+        patch: (workspace + part.patch).assumingMemoryBound(to: Scalar.self))
+    transformTiles(source, tiling, firstTile, count, to: (workspace + part.transformed).assumingMemoryBound(to: Scalar.self))
+    if part.keepsParts { turnTiles(part, layer.inChannelsPerGroup, count, workspace, Scalar.self) }
     let first = group * panelsPerGroup
     for index in (first + panelsPerGroup * chunk / part.panelChunks)..<(first + panelsPerGroup * (chunk + 1) / part.panelChunks) {
         let panel = plan.pointee.panels + index
-        multiplyPoints(plan, part, panel, block.pointee.weights, count, workspace, Scalar.self)
+        if part.keepsParts {
+            multiplyPointRows(plan, part, panel, count, workspace, Scalar.self)
+        } else {
+            multiplyPoints(plan, part, panel, block.pointee.weights, count, workspace, Scalar.self)
+        }
         finishTiles(plan, part, tiling, panel, firstTile, count, output, workspace)
     }
 }
 
-@_optimize(size)
-private func transformTiles<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ tiling: Tiling, _ group: Int, _ firstTile: Int, _ count: Int,
-    _ input: UnsafePointer<Scalar>, _ memory: UnsafeMutableRawPointer
+/// A tensor whose tiles are transformed, and memory for one tile on its way.
+struct TileSource<Scalar: KernelScalar> {
+    /// The first channel.
+    var tensor: UnsafePointer<Scalar>
+    var strides: Strides
+    var rows: Int
+    var columns: Int
+    var mode: BorderMode
+    var outside: UnsafePointer<Scalar>
+    var channels: Int
+    /// Pixels of a tile along one axis.
+    var side: Int
+    var transform: @convention(c) (UnsafeRawPointer) -> Void
+    var lanes: Int
+    /// The channels lie as the transform reads them; else a tile's pixels are copied first.
+    var readsDirectly: Bool
+    /// Elements from tile to tile and from point to point of what is made of them.
+    var channelPitch: Int
+    var pointPitch: Int
+    /// From pixel to pixel of the copy.
+    var patchPitch: Int
+    /// The tensor is large: the pixels of the next tiles are fetched.
+    var fetches: Bool
+    var addresses: UnsafeMutablePointer<UnsafePointer<Scalar>>
+    var scratch: UnsafeMutablePointer<Scalar>
+    var patch: UnsafeMutablePointer<Scalar>
+}
+
+@_optimize(speed)
+func transformTiles<Scalar: KernelScalar>(
+    _ source: TileSource<Scalar>, _ tiling: Tiling, _ firstTile: Int, _ count: Int, to points: UnsafeMutablePointer<Scalar>
 ) {
-    let layer = plan.pointee.layer
-    let inputs = layer.inChannelsPerGroup
-    let pixels = (memory + part.addresses).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
-    let outside = UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self))
-    let scratch = (memory + part.scratch).assumingMemoryBound(to: Scalar.self)
-    let patch = (memory + part.patch).assumingMemoryBound(to: Scalar.self)
-    var target = (memory + part.transformed).assumingMemoryBound(to: Scalar.self)
+    let (side, pixels) = (source.side, source.addresses)
+    var target = points
     let (vertical, horizontal) = (tiling.vertical, tiling.horizontal)
-    let table = plan.pointee.table
-    let transform = part.side == winogradSide ? table.transformInput : table.transformSmallInput ?? table.transformInput
-    if !part.readsInputDirectly { patch.update(repeating: 0, count: part.points * part.channelPitch) }
+    if !source.readsDirectly { source.patch.update(repeating: 0, count: side * side * source.patchPitch) }
     // The pixels some tiles further, if those are in the same row.
-    let tilesAhead = ceilDivide(8 * plan.pointee.table.lanes, part.channelPitch)
-    let ahead = part.fetchesImages && part.readsInputDirectly
-        ? tilesAhead * horizontal.outputs * horizontal.lattice.offsetStep * layer.input.column * MemoryLayout<Scalar>.stride : 0
+    let tilesAhead = ceilDivide(8 * source.lanes, source.channelPitch)
+    let pixelsAhead = source.fetches && source.readsDirectly
+        ? tilesAhead * horizontal.outputs * horizontal.lattice.offsetStep : 0
+    let ahead = pixelsAhead * source.strides.column * MemoryLayout<Scalar>.stride
     var rows = InlineArray<6, Int>(repeating: 0)
     var columns = InlineArray<6, Int>(repeating: 0)
     var tile = TilePlace(firstTile, tiling)
     for _ in 0..<count {
         let row = vertical.start(tile.row)
         let column = horizontal.start(tile.column)
-        for i in 0..<part.side {
-            rows[i] = readIndex(row, i, vertical.lattice, layer.vertical.input, layer.paddingMode)
-            columns[i] = readIndex(column, i, horizontal.lattice, layer.horizontal.input, layer.paddingMode)
+        for i in 0..<side {
+            rows[i] = readIndex(row, i, vertical.lattice, source.rows, source.mode)
+            columns[i] = readIndex(column, i, horizontal.lattice, source.columns, source.mode)
         }
-        let image = input + tile.image * layer.input.batch + group * inputs * layer.input.channel
-        for i in 0..<part.side {
-            for j in 0..<part.side {
-                pixels[i * part.side + j] = rows[i] < 0 || columns[j] < 0
-                    ? outside : image + rows[i] * layer.input.row + columns[j] * layer.input.column
+        let image = source.tensor + tile.image * source.strides.batch
+        for i in 0..<side {
+            for j in 0..<side {
+                pixels[i * side + j] = rows[i] < 0 || columns[j] < 0
+                    ? source.outside : image + rows[i] * source.strides.row + columns[j] * source.strides.column
             }
         }
-        if !part.readsInputDirectly {
+        if !source.readsDirectly {
             packTile(
-                pixels, count: part.points, channels: inputs, channelStride: layer.input.channel, outside: outside,
-                pitch: part.channelPitch, to: patch)
-            for pixel in 0..<part.points { pixels[pixel] = UnsafePointer(patch + pixel * part.channelPitch) }
+                pixels, count: side * side, channels: source.channels, channelStride: source.strides.channel,
+                outside: source.outside, pitch: source.patchPitch, to: source.patch)
+            for pixel in 0..<side * side { pixels[pixel] = UnsafePointer(source.patch + pixel * source.patchPitch) }
         }
         let arguments = WinogradInputArguments(
-            pixels: pixels, vectors: part.channelPitch / plan.pointee.table.lanes, scratch: scratch, target: target,
-            pointPitch: part.pointPitch, side: part.side, ahead: ahead)
-        withUnsafePointer(to: arguments) { transform($0) }
-        target += part.channelPitch
+            pixels: pixels, vectors: source.channelPitch / source.lanes, scratch: source.scratch, target: target,
+            pointPitch: source.pointPitch, side: side, ahead: ahead)
+        withUnsafePointer(to: arguments) { source.transform($0) }
+        target += source.channelPitch
         tile.advance(tiling)
     }
 }
@@ -418,8 +484,50 @@ private func readIndex(_ start: Int, _ tap: Int, _ lattice: Lattice, _ length: I
     return place
 }
 
+/// The transformed input as `accumulatePointRow` reads it: `[row of points][four tiles][input channel][point][tile]`.
+private func turnTiles<Scalar: KernelScalar>(
+    _ part: Winograd, _ inputs: Int, _ count: Int, _ memory: UnsafeMutableRawPointer, _: Scalar.Type
+) {
+    let transformed = UnsafePointer((memory + part.transformed).assumingMemoryBound(to: Scalar.self))
+    var target = (memory + part.turned).assumingMemoryBound(to: Scalar.self)
+    for row in 0..<part.side {
+        for tile in stride(from: 0, to: count, by: pointRowTiles) {
+            for column in 0..<part.side {
+                turn(
+                    transformed + (row * part.side + column) * part.pointPitch + tile * part.channelPitch, lines: pointRowTiles,
+                    count: inputs, sourceLine: part.channelPitch, to: target + column * pointRowTiles,
+                    targetLine: part.side * pointRowTiles)
+            }
+            target += part.side * pointRowTiles * inputs
+        }
+    }
+}
+
+/// `multiplyPoints` of a panel of one vector, whose weights are kept as parts.
+private func multiplyPointRows<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ panel: UnsafePointer<Panel>, _ count: Int,
+    _ memory: UnsafeMutableRawPointer, _: Scalar.Type
+) {
+    guard let multiply = plan.pointee.table.pointRow else { return }
+    let inputs = plan.pointee.layer.inChannelsPerGroup
+    let width = panel.pointee.width
+    var turned = UnsafePointer((memory + part.turned).assumingMemoryBound(to: Scalar.self))
+    let sums = (memory + part.sums).assumingMemoryBound(to: Scalar.self)
+    var parts = UnsafePointer(plan.pointee.weights.assumingMemoryBound(to: Scalar.self))
+        + panel.pointee.offset * part.packedPoints * inputs
+    for row in 0..<part.side {
+        for tile in stride(from: 0, to: count, by: pointRowTiles) {
+            let arguments = PointRowArguments(
+                parts: parts, fetches: tile == 0, inputs: turned, channels: inputs, chunk: part.chunk,
+                sums: sums + row * part.side * part.sumPitch + tile * width, pointPitch: part.sumPitch)
+            withUnsafePointer(to: arguments) { multiply($0) }
+            turned += part.side * pointRowTiles * inputs
+        }
+        parts += 3 * inputs * width
+    }
+}
+
 /// sums[point][tile][output channel] = transformed[point][tile] times the panel's weights at that point
-@_optimize(size)
 private func multiplyPoints<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ panel: UnsafePointer<Panel>, _ blockWeights: Int, _ count: Int,
     _ memory: UnsafeMutableRawPointer, _: Scalar.Type
@@ -478,7 +586,7 @@ private func multiplyPoints<Scalar: KernelScalar>(
     }
 }
 
-@_optimize(size)
+@_optimize(speed)
 private func finishTiles<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ tiling: Tiling, _ panel: UnsafePointer<Panel>, _ firstTile: Int,
     _ count: Int, _ output: UnsafeMutablePointer<Scalar>, _ memory: UnsafeMutableRawPointer

@@ -136,7 +136,9 @@ public enum AVX2Float64: InstructionSet {
             },
         ],
         pairWalks: [
-            WalkKernel(columns: walkedPairs) { accumulatePairs(AVX2Float32.self, kernel: InlineArray<3, Bool>.self, $0) },
+            WalkKernel(columns: 8) {
+                accumulatePairs(AVX2Float32.self, columns: InlineArray<8, Bool>.self, kernel: InlineArray<3, Bool>.self, $0)
+            },
             nil,
         ],
         stencil: StencilKernel(vectors: 2) { accumulateStencil(AVX2Float32.self, vectors: InlineArray<2, Bool>.self, $0) },
@@ -187,11 +189,14 @@ public enum AVX2Float64: InstructionSet {
         transformOutput: { transformOutput(AVX2Float32.self, $0) },
         transformSmallInput: { transformSmallInput(AVX2Float32.self, $0) },
         transformSmallOutput: { transformSmallOutput(AVX2Float32.self, $0) },
+        transformOutputGradient: { transformOutputGradient(AVX2Float32.self, $0) },
+        transformTaps: { transformTaps(AVX2Float32.self, $0) },
         gatheredColumns: { gatheredColumns(AVX2Float32.self, $0) },
         permutedColumns: { permutedColumns(AVX2Float32.self, $0) },
         resampledPixels: { resampledPixels(AVX2Float32.self, $0) },
         blendedPixels: { blendedPixels(AVX2Float32.self, $0) },
-        blendedRows: { blendedRows(AVX2Float32.self, $0) })
+        blendedRows: { blendedRows(AVX2Float32.self, $0) },
+        blendedRuns: { blendedRuns(AVX2Float32.self, $0) })
 }
 
 /// The float64 kernels of this tier.
@@ -300,11 +305,14 @@ public enum AVX2Float64: InstructionSet {
         transformOutput: { transformOutput(AVX2Float64.self, $0) },
         transformSmallInput: nil,
         transformSmallOutput: nil,
+        transformOutputGradient: nil,
+        transformTaps: nil,
         gatheredColumns: { gatheredColumns(AVX2Float64.self, $0) },
         permutedColumns: nil,
         resampledPixels: { resampledPixels(AVX2Float64.self, $0) },
         blendedPixels: { blendedPixels(AVX2Float64.self, $0) },
-        blendedRows: { blendedRows(AVX2Float64.self, $0) })
+        blendedRows: { blendedRows(AVX2Float64.self, $0) },
+        blendedRuns: { blendedRuns(AVX2Float64.self, $0) })
 }
 
 #endif

@@ -200,8 +200,12 @@ public enum AVX512Float64: PermutingInstructionSet {
             },
         ],
         pairWalks: [
-            WalkKernel(columns: walkedPairs) { accumulatePairs(AVX512Float32.self, kernel: InlineArray<3, Bool>.self, $0) },
-            WalkKernel(columns: walkedPairs) { accumulatePairs(AVX512Float32.self, kernel: InlineArray<4, Bool>.self, $0) },
+            WalkKernel(columns: 8) {
+                accumulatePairs(AVX512Float32.self, columns: InlineArray<8, Bool>.self, kernel: InlineArray<3, Bool>.self, $0)
+            },
+            WalkKernel(columns: 8) {
+                accumulatePairs(AVX512Float32.self, columns: InlineArray<8, Bool>.self, kernel: InlineArray<4, Bool>.self, $0)
+            },
         ],
         stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float32.self, vectors: InlineArray<4, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX512Float32.self, $0) },
@@ -251,11 +255,15 @@ public enum AVX512Float64: PermutingInstructionSet {
         transformOutput: { transformOutput(AVX512Float32.self, $0) },
         transformSmallInput: { transformSmallInput(AVX512Float32.self, $0) },
         transformSmallOutput: { transformSmallOutput(AVX512Float32.self, $0) },
+        transformOutputGradient: { transformOutputGradient(AVX512Float32.self, $0) },
+        transformTaps: { transformTaps(AVX512Float32.self, $0) },
+        pointRow: { accumulatePointRow(AVX512Float32.self, $0) },
         gatheredColumns: { gatheredColumns(AVX512Float32.self, $0) },
         permutedColumns: { permutedColumns(AVX512Float32.self, $0) },
         resampledPixels: { resampledPixels(AVX512Float32.self, $0) },
         blendedPixels: { blendedPixels(AVX512Float32.self, $0) },
-        blendedRows: { blendedRows(AVX512Float32.self, $0) })
+        blendedRows: { blendedRows(AVX512Float32.self, $0) },
+        blendedRuns: nil)
 }
 
 /// The float64 kernels of this tier.
@@ -374,11 +382,14 @@ public enum AVX512Float64: PermutingInstructionSet {
         transformOutput: { transformOutput(AVX512Float64.self, $0) },
         transformSmallInput: nil,
         transformSmallOutput: nil,
+        transformOutputGradient: nil,
+        transformTaps: nil,
         gatheredColumns: { gatheredColumns(AVX512Float64.self, $0) },
         permutedColumns: { permutedColumns(AVX512Float64.self, $0) },
         resampledPixels: { resampledPixels(AVX512Float64.self, $0) },
         blendedPixels: { blendedPixels(AVX512Float64.self, $0) },
-        blendedRows: { blendedRows(AVX512Float64.self, $0) })
+        blendedRows: { blendedRows(AVX512Float64.self, $0) },
+        blendedRuns: nil)
 }
 
 #endif

@@ -188,11 +188,14 @@ public enum BaselineFloat64: InstructionSet {
         transformOutput: { transformOutput(BaselineFloat32.self, $0) },
         transformSmallInput: { transformSmallInput(BaselineFloat32.self, $0) },
         transformSmallOutput: { transformSmallOutput(BaselineFloat32.self, $0) },
+        transformOutputGradient: { transformOutputGradient(BaselineFloat32.self, $0) },
+        transformTaps: { transformTaps(BaselineFloat32.self, $0) },
         gatheredColumns: { gatheredColumns(BaselineFloat32.self, $0) },
         permutedColumns: nil,
         resampledPixels: { resampledPixels(BaselineFloat32.self, $0) },
         blendedPixels: { blendedPixels(BaselineFloat32.self, $0) },
-        blendedRows: { blendedRows(BaselineFloat32.self, $0) })
+        blendedRows: { blendedRows(BaselineFloat32.self, $0) },
+        blendedRuns: { blendedRuns(BaselineFloat32.self, $0) })
 }
 
 /// The float64 kernels of this tier.
@@ -305,9 +308,12 @@ public enum BaselineFloat64: InstructionSet {
         transformOutput: { transformOutput(BaselineFloat64.self, $0) },
         transformSmallInput: nil,
         transformSmallOutput: nil,
+        transformOutputGradient: nil,
+        transformTaps: nil,
         gatheredColumns: { gatheredColumns(BaselineFloat64.self, $0) },
         permutedColumns: nil,
         resampledPixels: { resampledPixels(BaselineFloat64.self, $0) },
         blendedPixels: { blendedPixels(BaselineFloat64.self, $0) },
-        blendedRows: { blendedRows(BaselineFloat64.self, $0) })
+        blendedRows: { blendedRows(BaselineFloat64.self, $0) },
+        blendedRuns: { blendedRuns(BaselineFloat64.self, $0) })
 }

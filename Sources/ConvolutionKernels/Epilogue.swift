@@ -28,7 +28,7 @@ extension Double: KernelScalar {
 public struct EpilogueArguments<Scalar> {
     /// `[rows][lanes]`; used as scratch.
     public var tile: UnsafeMutablePointer<Scalar>
-    /// Pixels to store, at most the tile's R.
+    /// Pixels to store: the tile's, or those of tiles that follow each other.
     public var rows: Int
     /// Scalars per pixel in the tile, a multiple of the vector length; the first `channels` of them are stored.
     public var lanes: Int
@@ -228,9 +228,15 @@ public func finishTile<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
         // Pixels that are neighbours in memory.
         var end = r &+ 1
         while end < arguments.rows, arguments.outputs[end] == arguments.outputs[end &- 1] + 1 { end &+= 1 }
-        turnLines(
-            arguments.tile + r &* arguments.lanes, lines: end &- r, count: arguments.channels, sourceLine: arguments.lanes,
-            to: arguments.outputs[r], targetLine: arguments.channelStride)
+        // A few planes at a time: their cache lines may fall into few sets of the cache.
+        var channel = 0
+        while channel < arguments.channels {
+            let count = min(8, arguments.channels &- channel)
+            turnLines(
+                arguments.tile + (r &* arguments.lanes &+ channel), lines: end &- r, count: count, sourceLine: arguments.lanes,
+                to: arguments.outputs[r] + channel &* arguments.channelStride, targetLine: arguments.channelStride)
+            channel &+= count
+        }
         r = end
     }
 }

@@ -5,7 +5,7 @@
 /// The operations are single instructions (see vectors.h); Swift's own SIMD operators are, in generic code, loops over lanes that
 /// the optimiser may or may not turn back into one.
 public protocol InstructionSet {
-    associatedtype Scalar: KernelScalar & SIMDScalar
+    associatedtype Scalar: KernelScalar
     associatedtype Vector: SIMD where Vector.Scalar == Scalar
 
     /// a * b + c, in one rounding where the instruction set has it.
@@ -91,7 +91,7 @@ extension InstructionSet {
 }
 
 /// A scalar with the functions of libm that activations need.
-public protocol KernelScalar: BinaryFloatingPoint, BitwiseCopyable {
+public protocol KernelScalar: BinaryFloatingPoint, BitwiseCopyable, SIMDScalar {
     static func exponential(_ x: Self) -> Self
     static func hyperbolicTangent(_ x: Self) -> Self
     /// The conversions of the standard library are, in generic code, loops over bits.

@@ -55,12 +55,18 @@ public struct KernelTable {
     /// nil: not for doubles.
     public var transformSmallInput: (@convention(c) (UnsafeRawPointer) -> Void)?
     public var transformSmallOutput: (@convention(c) (UnsafeRawPointer) -> Void)?
+    public var transformOutputGradient: (@convention(c) (UnsafeRawPointer) -> Void)?
+    public var transformTaps: (@convention(c) (UnsafeRawPointer) -> Void)?
+    /// `accumulatePointRow`, where the tier has registers for it.
+    public var pointRow: (@convention(c) (UnsafeRawPointer) -> Void)?
     public var gatheredColumns: @convention(c) (UnsafeRawPointer) -> Void
     /// nil: this tier has no such instruction.
     public var permutedColumns: (@convention(c) (UnsafeRawPointer) -> Void)?
     public var resampledPixels: @convention(c) (UnsafeRawPointer) -> Void
     public var blendedPixels: @convention(c) (UnsafeRawPointer) -> Void
     public var blendedRows: @convention(c) (UnsafeRawPointer) -> Void
+    /// nil: the tier below has shorter vectors, which suit it better.
+    public var blendedRuns: (@convention(c) (UnsafeRawPointer) -> Void)?
 
     @inlinable @inline(__always)
     public init(
@@ -85,11 +91,15 @@ public struct KernelTable {
         transformOutput: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         transformSmallInput: (@convention(c) (UnsafeRawPointer) -> Void)?,
         transformSmallOutput: (@convention(c) (UnsafeRawPointer) -> Void)?,
+        transformOutputGradient: (@convention(c) (UnsafeRawPointer) -> Void)?,
+        transformTaps: (@convention(c) (UnsafeRawPointer) -> Void)?,
+        pointRow: (@convention(c) (UnsafeRawPointer) -> Void)? = nil,
         gatheredColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         permutedColumns: (@convention(c) (UnsafeRawPointer) -> Void)?,
         resampledPixels: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         blendedPixels: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        blendedRows: @escaping @convention(c) (UnsafeRawPointer) -> Void
+        blendedRows: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        blendedRuns: (@convention(c) (UnsafeRawPointer) -> Void)?
     ) {
         self.lanes = lanes
         self.tiles = tiles
@@ -123,11 +133,15 @@ public struct KernelTable {
         self.transformOutput = transformOutput
         self.transformSmallInput = transformSmallInput
         self.transformSmallOutput = transformSmallOutput
+        self.transformOutputGradient = transformOutputGradient
+        self.transformTaps = transformTaps
+        self.pointRow = pointRow
         self.gatheredColumns = gatheredColumns
         self.permutedColumns = permutedColumns
         self.resampledPixels = resampledPixels
         self.blendedPixels = blendedPixels
         self.blendedRows = blendedRows
+        self.blendedRuns = blendedRuns
     }
 }
 

@@ -32,53 +32,69 @@ func four(_ source: UnsafeRawPointer) -> SIMD4<UInt32> { source.loadUnaligned(as
 @inlinable @inline(__always)
 func store(_ four: SIMD4<UInt32>, to target: UnsafeMutableRawPointer) { target.storeBytes(of: four, as: SIMD4<UInt32>.self) }
 
-/// Four lines' four neighbouring elements, to four lines of the others.
+/// Four elements, `step` from one to the next, and nothing behind them.
+@inlinable @inline(__always)
+func four(_ source: UnsafeRawPointer, step: Int) -> SIMD4<UInt32> {
+    if step == 1 { return four(source) }
+    if step == 2 {
+        let (low, high) = (four(source), four(source + 12))
+        return SIMD4(low[0], low[2], high[1], high[3])
+    }
+    func element(_ i: Int) -> UInt32 { source.loadUnaligned(fromByteOffset: 4 &* i &* step, as: UInt32.self) }
+    return SIMD4(element(0), element(1), element(2), element(3))
+}
+
+/// Four lines' four elements, neighbours or `step` apart, to four lines of the others.
 @inlinable @inline(__always)
 func turnSquare(
-    _ source: UnsafeRawPointer, lineBytes: Int, to first: UnsafeMutableRawPointer, _ second: UnsafeMutableRawPointer,
-    _ third: UnsafeMutableRawPointer, _ fourth: UnsafeMutableRawPointer
+    _ source: UnsafeRawPointer, step: Int = 1, lineBytes: Int, to first: UnsafeMutableRawPointer,
+    _ second: UnsafeMutableRawPointer, _ third: UnsafeMutableRawPointer, _ fourth: UnsafeMutableRawPointer
 ) {
-    let square = turned(four(source), four(source + lineBytes), four(source + 2 &* lineBytes), four(source + 3 &* lineBytes))
+    let square = turned(
+        four(source, step: step), four(source + lineBytes, step: step), four(source + 2 &* lineBytes, step: step),
+        four(source + 3 &* lineBytes, step: step))
     store(square.0, to: first)
     store(square.1, to: second)
     store(square.2, to: third)
     store(square.3, to: fourth)
 }
 
-/// target[b * targetLine + a] = source[a * sourceLine + b] for a below `lines`, b below `count`.
+/// target[b * targetLine + a] = source[a * sourceLine + b * step] for a below `lines`, b below `count`.
 @inlinable @inline(__always)
 func turnLines<Scalar: KernelScalar>(
-    _ source: UnsafePointer<Scalar>, lines: Int, count: Int, sourceLine: Int, to target: UnsafeMutablePointer<Scalar>,
-    targetLine: Int
+    _ source: UnsafePointer<Scalar>, step: Int = 1, lines: Int, count: Int, sourceLine: Int,
+    to target: UnsafeMutablePointer<Scalar>, targetLine: Int
 ) {
     // Up to a cache line of each source line at a time: where planes are a power of two apart, the cache holds few lines.
     let size = MemoryLayout<Scalar>.stride
+    let hasSquares = size == 4 && lines >= 4 && count >= 4
     var first = 0
     while first < count {
         let end = min(first &+ 16, count)
         var line = 0
         while line < lines {
             var b = first
-            if size == 4, line &+ 4 <= lines {
+            if hasSquares {
+                // The last squares begin early rather than end late.
+                let l = min(line, lines &- 4)
                 // More lines than the processor keeps in mind: the next elements of each are fetched while it is at the others.
-                for i in 0..<4 { shim_prefetch(source + ((line &+ i) &* sourceLine &+ end)) }
-                while b &+ 4 <= end {
-                    let place = target + (b &* targetLine &+ line)
+                for i in 0..<4 { shim_prefetch(source + ((l &+ i) &* sourceLine &+ end &* step)) }
+                while b < end {
+                    let c = min(b, count &- 4)
+                    let place = target + (c &* targetLine &+ l)
                     turnSquare(
-                        source + (line &* sourceLine &+ b), lineBytes: sourceLine &* size, to: place, place + targetLine,
-                        place + 2 &* targetLine, place + 3 &* targetLine)
+                        source + (l &* sourceLine &+ c &* step), step: step, lineBytes: sourceLine &* size, to: place,
+                        place + targetLine, place + 2 &* targetLine, place + 3 &* targetLine)
                     b &+= 4
                 }
+                line &+= 4
+                continue
             }
-            let lineEnd = size == 4 && line &+ 4 <= lines ? line &+ 4 : line &+ 1
-            while line < lineEnd {
-                var rest = b
-                while rest < end {
-                    copyElement(source + (line &* sourceLine &+ rest), to: target + (rest &* targetLine &+ line))
-                    rest &+= 1
-                }
-                line &+= 1
+            while b < end {
+                copyElement(source + (line &* sourceLine &+ b &* step), to: target + (b &* targetLine &+ line))
+                b &+= 1
             }
+            line &+= 1
         }
         first = end
     }
@@ -87,13 +103,14 @@ func turnLines<Scalar: KernelScalar>(
 /// The same, used by `Convolution` alone, so that there is one copy under one set of flags. Pixels of two to four channels go
 /// without the loops around a square. Two or three channels are less than one: with them are read, or written and then written
 /// over, the first of the next pixel.
-@inlinable @inline(never)
+@inlinable @inline(never) @_optimize(speed)
 public func turn<Scalar: KernelScalar>(
-    _ source: UnsafePointer<Scalar>, lines: Int, count: Int, sourceLine: Int, to target: UnsafeMutablePointer<Scalar>,
-    targetLine: Int
+    _ source: UnsafePointer<Scalar>, step: Int = 1, lines: Int, count: Int, sourceLine: Int,
+    to target: UnsafeMutablePointer<Scalar>, targetLine: Int
 ) {
     var (source, target, lines, count) = (source, target, lines, count)
-    if MemoryLayout<Scalar>.stride == 4, (2...4).contains(count), sourceLine >= count {
+    let isDense = MemoryLayout<Scalar>.stride == 4 && step == 1
+    if isDense, (2...4).contains(count), sourceLine >= count {
         while lines > 4 {
             let planes = turned(four(source), four(source + sourceLine), four(source + 2 &* sourceLine),
                 four(source + 3 &* sourceLine))
@@ -105,7 +122,7 @@ public func turn<Scalar: KernelScalar>(
             target += 4
             lines &-= 4
         }
-    } else if MemoryLayout<Scalar>.stride == 4, (2...4).contains(lines), targetLine == lines {
+    } else if isDense, (2...4).contains(lines), targetLine == lines {
         let third = lines > 2 ? 2 &* sourceLine : 0
         let fourth = lines > 3 ? 3 &* sourceLine : 0
         while count > 4 {
@@ -119,7 +136,7 @@ public func turn<Scalar: KernelScalar>(
             count &-= 4
         }
     }
-    turnLines(source, lines: lines, count: count, sourceLine: sourceLine, to: target, targetLine: targetLine)
+    turnLines(source, step: step, lines: lines, count: count, sourceLine: sourceLine, to: target, targetLine: targetLine)
 }
 
 /// A cache line of 32-bit elements.
@@ -190,22 +207,15 @@ public func packPixels<Scalar: KernelScalar>(
     from source: UnsafePointer<Scalar>, columnStride: Int, channelStride: Int, columns: Int, channels: Int, pixelPitch: Int,
     to target: UnsafeMutablePointer<Scalar>
 ) {
-    if columnStride == 1, channelStride != 1 {
-        turn(source, lines: channels, count: columns, sourceLine: channelStride, to: target, targetLine: pixelPitch)
+    if channelStride != 1 {
+        turn(
+            source, step: columnStride, lines: channels, count: columns, sourceLine: channelStride, to: target,
+            targetLine: pixelPitch)
         return
     }
     var column = 0
     while column < columns {
-        let pixel = target + column &* pixelPitch
-        if channelStride == 1 {
-            copyElements(source + column &* columnStride, count: channels, to: pixel)
-        } else {
-            var channel = 0
-            while channel < channels {
-                copyElement(source + (column &* columnStride &+ channel &* channelStride), to: pixel + channel)
-                channel &+= 1
-            }
-        }
+        copyElements(source + column &* columnStride, count: channels, to: target + column &* pixelPitch)
         column &+= 1
     }
 }

@@ -502,11 +502,16 @@ public struct BlendRowsArguments<Scalar> {
     public var elements: Int
     /// Past the caches, where the output is too large for them.
     public var streaming: Bool
+    /// `blendedRuns`: `[runCount][2]`, in bytes: where in the rows and where in the output a vector lies. It may overwrite the end
+    /// of the one before.
+    public var runs: UnsafePointer<Int>?
+    public var runCount: Int
 
     @inlinable @inline(__always)
     public init(
         count: Int, rows: UnsafePointer<UnsafePointer<Scalar>>, weights: UnsafePointer<Scalar>?, taps: Int,
-        output: UnsafeMutablePointer<Scalar>, pitch: Int, elements: Int, streaming: Bool
+        output: UnsafeMutablePointer<Scalar>, pitch: Int, elements: Int, streaming: Bool, runs: UnsafePointer<Int>? = nil,
+        runCount: Int = 0
     ) {
         self.count = count
         self.rows = rows
@@ -516,6 +521,8 @@ public struct BlendRowsArguments<Scalar> {
         self.pitch = pitch
         self.elements = elements
         self.streaming = streaming
+        self.runs = runs
+        self.runCount = runCount
     }
 }
 
@@ -586,5 +593,46 @@ func blendRow<I: InstructionSet>(
             offset &+= 4 &* I.bytes
         }
         write(from: offset) { place in weightedSum(I.self, taps: taps, weights: weights) { row($0) + place } }
+    }
+}
+
+/// Runs of rows, a vector or a few each: longer vectors would reach over two cache lines.
+@inlinable @inline(__always)
+public func blendedRuns<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: BlendRowsArguments<I.Scalar>.self).pointee
+    let runs = arguments.runs.unsafelyUnwrapped
+    let taps = arguments.taps
+    var number = 0
+    while number < arguments.count {
+        let rows = arguments.rows + number &* taps
+        let weights = arguments.weights.unsafelyUnwrapped + number &* taps
+        let output = UnsafeMutableRawPointer(arguments.output + number &* arguments.pitch)
+        func forEachVector(_ blend: (Int) -> I.Vector) {
+            var run = 0
+            repeat {
+                output.storeBytes(of: blend(runs[2 &* run]), toByteOffset: runs[2 &* run &+ 1], as: I.Vector.self)
+                run &+= 1
+            } while run < arguments.runCount
+        }
+        func row(_ k: Int) -> UnsafeRawPointer { UnsafeRawPointer(rows[k]) }
+        func weight(_ k: Int) -> I.Vector { I.Vector(repeating: weights[k]) }
+        func fetch(_ row: UnsafeRawPointer, _ offset: Int) -> I.Vector {
+            row.loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+        }
+        if taps == 2 {
+            let (a, b) = (row(0), row(1))
+            let (ofA, ofB) = (weight(0), weight(1))
+            forEachVector { I.multiplyAdd(ofB, fetch(b, $0), I.product(ofA, fetch(a, $0))) }
+        } else if taps == 4 {
+            let (a, b, c, d) = (row(0), row(1), row(2), row(3))
+            let (ofA, ofB, ofC, ofD) = (weight(0), weight(1), weight(2), weight(3))
+            forEachVector {
+                let sum = I.multiplyAdd(ofB, fetch(b, $0), I.product(ofA, fetch(a, $0)))
+                return I.multiplyAdd(ofD, fetch(d, $0), I.multiplyAdd(ofC, fetch(c, $0), sum))
+            }
+        } else {
+            forEachVector { place in weightedSum(I.self, taps: taps, weights: weights) { row($0) + place } }
+        }
+        number &+= 1
     }
 }

@@ -1,19 +1,43 @@
 // One input channel per output channel, vectors of columns: see "Stencil" in this module's README.
 
-/// Four neighbouring output rows times tiles of N vectors of columns. Output row p multiplies kernel row a with input row a + p *
-/// rowStep.
-public struct StencilArguments<Scalar> {
-    /// `[kernelRows + 3 * rowStep]`
-    public var rows: UnsafePointer<UnsafePointer<Scalar>>
+/// One channel's kernel, and what its results are finished with.
+public struct StencilFilter<Scalar> {
     /// `[kernelColumns]`: where a tap of output column 0 lies in its row.
     public var offsets: UnsafePointer<Int>
     public var kernelRows: Int
     public var kernelColumns: Int
+    /// Input rows from one output row to the next: output row p multiplies kernel row a with input row a + p * rowStep.
     public var rowStep: Int
     /// Kernel rows of a chunk: see "Order of the sum" in this module's README.
     public var rowsPerChunk: Int
     /// `[kernelRows][kernelColumns]`
     public var weights: UnsafePointer<Scalar>
+    public var bias: Scalar
+    public var low: Scalar
+    public var high: Scalar
+
+    @inlinable @inline(__always)
+    public init(
+        offsets: UnsafePointer<Int>, kernelRows: Int, kernelColumns: Int, rowStep: Int, rowsPerChunk: Int,
+        weights: UnsafePointer<Scalar>, bias: Scalar, low: Scalar, high: Scalar
+    ) {
+        self.offsets = offsets
+        self.kernelRows = kernelRows
+        self.kernelColumns = kernelColumns
+        self.rowStep = rowStep
+        self.rowsPerChunk = rowsPerChunk
+        self.weights = weights
+        self.bias = bias
+        self.low = low
+        self.high = high
+    }
+}
+
+/// Four neighbouring output rows times tiles of N vectors of columns.
+public struct StencilArguments<Scalar> {
+    public var filter: StencilFilter<Scalar>
+    /// `[kernelRows + 3 * rowStep]`
+    public var rows: UnsafePointer<UnsafePointer<Scalar>>
     /// The first output column, the tiles that follow each other from there, and where the last of them begins at most.
     public var column = 0
     public var tiles = 1
@@ -24,28 +48,16 @@ public struct StencilArguments<Scalar> {
     public var outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?
     /// All vectors are stored past the caches. They must be aligned.
     public var streaming = false
-    public var bias: Scalar
-    public var low: Scalar
-    public var high: Scalar
 
     @inlinable @inline(__always)
     public init(
-        rows: UnsafePointer<UnsafePointer<Scalar>>, offsets: UnsafePointer<Int>, kernelRows: Int, kernelColumns: Int,
-        rowStep: Int, rowsPerChunk: Int, weights: UnsafePointer<Scalar>, tile: UnsafeMutablePointer<Scalar>,
-        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?, bias: Scalar, low: Scalar, high: Scalar
+        filter: StencilFilter<Scalar>, rows: UnsafePointer<UnsafePointer<Scalar>>, tile: UnsafeMutablePointer<Scalar>,
+        outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>?
     ) {
+        self.filter = filter
         self.rows = rows
-        self.offsets = offsets
-        self.kernelRows = kernelRows
-        self.kernelColumns = kernelColumns
-        self.rowStep = rowStep
-        self.rowsPerChunk = rowsPerChunk
-        self.weights = weights
         self.tile = tile
         self.outputs = outputs
-        self.bias = bias
-        self.low = low
-        self.high = high
     }
 }
 
@@ -94,31 +106,32 @@ public func accumulateStencil<I: InstructionSet, let N: Int>(
     _: I.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: StencilArguments<I.Scalar>.self).pointee
-    let taps = arguments.kernelColumns
-    let offsets = arguments.offsets
-    let pitch = arguments.rowStep &* taps
-    let end = arguments.kernelRows &+ 3 &* arguments.rowStep
-    let low = I.Vector(repeating: arguments.low)
-    let high = I.Vector(repeating: arguments.high)
-    let bias = I.Vector(repeating: arguments.bias)
+    let filter = arguments.filter
+    let taps = filter.kernelColumns
+    let offsets = filter.offsets
+    let pitch = filter.rowStep &* taps
+    let end = filter.kernelRows &+ 3 &* filter.rowStep
+    let low = I.Vector(repeating: filter.low)
+    let high = I.Vector(repeating: filter.high)
+    let bias = I.Vector(repeating: filter.bias)
     var place = arguments.column &* MemoryLayout<I.Scalar>.stride
     let lastPlace = arguments.lastColumn &* MemoryLayout<I.Scalar>.stride
     var remaining = arguments.tiles
     while remaining > 0 {
         remaining &-= 1
         var first = 0
-        while first < arguments.kernelRows {
-            let left = arguments.kernelRows &- first
-            let rows = left < arguments.rowsPerChunk ? left : arguments.rowsPerChunk
+        while first < filter.kernelRows {
+            let left = filter.kernelRows &- first
+            let rows = left < filter.rowsPerChunk ? left : filter.rowsPerChunk
             var sums = InlineArray<4, InlineArray<N, I.Vector>>(
                 repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
             // The output rows that have a kernel row for the input row: from `lowest` to `highest`.
             var lowest = 0
             var highest = 0
             var i = 0
-            while i < end &- arguments.kernelRows &+ rows {
+            while i < end &- filter.kernelRows &+ rows {
                 let x = UnsafeRawPointer(arguments.rows[first &+ i]) + place
-                let w = arguments.weights + (first &+ i) &* taps
+                let w = filter.weights + (first &+ i) &* taps
                 switch lowest &* 4 &+ highest {
                 case 0:
                     stencilRow(I.self, first: InlineArray<0, Bool>.self, count: InlineArray<1, Bool>.self, &sums, x, offsets, w,
@@ -153,12 +166,12 @@ public func accumulateStencil<I: InstructionSet, let N: Int>(
                 default: break
                 }
                 i &+= 1
-                if i == (highest &+ 1) &* arguments.rowStep, highest < 3 { highest &+= 1 }
-                if i == rows &+ lowest &* arguments.rowStep { lowest &+= 1 }
+                if i == (highest &+ 1) &* filter.rowStep, highest < 3 { highest &+= 1 }
+                if i == rows &+ lowest &* filter.rowStep { lowest &+= 1 }
             }
             let continues = first > 0
             first &+= rows
-            guard first == arguments.kernelRows, let outputs = arguments.outputs else {
+            guard first == filter.kernelRows, let outputs = arguments.outputs else {
                 fold(I.self, sums, into: arguments.tile, continues: continues)
                 continue
             }
@@ -176,7 +189,7 @@ public func accumulateStencil<I: InstructionSet, let N: Int>(
             for p in 0..<4 {
                 for n in 0..<N { sums[unchecked: p][unchecked: n] = I.sum(sums[unchecked: p][unchecked: n], bias) }
             }
-            if arguments.low > -.infinity || arguments.high < .infinity {
+            if filter.low > -.infinity || filter.high < .infinity {
                 for p in 0..<4 {
                     for n in 0..<N {
                         sums[unchecked: p][unchecked: n] = I.replacing(sums[unchecked: p][unchecked: n], below: low, with: low)
@@ -208,16 +221,10 @@ public func accumulateStencil<I: InstructionSet, let N: Int>(
 
 /// A channel: tiles of four output rows times one vector of columns, row by row of tiles.
 public struct NarrowStencilArguments<Scalar> {
-    /// Where the first output's first kernel row is read; from one of these rows to the next; and, within it, what the taps read.
+    public var filter: StencilFilter<Scalar>
+    /// Where the first output's first kernel row is read, and from one of these rows to the next.
     public var input: UnsafePointer<Scalar>
     public var rowPitch: Int
-    public var offsets: UnsafePointer<Int>
-    public var kernelRows: Int
-    public var kernelColumns: Int
-    public var rowStep: Int
-    public var rowsPerChunk: Int
-    /// `[kernelRows][kernelColumns]`
-    public var weights: UnsafePointer<Scalar>
     public var output: UnsafeMutablePointer<Scalar>
     public var outputPitch: Int
     /// The tiles of a row and the rows of them. The last of either rather begin early, here, than end late.
@@ -225,33 +232,21 @@ public struct NarrowStencilArguments<Scalar> {
     public var lastColumn: Int
     public var tileRows: Int
     public var lastRow: Int
-    public var bias: Scalar
-    public var low: Scalar
-    public var high: Scalar
 
     @inlinable @inline(__always)
     public init(
-        input: UnsafePointer<Scalar>, rowPitch: Int, offsets: UnsafePointer<Int>, kernelRows: Int, kernelColumns: Int,
-        rowStep: Int, rowsPerChunk: Int, weights: UnsafePointer<Scalar>, output: UnsafeMutablePointer<Scalar>, outputPitch: Int,
-        tiles: Int, lastColumn: Int, tileRows: Int, lastRow: Int, bias: Scalar, low: Scalar, high: Scalar
+        filter: StencilFilter<Scalar>, input: UnsafePointer<Scalar>, rowPitch: Int, output: UnsafeMutablePointer<Scalar>,
+        outputPitch: Int, tiles: Int, lastColumn: Int, tileRows: Int, lastRow: Int
     ) {
+        self.filter = filter
         self.input = input
         self.rowPitch = rowPitch
-        self.offsets = offsets
-        self.kernelRows = kernelRows
-        self.kernelColumns = kernelColumns
-        self.rowStep = rowStep
-        self.rowsPerChunk = rowsPerChunk
-        self.weights = weights
         self.output = output
         self.outputPitch = outputPitch
         self.tiles = tiles
         self.lastColumn = lastColumn
         self.tileRows = tileRows
         self.lastRow = lastRow
-        self.bias = bias
-        self.low = low
-        self.high = high
     }
 }
 
@@ -260,25 +255,26 @@ public struct NarrowStencilArguments<Scalar> {
 @inlinable @inline(__always)
 public func accumulateNarrowStencil<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: NarrowStencilArguments<I.Scalar>.self).pointee
+    let filter = arguments.filter
     let size = MemoryLayout<I.Scalar>.stride
     let pitch = arguments.rowPitch &* size
-    let step = arguments.rowStep &* pitch
-    let taps = arguments.kernelColumns
+    let step = filter.rowStep &* pitch
+    let taps = filter.kernelColumns
     forEachTile(arguments, step: step, vectorBytes: I.bytes) { line, target in
         var totals = InlineArray<4, I.Vector>(repeating: I.Vector(repeating: 0))
-        var weights = arguments.weights
+        var weights = filter.weights
         var line = line
-        var left = arguments.kernelRows
+        var left = filter.kernelRows
         while left > 0 {
-            var rows = left < arguments.rowsPerChunk ? left : arguments.rowsPerChunk
-            let isFirst = left == arguments.kernelRows
+            var rows = left < filter.rowsPerChunk ? left : filter.rowsPerChunk
+            let isFirst = left == filter.kernelRows
             left &-= rows
             var sums = InlineArray<4, I.Vector>(repeating: I.Vector(repeating: 0))
             while rows > 0 {
                 rows &-= 1
                 var b = 0
                 while b < taps {
-                    let x = line + arguments.offsets[b] &* size
+                    let x = line + filter.offsets[b] &* size
                     let w = I.Vector(repeating: weights[b])
                     for p in 0..<4 {
                         sums[unchecked: p] = I.multiplyAdd((x + p &* step).loadUnaligned(as: I.Vector.self), w,
@@ -330,9 +326,9 @@ func forEachTile<Scalar: KernelScalar>(
 func storeNarrow<I: InstructionSet>(
     _: I.Type, _ sums: InlineArray<4, I.Vector>, _ arguments: NarrowStencilArguments<I.Scalar>, to target: UnsafeMutableRawPointer
 ) {
-    let low = I.Vector(repeating: arguments.low)
-    let high = I.Vector(repeating: arguments.high)
-    let bias = I.Vector(repeating: arguments.bias)
+    let low = I.Vector(repeating: arguments.filter.low)
+    let high = I.Vector(repeating: arguments.filter.high)
+    let bias = I.Vector(repeating: arguments.filter.bias)
     var place = target
     for p in 0..<4 {
         let total = I.sum(sums[unchecked: p], bias)
@@ -347,13 +343,14 @@ public func accumulateSmallStencil<I: InstructionSet, let K: Int, let S: Int>(
     _: I.Type, size: InlineArray<K, Bool>.Type, step: InlineArray<S, Bool>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: NarrowStencilArguments<I.Scalar>.self).pointee
+    let filter = arguments.filter
     let size = MemoryLayout<I.Scalar>.stride
     var w = InlineArray<9, I.Vector>(repeating: I.Vector(repeating: 0))
-    for t in 0..<(K &* K) { w[unchecked: t] = I.Vector(repeating: arguments.weights[t]) }
+    for t in 0..<(K &* K) { w[unchecked: t] = I.Vector(repeating: filter.weights[t]) }
     let pitch = arguments.rowPitch &* size
-    let first = arguments.offsets[0] &* size
-    let second = arguments.offsets[1] &* size
-    let third = arguments.offsets[K &- 1] &* size
+    let first = filter.offsets[0] &* size
+    let second = filter.offsets[1] &* size
+    let third = filter.offsets[K &- 1] &* size
     forEachTile(arguments, step: S &* pitch, vectorBytes: I.bytes) { line, target in
         var sums = InlineArray<4, I.Vector>(repeating: I.Vector(repeating: 0))
         var x = line

@@ -9,7 +9,7 @@ public struct TileArguments<Scalar> {
     /// segments in `order`.
     public var runs: UnsafePointer<UnsafePointer<Scalar>>
     public var channelOffset: Int
-    /// Elements from one input channel to the next. `accumulateTile` expects 1.
+    /// Elements from one input channel to the next, where the vectors hold columns; else it is 1.
     public var channelPitch: Int
     /// `accumulateTile`: for each of `chunks` the number of its segments and each one's place in the panel. A segment that is
     /// left out has nothing but zeros to add. The other kernels have all `segments`, `segmentsPerChunk` at a time.
@@ -399,14 +399,13 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
     }
 }
 
-/// Vectors of output channels that each have an input value of their own (depthwise):
-/// tile[r][n] += sum over segments s, channels c of runs[s][r][channelOffset + c * channelPitch + n] * panel[s][c][n]
+/// Vectors of output channels that each have an input value of their own (depthwise; `length` is 1):
+/// tile[r][n] += sum over segments s of runs[s][r][channelOffset + n] * panel[s][n]
 @inlinable @inline(__always)
 public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
-    let size = MemoryLayout<I.Scalar>.stride
     var panel = UnsafeRawPointer(arguments.panel)
     var runs = arguments.runs
     var remaining = arguments.segments
@@ -416,30 +415,20 @@ public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
         remaining &-= chunk
         var sums = InlineArray<R, InlineArray<N, I.Vector>>(
             repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
-        while chunk > 0 {
+        repeat {
             chunk &-= 1
-            var starts = InlineArray<R, UnsafeRawPointer>(repeating: UnsafeRawPointer(runs[0]))
-            for r in 0..<R { starts[unchecked: r] = UnsafeRawPointer(runs[r] + arguments.channelOffset) }
-            var offset = 0
-            var c = 0
-            repeat {
-                var weights = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
+            var weights = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
+            for n in 0..<N { weights[unchecked: n] = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self) }
+            panel += N &* I.bytes
+            for r in 0..<R {
+                let start = UnsafeRawPointer(runs[r] + arguments.channelOffset)
                 for n in 0..<N {
-                    weights[unchecked: n] = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
+                    let x = start.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
+                    sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, weights[unchecked: n], sums[unchecked: r][unchecked: n])
                 }
-                panel += N &* I.bytes
-                for r in 0..<R {
-                    for n in 0..<N {
-                        let x = starts[unchecked: r].loadUnaligned(fromByteOffset: offset &+ n &* I.bytes, as: I.Vector.self)
-                        sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, weights[unchecked: n],
-                            sums[unchecked: r][unchecked: n])
-                    }
-                }
-                offset &+= arguments.channelPitch &* size
-                c &+= 1
-            } while c < arguments.length
+            }
             runs += R
-        }
+        } while chunk > 0
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true
     }

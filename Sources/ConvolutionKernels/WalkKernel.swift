@@ -12,6 +12,9 @@ public struct WalkArguments<Scalar> {
     public var kernelRows: Int
     public var kernelColumns: Int
     public var rowStep: Int
+    /// `accumulateWalk`: others of the input rows have nothing to add, and are not read.
+    public var firstRow = 0
+    public var endRow = Int.max
     /// Kernel rows of a chunk: see "Order of the sum" in this module's README.
     public var rowsPerChunk: Int
     /// Packed weights `[vector][kernel row][kernel column]` of whole vectors.
@@ -195,6 +198,7 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
     let rowBytes = R &* I.bytes
     let places = walkPlaces(arguments, columns: columns)
     forEachWalkVector(I.self, arguments, columns: columns, step: step) { vector, weightsOfVector, offset, output in
+        fetchAhead(I.self, arguments, columns: columns, step: step, offset)
         var panel = weightsOfVector
         var first = 0
         while first < arguments.kernelRows {
@@ -207,16 +211,24 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
             var runs = arguments.runs + first &* pitch
             var weights = panel
             var row = 0
+            var input = first
             while row < alone {
-                walkRow(I.self, step: step, &upper, runs, offset, weights, taps: taps)
+                if input >= arguments.firstRow, input < arguments.endRow {
+                    walkRow(I.self, step: step, &upper, runs, offset, weights, taps: taps)
+                }
+                input &+= 1
                 runs += pitch
                 weights += weightPitch
                 row &+= 1
             }
             runs = arguments.runs + (first &+ arguments.rowStep) &* pitch
+            input = first &+ arguments.rowStep
             var lowerWeights = panel
             while row < rows {
-                walkRows(I.self, step: step, &upper, &lower, runs, offset, weights, lowerWeights, taps: taps)
+                if input >= arguments.firstRow, input < arguments.endRow {
+                    walkRows(I.self, step: step, &upper, &lower, runs, offset, weights, lowerWeights, taps: taps)
+                }
+                input &+= 1
                 runs += pitch
                 weights += weightPitch
                 lowerWeights += weightPitch
@@ -224,7 +236,10 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
             }
             row = 0
             while row < alone {
-                walkRow(I.self, step: step, &lower, runs, offset, lowerWeights, taps: taps)
+                if input >= arguments.firstRow, input < arguments.endRow {
+                    walkRow(I.self, step: step, &lower, runs, offset, lowerWeights, taps: taps)
+                }
+                input &+= 1
                 runs += pitch
                 lowerWeights += weightPitch
                 row &+= 1
@@ -265,6 +280,7 @@ public func accumulateSmallWalk<I: InstructionSet, let R: Int, let S: Int>(
     let row = 3 &* I.bytes
     let places = walkPlaces(arguments, columns: columns)
     forEachWalkVector(I.self, arguments, columns: columns, step: step) { vector, w, offset, output in
+        fetchAhead(I.self, arguments, columns: columns, step: step, offset)
         var upper = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
         var lower = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
         let runs = arguments.runs
@@ -283,16 +299,13 @@ public func accumulateSmallWalk<I: InstructionSet, let R: Int, let S: Int>(
     }
 }
 
-/// Pairs of columns of a tile of `accumulatePairs`.
-public let walkedPairs = 8
-
 /// All phases of transposed convolutions with stride 2 and K x K taps, K being 3 or 4, for each vector of channels: from each 2x2
 /// neighbouring input pixels the 2x2 output pixels that read no others. In one direction input pixel w of the two meets kernel
-/// element K - 2 + i - 2w for output pixel i, if there is one. `upper` and `lower` are the rows of the first of `columns` pairs,
-/// which lie `columnStride` apart; addresses are those of 2 rows and `walkedPairs` + 1 columns.
+/// element K - 2 + i - 2w for output pixel i, if there is one. `upper` and `lower` are the rows of the first of up to P pairs,
+/// which lie `columnStride` apart; addresses are those of 2 rows and P + 1 columns.
 @inlinable @inline(__always)
-public func accumulatePairs<I: InstructionSet, let K: Int>(
-    _: I.Type, kernel: InlineArray<K, Bool>.Type, _ raw: UnsafeRawPointer
+public func accumulatePairs<I: InstructionSet, let P: Int, let K: Int>(
+    _: I.Type, columns: InlineArray<P, Bool>.Type, kernel: InlineArray<K, Bool>.Type, _ raw: UnsafeRawPointer
 ) {
     // Asked for in the loop, so that it is not compiled once for each case.
     let given = raw.assumingMemoryBound(to: WalkArguments<I.Scalar>.self)
@@ -302,9 +315,8 @@ public func accumulatePairs<I: InstructionSet, let K: Int>(
     let low = I.Vector(repeating: arguments.low)
     let high = I.Vector(repeating: arguments.high)
     let right = arguments.pairPitch &* size
-    forEachWalkVector(
-        I.self, arguments, columns: InlineArray<8, Bool>.self, step: InlineArray<1, Bool>.self, fetches: false
-    ) { vector, panel, offset, output in
+    let step = InlineArray<1, Bool>.self
+    forEachWalkVector(I.self, arguments, columns: columns, step: step) { vector, panel, offset, output in
         var weights = InlineArray<K, InlineArray<K, I.Vector>>(repeating: InlineArray<K, I.Vector>(repeating: low))
         for a in 0..<K {
             for b in 0..<K {
@@ -315,7 +327,7 @@ public func accumulatePairs<I: InstructionSet, let K: Int>(
         let bias = UnsafeRawPointer(arguments.bias).loadUnaligned(fromByteOffset: vector &* I.bytes, as: I.Vector.self)
         var runs = arguments.runs
         func pixel(_ row: Int, _ column: Int) -> I.Vector {
-            UnsafeRawPointer(runs[row &* (walkedPairs &+ 1) &+ column]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+            UnsafeRawPointer(runs[row &* (P &+ 1) &+ column]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
         }
         // The input pixels of the upper row, and of the lower.
         var (x0, y0) = (pixel(0, 0), pixel(1, 0))
@@ -356,11 +368,11 @@ public func accumulatePairs<I: InstructionSet, let K: Int>(
 }
 
 /// The vectors of channels of each tile: `body` is called with the number of the vector, its weights, and how far on in bytes its
-/// input and its output lie. What a later tile reads is fetched.
+/// input and its output lie.
 @inlinable @inline(__always)
 func forEachWalkVector<I: InstructionSet, let R: Int, let S: Int>(
     _: I.Type, _ arguments: WalkArguments<I.Scalar>, columns: InlineArray<R, Bool>.Type, step: InlineArray<S, Bool>.Type,
-    fetches: Bool = true, _ body: (Int, UnsafeRawPointer, Int, Int) -> Void
+    _ body: (Int, UnsafeRawPointer, Int, Int) -> Void
 ) {
     let size = MemoryLayout<I.Scalar>.stride
     var input = arguments.channelOffset &* size
@@ -372,7 +384,6 @@ func forEachWalkVector<I: InstructionSet, let R: Int, let S: Int>(
         var vector = 0
         while vector < arguments.vectors {
             let place = min(vector &* I.bytes, arguments.lastVector &* size)
-            if fetches { fetchAhead(I.self, arguments, columns: columns, step: step, input &+ place) }
             body(vector, panel, input &+ place, output &+ place)
             panel += arguments.kernelRows &* arguments.kernelColumns &* I.bytes
             vector &+= 1

@@ -25,7 +25,7 @@ public struct WinogradInputArguments<Scalar> {
     /// `[point][pointPitch]`: where the channels go.
     public var target: UnsafeMutablePointer<Scalar>
     public var pointPitch: Int
-    /// Points along one axis.
+    /// Pixels along one axis.
     public var side: Int
     /// Bytes from a pixel to one that is read soon, which is fetched; 0: none.
     public var ahead: Int
@@ -89,9 +89,35 @@ public struct WinogradOutputArguments<Scalar> {
     }
 }
 
+/// Sums of a kernel gradient to be transformed back.
+public struct WinogradTapArguments<Scalar> {
+    /// `[36][pitch]`: pairs of channels.
+    public var sums: UnsafePointer<Scalar>
+    /// `[9][pitch]`: the gradient.
+    public var taps: UnsafeMutablePointer<Scalar>
+    /// Whole vectors.
+    public var pitch: Int
+    /// 18 vectors.
+    public var scratch: UnsafeMutablePointer<Scalar>
+    /// Points along one axis.
+    public var side = winogradSide
+
+    @inlinable @inline(__always)
+    public init(
+        sums: UnsafePointer<Scalar>, taps: UnsafeMutablePointer<Scalar>, pitch: Int, scratch: UnsafeMutablePointer<Scalar>
+    ) {
+        self.sums = sums
+        self.taps = taps
+        self.pitch = pitch
+        self.scratch = scratch
+    }
+}
+
 /// Six vectors: the inputs, or the points, of one line of a tile.
 public typealias WinogradLine<Vector> = (Vector, Vector, Vector, Vector, Vector, Vector)
-/// The same of a small tile.
+/// Three weights of one line of a kernel, or their parts.
+public typealias WinogradWeights<Vector> = (Vector, Vector, Vector)
+/// Four vectors, of a small tile.
 public typealias SmallWinogradLine<Vector> = (Vector, Vector, Vector, Vector)
 
 /// One line of inputs to one line of points: the coefficients of (x - q) multiplied over all other finite points q.
@@ -150,6 +176,18 @@ func winogradLine<I: InstructionSet>(_: I.Type, _ start: UnsafeRawPointer, step:
         start.loadUnaligned(fromByteOffset: 4 &* step, as: I.Vector.self),
         start.loadUnaligned(fromByteOffset: 5 &* step, as: I.Vector.self)
     )
+}
+
+@inlinable @inline(__always)
+func storeWinogradLine<I: InstructionSet>(
+    _: I.Type, _ line: WinogradLine<I.Vector>, to place: UnsafeMutableRawPointer, step: Int
+) {
+    place.storeBytes(of: line.0, as: I.Vector.self)
+    place.storeBytes(of: line.1, toByteOffset: step, as: I.Vector.self)
+    place.storeBytes(of: line.2, toByteOffset: 2 &* step, as: I.Vector.self)
+    place.storeBytes(of: line.3, toByteOffset: 3 &* step, as: I.Vector.self)
+    place.storeBytes(of: line.4, toByteOffset: 4 &* step, as: I.Vector.self)
+    place.storeBytes(of: line.5, toByteOffset: 5 &* step, as: I.Vector.self)
 }
 
 /// A tile's pixels as `transformInput` reads them: target[pixel][channel]. `outside` has neighbouring channels
@@ -255,25 +293,14 @@ public func transformInput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer
             if arguments.ahead != 0 {
                 for row in 0..<6 { shim_prefetch(UnsafeRawPointer(pixels[row &* 6]) + (offset &+ arguments.ahead)) }
             }
-            let place = scratch + column &* I.bytes
-            place.storeBytes(of: points.0, as: I.Vector.self)
-            place.storeBytes(of: points.1, toByteOffset: 6 &* I.bytes, as: I.Vector.self)
-            place.storeBytes(of: points.2, toByteOffset: 12 &* I.bytes, as: I.Vector.self)
-            place.storeBytes(of: points.3, toByteOffset: 18 &* I.bytes, as: I.Vector.self)
-            place.storeBytes(of: points.4, toByteOffset: 24 &* I.bytes, as: I.Vector.self)
-            place.storeBytes(of: points.5, toByteOffset: 30 &* I.bytes, as: I.Vector.self)
+            storeWinogradLine(I.self, points, to: scratch + column &* I.bytes, step: 6 &* I.bytes)
             column &+= 1
         }
         var place = target
         var row = 0
         while row < arguments.side {
             let points = winogradPoints(I.self, winogradLine(I.self, scratch + row &* 6 &* I.bytes, step: I.bytes))
-            place.storeBytes(of: points.0, as: I.Vector.self)
-            place.storeBytes(of: points.1, toByteOffset: pointBytes, as: I.Vector.self)
-            place.storeBytes(of: points.2, toByteOffset: 2 &* pointBytes, as: I.Vector.self)
-            place.storeBytes(of: points.3, toByteOffset: 3 &* pointBytes, as: I.Vector.self)
-            place.storeBytes(of: points.4, toByteOffset: 4 &* pointBytes, as: I.Vector.self)
-            place.storeBytes(of: points.5, toByteOffset: 5 &* pointBytes, as: I.Vector.self)
+            storeWinogradLine(I.self, points, to: place, step: pointBytes)
             place += 6 &* pointBytes
             row &+= 1
         }
@@ -441,6 +468,114 @@ public func transformSmallOutput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawP
     }
 }
 
+// Of kernel gradients: the sum over output pixels of input pixels times output gradients is, in a tile of 4x4, a sum over points
+// too, as each transform is linear: input and output gradients are transformed (the latter by the transpose of what forward
+// transforms the sums), multiplied and added up over all tiles, and the totals transformed by the transpose of the weights'.
+
+/// One line of output gradients to one line of points: their polynomial's value there.
+@inlinable @inline(__always)
+func winogradGradientPoints<I: InstructionSet>(_: I.Type, _ g: SmallWinogradLine<I.Vector>) -> WinogradLine<I.Vector> {
+    let aa = I.Vector(repeating: I.Scalar(0.5625))
+    let bb = I.Vector(repeating: I.Scalar(2.25))
+    let evenA = I.multiplyAdd(g.2, aa, g.0)
+    let oddA = I.multiplyAdd(g.3, aa, g.1)
+    let evenB = I.multiplyAdd(g.2, bb, g.0)
+    let oddB = I.multiplyAdd(g.3, bb, g.1)
+    return (
+        g.0,
+        I.multiplyAdd(oddA, I.Vector(repeating: I.Scalar(0.75)), evenA),
+        I.multiplyAdd(oddA, I.Vector(repeating: I.Scalar(-0.75)), evenA),
+        I.multiplyAdd(oddB, I.Vector(repeating: I.Scalar(1.5)), evenB),
+        I.multiplyAdd(oddB, I.Vector(repeating: I.Scalar(-1.5)), evenB),
+        g.3
+    )
+}
+
+/// One line of points to the three taps of a line: the transpose of what makes the weights.
+@inlinable @inline(__always)
+func winogradTaps<I: InstructionSet>(_: I.Type, _ m: WinogradLine<I.Vector>) -> (I.Vector, I.Vector, I.Vector) {
+    let minusOne = I.Vector(repeating: I.Scalar(-1))
+    let evenA = I.product(I.sum(m.1, m.2), I.Vector(repeating: I.Scalar(1 / -1.8984375)))
+    let evenB = I.product(I.sum(m.3, m.4), I.Vector(repeating: I.Scalar(1 / 7.59375)))
+    let oddA = I.multiplyAdd(m.2, minusOne, m.1)
+    let oddB = I.multiplyAdd(m.4, minusOne, m.3)
+    return (
+        I.multiplyAdd(m.0, I.Vector(repeating: I.Scalar(1 / 1.265625)), I.sum(evenA, evenB)),
+        I.multiplyAdd(oddA, I.Vector(repeating: I.Scalar(0.75 / -1.8984375)),
+            I.product(oddB, I.Vector(repeating: I.Scalar(1.5 / 7.59375)))),
+        I.multiplyAdd(evenA, I.Vector(repeating: I.Scalar(0.5625)),
+            I.multiplyAdd(evenB, I.Vector(repeating: I.Scalar(2.25)), m.5))
+    )
+}
+
+/// target[point][channel] = the tile of 4x4 output gradients at that point.
+@inlinable @inline(__always)
+public func transformOutputGradient<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: WinogradInputArguments<I.Scalar>.self).pointee
+    let scratch = UnsafeMutableRawPointer(arguments.scratch)
+    let pointBytes = arguments.pointPitch &* MemoryLayout<I.Scalar>.stride
+    var target = UnsafeMutableRawPointer(arguments.target)
+    var offset = 0
+    let end = arguments.vectors &* I.bytes
+    while offset < end {
+        var column = 0
+        while column < arguments.side {
+            let pixels = arguments.pixels + column
+            let points = winogradGradientPoints(I.self, (
+                UnsafeRawPointer(pixels[0]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
+                UnsafeRawPointer(pixels[4]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
+                UnsafeRawPointer(pixels[8]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
+                UnsafeRawPointer(pixels[12]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+            ))
+            if arguments.ahead != 0 {
+                for row in 0..<4 { shim_prefetch(UnsafeRawPointer(pixels[row &* 4]) + (offset &+ arguments.ahead)) }
+            }
+            storeWinogradLine(I.self, points, to: scratch + column &* I.bytes, step: 4 &* I.bytes)
+            column &+= 1
+        }
+        var place = target
+        var row = 0
+        while row < arguments.side &+ 2 {
+            let line = smallWinogradLine(I.self, scratch + row &* 4 &* I.bytes, step: I.bytes)
+            storeWinogradLine(I.self, winogradGradientPoints(I.self, line), to: place, step: pointBytes)
+            place += 6 &* pointBytes
+            row &+= 1
+        }
+        offset &+= I.bytes
+        target += I.bytes
+    }
+}
+
+/// taps[tap][pair] = the totals of that pair of channels at all points, transformed back.
+@inlinable @inline(__always)
+public func transformTaps<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: WinogradTapArguments<I.Scalar>.self).pointee
+    let scratch = UnsafeMutableRawPointer(arguments.scratch)
+    let pitch = arguments.pitch &* MemoryLayout<I.Scalar>.stride
+    var offset = 0
+    while offset < pitch {
+        var column = 0
+        while column < arguments.side {
+            let sums = UnsafeRawPointer(arguments.sums) + (offset &+ column &* pitch)
+            let taps = winogradTaps(I.self, winogradLine(I.self, sums, step: 6 &* pitch))
+            let place = scratch + column &* I.bytes
+            place.storeBytes(of: taps.0, as: I.Vector.self)
+            place.storeBytes(of: taps.1, toByteOffset: 6 &* I.bytes, as: I.Vector.self)
+            place.storeBytes(of: taps.2, toByteOffset: 12 &* I.bytes, as: I.Vector.self)
+            column &+= 1
+        }
+        var place = UnsafeMutableRawPointer(arguments.taps) + offset
+        for row in 0..<3 {
+            let taps = winogradTaps(I.self, winogradLine(I.self, scratch + row &* 6 &* I.bytes, step: I.bytes))
+            place.storeBytes(of: taps.0, as: I.Vector.self)
+            place.storeBytes(of: taps.1, toByteOffset: pitch, as: I.Vector.self)
+            place.storeBytes(of: taps.2, toByteOffset: 2 &* pitch, as: I.Vector.self)
+            place += 3 &* pitch
+        }
+        offset &+= I.bytes
+    }
+}
+
 @inlinable @inline(__always)
 func storeBounded<I: InstructionSet>(
     _: I.Type, _ x: I.Vector, _ low: I.Vector, _ high: I.Vector, to place: UnsafeMutableRawPointer
@@ -448,21 +583,118 @@ func storeBounded<I: InstructionSet>(
     place.storeBytes(of: I.bounded(x, low: low, high: high), as: I.Vector.self)
 }
 
-/// Three weights of a line to its six points: their polynomial's value there, over the product of (p - q) over all other finite
-/// points q. In double, to be rounded once.
+/// Three weights of a line to its three parts, of which the line's six points are sums.
 @inlinable @inline(__always)
-public func winogradWeights(_ g: (SIMD2<Double>, SIMD2<Double>, SIMD2<Double>)) -> WinogradLine<SIMD2<Double>> {
-    let evenA = (g.0 + g.2 * 0.5625) * (1 / -1.8984375)
-    let oddA = g.1 * (0.75 / -1.8984375)
-    let evenB = (g.0 + g.2 * 2.25) * (1 / 7.59375)
-    let oddB = g.1 * (1.5 / 7.59375)
-    return (g.0 * (1 / 1.265625), evenA + oddA, evenA - oddA, evenB + oddB, evenB - oddB, g.2)
+public func winogradParts(_ g: WinogradWeights<SIMD2<Double>>) -> WinogradWeights<SIMD2<Double>> {
+    (g.0 * (1 / 7.59375), g.1 * (-1.5 / 7.59375), g.2 * (2.25 / 7.59375))
+}
+
+/// The parts to the weights' six points: their polynomial's value there, over the product of (p - q) over all other finite
+/// points q. What is added to something has a power of two as its factor, from 1 on: no rounding but the sum's, whether or not an
+/// instruction does both. So `accumulatePointRow` has the same bits.
+@inlinable @inline(__always)
+public func winogradPoints<Scalar: KernelScalar>(
+    of parts: WinogradWeights<SIMD2<Scalar>>
+) -> WinogradLine<SIMD2<Scalar>> {
+    let evenA = parts.0 * -4 - parts.2
+    let oddA = parts.1 * 2
+    let evenB = parts.0 + parts.2
+    return (parts.0 * 6, evenA + oddA, evenA - oddA, evenB - parts.1, evenB + parts.1, parts.2 * 3.375)
+}
+
+/// Tiles that `accumulatePointRow` takes together.
+public let pointRowTiles = 4
+
+/// The products of one row of points, of four tiles.
+public struct PointRowArguments<Scalar> {
+    /// Packed weights' parts: `[channel][3]` vectors of output channels.
+    public var parts: UnsafePointer<Scalar>
+    /// The next parts are fetched: not if they were just read.
+    public var fetches: Bool
+    /// The transformed input: `[channel][6 points][4 tiles]`.
+    public var inputs: UnsafePointer<Scalar>
+    public var channels: Int
+    /// Channels whose products form one chain of multiply-adds.
+    public var chunk: Int
+    /// `[6 points][pointPitch]`, `[4 tiles]` vectors of output channels each.
+    public var sums: UnsafeMutablePointer<Scalar>
+    public var pointPitch: Int
+
+    @inlinable @inline(__always)
+    public init(
+        parts: UnsafePointer<Scalar>, fetches: Bool, inputs: UnsafePointer<Scalar>, channels: Int, chunk: Int,
+        sums: UnsafeMutablePointer<Scalar>, pointPitch: Int
+    ) {
+        self.parts = parts
+        self.fetches = fetches
+        self.inputs = inputs
+        self.channels = channels
+        self.chunk = chunk
+        self.sums = sums
+        self.pointPitch = pointPitch
+    }
+}
+
+@inlinable @inline(__always)
+func multiplyPoint<I: InstructionSet>(
+    _: I.Type, _ sums: inout InlineArray<6, InlineArray<4, I.Vector>>, _ point: Int, _ weights: I.Vector,
+    _ inputs: UnsafePointer<I.Scalar>
+) {
+    for tile in 0..<4 {
+        sums[unchecked: point][unchecked: tile] = I.multiplyAdd(
+            I.Vector(repeating: inputs[point &* 4 &+ tile]), weights, sums[unchecked: point][unchecked: tile])
+    }
+}
+
+/// Channels from one that is multiplied to one that is fetched.
+@inlinable @inline(__always) var fetchedPartsAhead: Int { 64 }
+
+/// sums[point][tile] = inputs[channel][point][tile] times the point's weights, which are made of their parts in registers: half
+/// as much to read as all points, where few tiles share what is read.
+@inlinable @inline(__always)
+public func accumulatePointRow<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: PointRowArguments<I.Scalar>.self).pointee
+    var parts = UnsafeRawPointer(arguments.parts)
+    var inputs = arguments.inputs
+    let ahead = arguments.fetches ? fetchedPartsAhead &* 3 &* I.bytes : 0
+    let minusOne = I.Vector(repeating: I.Scalar(-1))
+    var remaining = arguments.channels
+    var continues = false
+    repeat {
+        var count = min(arguments.chunk, remaining)
+        remaining &-= count
+        var sums = InlineArray<6, InlineArray<4, I.Vector>>(
+            repeating: InlineArray<4, I.Vector>(repeating: I.Vector(repeating: 0)))
+        repeat {
+            shim_prefetch(parts + ahead)
+            shim_prefetch(parts + (ahead &+ I.bytes))
+            shim_prefetch(parts + (ahead &+ 2 &* I.bytes))
+            let a = parts.loadUnaligned(as: I.Vector.self)
+            let b = parts.loadUnaligned(fromByteOffset: I.bytes, as: I.Vector.self)
+            let c = parts.loadUnaligned(fromByteOffset: 2 &* I.bytes, as: I.Vector.self)
+            // Pair by pair, since registers are few.
+            multiplyPoint(I.self, &sums, 0, I.product(a, I.Vector(repeating: I.Scalar(6))), inputs)
+            multiplyPoint(I.self, &sums, 5, I.product(c, I.Vector(repeating: I.Scalar(3.375))), inputs)
+            let evenB = I.sum(a, c)
+            multiplyPoint(I.self, &sums, 3, I.multiplyAdd(b, minusOne, evenB), inputs)
+            multiplyPoint(I.self, &sums, 4, I.sum(evenB, b), inputs)
+            let evenA = I.multiplyAdd(a, I.Vector(repeating: I.Scalar(-4)), I.product(c, minusOne))
+            let oddA = I.sum(b, b)
+            multiplyPoint(I.self, &sums, 1, I.sum(evenA, oddA), inputs)
+            multiplyPoint(I.self, &sums, 2, I.multiplyAdd(oddA, minusOne, evenA), inputs)
+            parts += 3 &* I.bytes
+            inputs += 24
+            count &-= 1
+        } while count > 0
+        fold(I.self, sums, into: arguments.sums, pitch: arguments.pointPitch, continues: continues)
+        continues = true
+    } while remaining > 0
 }
 
 /// The same for a small tile and two or three weights; the third of two is 0.
 @inlinable @inline(__always)
 public func smallWinogradWeights(
-    _ g: (SIMD2<Double>, SIMD2<Double>, SIMD2<Double>), taps: Int
+    _ g: WinogradWeights<SIMD2<Double>>, taps: Int
 ) -> WinogradLine<SIMD2<Double>> {
     let none = SIMD2<Double>(repeating: 0)
     let even = (g.0 + g.2) * 0.5
@@ -470,7 +702,8 @@ public func smallWinogradWeights(
     return (g.0, even + odd, even - odd, taps == 2 ? g.1 : g.2, none, none)
 }
 
-/// `count` elements of each of up to 3x3 taps, `pitch` apart, to `[point][element]`. `count` is even.
+/// `count` elements of each of up to 3x3 taps, `pitch` apart, to `[point][element]`. After 36 points follow
+/// `[row of points][part][element]`, the parts that the points are made of. `count` is even.
 @inlinable @inline(never) @_optimize(size)
 public func transformWinogradWeights<Scalar: KernelScalar>(
     _ weights: UnsafePointer<Scalar>, _ count: Int, pitch: Int, side: Int, rowTaps: Int, columnTaps: Int,
@@ -485,27 +718,39 @@ public func transformWinogradWeights<Scalar: KernelScalar>(
             let place = taps + (row &* columnTaps &+ column) &* pitch
             return SIMD2(Double(place[0]), Double(place[1]))
         }
-        @inline(never) func line(
-            _ g: (SIMD2<Double>, SIMD2<Double>, SIMD2<Double>), _ taps: Int
-        ) -> WinogradLine<SIMD2<Double>> {
-            side == winogradSide ? winogradWeights(g) : smallWinogradWeights(g, taps: taps)
+        @inline(never) func line(_ g: WinogradWeights<SIMD2<Double>>, _ taps: Int) -> WinogradLine<SIMD2<Double>> {
+            side == winogradSide ? winogradPoints(of: winogradParts(g)) : smallWinogradWeights(g, taps: taps)
         }
-        @inline(__always) func put(_ x: SIMD2<Double>, _ place: UnsafeMutablePointer<Scalar>) {
-            (place[0], place[1]) = (Scalar(x.x), Scalar(x.y))
+        @inline(__always) func rounded(_ x: SIMD2<Double>) -> SIMD2<Scalar> { SIMD2(Scalar(x.x), Scalar(x.y)) }
+        @inline(__always) func put(_ x: SIMD2<Scalar>, _ place: UnsafeMutablePointer<Scalar>) {
+            (place[0], place[1]) = (x.x, x.y)
         }
         let left = line((tap(0, 0), tap(1, 0), tap(2, 0)), rowTaps)
         let middle = line((tap(0, 1), tap(1, 1), tap(2, 1)), rowTaps)
         let right = line((tap(0, 2), tap(1, 2), tap(2, 2)), rowTaps)
-        @inline(__always) func store(_ row: Int, _ g: (SIMD2<Double>, SIMD2<Double>, SIMD2<Double>)) {
-            let values = line(g, columnTaps)
+        @inline(never) func store(_ row: Int, _ g: WinogradWeights<SIMD2<Double>>) {
             let place = target + row &* side &* count
+            if side == smallWinogradSide {
+                let values = smallWinogradWeights(g, taps: columnTaps)
+                put(rounded(values.0), place)
+                put(rounded(values.1), place + count)
+                put(rounded(values.2), place + 2 &* count)
+                put(rounded(values.3), place + 3 &* count)
+                return
+            }
+            let exact = winogradParts(g)
+            let parts = (rounded(exact.0), rounded(exact.1), rounded(exact.2))
+            let values = winogradPoints(of: parts)
             put(values.0, place)
             put(values.1, place + count)
             put(values.2, place + 2 &* count)
             put(values.3, place + 3 &* count)
-            if side == smallWinogradSide { return }
             put(values.4, place + 4 &* count)
             put(values.5, place + 5 &* count)
+            let partsPlace = target + (36 &+ row &* 3) &* count
+            put(parts.0, partsPlace)
+            put(parts.1, partsPlace + count)
+            put(parts.2, partsPlace + 2 &* count)
         }
         store(0, (left.0, middle.0, right.0))
         store(1, (left.1, middle.1, right.1))

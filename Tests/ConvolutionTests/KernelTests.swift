@@ -63,7 +63,10 @@ private enum TileKind: CaseIterable {
             for (segments, length, perChunk) in [(1, 1, 1), (5, 3, 2), (4, 7, 4), (3, 1, 100), (9, 2, 1), (2, 1, 1)] {
                 for continues in [true, false] {
                     for finishes in [true, false] {
-                        check(kernel, kind, table.lanes, segments, length, perChunk, continues, finishes, Scalar.self)
+                        // Lanes have one input channel each.
+                        check(
+                            kernel, kind, table.lanes, segments, kind == .lanes ? 1 : length, perChunk, continues, finishes,
+                            Scalar.self)
                     }
                 }
             }
@@ -380,6 +383,102 @@ private enum TileKind: CaseIterable {
     @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
 }
 
+@Suite struct PairKernelTests {
+    private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        for taps in 3...4 {
+            guard let kernel = table.pairWalks[taps - 3] else { continue }
+            for vectors in [1, 3] {
+                for (tiles, columns) in [(2, kernel.columns), (1, kernel.columns), (1, 3), (1, 1)] {
+                    // Tiles that follow each other have no edges.
+                    for missing in 0..<(tiles == 1 ? 16 : 1) {
+                        var edges = WalkEdges()
+                        edges.hasUpper = missing & 1 == 0
+                        edges.hasLower = missing & 2 == 0
+                        edges.hasFirst = missing & 4 == 0
+                        edges.hasLast = missing & 8 == 0
+                        check(kernel, table.lanes, taps, vectors, tiles, columns, edges, Scalar.self)
+                    }
+                }
+            }
+        }
+    }
+
+    private func check<Scalar: KernelScalar>(
+        _ kernel: WalkKernel, _ lanes: Int, _ taps: Int, _ vectors: Int, _ tiles: Int, _ columns: Int, _ edges: WalkEdges,
+        _: Scalar.Type
+    ) {
+        var numbers = SeededNumbers(seed: taps * 100 + vectors * 10 + columns)
+        func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
+        // The last vector begins one channel early.
+        let lastVector = vectors > 1 ? (vectors - 1) * lanes - 1 : 0
+        let channels = lastVector + lanes
+        func packed(_ channel: Int) -> Int { channel < lastVector ? channel : channel - lastVector + (vectors - 1) * lanes }
+        let pairs = tiles * columns
+        let channelOffset = 2
+        let spacing = channelOffset + channels + 3
+        // Two rows of input pixels, of which each pair of columns reads two; the addresses of a whole tile, those beyond unread.
+        let inputColumns = tiles * kernel.columns + 1
+        let input = Field<Scalar>(2 * inputColumns * spacing)
+        for row in 0..<2 {
+            for column in 0...pairs {
+                for i in 0..<channels { input.set((row * inputColumns + column) * spacing + channelOffset + i, draw()) }
+            }
+        }
+        let runs = (0..<2).flatMap { row in
+            (0...kernel.columns).map { UnsafePointer(input.pointer((row * inputColumns + $0) * spacing)) }
+        }
+        let panel = Field<Scalar>(taps * taps * vectors * lanes)
+        for i in 0..<(taps * taps * vectors * lanes) { panel.set(i, draw()) }
+        let bias = Field<Scalar>(vectors * lanes)
+        for i in 0..<(vectors * lanes) { bias.set(i, draw()) }
+        let pairPitch = channels + 3
+        let columnStride = 2 * pairPitch + 1
+        let rowStride = pairs * columnStride
+        let output = Field<Scalar>(2 * rowStride)
+        let tile = Field<Scalar>(1)
+        defer { for field in [input, panel, bias, output, tile] { field.free() } }
+
+        var expected: [(place: Int, value: Scalar)] = []
+        for pair in 0..<pairs {
+            for (i, j) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                if i == 0 ? !edges.hasUpper : !edges.hasLower { continue }
+                if j == 0 ? pair == 0 && !edges.hasFirst : pair == pairs - 1 && !edges.hasLast { continue }
+                for channel in 0..<channels {
+                    var sum: Scalar = 0
+                    // A transposed convolution of stride 2: kernel element k of input pixel w adds to output pixel 2w + k, here
+                    // counted from the pair, which lies `taps` - 2 behind what its first input pixel reaches first.
+                    for (w, v) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+                        let (a, b) = (taps - 2 + i - 2 * w, taps - 2 + j - 2 * v)
+                        guard (0..<taps).contains(a), (0..<taps).contains(b) else { continue }
+                        let place = packed(channel)
+                        sum += input.elements[(w * inputColumns + pair + v) * spacing + channelOffset + channel]
+                            * panel.elements[(place / lanes * taps * taps + a * taps + b) * lanes + place % lanes]
+                    }
+                    let place = i * rowStride + pair * columnStride + j * pairPitch + channel
+                    output.open(place)
+                    expected.append((place, min(max(sum + bias.elements[packed(channel)], -40), 50)))
+                }
+            }
+        }
+        runs.withUnsafeBufferPointer { runs in
+            var arguments = WalkArguments(
+                runs: runs.baseAddress!, channelOffset: channelOffset, kernelRows: taps, kernelColumns: taps, rowStep: 1,
+                rowsPerChunk: taps, panel: panel.pointer(0), vectors: vectors, lastVector: lastVector, tile: tile.pointer(0),
+                upper: output.pointer(0), lower: output.pointer(rowStride), columns: columns, columnStride: columnStride,
+                bias: bias.pointer(0), low: -40, high: 50)
+            (arguments.tiles, arguments.pixelStep) = (tiles, spacing)
+            (arguments.pairPitch, arguments.edges) = (pairPitch, edges)
+            withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+        }
+        let label = "\(taps)x\(taps), \(vectors) vectors, \(tiles) tiles of \(columns), \(edges)"
+        #expect(expected.allSatisfy { output.elements[$0.place] == $0.value }, "\(label)")
+        #expect(output.surroundingsAreUntouched && tile.surroundingsAreUntouched, "\(label)")
+    }
+
+    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32, Float.self) }
+    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
+}
+
 @Suite struct StencilKernelTests {
     private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
         for (kernelRows, kernelColumns, rowStep, perChunk) in [
@@ -430,9 +529,11 @@ private enum TileKind: CaseIterable {
             targets.withUnsafeBufferPointer { targets in
                 offsets.withUnsafeBufferPointer { offsets in
                     var arguments = StencilArguments(
-                        rows: rows.baseAddress!, offsets: offsets.baseAddress!, kernelRows: kernelRows,
-                        kernelColumns: kernelColumns, rowStep: rowStep, rowsPerChunk: perChunk, weights: weights.pointer(1),
-                        tile: tile.pointer(1), outputs: finishes ? targets.baseAddress : nil, bias: bias, low: low, high: high)
+                        filter: StencilFilter(
+                            offsets: offsets.baseAddress!, kernelRows: kernelRows, kernelColumns: kernelColumns,
+                            rowStep: rowStep, rowsPerChunk: perChunk, weights: weights.pointer(1), bias: bias, low: low,
+                            high: high),
+                        rows: rows.baseAddress!, tile: tile.pointer(1), outputs: finishes ? targets.baseAddress : nil)
                     (arguments.column, arguments.tiles, arguments.streaming) = (column, tiles, streaming)
                     arguments.lastColumn = column + (tiles - 1) * width
                     withUnsafePointer(to: arguments) { kernel.accumulate($0) }
@@ -870,6 +971,47 @@ private enum TileKind: CaseIterable {
         }
     }
 
+    /// Two output rows made of runs that lie apart in the input and overlap in the output.
+    private func runs<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        guard let kernel = table.blendedRuns else { return }
+        var numbers = SeededNumbers(seed: table.lanes)
+        let (kept, apart, count) = (table.lanes - 1, table.lanes + 5, 6)
+        let size = MemoryLayout<Scalar>.stride
+        let places = (0..<count).flatMap { [$0 * apart * size, $0 * kept * size] }
+        for taps in [1, 2, 4, 5] {
+            let rows = (0..<taps).map { _ in filled((count - 1) * apart + table.lanes, &numbers, Scalar.self) }
+            let weights = filled(2 * taps, &numbers, by: 8, Scalar.self)
+            let pitch = count * kept + 1
+            let output = Field<Scalar>(2 * pitch)
+            defer { for field in rows + [weights, output] { field.free() } }
+            for row in 0..<2 { for i in 0...count * kept { output.open(row * pitch + i) } }
+            let addresses = (rows + rows.reversed()).map { UnsafePointer($0.pointer(0)) }
+            addresses.withUnsafeBufferPointer { addresses in
+                places.withUnsafeBufferPointer { places in
+                    let arguments = BlendRowsArguments(
+                        count: 2, rows: addresses.baseAddress!, weights: UnsafePointer(weights.pointer(0)), taps: taps,
+                        output: output.pointer(0), pitch: pitch, elements: 0, streaming: false, runs: places.baseAddress!,
+                        runCount: count)
+                    withUnsafePointer(to: arguments) { kernel($0) }
+                }
+            }
+            for row in 0..<2 {
+                let expected = (0..<count * kept).map { i in
+                    (0..<taps).reduce(Scalar(0)) {
+                        $0 + weights.elements[row * taps + $1] * addresses[row * taps + $1][i / kept * apart + i % kept]
+                    }
+                }
+                #expect(Array(output.elements[row * pitch..<row * pitch + count * kept]) == expected, "\(taps) taps, row \(row)")
+            }
+            #expect(output.surroundingsAreUntouched)
+        }
+    }
+
+    @Test(arguments: tiers) func runs(_ tier: Tier) {
+        runs(tier.float32, Float.self)
+        runs(tier.float64, Double.self)
+    }
+
     @Test(arguments: tiers) func columns(_ tier: Tier) {
         columns(tier.float32, Float.self)
         columns(tier.float64, Double.self)
@@ -937,19 +1079,20 @@ private enum TileKind: CaseIterable {
         #expect(packed.surroundingsAreUntouched)
     }
 
-    /// Planes turned into pixels in squares of four, with a rest in both directions.
-    @Test(arguments: [(4, 4), (7, 21), (18, 3), (1, 5)]) func pixelsOfPlanes(_ channels: Int, _ columns: Int) {
-        let (plane, pitch) = (columns + 2, channels + 3)
-        let (source, packed) = (Field<Float>(channels * plane), Field<Float>(columns * pitch))
+    /// Planes turned into pixels in squares of four, the last of which begin early; of every other column, and of every third.
+    @Test(arguments: [(4, 4, 1), (7, 21, 1), (18, 3, 1), (1, 5, 1), (4, 4, 2), (9, 22, 2), (6, 19, 3)])
+    func pixelsOfPlanes(_ channels: Int, _ columns: Int, _ step: Int) {
+        let (plane, pitch) = ((columns - 1) * step + 3, channels + 3)
+        let (source, packed) = (Field<Float>((channels - 1) * plane + (columns - 1) * step + 1), Field<Float>(columns * pitch))
         defer { for field in [source, packed] { field.free() } }
         for channel in 0..<channels {
             for column in 0..<columns {
-                source.set(channel * plane + column, 100 * channel + column)
+                source.set(channel * plane + column * step, 100 * channel + column)
                 packed.set(column * pitch + channel, 99)
             }
         }
         packPixels(
-            from: source.pointer(0), columnStride: 1, channelStride: plane, columns: columns, channels: channels,
+            from: source.pointer(0), columnStride: step, channelStride: plane, columns: columns, channels: channels,
             pixelPitch: pitch, to: packed.pointer(0))
         for channel in 0..<channels {
             for column in 0..<columns { #expect(packed.elements[column * pitch + channel] == Float(100 * channel + column)) }

@@ -121,6 +121,95 @@ private let tiers = (0..<Tier.count).compactMap { Tier(rawValue: $0) }.filter { 
         }
     }
 
+    /// A tile's inputs and weights transformed, multiplied point by point and transformed back: what textbook loops sum over the
+    /// taps. In small tiles all steps are exact.
+    private func checkTile<Scalar: KernelScalar>(
+        _ table: KernelTable, side: Int, rowTaps: Int, columnTaps: Int, tolerance: Scalar, _: Scalar.Type
+    ) {
+        var numbers = SeededNumbers(seed: side * 100 + rowTaps * 10 + columnTaps)
+        let points = side * side
+        for vectors in 1...3 {
+            let channels = vectors * table.lanes
+            let pitch = channels + 3
+            var fields: [UnsafeMutablePointer<Scalar>] = []
+            defer { for field in fields { field.deallocate() } }
+            func field(_ count: Int, wholeNumbers: Bool) -> UnsafeMutablePointer<Scalar> {
+                let field = UnsafeMutablePointer<Scalar>.allocate(capacity: count)
+                for i in 0..<count { field[i] = wholeNumbers ? Scalar(Int.random(in: -9...9, using: &numbers)) : .nan }
+                fields.append(field)
+                return field
+            }
+            let input = field(points * channels, wholeNumbers: true)
+            let kernel = field(rowTaps * columnTaps * channels, wholeNumbers: true)
+            let bias = field(channels, wholeNumbers: true)
+            // Room for more than a value for each point, which may follow.
+            let weights = field(2 * points * channels, wholeNumbers: false)
+            let sums = field(points * pitch, wholeNumbers: false)
+            let scratch = field(points * table.lanes, wholeNumbers: false)
+            let output = field(16 * pitch, wholeNumbers: false)
+            let isSmall = side == smallWinogradSide
+            guard let transformInput = isSmall ? table.transformSmallInput : table.transformInput,
+                let transformOutput = isSmall ? table.transformSmallOutput : table.transformOutput
+            else {
+                Issue.record("no transforms of tiles of \(side)x\(side)")
+                return
+            }
+
+            transformWinogradWeights(
+                kernel, channels, pitch: channels, side: side, rowTaps: rowTaps, columnTaps: columnTaps, to: weights)
+            let pixels = (0..<points).map { UnsafePointer(input + $0 * channels) }
+            pixels.withUnsafeBufferPointer { pixels in
+                let arguments = WinogradInputArguments(
+                    pixels: pixels.baseAddress!, vectors: vectors, scratch: scratch, target: sums, pointPitch: pitch, side: side,
+                    ahead: 64)
+                withUnsafePointer(to: arguments) { transformInput($0) }
+            }
+            for point in 0..<points {
+                for channel in 0..<channels { sums[point * pitch + channel] *= weights[point * channels + channel] }
+                #expect((channels..<pitch).allSatisfy { sums[point * pitch + $0].isNaN })
+            }
+            let places = (0..<16).map { output + $0 * pitch }
+            let (low, high): (Scalar, Scalar) = (-300, 200)
+            places.withUnsafeBufferPointer { places in
+                let arguments = WinogradOutputArguments(
+                    sums: sums, pointPitch: pitch, vectors: vectors, scratch: scratch, outputs: places.baseAddress!, bias: bias,
+                    low: low, high: high, side: side, rowTaps: rowTaps, columnTaps: columnTaps, ahead: 64)
+                withUnsafePointer(to: arguments) { transformOutput($0) }
+            }
+
+            for row in 0..<4 {
+                for column in 0..<(side + 1 - columnTaps) {
+                    for channel in 0..<pitch {
+                        let value = output[(row * 4 + column) * pitch + channel]
+                        guard row < side + 1 - rowTaps, channel < channels else {
+                            #expect(value.isNaN)
+                            continue
+                        }
+                        var sum = bias[channel]
+                        for a in 0..<rowTaps {
+                            for b in 0..<columnTaps {
+                                sum += kernel[(a * columnTaps + b) * channels + channel]
+                                    * input[((row + a) * side + column + b) * channels + channel]
+                            }
+                        }
+                        #expect(abs(value - min(max(sum, low), high)) <= tolerance)
+                    }
+                }
+            }
+        }
+    }
+
+    @Test(arguments: tiers) func tiles(_ tier: Tier) {
+        checkTile(tier.float32, side: winogradSide, rowTaps: 3, columnTaps: 3, tolerance: 1e-3, Float.self)
+        checkTile(tier.float64, side: winogradSide, rowTaps: 3, columnTaps: 3, tolerance: 1e-11, Double.self)
+        for rowTaps in 2...3 {
+            for columnTaps in 2...3 {
+                checkTile(
+                    tier.float32, side: smallWinogradSide, rowTaps: rowTaps, columnTaps: columnTaps, tolerance: 0, Float.self)
+            }
+        }
+    }
+
     @Test(arguments: tiers) func input(_ tier: Tier) {
         checkInput(tier.float32, Float.self)
         checkInput(tier.float64, Double.self)
@@ -137,7 +226,8 @@ private let tiers = (0..<Tier.count).compactMap { Tier(rawValue: $0) }.filter { 
         for _ in 0..<20 {
             let kernel = (0..<3).map { _ in Double.random(in: -1...1, using: &numbers) }
             let line = (0..<6).map { _ in Double.random(in: -1...1, using: &numbers) }
-            let w = winogradWeights((SIMD2(repeating: kernel[0]), SIMD2(repeating: kernel[1]), SIMD2(repeating: kernel[2])))
+            let w = winogradPoints(
+                of: winogradParts((SIMD2(repeating: kernel[0]), SIMD2(repeating: kernel[1]), SIMD2(repeating: kernel[2]))))
             let weights = [w.0.x, w.1.x, w.2.x, w.3.x, w.4.x, w.5.x]
             for output in 0..<4 {
                 var sum = 0.0

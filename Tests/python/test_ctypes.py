@@ -354,6 +354,12 @@ def test_out_that_overlaps_is_refused_by_the_library():
         conv2d(memory[:2], np.ones((1, 1, 3, 3)), out=memory[1:])
     assert caught.value.status == constant("CONVOLUTION_ERROR_OVERLAP")
     assert np.array_equal(memory, before)
+    # Also between the elements that a kernel of one element with a stride reads.
+    image = memory[:1, :6]
+    for call in (conv2d, lambda x, kernel, strides, out: Conv2DPlan(x.shape, kernel, strides=strides)(x, out=out)):
+        with pytest.raises(ValueError, match="output overlaps input"):
+            call(image, np.ones((1, 1, 3, 3)), strides=2, out=image.ravel()[21:48].reshape(1, 3, 3, 3))
+    assert np.array_equal(memory, before)
     twice = np.lib.stride_tricks.as_strided(np.zeros(2000), (2, 5, 5, 4), (800, 8, 16, 160))
     with pytest.raises(ValueError) as caught:
         conv2d(X, KERNEL, out=twice)
@@ -961,6 +967,7 @@ def test_a_plan_runs_in_many_threads_and_may_be_closed_meanwhile():
     ("dilation_rate is 0", lambda: conv2d(X, KERNEL, dilation_rate=0)), ("groups is 0", lambda: conv2d(X, KERNEL, groups=0)),
     ("groups is 0", lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, groups=0)),
     ("depth_multiplier is 0", lambda: conv2d(X, KERNEL, depth_multiplier=0)),
+    ("depth_multiplier is -1", lambda: conv2d(X, KERNEL, depth_multiplier=-1)),
     ("output_size is 0", lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, output_size=0)), ("size is 0", lambda: upsample2d(X, 0)),
     ("scale is 0", lambda: upsample2d(X, scale=0.0)), ("output_size is 0", lambda: upsample2d(X, output_size=(0, 3))),
     ("activation_alpha is 0", lambda: conv2d(X, KERNEL, activation="leaky_relu", activation_alpha=0.0)),

@@ -329,6 +329,9 @@ BIT_LAYERS = [
     ("conv2d", (2, 7, 9, 64), (1, 1, 64, 48), {"activation": "relu6"}),
     ("conv2d", (3, 41, 50, 70), (2, 3, 70, 8), {"padding": "same"}),
     ("conv2d", (2, 8, 9, 40), (1, 1, 40, 5), {"strides": 2}),
+    # Rows and columns that no tap reads are passed over, in twos and threes; pixels that do not fill their last tile.
+    ("conv2d", (3, 13, 21, 33), (1, 1, 33, 50), {"strides": (2, 3), "activation": "relu"}),
+    ("conv2d", (2, 9, 27, 20), (2, 1, 20, 70), {"strides": (1, 2), "activation": "sigmoid"}),
     ("conv2d", (2, 7, 7, 70), (3, 3, 70, 112), {"padding": "same", "activation": "relu"}),
     ("conv2d", (2, 5, 5, 70), (1, 1, 70, 60), {}),
     ("conv2d", (2, 4, 3, 70), (4, 3, 70, 100), {"activation": "relu"}),
@@ -343,6 +346,9 @@ BIT_LAYERS = [
     ("conv2d", (2, 15, 17, 32), (3, 5, 1, 32), {"groups": 32, "padding": "same", "strides": 2, "dilation_rate": (2, 1)}),
     ("conv2d", (2, 13, 16, 20), (11, 9, 1, 20), {"groups": 20, "padding": "same"}),
     ("conv2d", (2, 5, 3, 50), (3, 3, 1, 50), {"groups": 50, "padding": "same"}),
+    # Kernel rows outside the image, and no row beside an only one.
+    ("conv2d", (2, 5, 16, 40), (11, 4, 1, 40), {"groups": 40, "padding": "same"}),
+    ("conv2d", (2, 1, 60, 37), (1, 9, 1, 37), {"groups": 37, "padding": "same", "activation": "relu"}),
     ("conv2d", (2, 9, 21, 40), (3, 3, 1, 40), {"groups": 40, "padding": "same", "strides": 2, "activation": "relu"}),
     # The last vector of channels overlaps the one before; tiles follow each other in one call.
     ("conv2d", (2, 7, 50, 37), (3, 3, 1, 37), {"groups": 37, "padding": "same", "activation": "relu"}),
@@ -414,6 +420,9 @@ BIT_LAYERS = [
     ("upsample2d", (2, 12, 33, 2), None, {"output_size": (5, 40), "interpolation": "area"}),
     # Windows of four vectors; planes that are turned into pixels; long rows that are copied twice.
     ("upsample2d", (2, 9, 70, 3), None, {"output_size": (7, 32), "interpolation": "bicubic"}),
+    ("upsample2d", (2, 9, 70, 3), None, {"output_size": (7, 6), "interpolation": "bilinear"}),
+    ("upsample2d", (2, 30, 210, 5), None, {"output_size": (11, 17), "interpolation": "bicubic"}),
+    ("upsample2d", (2, 9, 190, 19), None, {"output_size": (5, 8), "interpolation": "lanczos3"}),
     ("upsample2d", (2, 5, 6, 83), None, {"output_size": (9, 11), "interpolation": "bicubic"}),
     ("upsample2d", (2, 3, 300, 21), None, {"size": (3, 2)}),
     ("upsample2d", (2, 9, 30, 3), None, {"output_size": (20, 47), "scale": (1.5, 2.3), "interpolation": "bicubic"}),
@@ -630,6 +639,20 @@ def test_bits_do_not_depend_on_the_strides(bit_layer, kind):
     assert bit_layer.run(view, out=out) is out
     assert_same_bits(out, packed)
     assert np.isnan(surroundings).sum() == around  # between the elements nothing was written
+
+
+@pytest.mark.parametrize("channels", [3, 5, 7])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+def test_a_few_pixels_of_a_wider_image_resized(interpolation, channels, isa):
+    """Less than a vector at the right end of a row, of pixels that do not follow each other."""
+    pixels = np.random.default_rng(channels).standard_normal((1, 7, 40, channels + 1)).astype(np.float32)[..., :channels]
+    for width, options in ((7, {"output_size": (1, 1)}), (40, {"output_size": (5, 4), "roi": (.5, .995, .6, .9999)}),
+                           (7, {"output_size": (2, 7000)})):
+        image = pixels[:, :, :width]
+        if "roi" in options:
+            options = {**options, "coordinates": "tf_crop_and_resize"}
+        want = convolution.upsample2d(np.ascontiguousarray(image), None, interpolation=interpolation, isa=isa, **options)
+        assert_same_bits(convolution.upsample2d(image, None, interpolation=interpolation, isa=isa, **options), want)
 
 
 @given(layer=st.one_of(layers(modes=MODES, channels=20), layers(modes=MODES, depthwise=True)), seed=SEEDS,

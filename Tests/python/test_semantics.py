@@ -475,6 +475,8 @@ def test_roundings_of_nearest(line):
     assert line.upsample2d([1, 2, 3], size=2, coordinates="asymmetric", rounding="ceil") == [1, 2, 2, 3, 3, 3]
     # The place is exactly 3; ONNX Runtime divides by a float32 scale and comes out below.
     assert line.upsample2d(list(range(7)), output_size=1, preset="onnx", coordinates="half_pixel", rounding="floor") == [2]
+    # The place is exactly 1, and in float32 too; ONNX Runtime computes it in double, and rounds what is a little less.
+    assert line.upsample2d([1, 2, 5], output_size=1, preset="onnx", coordinates="half_pixel_symmetric", rounding="floor") == [1]
 
 
 def test_pytorch_half_pixel_is_half_pixel_but_for_one_element(line):
@@ -522,6 +524,19 @@ def test_output_size_and_scale_together(line):
     # What is left over, 4 - 6 / 2 elements, is cut off at both ends.
     both = dict(output_size=6, scale=2, interpolation="bilinear", coordinates="half_pixel_symmetric")
     assert line.upsample2d(x, **both) == [1.25, 1.75, 2.25, 2.75, 3.5, 4.5]
+    # PyTorch's _upsample_bilinear2d_aa: the kernel is wider than the image.
+    both = dict(output_size=2, scale=0.2, interpolation="bilinear", preset="torch", antialias=True)
+    assert near(line.upsample2d([1, 2, 5], **both), [3, 0])
+
+
+@pytest.mark.parametrize("interpolation, edge, number", [
+    ("bilinear", "clamp", 4.5527344), ("bilinear", "renormalise", 4.465278),
+    ("bicubic", "clamp", 4.6079736), ("bicubic", "renormalise", 4.42016)])
+def test_antialias_by_a_scale_that_leaves_less_than_one_element(interpolation, edge, number):
+    """ONNX Runtime's numbers for sizes 1x11, keep_aspect_ratio_policy not_larger: 2 by 0.25 is rounded up to one column."""
+    x = np.array([[1, 2], [3, 5], [8, 4], [2, 9]]).reshape(1, 4, 2, 1)
+    options = dict(output_size=1, scale=0.25, preset="onnx", interpolation=interpolation, edge=edge, antialias=True)
+    np.testing.assert_allclose(convolution.upsample2d(x, **options), [[[[number]]]], rtol=1e-6)
 
 
 def test_output_size_and_scale_of_one_axis_each():
@@ -724,6 +739,10 @@ def test_groups_must_divide_the_channels(isa):
         convolution.conv2d_transpose(np.ones((1, 4, 5, 3), np.float32), np.ones((2, 3, 2, 3), np.float32), groups=2, isa=isa)
     with refused("GROUPS", "groups", -1):
         convolution.conv2d(np.ones((1, 4, 5, 0), np.float32), np.ones((2, 3, 0, 3), np.float32), groups=-1, isa=isa)
+    with refused("GROUPS", "groups", -4):
+        convolution.conv2d(np.ones((1, 4, 5, 2), np.float32), np.ones((2, 3, 2, 3), np.float32), groups=-4, isa=isa)
+    with refused("GROUPS", "groups", -4):
+        convolution.conv2d_transpose(np.ones((1, 4, 5, 3), np.float32), np.ones((2, 3, 2, 3), np.float32), groups=-4, isa=isa)
 
 
 def test_a_kernel_has_at_least_one_element(isa):

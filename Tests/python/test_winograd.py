@@ -27,6 +27,9 @@ LAYERS = [
     ("conv2d", (2, 8, 9, 130), (3, 3, 130, 48), {"padding": "full", "padding_mode": "constant", "padding_value": 1.5}),
     ("conv2d", (1, 40, 45, 32), (3, 3, 32, 96), {"padding": "same_lower", "activation": "relu6"}),
     ("conv2d", (2, 14, 13, 32), (3, 3, 32, 64), {"padding": "same", "padding_mode": "reflect", "dilation_rate": (2, 3)}),
+    # Kernels so large that few tiles, but not those of all images, are computed in a way of their own.
+    ("conv2d", (3, 7, 6, 345), (3, 3, 345, 340), {"padding": "same", "activation": "relu"}),
+    ("conv2d", (3, 8, 5, 496), (3, 3, 248, 472), {"padding": "same", "groups": 2}),
     ("conv2d_transpose", (2, 7, 9, 32), (3, 3, 32, 32), {"padding": "same"}),
     ("conv2d_transpose", (2, 7, 9, 24), (3, 3, 16, 24), {"dilation_rate": (1, 3)}),
     ("conv2d_transpose", (2, 4, 6, 48), (3, 3, 17, 48), {"activation": "leaky_relu"}),
@@ -353,3 +356,139 @@ def test_the_default_is_the_default(isa):
     assert_same_bits(layer.run(), default)
     with pytest.raises(ValueError, match="algorithm is 'fft'"):
         layer.run(algorithm="fft")
+
+
+# ------------------------------------------------------------------------------------------------------ kernel gradients
+
+LARGEST_ERROR_OF_GRADIENTS, ROOT_MEAN_SQUARE_OF_GRADIENTS = 20, 2.5
+
+# One chunk of tiles and several, chunks of channels, panels and blocks with and without a rest, groups, one block of chunks and
+# several; borders, dilation, and tiles that reach beyond the image.
+GRADIENTS = [
+    ("conv2d", (2, 14, 14, 64), (3, 3, 64, 64), {"padding": "same"}),
+    ("conv2d", (3, 9, 11, 33), (3, 3, 33, 17), {"padding": "same", "padding_mode": "reflect"}),
+    ("conv2d", (2, 20, 17, 80), (3, 3, 80, 23), {"padding": ((0, 2), (3, -1))}),
+    ("conv2d", (2, 22, 27, 32), (3, 3, 16, 160), {"groups": 2, "padding": 1, "padding_mode": "circular", "flip_kernel": True}),
+    ("conv2d", (1, 35, 30, 18), (3, 3, 18, 48), {"padding": "full", "padding_mode": "constant", "padding_value": 1.5}),
+    ("conv2d", (2, 14, 17, 32), (3, 3, 32, 64), {"padding": "same", "padding_mode": "symmetric", "dilation_rate": (2, 3)}),
+    ("conv2d", (1, 271, 283, 16), (3, 3, 16, 16), {}),
+    ("conv2d_transpose", (2, 13, 11, 32), (3, 3, 40, 32), {"padding": "same"}),
+    ("conv2d_transpose", (1, 15, 16, 48), (3, 3, 24, 48), {"groups": 2, "flip_kernel": True, "dilation_rate": (1, 2)}),
+]
+GRADIENT_NAMES = [f"{op}-{'x'.join(map(str, shape))}-{kernel[2]}-{kernel[3]}" for op, shape, kernel, _ in GRADIENTS]
+
+
+class KernelGradient:
+    def __init__(self, op, shape, kernel_shape, options, isa):
+        rng = np.random.default_rng(11)
+        self.op, self.kernel_shape, self.options = op, kernel_shape, {**options, "isa": isa}
+        self.x = normal(rng, shape)
+        self.gradient = normal(rng, getattr(convolution, op)(self.x, np.zeros(kernel_shape, np.float32), **self.options).shape)
+
+    def run(self, x=None, gradient=None, algorithm="winograd", kernel_shape=None, **more):
+        return getattr(convolution, self.op + "_backward_kernel")(
+            self.x if x is None else x, self.gradient if gradient is None else gradient, kernel_shape or self.kernel_shape,
+            algorithm=algorithm, **{**self.options, **more})
+
+    def exact(self):
+        """The gradient in double by the default's algorithm, which test_gradients compares with textbook loops; and M."""
+        x, gradient = self.x.astype(np.float64), self.gradient.astype(np.float64)
+        return self.run(x, gradient, "default"), 2.0**-24 * self.run(abs(x), abs(gradient), "default")
+
+
+@pytest.fixture(params=GRADIENTS, ids=GRADIENT_NAMES)
+def kernel_gradient(request, isa):
+    return KernelGradient(*request.param, isa)
+
+
+def assert_errors(got, want, unit):
+    error = (got - want) / unit
+    assert abs(error).max() <= LARGEST_ERROR_OF_GRADIENTS
+    assert np.sqrt((error**2).mean()) <= ROOT_MEAN_SQUARE_OF_GRADIENTS
+
+
+def test_kernel_gradients_are_within_the_errors(kernel_gradient):
+    got = kernel_gradient.run()
+    assert_errors(got, *kernel_gradient.exact())
+    assert got.tobytes() != kernel_gradient.run(algorithm="default").tobytes()  # or it were not used
+
+
+@given(sizes=st.tuples(st.integers(13, 19), st.integers(13, 19)), groups=st.sampled_from([1, 1, 2]),
+       inputs=st.integers(16, 40), outputs=st.integers(16, 72), dilation=st.sampled_from([1, 1, 2]), flip=st.booleans(),
+       pads=st.tuples(*[st.integers(-1, 3)] * 4), mode=st.sampled_from(["zeros", "reflect", "replicate", "circular"]), seed=SEEDS)
+def test_any_kernel_gradient(isa, sizes, groups, inputs, outputs, dilation, flip, pads, mode, seed):
+    rng = np.random.default_rng(seed)
+    options = {"padding": (pads[:2], pads[2:]), "padding_mode": mode, "groups": groups, "flip_kernel": flip,
+               "dilation_rate": dilation}
+    x = normal(rng, (1, *sizes, groups * inputs))
+    kernel_shape = (3, 3, inputs, groups * outputs)
+    gradient = normal(rng, convolution.conv2d(x, np.zeros(kernel_shape, np.float32), **options).shape)
+    got = convolution.conv2d_backward_kernel(x, gradient, kernel_shape, isa=isa, algorithm="winograd", **options)
+    want, tolerance = oracle.conv2d_backward_kernel(x, gradient, (3, 3), **options)
+    assert abs(got - want).max() <= LARGEST_ERROR_OF_GRADIENTS / 8 * tolerance.max()
+
+
+@pytest.mark.parametrize("data", [normal, uniform])
+@pytest.mark.parametrize("size, batch", [(13, 1), (28, 1), (56, 1), (28, 16)])
+def test_the_errors_of_kernel_gradients(data, size, batch, isa):
+    layer = KernelGradient("conv2d", (batch, size, size, 32), (3, 3, 32, 32), {"padding": "same"}, isa)
+    layer.x, layer.gradient = data(np.random.default_rng(size), layer.x.shape), data(np.random.default_rng(1), layer.x.shape)
+    assert_errors(layer.run(), *layer.exact())
+
+
+def test_bits_of_a_kernel_gradient(kernel_gradient):
+    """Whatever the threads, data format, kernel format, element strides and workspace."""
+    layer, want = kernel_gradient, kernel_gradient.run()
+    for threads in (1, 2, 3, 5, 8):
+        assert_same_bits(layer.run(threads=threads), want)
+    first = [np.ascontiguousarray(array.transpose(0, 3, 1, 2)) for array in (layer.x, layer.gradient)]
+    torch = tuple(layer.kernel_shape[axis] for axis in (3, 2, 0, 1))
+    got = layer.run(*first, data_format="channels_first", kernel_format="torch", kernel_shape=torch)
+    assert_same_bits(got.transpose(2, 3, 1, 0), want)
+    views = (np.repeat(array, 2, axis=2)[:, ::-1, ::2][:, ::-1] for array in (layer.x, layer.gradient))
+    assert_same_bits(layer.run(*views), want)
+    with pytest.raises(ValueError, match="this kernel gradient needs at least") as raised:
+        layer.run(workspace_limit=1)
+    least = int(str(raised.value).split("at least ")[1].split()[0])
+    assert_same_bits(layer.run(workspace_limit=least, threads=3), want)
+
+
+@pytest.mark.parametrize("kernel_format", ["keras", "torch"])
+def test_a_kernel_gradient_is_added(kernel_gradient, kernel_format):
+    layer, shape = kernel_gradient, kernel_gradient.kernel_shape
+    if kernel_format == "torch":
+        shape = tuple(shape[axis] for axis in (3, 2, 0, 1))
+    alone = layer.run(kernel_format=kernel_format, kernel_shape=shape)
+    held = normal(np.random.default_rng(2), shape)
+    got = layer.run(kernel_format=kernel_format, kernel_shape=shape, out=held.copy(), accumulate=True)
+    assert_same_bits(got, held + alone)
+
+
+def test_nan_and_infinity_in_kernel_gradients(isa):
+    """Every element that the default makes so is not finite, and none of another pair of channels."""
+    layer = KernelGradient("conv2d", (1, 17, 18, 32), (3, 3, 32, 20), {"padding": 1}, isa)
+    before = layer.run()
+    for array, axis in ((layer.x, 2), (layer.gradient, 3)):
+        for row, column, channel in [(0, 0, 3), (4, 9, 0), (16, 17, 19), (5, 17, 7)]:
+            others = np.arange(before.shape[axis]) != channel
+            for poison in (np.nan, np.inf):
+                kept, array[0, row, column, channel] = array[0, row, column, channel], poison
+                got, default = layer.run(), layer.run(algorithm="default")
+                array[0, row, column, channel] = kept
+                assert not np.isfinite(got[~np.isfinite(default)]).any() and not np.isfinite(default).all()
+                assert_same_bits(got.compress(others, axis), before.compress(others, axis))
+
+
+@pytest.mark.parametrize("shape, kernel_shape, options", [
+    ((1, 24, 24, 32), (3, 3, 32, 32), {"strides": 2}), ((1, 24, 24, 32), (5, 5, 32, 32), {}),
+    ((1, 24, 24, 15), (3, 3, 15, 32), {}), ((1, 24, 24, 32), (3, 3, 32, 15), {}),
+    ((1, 3, 200, 32), (3, 3, 32, 32), {"padding": "same"}), ((1, 7, 7, 64), (3, 3, 64, 64), {"padding": "same"})])
+def test_where_kernel_gradients_are_the_default(shape, kernel_shape, options, isa):
+    layer = KernelGradient("conv2d", shape, kernel_shape, options, isa)
+    assert_same_bits(layer.run(), layer.run(algorithm="default"))
+
+
+def test_kernel_gradients_of_doubles_are_the_default(isa):
+    layer = KernelGradient("conv2d", (1, 24, 24, 32), (3, 3, 32, 32), {}, isa)
+    arrays = layer.x.astype(np.float64), layer.gradient.astype(np.float64)
+    assert_same_bits(layer.run(*arrays), layer.run(*arrays, algorithm="default"))

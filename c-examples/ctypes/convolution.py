@@ -631,9 +631,10 @@ def _conv2d_params(input_shape, kernel_shape, *, strides=1, padding="valid", dat
     params.kernel_height, params.kernel_width, inner, outer = _kernel_sizes(kernel_shape, torch, _LAYOUTS)
     groups = _given("groups", _integer("groups", groups))
     if depth_multiplier is None:
-        taken = inner * groups
+        taken = inner * max(groups, 1)  # Fewer are refused by the library.
     else:
-        depth_multiplier = _given("depth_multiplier", _integer("depth_multiplier", depth_multiplier))
+        if _integer("depth_multiplier", depth_multiplier) < 1:
+            raise ValueError(f"depth_multiplier is {depth_multiplier}; it must be at least 1")
         taken = inner * outer // depth_multiplier
     params.in_channels = _set_image(params, [taken if size is None else size for size in input_shape], data_format)
     if depth_multiplier is None:
@@ -929,7 +930,7 @@ def _conv2d_transpose_params(input_shape, kernel_shape, *, strides=1, padding="v
         raise ValueError(f"kernel has shape {tuple(kernel_shape)}, read as {_TRANSPOSE_LAYOUTS[torch]}: it takes {inner} "
                          f"channels; x has shape {tuple(input_shape)}, {params.in_channels} channels")
     params.groups = _given("groups", _integer("groups", groups))
-    params.out_channels = _integer("out_channels", outer * params.groups)
+    params.out_channels = _integer("out_channels", outer * max(params.groups, 1))
     _set_window(params, strides, dilation_rate)
     _set_padding(params, padding)
     if output_padding is not None:

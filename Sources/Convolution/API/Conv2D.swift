@@ -4,29 +4,33 @@ import CConvolution
 public struct Conv2DOptions: Sendable, LayerOptions {
     /// From window to window, in input rows and columns; 1 or more.
     public var strides: (height: Int, width: Int)
+    /// How many rows and columns are added around the input; by default none.
     public var padding: Padding
+    /// What they hold; by default zeros.
     public var paddingMode: PaddingMode
     /// Between neighbouring kernel elements, in input rows and columns; 1 (dense) or more.
     public var dilation: (height: Int, width: Int)
     /// The channels of input and output are split into this many groups, each with its own kernels; 1 or more.
     public var groups: Int
-    /// True convolution: the kernel turned by 180 degrees.
+    /// True convolution, the kernel turned by 180 degrees, rather than the cross-correlation of deep learning.
     public var flipKernel: Bool
+    /// Applied to each output element last, after bias and residual; by default none.
     public var activation: Activation
     /// The order of the axes of input and output.
     public var dataFormat: DataFormat
     /// The order of the axes of the kernel.
     public var kernelFormat: KernelFormat
-    /// A kernel beyond the padded image gives an output without rows or columns (TensorFlow, JAX), no error (Keras, PyTorch).
+    /// Whether a kernel larger than the padded image gives an output without rows or columns, as in TensorFlow and JAX, rather
+    /// than an error, as in Keras and PyTorch.
     public var allowsEmptyOutput: Bool
-    /// 0: one per core; 1: only the caller's; at most 1024. The result does not depend on it.
+    /// Threads that compute. 0: one per core; 1: only the caller's; at most 1024. The result does not depend on it.
     public var threads: Int
     /// An instruction-set tier by name, one of `InstructionSetTiers.supported`. nil: the best, or what the environment variable
     /// CONVOLUTION_ISA says.
     public var isa: String?
     /// The most bytes of scratch memory that one execution may take; 0: no limit. The result does not depend on it.
     public var workspaceLimit: Int
-    /// What may be done for speed.
+    /// Whether sums may be computed in a way that is faster and less exact.
     public var algorithm: Algorithm
 
     /// The axes of kernels. With groups, "in channels" are those of one group.

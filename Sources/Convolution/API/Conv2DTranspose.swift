@@ -5,9 +5,9 @@ import CConvolution
 public struct Conv2DTransposeOptions: Sendable, LayerOptions {
     /// From the result of one input element to that of the next, in output rows and columns; 1 or more.
     public var strides: (height: Int, width: Int)
-    /// As the rule permits.
+    /// What is cut from the full result, in rows and columns; each `rule` takes some of the cases.
     public var padding: Padding
-    /// Whose result it is.
+    /// The framework whose output size and position are meant: they differ for the same strides and padding.
     public var rule: TransposeRule
     /// Rows and columns added at the end. nil is Keras's None, which is not the same as `(0, 0)`.
     public var outputPadding: (height: Int, width: Int)?
@@ -19,7 +19,7 @@ public struct Conv2DTransposeOptions: Sendable, LayerOptions {
     public var activation: Activation
     public var dataFormat: DataFormat
     public var kernelFormat: KernelFormat
-    /// A result that the padding consumes is empty, no error.
+    /// Whether an output of which the padding leaves nothing has no rows or columns, rather than being an error.
     public var allowsEmptyOutput: Bool
     public var threads: Int
     public var isa: String?

@@ -37,20 +37,21 @@ public struct Upsample2DOptions: Sendable {
     public var interpolation: Interpolation
     /// Whose defaults the options that are nil have, and whose arithmetic; nil: PyTorch's, as far as it has the interpolation.
     public var preset: UpsamplePreset?
+    /// The place in the input that an output element shows. nil: by the preset.
     public var coordinates: Coordinates?
     /// The part of the image that the result shows, as with ONNX's tf_crop_and_resize and TensorFlow's crop_and_resize; nil: all
     /// of it. Its corners are the result's, so that `coordinates` must be nil.
     public var region: UpsampleRegion?
-    /// For nearest.
+    /// Which input element is the nearest to a place between two; for nearest alone. nil: by the preset.
     public var rounding: NearestRounding?
-    /// For bilinear, bicubic and lanczos.
+    /// What counts beyond the image's border; for bilinear, bicubic and lanczos. nil: by the preset.
     public var edge: UpsampleEdge?
     /// The a of bicubic's kernel, not 0. -0.75 or -0.5, by the preset.
     public var cubicCoefficient: Double?
     /// Every input element counts when the image shrinks. For bilinear, bicubic and lanczos.
     public var antialias: Bool
     public var dataFormat: DataFormat
-    /// 0: one per core; 1: only the caller's; at most 1024. The result does not depend on it.
+    /// Threads that compute. 0: one per core; 1: only the caller's; at most 1024. The result does not depend on it.
     public var threads: Int
     /// An instruction-set tier by name, one of `InstructionSetTiers.supported`. nil: the best, or what the environment variable
     /// CONVOLUTION_ISA says.

@@ -149,8 +149,8 @@ class Ours(Native):
     def variants(self, layer):
         transposed = (layer.operation == "conv2d_transpose") != (layer.gradient == "input")
         phases = transposed and 2 <= layer.stride <= 4 and 2 * layer.stride <= layer.kernel <= 3 * layer.stride
+        phases = phases and layer.gradient != "kernel"
         winograd = phases or layer.kernel == 3 and layer.stride == 1
-        winograd = winograd and layer.gradient != "kernel"
         winograd = winograd and min(layer.channels, layer.out_channels) >= 16 * layer.groups
         return ["nhwc", "nchw"] + [f"{layout}-{a}" for a in self.algorithms for layout in ("nhwc", "nchw") if winograd]
 
