@@ -357,8 +357,10 @@ func createPlan(
 
 /// A plan with its work divided, but without weights yet.
 struct Draft {
-    var plan: ConvolutionPlan
-    var memory: PlanMemory
+    /// In its own memory from the first: it is too long to be handed about on a small stack.
+    var plan: UnsafeMutablePointer<ConvolutionPlan>
+    /// Of the plan with its panels, blocks and coverage maps.
+    var bytes: Int
     var weightElements: Int
 }
 
@@ -375,8 +377,8 @@ private func checkLimit(_ layer: Layer, least: Int) throws(Failure) {
 private func fastestDraft(_ layer: Layer) throws(Failure) -> Draft {
     for economy in 0..<mostEconomy {
         let draft = try draft(layer, economy: economy)
-        if draft.plan.workspace.bytes <= layer.means.workspaceLimit { return draft }
-        shim_free(draft.memory.header)
+        if draft.plan.pointee.workspace.bytes <= layer.means.workspaceLimit { return draft }
+        shim_free(draft.plan)
     }
     return try draft(layer, economy: mostEconomy)
 }
@@ -384,8 +386,8 @@ private func fastestDraft(_ layer: Layer) throws(Failure) -> Draft {
 /// The least workspace that a layer can be computed with, by any number of threads.
 func leastWorkspace(_ layer: Layer) throws(Failure) -> Int {
     let frugal = try draft(layer, economy: mostEconomy)
-    shim_free(frugal.memory.header)
-    return frugal.plan.workspace.bytes
+    shim_free(frugal.plan)
+    return frugal.plan.pointee.workspace.bytes
 }
 
 /// What `..._workspace_size` says: bytes.
@@ -402,12 +404,12 @@ func workspaceSize(_ layer: Layer) throws(Failure) -> WorkspaceNeed {
     let least = try leastWorkspace(layer)
     try checkLimit(layer, least: least)
     let draft = try fastestDraft(layer)
-    defer { shim_free(draft.memory.header) }
+    defer { shim_free(draft.plan) }
     let packed = try times(
-        draft.weightElements + draft.plan.width + draft.plan.outsideElements(), layer.elementBytes, "the packed kernel")
+        draft.weightElements + draft.plan.pointee.width + draft.plan.pointee.outsideElements(), layer.elementBytes, "the packed kernel")
     return WorkspaceNeed(
-        plan: draft.memory.bytes + packed, execution: draft.plan.executionThreads * draft.plan.workspace.bytes, least: least,
-        work: draft.plan.work)
+        plan: draft.bytes + packed, execution: draft.plan.pointee.executionThreads * draft.plan.pointee.workspace.bytes, least: least,
+        work: draft.plan.pointee.work)
 }
 
 private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
@@ -457,23 +459,24 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
         panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"),
         rows: fullyCovered ? 0 : layer.vertical.output, columns: fullyCovered ? 0 : layer.horizontal.output)
     for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
-    var plan = ConvolutionPlan(
+    let plan = memory.plan
+    plan.initialize(to: ConvolutionPlan(
         asked: asked, layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks,
         pairs: pairs, stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels, panelCount: panels.count,
         width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0, weights: memory.header,
         bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns,
         fullyCovered: fullyCovered, mendsBorder: false, skipsOutside: false, readsInputDirectly: false,
-        workspace: WorkspaceLayout())
-    switch plan.strategy {
-    case _ where borders: (plan.borders, plan.pixelsPerVector) = (true, pixelsPerVector)
+        workspace: WorkspaceLayout()))
+    switch plan.pointee.strategy {
+    case _ where borders: (plan.pointee.borders, plan.pointee.pixelsPerVector) = (true, pixelsPerVector)
     case .channels:
-        plan.readsInputDirectly = layer.input.channel == 1 && !hasFarGroups(layer, table) || layer.inChannels <= 1
-    case .lanes where plan.permutes: plan.readsInputDirectly = layer.input.channel == 1 && layer.outChannels % table.lanes == 0
-    case .lanes: plan.readsInputDirectly = panels.isDirect
-    case .columns: plan.readsInputDirectly = readsColumns(layer, table)
+        plan.pointee.readsInputDirectly = layer.input.channel == 1 && !hasFarGroups(layer, table) || layer.inChannels <= 1
+    case .lanes where plan.pointee.permutes: plan.pointee.readsInputDirectly = layer.input.channel == 1 && layer.outChannels % table.lanes == 0
+    case .lanes: plan.pointee.readsInputDirectly = panels.isDirect
+    case .columns: plan.pointee.readsInputDirectly = readsColumns(layer, table)
     }
-    plan.spansImages = plan.readsInputDirectly
-        || plan.strategy == .channels && !plan.borders && inputBytes(layer) <= Double(rectangleLimit >> economy)
+    plan.pointee.spansImages = plan.pointee.readsInputDirectly
+        || plan.pointee.strategy == .channels && !plan.pointee.borders && inputBytes(layer) <= Double(rectangleLimit >> economy)
     // Where fewer will execute it, it is divided for fewer.
     let (rows, columns) = (layer.vertical, layer.horizontal)
     let pixels = layer.transposed ? Double(rows.input) * Double(columns.input) : Double(rows.output) * Double(columns.output)
@@ -483,7 +486,7 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
         * Double(columns.kernel))
 
     // Dense pixels, all of which are read.
-    let areDense = plan.strategy == .channels && plan.readsInputDirectly && layer.input.column == inputs
+    let areDense = plan.pointee.strategy == .channels && plan.pointee.readsInputDirectly && layer.input.column == inputs
         && layer.vertical.stride <= layer.vertical.kernel && layer.horizontal.stride <= layer.horizontal.kernel
 
     // Blocks and what they need.
@@ -503,29 +506,29 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
             vertical: vertical, horizontal: horizontal, weights: weightElements, bandRows: 0, bandColumns: 0, rowBands: 0,
             columnBands: 0, panelChunks: 0, items: 0, channelBlock: channelBlock, segmentsPerChunk: segmentsPerChunk,
             tilesPerGroup: 0)
-        if plan.strategy == .channels {
+        if plan.pointee.strategy == .channels {
             block.mergesTaps = horizontal.taps > 1 && horizontal.offsetStep == 1 && channelBlock == layer.inChannels
                 && segmentsPerChunk % horizontal.taps == 0
-                && (!plan.readsInputDirectly || layer.input.column == channelBlock)
-            block.roundsBorder = !plan.borders && outsidePart(block, layer) > worthwhilePart
+                && (!plan.pointee.readsInputDirectly || layer.input.column == channelBlock)
+            block.roundsBorder = !plan.pointee.borders && outsidePart(block, layer) > worthwhilePart
         }
-        if plan.strategy == .channels, block.taps == 1, inputs % channelBlock == 0,
-            inputs * plan.panels.pointee.kernel.vectors <= vectorsPerCall {
+        if plan.pointee.strategy == .channels, block.taps == 1, inputs % channelBlock == 0,
+            inputs * plan.pointee.panels.pointee.kernel.vectors <= vectorsPerCall {
             block.blocksPerCall = inputs / channelBlock
         }
         block.hasOneCall = channelBlock * block.blocksPerCall == inputs
         // More tiles where the weights come in several passes, a tile is little work, or no other panel reads the input
         // again; but their addresses are to stay in the cache as well.
-        let isAlone = plan.panelCount == 1
+        let isAlone = plan.pointee.panelCount == 1
         var tiles = !block.hasOneCall ? 64 : isAlone ? 48 : max(16, min(groupTerms / terms, 48))
         if areDense, !isAlone, rowLattices * columnLattices == 1 {
             /// What a group reads and writes between two panels.
             func staysInCache() -> Bool {
-                let pixels = min(Double(tiles * plan.leastReach), Double(plan.rows(block)) * Double(horizontal.count))
+                let pixels = min(Double(tiles * plan.pointee.leastReach), Double(plan.pointee.rows(block)) * Double(horizontal.count))
                 let rows = (pixels / Double(horizontal.count)).rounded(.up) - 1
                 let read = rows * Double(vertical.inputStep) + Double(vertical.lastOffset - vertical.offsetStart + 1)
                 let input = read * Double(layer.horizontal.input) * Double(inputs)
-                let width = Double(plan.panels.pointee.width)
+                let width = Double(plan.pointee.panels.pointee.width)
                 return (input + (Double(terms) + pixels) * width) * Double(size) <= groupBytes
             }
             block.fetchesInput = staysInCache()
@@ -536,77 +539,77 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
             }
         }
         block.tilesPerGroup = max(1, min(tiles, addressBytes / (block.segments * largestTileSide * 8)) >> economy)
-        plan.divide(&block, blocks: rowLattices * columnLattices, threads: threads,
+        plan.pointee.divide(&block, blocks: rowLattices * columnLattices, threads: threads,
             rectangleLimit: rectangleLimit >> economy)
         // One more, since those of the border and the others may each have a rest.
-        let needed = 1 + plan.tileCount(rows: block.bandRows, columns: block.bandColumns, plan.leastReach)
+        let needed = 1 + plan.pointee.tileCount(rows: block.bandRows, columns: block.bandColumns, plan.pointee.leastReach)
         block.tilesPerGroup = min(block.tilesPerGroup, needed)
-        block.items = (plan.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
-        plan.itemsPerBlock = max(plan.itemsPerBlock, block.items)
-        plan.work += Double(terms) * Double(vertical.count * horizontal.count) * Double(layer.batch)
+        block.items = (plan.pointee.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
+        plan.pointee.itemsPerBlock = max(plan.pointee.itemsPerBlock, block.items)
+        plan.pointee.work += Double(terms) * Double(vertical.count * horizontal.count) * Double(layer.batch)
             * Double(layer.outChannels)
-        let (more, tooMany) = terms.multipliedReportingOverflow(by: plan.width)
+        let (more, tooMany) = terms.multipliedReportingOverflow(by: plan.pointee.width)
         overflow = overflow || tooMany || more > largestLength
         weightElements = overflow ? 0 : weightElements + more
-        plan.workspace.include(
-            block, walkRuns: plan.walks ? 2 * plan.walkRuns(block) : 0, walkLines: plan.walkLines,
-            tileScalars: plan.gathersTiles ? plan.tileScalars : block.hasOneCall ? 0 : largestTileScalars,
-            rectangleBytes: plan.readsInputDirectly ? 0 : plan.largestRectangle(block) * size, elementBytes: size)
-        plan.blocks[plan.blockCount] = block
-        plan.blockCount += 1
+        plan.pointee.workspace.include(
+            block, walkRuns: plan.pointee.walks ? 2 * plan.pointee.walkRuns(block) : 0, walkLines: plan.pointee.walkLines,
+            tileScalars: plan.pointee.gathersTiles ? plan.pointee.tileScalars : block.hasOneCall ? 0 : largestTileScalars,
+            rectangleBytes: plan.pointee.readsInputDirectly ? 0 : plan.pointee.largestRectangle(block) * size, elementBytes: size)
+        plan.pointee.blocks[plan.pointee.blockCount] = block
+        plan.pointee.blockCount += 1
     }
     if pairs {
         addBlock(.pairs(layer.vertical), .pairs(layer.horizontal))
     } else if rowLattices > 0 {
         forEachLattice(layer.vertical, transposed: layer.transposed) { vertical in
             if !fullyCovered {
-                for q in 0..<vertical.count { plan.coveredRows[vertical.outputStart + q * vertical.outputStep] = 1 }
+                for q in 0..<vertical.count { plan.pointee.coveredRows[vertical.outputStart + q * vertical.outputStep] = 1 }
             }
             forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in addBlock(vertical, horizontal) }
         }
         if !fullyCovered {
             forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in
-                for q in 0..<horizontal.count { plan.coveredColumns[horizontal.outputStart + q * horizontal.outputStep] = 1 }
+                for q in 0..<horizontal.count { plan.pointee.coveredColumns[horizontal.outputStart + q * horizontal.outputStep] = 1 }
             }
         }
     }
-    plan.workspace.finish(elementBytes: size)
-    if let chain, plan.blockCount > 0, !overflow {
+    plan.pointee.workspace.finish(elementBytes: size)
+    if let chain, plan.pointee.blockCount > 0, !overflow {
         do throws(Failure) {
-            try plan.divideProducts(chain: chain, threads: threads, economy: economy)
-            weightElements = try plan.tapProducts.map { part throws(Failure) in try plan.productWeights(part) } ?? 0
+            try plan.pointee.divideProducts(chain: chain, threads: threads, economy: economy)
+            weightElements = try plan.pointee.tapProducts.map { part throws(Failure) in try plan.pointee.productWeights(part) } ?? 0
         } catch {
-            shim_free(memory.header)
+            shim_free(plan)
             throw error
         }
     }
     if turns, !overflow {
         let fits: Bool
         do throws(Failure) {
-            fits = try plan.divideTurned(given, threads: threads)
+            fits = try plan.pointee.divideTurned(given, threads: threads)
         } catch {
-            shim_free(memory.header)
+            shim_free(plan)
             throw error
         }
         if !fits {
-            shim_free(memory.header)
+            shim_free(plan)
             var layer = given
             layer.means.joinsPhases = false
             return try draft(layer, economy: economy)
         }
     } else if hasOutput {
         let elements = Double(layer.batch * layer.outChannels) * Double(layer.vertical.output * layer.horizontal.output)
-        plan.streams = elements * Double(size) >= Double(streamedBytes)
+        plan.pointee.streams = elements * Double(size) >= Double(streamedBytes)
     }
 
     if areDense, weightElements * size <= cachedWeightBytes {
-        for i in 0..<plan.blockCount { (plan.blocks[i].fetchesInput, plan.blocks[i].fetchesWeights) = (true, false) }
+        for i in 0..<plan.pointee.blockCount { (plan.pointee.blocks[i].fetchesInput, plan.pointee.blocks[i].fetchesWeights) = (true, false) }
     }
     if overflow {
-        shim_free(memory.header)
+        shim_free(plan)
         throw Failure(CONVOLUTION_ERROR_OVERFLOW, "the packed kernel exceeds what memory can hold")
     }
-    return Draft(plan: plan, memory: memory, weightElements: weightElements)
+    return Draft(plan: plan, bytes: memory.bytes, weightElements: weightElements)
 }
 
 /// The layer, with what its execution will copy of the border taken off the workspace's limit: see `borderBefore`.
@@ -617,12 +620,12 @@ private func leavingRoomForBorder<Scalar: KernelScalar>(
         !areFinite(kernel, count: layer.kernelElements)
     else { return layer }
     let frugal = try draft(layer, economy: mostEconomy)
-    defer { shim_free(frugal.memory.header) }
-    if frugal.plan.tapProducts != nil || frugal.plan.winograd != nil { return layer }
+    defer { shim_free(frugal.plan) }
+    if frugal.plan.pointee.tapProducts != nil || frugal.plan.pointee.winograd != nil { return layer }
     var pixels = 0
-    withUnsafePointer(to: frugal.plan) { plan in forEachBorderPixel(plan) { _ in pixels += 1 } }
+    forEachBorderPixel(frugal.plan) { _ in pixels += 1 }
     let border = pixels * layer.outChannels * MemoryLayout<Scalar>.stride
-    let least = frugal.plan.workspace.bytes + border
+    let least = frugal.plan.pointee.workspace.bytes + border
     if least > layer.means.workspaceLimit {
         throw Failure.workspace(
             layer, "with a kernel that is not finite this accumulating layer needs at least", least)
@@ -639,53 +642,52 @@ private func packedPlan<Scalar: KernelScalar>(
     let layer = try leavingRoomForBorder(layer, kernel)
     if layer.means.workspaceLimit < Int.max { try checkLimit(layer, least: leastWorkspace(layer)) }
     let draft = try fastestDraft(layer)
-    let (memory, weightElements) = (draft.memory, draft.weightElements)
-    var plan = draft.plan
+    let (plan, weightElements) = (draft.plan, draft.weightElements)
     let size = MemoryLayout<Scalar>.stride
     do throws(Failure) {
-        let outsideElements = try plan.outsideElements()
-        let storage = try allocate(weightElements + plan.width + outsideElements, of: size, "the packed kernel")
+        let outsideElements = try plan.pointee.outsideElements()
+        let storage = try allocate(weightElements + plan.pointee.width + outsideElements, of: size, "the packed kernel")
         let packed = storage.assumingMemoryBound(to: Scalar.self)
-        plan.weights = storage
-        plan.bias = UnsafeMutableRawPointer(packed + weightElements)
-        plan.outside = UnsafeMutableRawPointer(packed + weightElements + plan.width)
-        for i in 0..<outsideElements { packed[weightElements + plan.width + i] = Scalar(layer.paddingValue) }
-        if plan.permutes { fillPlaces(&plan, of: size) }
+        plan.pointee.weights = storage
+        plan.pointee.bias = UnsafeMutableRawPointer(packed + weightElements)
+        plan.pointee.outside = UnsafeMutableRawPointer(packed + weightElements + plan.pointee.width)
+        for i in 0..<outsideElements { packed[weightElements + plan.pointee.width + i] = Scalar(layer.paddingValue) }
+        if plan.pointee.permutes { fillPlaces(&plan.pointee, of: size) }
     } catch {
-        shim_free(memory.header)
+        shim_free(plan)
         throw error
     }
 
     if let kernel {
         let isFinite: Bool
         do throws(Failure) {
-            isFinite = try packKernel(&plan, kernel, elements: weightElements)
+            isFinite = try packKernel(&plan.pointee, kernel, elements: weightElements)
         } catch {
-            shim_free(plan.weights)
-            shim_free(memory.header)
+            shim_free(plan.pointee.weights)
+            shim_free(plan)
             throw error
         }
-        plan.mendsBorder = layer.transposed && plan.tapProducts == nil && !isFinite
-        plan.skipsOutside = (plan.strategy == .channels || plan.walks) && layer.paddingMode == .constant
+        plan.pointee.mendsBorder = layer.transposed && plan.pointee.tapProducts == nil && !isFinite
+        plan.pointee.skipsOutside = (plan.pointee.strategy == .channels || plan.pointee.walks) && layer.paddingMode == .constant
             && layer.paddingValue == 0 && isFinite
-        if !isFinite, plan.winograd != nil || plan.turning != nil || plan.pairs {
+        if !isFinite, plan.pointee.winograd != nil || plan.pointee.turning != nil || plan.pointee.pairs {
             // With Winograd's algorithm an infinity or NaN would spread to all elements; the default one keeps it where it
             // belongs. And the border is mended in the caller's arrays.
-            shim_free(plan.weights)
-            shim_free(memory.header)
+            shim_free(plan.pointee.weights)
+            shim_free(plan)
             var layer = layer
             layer.means.permitsWinograd = false
             layer.means.joinsPhases = false
             return try packedPlan(layer, kernel: kernel, bias: bias)
         }
-        if plan.blockCount > 0, maySeparate(layer) { separateWeights(&plan, plan.weights.assumingMemoryBound(to: Scalar.self)) }
+        if plan.pointee.blockCount > 0, maySeparate(layer) { separateWeights(&plan.pointee, plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) }
     }
-    let packedBias = plan.bias.assumingMemoryBound(to: Scalar.self)
+    let packedBias = plan.pointee.bias.assumingMemoryBound(to: Scalar.self)
     // What leaves every sum as it is, in place of a bias: -0 + 0 would be 0.
-    if plan.winograd != nil { (packedBias - plan.width).update(repeating: -0.0, count: plan.width) }
-    packedBias.update(repeating: 0, count: plan.width)
-    for index in 0..<plan.panelCount {
-        let panel = plan.panels[index]
+    if plan.pointee.winograd != nil { (packedBias - plan.pointee.width).update(repeating: -0.0, count: plan.pointee.width) }
+    packedBias.update(repeating: 0, count: plan.pointee.width)
+    for index in 0..<plan.pointee.panelCount {
+        let panel = plan.pointee.panels[index]
         guard let bias else { break }
         // No negative zero: a sum of nothing but zeros may have either sign, and becomes a positive zero by the bias.
         for channel in 0..<panel.channels {
@@ -693,9 +695,7 @@ private func packedPlan<Scalar: KernelScalar>(
         }
     }
 
-    let result = memory.header.bindMemory(to: ConvolutionPlan.self, capacity: 1)
-    result.initialize(to: plan)
-    return result
+    return plan
 }
 
 private func fillPlaces(_ plan: inout ConvolutionPlan, of size: Int) {
@@ -716,6 +716,7 @@ private func fillPlaces(_ plan: inout ConvolutionPlan, of size: Int) {
 /// One allocation for the plan itself (at its start), its panels, blocks and coverage maps.
 struct PlanMemory {
     var header: UnsafeMutableRawPointer
+    var plan: UnsafeMutablePointer<ConvolutionPlan>
     var bytes: Int
     var panels: UnsafeMutablePointer<Panel>
     var blocks: UnsafeMutablePointer<Block>
@@ -728,6 +729,7 @@ struct PlanMemory {
         let rowsAt = blocksAt + aligned(try times(blockCount, MemoryLayout<Block>.stride, "blocks"))
         bytes = rowsAt + rows + columns
         header = try allocate(bytes, of: 1, "the plan")
+        plan = header.bindMemory(to: ConvolutionPlan.self, capacity: 1)
         panels = (header + panelsAt).assumingMemoryBound(to: Panel.self)
         blocks = (header + blocksAt).assumingMemoryBound(to: Block.self)
         coveredRows = (header + rowsAt).assumingMemoryBound(to: UInt8.self)

@@ -266,17 +266,17 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
             block += 1
         }
     }
-    var plan = ConvolutionPlan(
+    memory.plan.initialize(to: ConvolutionPlan(
         asked: layer, layer: layer, table: table, strategy: .channels, isWide: false, walks: false, panels: memory.panels,
         panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: blockCount, itemsPerBlock: 0,
         work: Double(layer.batch * rows.tiles) * Double(columns.tiles * points) * Double(inputs) * Double(layer.outChannels),
         weights: memory.header,
         bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns,
         fullyCovered: true, mendsBorder: false, skipsOutside: false, readsInputDirectly: part.readsInputDirectly,
-        workspace: WorkspaceLayout())
-    plan.winograd = part
-    plan.workspace.bytes = workspace
-    return Draft(plan: plan, memory: memory, weightElements: weightElements)
+        workspace: WorkspaceLayout()))
+    memory.plan.pointee.winograd = part
+    memory.plan.pointee.workspace.bytes = workspace
+    return Draft(plan: memory.plan, bytes: memory.bytes, weightElements: weightElements)
 }
 
 extension Panel {
