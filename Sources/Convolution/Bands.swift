@@ -84,7 +84,7 @@ extension ConvolutionPlan {
             // Vectors of the last columns read on to a whole vector, or a whole tile; those places hold zeros.
             let line = ceilDivide(span, horizontal.inputStep)
             if stencils {
-                let tile = table.stencil.vectors * table.lanes
+                let tile = table.pointee.stencil.vectors * table.lanes
                 // Whole vectors, so that some tap's are aligned.
                 part.plane = ceilDivide(line + ceilDivide(columns, tile) * tile - columns, table.lanes) * table.lanes
                 part.rowPitch = part.plane * horizontal.inputStep
@@ -269,7 +269,7 @@ extension ConvolutionPlan {
         if blocks == 1, rows < wanted, hasManyPixels, readsInputDirectly, !walks {
             // A few long rows are cut into pieces of whole tiles, the last of them no shorter than a tile.
             let (tile, widest) = isWide
-                ? (leastReach, leastReach) : (table.columnTiles[4].vectors, table.columnTiles[0].vectors)
+                ? (leastReach, leastReach) : (table.pointee.columnTiles[4].vectors, table.pointee.columnTiles[0].vectors)
             let (unit, least) = strategy == .columns ? (table.lanes * tile, table.lanes * widest) : (leastReach, 1)
             let (units, rest) = (ceilDivide(columns, unit), columns % unit)
             let most = rest > 0 && rest < least ? units / 2 : units

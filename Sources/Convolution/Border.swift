@@ -21,7 +21,7 @@ private func finishPixel<Scalar: KernelScalar>(
                 let arguments = ColumnEpilogueArguments(
                     tile: scratch, channels: 1, tileVectors: 1, vectors: 1, outputs: target, columns: one, bias: bias + channel,
                     channelStride: 0, columnStride: 1, activation: activation, accumulates: layer.means.accumulates)
-                withUnsafePointer(to: arguments) { plan.pointee.table.finishColumns($0) }
+                withUnsafePointer(to: arguments) { plan.pointee.table.pointee.finishColumns($0) }
             }
         }
     }

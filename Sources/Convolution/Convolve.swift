@@ -392,7 +392,7 @@ private func multiply<Scalar: KernelScalar>(
     }
     // Whole vectors with simple activations, and nothing to be added, leave the kernel finished.
     let lastLanes = panel.pointee.channels % plan.pointee.table.lanes
-    let storesPart = strategy == .channels && plan.pointee.table.storesParts && lastLanes > 0
+    let storesPart = strategy == .channels && plan.pointee.table.pointee.storesParts && lastLanes > 0
         && width - panel.pointee.channels < plan.pointee.table.lanes
     let mayFinish = bounds != nil && !plan.pointee.layer.means.accumulates
         && (strategy == .columns ? columnStep == 1
@@ -525,7 +525,7 @@ private struct GatheredPixels<Scalar: KernelScalar> {
             tile: sums, rows: count, lanes: panel.pointee.width, channels: panel.pointee.channels, bias: bias, outputs: places,
             channelStride: plan.pointee.layer.output.channel, activation: activation,
             accumulates: plan.pointee.layer.means.accumulates)
-        withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
+        withUnsafePointer(to: arguments) { plan.pointee.table.pointee.finish($0) }
         count = 0
     }
 }
@@ -554,10 +554,10 @@ private func finish<Scalar: KernelScalar>(
 
 /// `finishColumns`, and then, where channels are neighbours, the tile's planes turned into pixels, as many vectors at a time as
 /// follow each other.
-func finishColumns<Scalar: KernelScalar>(_ table: KernelTable, _ given: ColumnEpilogueArguments<Scalar>) {
+func finishColumns<Scalar: KernelScalar>(_ table: UnsafePointer<KernelTable>, _ given: ColumnEpilogueArguments<Scalar>) {
     var arguments = given
     arguments.keepsTile = given.channelStride == 1 && given.columnStride != 1
-    withUnsafePointer(to: arguments) { table.finishColumns($0) }
+    withUnsafePointer(to: arguments) { table.pointee.finishColumns($0) }
     if !arguments.keepsTile { return }
     var n = 0
     while n < given.vectors {

@@ -38,7 +38,7 @@ enum Tier: Int32 {
     }
 
     /// The kernels for float32.
-    var float32: KernelTable {
+    var float32: UnsafePointer<KernelTable> {
         switch self {
         case .baseline: return baselineFloat32()
         #if arch(x86_64)
@@ -49,7 +49,7 @@ enum Tier: Int32 {
     }
 
     /// The kernels for float64.
-    var float64: KernelTable {
+    var float64: UnsafePointer<KernelTable> {
         switch self {
         case .baseline: return baselineFloat64()
         #if arch(x86_64)

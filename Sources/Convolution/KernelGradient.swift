@@ -30,7 +30,7 @@ private struct GradientWork {
     /// Only this, which changes no bit, may depend on the kernel's format.
     var pointsInVectors: Bool
 
-    init(_ layer: Layer, _ table: KernelTable, _ across: PackedAxis) {
+    init(_ layer: Layer, _ table: UnsafePointer<KernelTable>, _ across: PackedAxis) {
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
         let columns = layer.horizontal.kernel
         func work(lefts: Int, rights: Int) -> Double { Double(max(lefts, 4)) * Double(ceilDivide(rights, table.lanes)) }
@@ -52,7 +52,7 @@ private struct GradientWork {
 private struct KernelGradientPlan {
     /// The convolution whose input is the image.
     var layer: Layer
-    var table: KernelTable
+    var table: UnsafePointer<KernelTable>
     /// Vectors hold channels of the points, not of the image; the other tensor's are broadcast.
     var pointsInVectors: Bool
     /// Neighbouring taps of one kernel row are neighbours in the packed image: a run of (tap, channel) counts as channels of one
@@ -154,8 +154,8 @@ private struct KernelGradientPlan {
         panelCount = count
         let share = panelVectors / count
         largerPanels = panelVectors % count
-        (largerKernel, smallerKernel) = (table.outerTiles[min(share, 3)], table.outerTiles[share - 1])
-        shortKernel = table.shortOuterTile
+        (largerKernel, smallerKernel) = (table.pointee.outerTiles[min(share, 3)], table.pointee.outerTiles[share - 1])
+        shortKernel = table.pointee.shortOuterTile
     }
 
     /// Items whose sums fit a cache. Of these divisions the one by which threads end soonest: large items pack less twice, even
@@ -197,7 +197,7 @@ private struct KernelGradientPlan {
         leftChunks = ceilDivide(leftUnits, leftUnitsPerItem)
         let width = itemVectors * table.lanes
         // In place all but the last row of tiles, and a panel with a partial vector.
-        let edge = rights % table.lanes == 0 ? 0 : table.widestTile * table.lanes
+        let edge = rights % table.lanes == 0 ? 0 : table.pointee.widestTile * table.lanes
         let elements = addsInPlace
             ? try times(width, largestTileSide, "the sums") + times(edge, leftUnitsPerItem * commonTileRows, "the sums")
             : try times(width, leftUnitsPerItem * commonTileRows, "the sums")
@@ -228,8 +228,8 @@ private struct KernelGradientPlan {
 
     init(_ layer: Layer) throws(Failure) {
         self.layer = layer
-        table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
-        (largerKernel, smallerKernel) = (table.outerTiles[0], table.outerTiles[0])
+        table = layer.table
+        (largerKernel, smallerKernel) = (table.pointee.outerTiles[0], table.pointee.outerTiles[0])
         let (vertical, horizontal) = (layer.vertical, layer.horizontal)
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
 
@@ -248,7 +248,7 @@ private struct KernelGradientPlan {
         if mergesTaps { tapColumns = 1 }
         (lefts, rights) = pointsInVectors ? (runs, outputs) : (outputs, runs)
         panelVectors = ceilDivide(rights, lanes)
-        setPanels(ceilDivide(panelVectors, table.widestTile))
+        setPanels(ceilDivide(panelVectors, table.pointee.widestTile))
         writesTapsTogether = layer.writesTapsTogether(mergesTaps)
         hasOneBand = bands.isSingle && !writesTapsTogether
         let strides = layer.kernelStrides
@@ -276,7 +276,7 @@ private struct KernelGradientPlan {
                 && (layer.batch == 1 || layer.output.batch == vertical.output * layer.output.row)
         }
 
-        if let kernel = table.tapRowTile, pointsInVectors, !mergesTaps, hasTapRows(horizontal),
+        if let kernel = table.pointee.tapRowTile, pointsInVectors, !mergesTaps, hasTapRows(horizontal),
             rights == kernel.vectors * lanes, lefts % kernel.rows == 0, addsInPlace || !hasOneBand
         {
             tapRowKernel = kernel
@@ -376,7 +376,7 @@ func backwardKernel(
     }
     let work = Double(layer.kernelElements) * Double(layer.batch)
         * Double(convolution.vertical.output * convolution.horizontal.output)
-    let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
+    let table = layer.table
     let vectors = GradientWork(convolution, table, PackedAxis(convolution.horizontal, outputs: convolution.horizontal.output))
     let byOuterProducts = min(vectors.byPoints, vectors.byImage) * Double(convolution.vertical.kernel)
     let byWalk = WalkGradientPlan.work(convolution, table)
@@ -640,7 +640,7 @@ private struct ItemRun<Scalar: KernelScalar> {
         arguments.endsOutside = leavesOut && columnPlaces[lastPlace] < 0
         let tapRowKernel = band.columns.count > 2 ? plan.tapRowKernel : nil
         // A tile of many pixels has the time to wait for its stores.
-        let prefetches = isFirst && pixels < 128 && leftStride > 2 &* plan.table.widestTile &* plan.table.lanes
+        let prefetches = isFirst && pixels < 128 && leftStride > 2 &* plan.table.pointee.widestTile &* plan.table.lanes
         forEachTile(byTapRows: tapRowKernel != nil) { tile in
             if prepared.firstLane != tile.firstLane || prepared.tapColumn != tile.tapColumn || prepared.tapRow != tile.tapRow {
                 prepared = (tile.tapRow, tile.tapColumn, tile.firstLane)

@@ -58,6 +58,8 @@ struct Layer {
     var hasOutput: Bool { batch > 0 && vertical.output > 0 && horizontal.output > 0 && outChannels > 0 }
 
     var elementBytes: Int { isDouble ? 8 : 4 }
+    /// The kernels of its tier and element type.
+    var table: UnsafePointer<KernelTable> { isDouble ? tier.float64 : tier.float32 }
 
     /// A transposed convolution whose output phases of P neighbouring columns all read the same input, such as one with kernel =
     /// P * n, stride P and no crop: as a layer of 1/P of the columns and P times the channels, in the same arrays. Column t = P *

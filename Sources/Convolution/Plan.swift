@@ -98,7 +98,7 @@ struct ConvolutionPlan {
     var asked: Layer
     /// The same, or `thinned`, `flattened` or `widened`.
     var layer: Layer
-    var table: KernelTable
+    var table: UnsafePointer<KernelTable>
     var strategy: Strategy
     /// Strategy `columns` with tiles of vectors that follow each other in one row.
     var isWide: Bool
@@ -418,7 +418,7 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     if economy == mostEconomy { given.threads = 1 }
     if let side = given.winogradTile { return try winogradDraft(given, side: side, economy: economy) }
     given = given.thinned.lying
-    let table = given.isDouble ? given.tier.float64 : given.tier.float32
+    let table = given.table
     let chain = given.productChain()
     var layer = given.flattened
     let turns = chain == nil && economy == 0 && given.mayTurn && given.coversOutput && chooseStrategy(given, table) == .channels

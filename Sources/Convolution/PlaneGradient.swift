@@ -16,7 +16,7 @@ private let mostParts = 32
 struct PlaneGradientPlan {
     /// The convolution whose input is the image.
     private var layer: Layer
-    private var table: KernelTable
+    private var table: UnsafePointer<KernelTable>
     /// Whole rows of pieces of rows, some chunks of `chunkRows`. A chunk's sums are made in the lanes of a vector, and what
     /// chunks give is added with compensation: first those of a part, then the parts.
     private var chunkRows: Int
@@ -53,7 +53,7 @@ struct PlaneGradientPlan {
 
     init(_ layer: Layer) throws(Failure) {
         self.layer = layer
-        table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
+        table = layer.table
         let lanes = table.lanes
         let (vertical, horizontal) = (layer.vertical, layer.horizontal)
         // As long as a lane's chain c of the chunk's n = c * lanes terms keeps c * c / n + n / c below 34, see `chunkTerms`.
@@ -212,7 +212,7 @@ struct PlaneGradientPlan {
                         columnOffsets: columnOffsets, tailOffsets: tailOffsets, imagePitch: down.step * imagePitch,
                         pointPitch: pointPitch, rows: min(chunkRows, band.rows.count - row), vectors: vectors, tails: tails,
                         sums: sums)
-                    withUnsafePointer(to: arguments) { table.planes($0) }
+                    withUnsafePointer(to: arguments) { table.pointee.planes($0) }
                     for a in 0..<min(tileTaps, rows - tapRow) {
                         for b in 0..<min(tileTaps, columns - tapColumn) {
                             totals[(tapRow + a) * columns + tapColumn + b].add(sumOfLanes(sums + (a * tileTaps + b) * lanes))

@@ -152,7 +152,7 @@ func stencil<Scalar: KernelScalar>(
     let firstPlane = plan.pointee.panels[panels.lowerBound].firstChannel
     let bounds = columnStride == 1 && !layer.means.accumulates ? activation.bounds : nil
     let rowStep = vertical.inputStep / vertical.offsetStep
-    let kernel = plan.pointee.table.stencil
+    let kernel = plan.pointee.table.pointee.stencil
     var item = StencilItem(
         plan: plan, kernel: kernel, rows: addresses + stencilRows, targets: targets,
         arguments: StencilArguments(
@@ -179,8 +179,9 @@ func stencil<Scalar: KernelScalar>(
     let following = isGapless && (turns || rows.count == vertical.count) && plane == rows.count * columns.count ? plane : 0
     let table = plan.pointee.table
     let mayBeNarrow = rows.count >= stencilRows && item.finishes && !item.streams && !separates
-    let small = mayBeNarrow && vertical.taps == horizontal.taps ? table.smallStencil(size: vertical.taps, step: rowStep) : nil
-    let narrow = small ?? (mayBeNarrow && table.isNarrow(columns: columns.count) ? table.narrowStencil : nil)
+    let small = mayBeNarrow && vertical.taps == horizontal.taps
+        ? table.pointee.smallStencil(size: vertical.taps, step: rowStep) : nil
+    let narrow = small ?? (mayBeNarrow && table.pointee.isNarrow(columns: columns.count) ? table.pointee.narrowStencil : nil)
 
     var index = panels.lowerBound
     let end = plan.pointee.panels[panels.upperBound - 1].group + 1
@@ -377,7 +378,7 @@ private func run<Scalar: KernelScalar>(_ item: inout StencilItem<Scalar>, output
                         tile: item.arguments.tile, channels: outputRows, tileVectors: item.kernel.vectors, vectors: vectors,
                         outputs: targets, columns: widths, bias: biases, channelStride: item.rowStride,
                         columnStride: item.columnStride, activation: item.activation, accumulates: layer.means.accumulates)
-                    withUnsafePointer(to: arguments) { item.plan.pointee.table.finishColumns($0) }
+                    withUnsafePointer(to: arguments) { item.plan.pointee.table.pointee.finishColumns($0) }
                 }
             }
         }

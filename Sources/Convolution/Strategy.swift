@@ -36,7 +36,7 @@ struct Panels {
     /// Strategy `channels`: one input pixel, each of whose products goes to a pixel of its own, or one output pixel.
     var isPixel = false
 
-    init(_ layer: Layer, _ table: KernelTable, _ strategy: Strategy) {
+    init(_ layer: Layer, _ table: UnsafePointer<KernelTable>, _ strategy: Strategy) {
         self.strategy = strategy
         let outputs = layer.outChannelsPerGroup
         switch strategy {
@@ -45,28 +45,28 @@ struct Panels {
             isPixel = layer.batch == 1 && (layer.vertical.input == 1 && layer.horizontal.input == 1
                 || layer.vertical.output == 1 && layer.horizontal.output == 1)
             // The narrower kernels are for many pixels: of one, a vector of zeros more costs less.
-            if isPixel, vectors % table.widestTile == table.widestTile - 1 { vectors += 1 }
-            perGroup = isPixel ? ceilDivide(vectors, table.widestTile) : cheapestDivision(outputs, table)
-            pairs = table.pairTile != nil && layer.groups > 1 && outputs == table.lanes && layer.columnsPerPixel == 1
+            if isPixel, vectors % table.pointee.widestTile == table.pointee.widestTile - 1 { vectors += 1 }
+            perGroup = isPixel ? ceilDivide(vectors, table.pointee.widestTile) : cheapestDivision(outputs, table)
+            pairs = table.pointee.pairTile != nil && layer.groups > 1 && outputs == table.lanes && layer.columnsPerPixel == 1
             count = pairs ? ceilDivide(layer.groups, 2) : perGroup * layer.groups
             width = vectors * table.lanes * layer.groups
         case .lanes:
             vectors = ceilDivide(layer.outChannels, table.lanes)
             walks = canWalk(layer)
             permutes = canPermute(layer, table)
-            perGroup = ceilDivide(vectors, walks || permutes ? 1 : table.widestTile)
+            perGroup = ceilDivide(vectors, walks || permutes ? 1 : table.pointee.widestTile)
             count = perGroup
             width = vectors * table.lanes
             isDirect = !permutes && layer.input.channel == 1
                 && (!walks || layer.vertical.kernel * layer.horizontal.kernel <= walkTaps)
                 && (layer.outChannels % table.lanes == 0 || perGroup > 1 && !layer.means.accumulates)
         case .columns:
-            let most = table.columnTiles[4].rows
+            let most = table.pointee.columnTiles[4].rows
             let rest = outputs % most
             let columns = layer.horizontal.output / layer.columnPhases
             stencils = takesStencil(layer, table)
             isWide = !stencils && outputs >= 1 && outputs <= 4
-                && columns >= 4 * table.wideTiles[outputs - 1].vectors * table.lanes
+                && columns >= 4 * table.pointee.wideTiles[outputs - 1].vectors * table.lanes
             perGroup = stencils ? outputs : outputs / most + (rest == 0 ? 0 : rest <= 4 ? 1 : 2)
             count = perGroup * layer.groups
             width = layer.outChannels
@@ -75,49 +75,50 @@ struct Panels {
 
     /// Whether a walk computes all phases of a transposed convolution together: its input is read in place, and whole vectors of
     /// output are finished.
-    func pairsPhases(_ layer: Layer, _ table: KernelTable) -> Bool {
+    func pairsPhases(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
         let (vertical, horizontal) = (layer.vertical, layer.horizontal)
         return walks && isDirect && layer.transposed && layer.means.joinsPhases && !layer.means.accumulates
             && layer.output.channel == 1 && layer.activation.bounds != nil
             && vertical.stride == 2 && horizontal.stride == 2 && vertical.dilation == 1 && horizontal.dilation == 1
             && vertical.kernel == horizontal.kernel && (3...4).contains(vertical.kernel)
-            && table.pairWalks[vertical.kernel - 3] != nil
+            && table.pointee.pairWalks[vertical.kernel - 3] != nil
     }
 
-    func panel(_ index: Int, _ layer: Layer, _ table: KernelTable) -> Panel {
+    func panel(_ index: Int, _ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Panel {
         let outputs = layer.outChannelsPerGroup
         switch strategy {
         case .channels where pairs && 2 * index + 1 < layer.groups:
             return Panel(
                 group: 2 * index, groups: 2, firstChannel: 2 * index * outputs, channels: 2 * outputs,
-                offset: 2 * index * outputs, width: 2 * outputs, kernel: table.pairTile ?? table.tiles[1])
+                offset: 2 * index * outputs, width: 2 * outputs, kernel: table.pointee.pairTile ?? table.pointee.tiles[1])
         case .channels where pairs:
             return Panel(
                 group: 2 * index, firstChannel: 2 * index * outputs, channels: outputs, offset: 2 * index * outputs,
-                width: outputs, kernel: table.tiles[0])
+                width: outputs, kernel: table.pointee.tiles[0])
         case .channels, .lanes:
             let group = strategy == .lanes ? 0 : index / perGroup
             let members = strategy == .lanes ? layer.groups == 1 ? width : layer.outChannels : outputs
             // The vectors are spread evenly, so that 5 become 3 + 2.
             let place = index % perGroup
-            let share = isPixel ? table.widestTile : vectors / perGroup
+            let share = isPixel ? table.pointee.widestTile : vectors / perGroup
             let larger = isPixel ? 0 : vectors % perGroup
             let firstVector = place * share + min(place, larger)
             let first = firstVector * table.lanes
             let count = min(share + (place < larger ? 1 : 0), vectors - firstVector)
-            let isWidest = strategy == .channels && count == table.widestTile
+            let isWidest = strategy == .channels && count == table.pointee.widestTile
             let start = isDirect ? min(first, members - count * table.lanes) : first
             let channels = min(count * table.lanes, members - start)
             return Panel(
                 group: group, firstChannel: group * outputs + start, channels: channels,
                 offset: group * vectors * table.lanes + first, width: count * table.lanes,
-                kernel: permutes ? table.groupTile ?? table.laneTiles[0] : strategy == .lanes ? table.laneTiles[count - 1]
-                    : isPixel && isWidest ? table.pixelTile : table.tile(channels: channels),
-                shortKernel: isWidest && !isPixel ? table.shortTile : nil)
+                kernel: permutes ? table.pointee.groupTile ?? table.pointee.laneTiles[0]
+                    : strategy == .lanes ? table.pointee.laneTiles[count - 1]
+                    : isPixel && isWidest ? table.pointee.pixelTile : table.pointee.tile(channels: channels),
+                shortKernel: isWidest && !isPixel ? table.pointee.shortTile : nil)
         case .columns:
             let group = index / perGroup
             let place = index % perGroup
-            let most = table.columnTiles[4].rows
+            let most = table.pointee.columnTiles[4].rows
             let first = min(place * most, outputs / most * most)
             var (start, count) = (first, most)
             if stencils {
@@ -131,26 +132,26 @@ struct Panels {
             let channel = group * outputs + start
             return Panel(
                 group: group, firstChannel: channel, channels: count, offset: channel, width: count,
-                kernel: isWide ? table.wideTiles[count - 1] : table.columnTiles[count == most ? 4 : count - 1])
+                kernel: isWide ? table.pointee.wideTiles[count - 1] : table.pointee.columnTiles[count == most ? 4 : count - 1])
         }
     }
 }
 
 /// The number of panels, of widths as equal as can be, that takes least time per pixel. Panels share their tiles, so a kernel of
 /// more pixels than another computes some in vain.
-private func cheapestDivision(_ channels: Int, _ table: KernelTable) -> Int {
+private func cheapestDivision(_ channels: Int, _ table: UnsafePointer<KernelTable>) -> Int {
     let vectors = ceilDivide(channels, table.lanes)
     var best = vectors
     var least = Double.infinity
-    for width in stride(from: table.widestTile, to: 0, by: -1) where vectors > 0 {
+    for width in stride(from: table.pointee.widestTile, to: 0, by: -1) where vectors > 0 {
         let count = ceilDivide(vectors, width)
         let (share, larger) = vectors.quotientAndRemainder(dividingBy: count)
-        let narrow = table.tiles[share - 1]
-        let wide = table.tiles[larger > 0 ? share : share - 1]
+        let narrow = table.pointee.tiles[share - 1]
+        let wide = table.pointee.tiles[larger > 0 ? share : share - 1]
         // By multiply-adds, or by loads.
         func time(_ kernel: TileKernel) -> Double { Double(max(kernel.rows * kernel.vectors, kernel.rows + kernel.vectors)) }
         let last = channels - (vectors - share) * table.lanes
-        let saved = table.halfTile(channels: last) == nil ? 0 : Double(narrow.rows) / 2
+        let saved = table.pointee.halfTile(channels: last) == nil ? 0 : Double(narrow.rows) / 2
         let all = time(narrow) * Double(count - larger) + time(wide) * Double(larger) - saved
         let cost = all / Double(min(narrow.rows, wide.rows))
         if cost < least { (best, least) = (count, cost) }
@@ -193,14 +194,14 @@ private let stencilLine = 16.0
 
 /// Whether stencils compute the layer if vectors hold columns: rows that fill them, or that may run on, over what is written
 /// later. Many channels of one input are better computed together.
-private func takesStencil(_ layer: Layer, _ table: KernelTable) -> Bool {
+private func takesStencil(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
     let outputs = layer.outChannelsPerGroup
     // Single taps read in place are `accumulateColumns`' alone: its tiles go on from image to image and end with the row.
     guard canStencil(layer), !readsColumns(layer, table),
         outputs == 1 || outputs <= 4 && (layer.output.column == 1 || writesPixels(layer) && layer.vertical.output >= stencilRows)
     else { return false }
     // Where the vectors do not run on, they end with the row.
-    let (columns, tile) = (layer.horizontal.output, table.stencil.vectors * table.lanes)
+    let (columns, tile) = (layer.horizontal.output, table.pointee.stencil.vectors * table.lanes)
     return maySeparate(layer) || 4 * columns >= 3 * tile * ceilDivide(columns, tile) || runsOn(layer)
 }
 
@@ -218,7 +219,7 @@ func writesPixels(_ layer: Layer) -> Bool {
 }
 
 /// The strategy with the least work, counted in vectors of multiply-adds per output pixel.
-func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
+func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Strategy {
     let outputs = layer.outChannelsPerGroup
     // Beside an axis without elements the other may be longer than memory, and what is packed of it too.
     if outputs == 0 || layer.vertical.input == 0 || layer.horizontal.input == 0 { return .channels }
@@ -242,25 +243,25 @@ func chooseStrategy(_ layer: Layer, _ table: KernelTable) -> Strategy {
     let turnsInput = layer.input.channel != 1 && layer.inChannels > 1
 
     let vectors = ceilDivide(outputs, table.lanes)
-    var byChannels = Double(layer.groups) * table.vectors(channels: outputs) * (vectors == 1 ? singleVector : 1) * terms
+    var byChannels = Double(layer.groups) * table.pointee.vectors(channels: outputs) * (vectors == 1 ? singleVector : 1) * terms
     // Without groups, the few channels of a kernel row's taps are neighbours.
     let tapStarts = layer.groups > 1 ? tapStart * terms / Double(layer.inChannelsPerGroup) : 0
     let panelShare = panelStart / min(pixels * Double(layer.batch), panelPixels)
     let imageShare = layer.batch > 1 ? imageStart / pixels : 0
-    byChannels += Double(layer.groups * ceilDivide(vectors, table.widestTile)) * (tileStart + tapStarts + panelShare)
+    byChannels += Double(layer.groups * ceilDivide(vectors, table.pointee.widestTile)) * (tileStart + tapStarts + panelShare)
     if turnsInput { byChannels += turned(layer) * read }
     if channelsFirst { byChannels += stored * (hasPhases && !layer.mayTurn ? scattered : turned(layer)) }
 
     var byColumns = Double.infinity
-    let panels = panelStart / pixels * Double(layer.groups * ceilDivide(outputs, table.columnTiles[4].rows))
+    let panels = panelStart / pixels * Double(layer.groups * ceilDivide(outputs, table.pointee.columnTiles[4].rows))
     if readsColumns(layer, table) {
         // In place, in whole tiles; inputs that lie a plane apart come late.
-        let tile = table.columnTiles[4].vectors * table.lanes
+        let tile = table.pointee.columnTiles[4].vectors * table.lanes
         byColumns = Double(layer.outChannels) / lanes * Double(ceilDivide(columns, tile) * tile) / Double(columns)
             * (outputs == 1 ? 2 : 1.15) * terms + panels
     } else if isStencil {
         let isSmall = layer.vertical.kernel == 3 && layer.horizontal.kernel == 3
-        let tile = isSmall || table.isNarrow(columns: columns) ? 1 : table.stencil.vectors
+        let tile = isSmall || table.pointee.isNarrow(columns: columns) ? 1 : table.pointee.stencil.vectors
         let vectors = Double(ceilDivide(columns, tile * table.lanes) * tile * stencilRows)
         let rowTile = stencilStart + vectors * terms * (isSmall ? 1 : tile == 1 ? 2.8 : 2)
         let residues = Double(min(layer.horizontal.stride, layer.horizontal.kernel))
@@ -314,17 +315,18 @@ private func canWalk(_ layer: Layer) -> Bool {
 }
 
 /// Whether `accumulateGroups` computes this layer: vectors of whole groups, with an output channel for each input.
-private func canPermute(_ layer: Layer, _ table: KernelTable) -> Bool {
+private func canPermute(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
     let inputs = layer.inChannelsPerGroup
-    return table.groupTile != nil && inputs > 1 && inputs <= 8 && inputs == layer.outChannelsPerGroup && table.lanes % inputs == 0
+    return table.pointee.groupTile != nil && inputs > 1 && inputs <= 8 && inputs == layer.outChannelsPerGroup
+        && table.lanes % inputs == 0
 }
 
 /// Whether the strategy `columns` can read the input where it lies: single taps that meet no border, neighbouring columns, and
 /// rows as long as a tile. The last tile of a row is then moved back over the one before, so an output that is added to may not
 /// be such a layer's.
-func readsColumns(_ layer: Layer, _ table: KernelTable) -> Bool {
+func readsColumns(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
     layer.hasSingleTaps && layer.input.column == 1 && layer.output.column == 1 && !layer.means.accumulates
-        && layer.horizontal.output >= table.columnTiles[0].vectors * table.lanes
+        && layer.horizontal.output >= table.pointee.columnTiles[0].vectors * table.lanes
 }
 
 /// Of the input of one image.
@@ -335,7 +337,7 @@ func inputBytes(_ layer: Layer) -> Double {
 /// Whether groups are packed, each apart from the others: with their pixels a whole image's channels apart, what the taps share
 /// of a large image would not stay in a level-2 cache. It pays where an element is multiplied with four vectors at least: 32
 /// groups, 512 channels of 56x56 4.2 -> 3.2 ms, but with stride 2 0.7 -> 0.9.
-func hasFarGroups(_ layer: Layer, _ table: KernelTable) -> Bool {
+func hasFarGroups(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
     let (vertical, horizontal) = (layer.vertical, layer.horizontal)
     let read = Double(vertical.input) * Double(horizontal.input)
     let products = Double(vertical.output) * Double(horizontal.output) * Double(vertical.kernel) * Double(horizontal.kernel)
@@ -344,7 +346,7 @@ func hasFarGroups(_ layer: Layer, _ table: KernelTable) -> Bool {
 }
 
 /// Whether neighbouring output pixels of a bordered copy may share a vector, as groups that `accumulateGroups` permutes.
-func mayShareVectors(_ layer: Layer, _ table: KernelTable) -> Bool {
+func mayShareVectors(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
     canPermute(layer, table) && layer.groups == 1 && layer.inChannels < table.lanes && !layer.transposed
         && layer.horizontal.stride == 1 && layer.horizontal.phases == 1 && layer.output.channel == 1
         && layer.output.column == layer.outChannels
@@ -353,7 +355,7 @@ func mayShareVectors(_ layer: Layer, _ table: KernelTable) -> Bool {
 /// Whether a small image is copied with its border, so that all its tiles, whole rows of them, read at the same distances: where
 /// the addresses of tiles at the border take as long as their sums.
 @inline(never)
-func takesBorder(_ layer: Layer, _ table: KernelTable, pixelsPerVector: Int) -> Bool {
+func takesBorder(_ layer: Layer, _ table: UnsafePointer<KernelTable>, pixelsPerVector: Int) -> Bool {
     let (rows, columns) = (layer.vertical.output, layer.horizontal.output / layer.columnPhases)
     let tile = largestTileSide * pixelsPerVector
     // Fewer pixels have few tiles, and images of a batch should share them.

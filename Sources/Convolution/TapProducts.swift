@@ -286,7 +286,7 @@ private func multiplyStripe<Scalar: KernelScalar>(
     let target = item.productRow(rows.lowerBound)
     let vectors = ceilDivide(rows.count * item.width, lanes)
     let count = item.channels * part.taps
-    let widest = item.plan.pointee.table.widestTile
+    let widest = item.plan.pointee.table.pointee.widestTile
     var channel = 0
     while channel < layer.inChannelsPerGroup {
         let length = min(part.channelBlock, layer.inChannelsPerGroup - channel)
@@ -297,7 +297,7 @@ private func multiplyStripe<Scalar: KernelScalar>(
             let rest = vectors - v
             // Five are three and two.
             let width = rest <= widest ? rest : min(widest, (rest + 1) / 2)
-            let kernel = item.plan.pointee.table.outerTiles[width - 1]
+            let kernel = item.plan.pointee.table.pointee.outerTiles[width - 1]
             var row = 0
             while row < count {
                 withUnsafePointer(to: weights + row) { left in
@@ -397,7 +397,7 @@ private func addProducts<Scalar: KernelScalar>(
     let arguments = ShiftedSumArguments(
         sources: sources, rows: rows, columns: horizontal.taps, channels: item.channels, channelPitch: part.taps * part.pitch,
         vectors: vectors, sums: sums)
-    withUnsafePointer(to: arguments) { item.plan.pointee.table.shiftedSums($0) }
+    withUnsafePointer(to: arguments) { item.plan.pointee.table.pointee.shiftedSums($0) }
 
     let columnStep = horizontal.outputStep * layer.output.column
     var target = output + item.image * layer.output.batch + (vertical.outputStart + row * vertical.outputStep) * layer.output.row

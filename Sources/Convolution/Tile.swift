@@ -206,7 +206,7 @@ private func offsetsAlong(
                 indices: indices, shifts: shifts, inputStep: lattice.inputStep,
                 offsetStart: lattice.offsetStart - input.lowerBound, offsetStep: lattice.offsetStep, taps: lattice.taps,
                 length: input.count, stride: stride, offsets: offsets)
-            withUnsafePointer(to: axis) { plan.pointee.table.layOutAxis($0) }
+            withUnsafePointer(to: axis) { plan.pointee.table.pointee.layOutAxis($0) }
             let mode = plan.pointee.layer.paddingMode
             if mode == .constant || plan.pointee.borders { return }
             for tap in 0..<lattice.taps {
@@ -266,7 +266,7 @@ func layOut<Scalar: KernelScalar>(
             elementBytes: MemoryLayout<Scalar>.stride, base: UnsafeRawPointer(source.base),
             outside: UnsafeRawPointer(source.outside), runs: UnsafeMutableRawPointer(tile.pointee.runs),
             order: tile.pointee.order)
-        withUnsafeMutablePointer(to: &arguments) { plan.pointee.table.layOutRuns($0) }
+        withUnsafeMutablePointer(to: &arguments) { plan.pointee.table.pointee.layOutRuns($0) }
         tile.pointee.chunks = arguments.chunks
         tile.pointee.taps = arguments.segments * merged
         return

@@ -8,7 +8,7 @@ import ConvolutionKernels
 
 struct ResamplingPlan {
     var resampling: Resampling
-    var table: KernelTable
+    var table: UnsafePointer<KernelTable>
     /// Where channels are not neighbours in memory, each is a plane of its own: a picture of one channel.
     var planes: Int
     var channels: Int
@@ -254,7 +254,7 @@ func createPlan(
     // Where pixels lie in blended rows.
     var blendedTable = horizontal
     var runs = Runs(places: horizontal.elements, pixels: resampling.horizontal.input)
-    let permutes = table.permutedColumns != nil
+    let permutes = table.pointee.permutedColumns != nil
     func filler(lastChunk: Int) -> ColumnFiller {
         ColumnFiller(
             pixels: blendedTable, columns: columns, channels: channels, lanes: lanes, vectors: vectors, lastChunk: lastChunk,
@@ -273,7 +273,7 @@ func createPlan(
         let whole = ceilDivide(horizontal.span(0..<columns).count * channels, lanes) * (2 * rowTaps + 2)
         let gathers = byColumns && permutes && filler(lastChunk: 0).fillWindows(windows, most: widestWindow) == nil
         if found.count * (9 * rowTaps / 2 - 2) < whole + (gathers ? vectors * columnTaps * halfCyclesToGather : 0) {
-            found.kernel = narrow.blendedRuns
+            found.kernel = narrow.pointee.blendedRuns
             runs = found
             blendedTable.elements = elements
         }
@@ -668,7 +668,7 @@ func resample<Scalar: KernelScalar>(
             count: count, rows: rows, weights: resampling.method.copies ? nil : UnsafePointer(weights + row * taps), taps: taps,
             output: blended, pitch: blendedPitch, elements: segment.count, streaming: false, runs: runs.places,
             runCount: runs.count)
-        let kernel = runs.kernel ?? plan.pointee.table.blendedRows
+        let kernel = runs.kernel ?? plan.pointee.table.pointee.blendedRows
         withUnsafePointer(to: blend) { kernel($0) }
         resampleColumns(
             plan, blends, targets, rows: count, firstColumn: firstColumn, columns: columns, streaming: inPlace && streaming,
@@ -683,7 +683,7 @@ func resample<Scalar: KernelScalar>(
             let copy = BlendRowsArguments(
                 count: count, rows: rows, weights: nil, taps: 1, output: target, pitch: output.row, elements: columns * channels,
                 streaming: streaming)
-            withUnsafePointer(to: copy) { plan.pointee.table.blendedRows($0) }
+            withUnsafePointer(to: copy) { plan.pointee.table.pointee.blendedRows($0) }
             continue
         }
         for i in 0..<count {
@@ -755,7 +755,7 @@ private func resampleDirectly<Scalar: KernelScalar>(
             channels: plan.pointee.channels,
             weights: UnsafePointer(horizontal.weights.assumingMemoryBound(to: Scalar.self) + 2 * firstColumn),
             pixels: horizontal.elements + 2 * firstColumn, streaming: streaming, ahead: ahead(row))
-        withUnsafePointer(to: arguments) { plan.pointee.table.blendedPixels($0) }
+        withUnsafePointer(to: arguments) { plan.pointee.table.pointee.blendedPixels($0) }
     }
 }
 
@@ -787,7 +787,7 @@ private func resampleColumns<Scalar: KernelScalar>(
                 weights: copies ? nil
                 : UnsafePointer(plan.pointee.horizontal.weights.assumingMemoryBound(to: Scalar.self) + entry),
                 pixels: plan.pointee.blended.elements + entry, streaming: streaming, ahead: ahead)
-            withUnsafePointer(to: arguments) { plan.pointee.table.resampledPixels($0) }
+            withUnsafePointer(to: arguments) { plan.pointee.table.pointee.resampledPixels($0) }
         }
     } else {
         let tap = firstColumn * channels / lanes * taps
@@ -798,7 +798,7 @@ private func resampleColumns<Scalar: KernelScalar>(
             weights: copies ? nil : UnsafePointer(weights),
             sources: columnTable.sources + (permuted ? 2 * (tap / taps) : tap * lanes), places: columnTable.places,
             window: columnTable.window / lanes, streaming: streaming)
-        let kernel = permuted ? plan.pointee.table.permutedColumns : plan.pointee.table.gatheredColumns
+        let kernel = permuted ? plan.pointee.table.pointee.permutedColumns : plan.pointee.table.pointee.gatheredColumns
         withUnsafePointer(to: arguments) { kernel?($0) }
     }
 }

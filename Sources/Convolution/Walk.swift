@@ -24,8 +24,8 @@ extension ConvolutionPlan {
 
     @inline(__always)
     var walkKernel: WalkKernel {
-        if pairs, let kernel = table.pairWalks[layer.horizontal.kernel - 3] { return kernel }
-        return table.walks[layer.transposed ? 0 : layer.horizontal.stride - 1]
+        if pairs, let kernel = table.pointee.pairWalks[layer.horizontal.kernel - 3] { return kernel }
+        return table.pointee.walks[layer.transposed ? 0 : layer.horizontal.stride - 1]
     }
 
     /// Input rows or columns that an output, or a pair of them, reads.
@@ -40,7 +40,7 @@ extension ConvolutionPlan {
 
     /// Output that lies in planes is gathered as pixels first, two rows of up to this many columns, and then turned: whole cache
     /// lines of a plane are stored at once, however few columns a tile has.
-    var walkLineColumns: Int { min(layer.horizontal.output, 16 * table.walks[0].columns) }
+    var walkLineColumns: Int { min(layer.horizontal.output, 16 * table.pointee.walks[0].columns) }
     var walkLines: Int { turnsWalk ? 2 * walkLineColumns * table.lanes : 0 }
     var turnsWalk: Bool {
         walks && layer.output.column == 1 && layer.output.channel != 1 && layer.columnPhases == 1 && !layer.means.accumulates
@@ -305,7 +305,7 @@ private func multiply<Scalar: KernelScalar>(
                         tile: sums + row * kernel.columns * panel.pointee.width, rows: tile.pixels, lanes: panel.pointee.width,
                         channels: panel.pointee.channels, bias: bias, outputs: targets, channelStride: target.channel,
                         activation: activation, accumulates: layer.means.accumulates)
-                    withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
+                    withUnsafePointer(to: arguments) { plan.pointee.table.pointee.finish($0) }
                 }
             }
         }

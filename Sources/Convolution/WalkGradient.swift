@@ -54,7 +54,7 @@ private struct TapColumns {
 struct WalkGradientPlan {
     /// The convolution whose input is the image.
     private let layer: Layer
-    private let table: KernelTable
+    private let table: UnsafePointer<KernelTable>
     private let bands: GradientBands
     /// Depthwise: image channels meet their own channel of the points.
     private let isDepthwise: Bool
@@ -89,21 +89,22 @@ struct WalkGradientPlan {
     private var size: Int { layer.elementBytes }
 
     /// Vectors of multiply-adds per pixel, in those of outer products.
-    static func work(_ layer: Layer, _ table: KernelTable) -> Double {
+    static func work(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Double {
         if layer.groups == 1 || layer.outChannelsPerGroup > mostOutputs { return .infinity }
         let tiles = ceilDivide(layer.vertical.kernel, tileTaps) * ceilDivide(layer.horizontal.kernel, tileTaps)
         let work = layer.outChannelsPerGroup * ceilDivide(layer.inChannels, table.lanes) * tiles * tileTaps * tileTaps
         // Few registers, or many copies.
-        return Double(work) * (!isDepthwise(layer) && !permutes(layer, table) ? 4 : table.slidingTapGradients[1] == nil ? 1.5 : 1)
+        let slides = table.pointee.slidingTapGradients[1] != nil
+        return Double(work) * (!isDepthwise(layer) && !permutes(layer, table) ? 4 : slides ? 1 : 1.5)
     }
 
     private static func isDepthwise(_ layer: Layer) -> Bool { layer.inChannelsPerGroup == 1 && layer.outChannelsPerGroup == 1 }
 
     /// Whether each vector of image channels has its points in one vector.
-    private static func permutes(_ layer: Layer, _ table: KernelTable) -> Bool {
+    private static func permutes(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
         let (outputs, lanes) = (layer.outChannelsPerGroup, table.lanes)
         // A tier with a `groupTile` has the instruction.
-        if table.groupTile == nil || isDepthwise(layer) { return false }
+        if table.pointee.groupTile == nil || isDepthwise(layer) { return false }
         for vector in 0..<ceilDivide(layer.inChannels, lanes) {
             let channels = Self.channels(vector, layer, lanes)
             if (groups(channels, layer) - 1) * outputs >= lanes { return false }
@@ -121,7 +122,7 @@ struct WalkGradientPlan {
         return first..<min(first &+ lanes, layer.inChannels)
     }
 
-    init(_ layer: Layer, _ table: KernelTable, work: Double) throws(Failure) {
+    init(_ layer: Layer, _ table: UnsafePointer<KernelTable>, work: Double) throws(Failure) {
         self.layer = layer
         self.table = table
         bands = GradientBands(layer, pixels: pixelsOfBand)
@@ -310,7 +311,7 @@ struct WalkGradientPlan {
         let across = across(band)
         let segments = band.images.count &* band.rows.count &* across.classes
         let word = MemoryLayout<UnsafeRawPointer>.stride
-        let kernel = (across.step < 3 ? table.slidingTapGradients[across.step - 1] : nil) ?? table.tapGradients
+        let kernel = (across.step < 3 ? table.pointee.slidingTapGradients[across.step - 1] : nil) ?? table.pointee.tapGradients
         var arguments = TapGradientArguments(
             segments: UnsafePointer((workspace + segmentsAt).assumingMemoryBound(to: TapSegment.self)), count: segments,
             segmentsPerChunk: bands.segmentsPerChunk &* across.classes, column: 0, step: across.step &* word,

@@ -85,9 +85,8 @@ extension Layer {
 
     /// Whether the phases of a transposed convolution have fewer products in small tiles, by so much that it pays.
     private var savesProducts: Bool {
-        let table = isDouble ? tier.float64 : tier.float32
         guard transposed, max(vertical.stride, horizontal.stride) > 1, min(outChannelsPerGroup, inChannelsPerGroup) >= 64,
-            vertical.takesSmallTiles, horizontal.takesSmallTiles, table.transformSmallInput != nil
+            vertical.takesSmallTiles, horizontal.takesSmallTiles, table.pointee.transformSmallInput != nil
         else { return false }
         let rows = AxisTiles(vertical, self, side: smallWinogradSide)
         let columns = AxisTiles(horizontal, self, side: smallWinogradSide)
@@ -182,7 +181,7 @@ struct Tiling {
 
 /// A plan for Winograd's algorithm, without weights yet.
 func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> Draft {
-    let table = layer.isDouble ? layer.tier.float64 : layer.tier.float32
+    let table = layer.table
     let size = layer.elementBytes
     let inputs = layer.inChannelsPerGroup
     let points = side * side
@@ -190,7 +189,7 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
     let blockCount = rows.phases * columns.phases
     // Of the block that has most.
     let tiles = try times(layer.batch, times(rows.most, columns.most, "tiles"), "tiles")
-    let keepsParts = side == winogradSide && table.pointRow != nil && tiles <= fewTiles
+    let keepsParts = side == winogradSide && table.pointee.pointRow != nil && tiles <= fewTiles
         && points * layer.outChannels >= largePointBytes / (size * inputs)
     let panels = Panels(layer, table, tiles: tiles, areNarrow: keepsParts)
     var tallest = 1
@@ -303,7 +302,7 @@ func hasLargeTensors(_ layer: Layer) -> Bool {
 
 extension Panels {
     /// Panels of output channels for `tiles` rows of a matrix product: as wide as wastes least in the last rows.
-    fileprivate init(_ layer: Layer, _ table: KernelTable, tiles: Int, areNarrow: Bool) {
+    fileprivate init(_ layer: Layer, _ table: UnsafePointer<KernelTable>, tiles: Int, areNarrow: Bool) {
         self.init(layer, table, .channels)
         pairs = false
         if areNarrow {
@@ -312,8 +311,8 @@ extension Panels {
         }
         var best = Double.infinity
         var bestCount = perGroup
-        var most = table.widestTile
-        while most > 1, most + 1 >= table.widestTile {
+        var most = table.pointee.widestTile
+        while most > 1, most + 1 >= table.pointee.widestTile {
             perGroup = ceilDivide(vectors, most)
             var cost = 0.0
             for index in 0..<perGroup {
@@ -380,7 +379,7 @@ func runWinograd<Scalar: KernelScalar>(
         rows: layer.vertical.input, columns: layer.horizontal.input, mode: layer.paddingMode,
         outside: UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self)),
         channels: layer.inChannelsPerGroup, side: part.side,
-        transform: part.side == winogradSide ? table.transformInput : table.transformSmallInput ?? table.transformInput,
+        transform: (part.side == smallWinogradSide ? table.pointee.transformSmallInput : nil) ?? table.pointee.transformInput,
         lanes: table.lanes, readsDirectly: part.readsInputDirectly, channelPitch: part.channelPitch, pointPitch: part.pointPitch,
         patchPitch: part.patchPitch, fetches: part.fetchesImages,
         addresses: (workspace + part.addresses).assumingMemoryBound(to: UnsafePointer<Scalar>.self),
@@ -508,7 +507,7 @@ private func multiplyPointRows<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ part: Winograd, _ panel: UnsafePointer<Panel>, _ count: Int,
     _ memory: UnsafeMutableRawPointer, _: Scalar.Type
 ) {
-    guard let multiply = plan.pointee.table.pointRow else { return }
+    guard let multiply = plan.pointee.table.pointee.pointRow else { return }
     let inputs = plan.pointee.layer.inChannelsPerGroup
     let width = panel.pointee.width
     var turned = UnsafePointer((memory + part.turned).assumingMemoryBound(to: Scalar.self))
@@ -606,7 +605,7 @@ private func finishTiles<Scalar: KernelScalar>(
     var sums = (memory + part.sums).assumingMemoryBound(to: Scalar.self)
     let (vertical, horizontal) = (tiling.vertical, tiling.horizontal)
     let table = plan.pointee.table
-    let transform = part.side == winogradSide ? table.transformOutput : table.transformSmallOutput ?? table.transformOutput
+    let transform = (part.side == smallWinogradSide ? table.pointee.transformSmallOutput : nil) ?? table.pointee.transformOutput
     let rowStride = layer.output.row * vertical.outputStep
     let columnStride = layer.output.column * horizontal.outputStep
     // The pixels of the next tile, if that is in the same row.
@@ -643,7 +642,7 @@ private func finishTiles<Scalar: KernelScalar>(
                     tile: values + i * winogradOutputs * width, rows: columns, lanes: width, channels: panel.pointee.channels,
                     bias: bias, outputs: UnsafePointer(places), channelStride: layer.output.channel, activation: activation,
                     accumulates: layer.means.accumulates)
-                withUnsafePointer(to: arguments) { plan.pointee.table.finish($0) }
+                withUnsafePointer(to: arguments) { plan.pointee.table.pointee.finish($0) }
             }
         }
         sums += width

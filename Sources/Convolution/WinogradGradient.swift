@@ -37,7 +37,7 @@ extension Tiling {
 /// The plan of one call. Its items are pairs of input and output channels, each with the sums of its own.
 struct WinogradGradientPlan {
     private var layer: Layer
-    private var table: KernelTable
+    private var table: UnsafePointer<KernelTable>
     private var tiling: Tiling
     /// All tiles as one row of pixels: a band is a chunk.
     private var bands: GradientBands
@@ -77,7 +77,7 @@ struct WinogradGradientPlan {
 
     /// Divides the channels so that the threads end soonest, in items whose work a cache holds, or as small ones as a limit of
     /// the workspace demands.
-    init(_ layer: Layer, _ table: KernelTable) throws(Failure) {
+    init(_ layer: Layer, _ table: UnsafePointer<KernelTable>) throws(Failure) {
         self.layer = layer
         self.table = table
         tiling = Tiling(layer)
@@ -121,7 +121,7 @@ struct WinogradGradientPlan {
         patchPitch = pitch(max(inPitch, outPitch))
         leftChunks = ceilDivide(inPitch, blockRows)
         blockLefts = ceilDivide(inPitch, leftChunks)
-        panels = ceilDivide(outVectors, table.widestTile)
+        panels = ceilDivide(outVectors, table.pointee.widestTile)
         // The last kernel may compute more rows.
         blockElements = (blockLefts + largestTileSide) * ceilDivide(outVectors, panels) * lanes
         sums = try times(bands.isSingle ? 1 : blocks, 36 * blockElements, "the sums")
@@ -158,13 +158,13 @@ struct WinogradGradientPlan {
         if left >= ins || first >= end { return nil }
         return GradientBlock(
             left: left, lefts: min(blockLefts, ins - left), firstLane: first * table.lanes,
-            kernel: table.outerTiles[end - first - 1])
+            kernel: table.pointee.outerTiles[end - first - 1])
     }
 
     /// The shorter kernel of a panel where it makes up the rows that are left.
     @inline(__always)
     private func kernel(_ panel: TileKernel, rest: Int) -> TileKernel {
-        guard let short = table.shortOuterTile, panel.vectors == short.vectors else { return panel }
+        guard let short = table.pointee.shortOuterTile, panel.vectors == short.vectors else { return panel }
         return rest <= ceilDivide(rest, panel.rows) * short.rows ? short : panel
     }
 
@@ -183,7 +183,7 @@ struct WinogradGradientPlan {
         var source = TileSource<Float>(
             tensor: image.assumingMemoryBound(to: Float.self) + (group * allIns + firstIn) * layer.input.channel,
             strides: layer.input, rows: layer.vertical.input, columns: layer.horizontal.input, mode: layer.paddingMode,
-            outside: outside, channels: ins, side: winogradSide, transform: table.transformInput, lanes: lanes,
+            outside: outside, channels: ins, side: winogradSide, transform: table.pointee.transformInput, lanes: lanes,
             readsDirectly: layer.input.channel == 1 && ins % lanes == 0, channelPitch: ceilDivide(ins, lanes) * lanes,
             pointPitch: inPointPitch, patchPitch: patchPitch, fetches: hasLargeTensors(layer),
             addresses: (workspace + addressesAt).assumingMemoryBound(to: UnsafePointer<Float>.self), scratch: memory(scratchAt),
@@ -195,7 +195,7 @@ struct WinogradGradientPlan {
         (source.rows, source.columns, source.mode) = (layer.vertical.output, layer.horizontal.output, .constant)
         source.channels = outs
         source.side = winogradOutputs
-        source.transform = table.transformOutputGradient ?? table.transformInput
+        source.transform = table.pointee.transformOutputGradient ?? table.pointee.transformInput
         source.readsDirectly = layer.output.channel == 1 && outs % lanes == 0
         let vectors = ceilDivide(outs, lanes)
         source.channelPitch = vectors * lanes
@@ -271,7 +271,7 @@ struct WinogradGradientPlan {
         let pitch = rows(block) * width
         let arguments = WinogradTapArguments(
             sums: sums, taps: taps, pitch: pitch, scratch: (workspace + scratchAt).assumingMemoryBound(to: Float.self))
-        withUnsafePointer(to: arguments) { table.transformTaps?($0) }
+        withUnsafePointer(to: arguments) { table.pointee.transformTaps?($0) }
         let target = result + (block.left * strides.input + block.firstLane * strides.output)
         let lanes = min(width, outs - block.firstLane)
         let accumulates = layer.means.accumulates

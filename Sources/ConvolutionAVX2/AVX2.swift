@@ -66,7 +66,9 @@ public enum AVX2Float64: InstructionSet {
 }
 
 /// The float32 kernels of this tier.
-@export(interface) public func avx2Float32() -> KernelTable {
+@export(interface) public func avx2Float32() -> UnsafePointer<KernelTable> { UnsafePointer(&float32) }
+
+private nonisolated(unsafe) var float32 =
     KernelTable(
         lanes: 8,
         tiles: [
@@ -197,10 +199,11 @@ public enum AVX2Float64: InstructionSet {
         blendedPixels: { blendedPixels(AVX2Float32.self, $0) },
         blendedRows: { blendedRows(AVX2Float32.self, $0) },
         blendedRuns: { blendedRuns(AVX2Float32.self, $0) })
-}
 
 /// The float64 kernels of this tier.
-@export(interface) public func avx2Float64() -> KernelTable {
+@export(interface) public func avx2Float64() -> UnsafePointer<KernelTable> { UnsafePointer(&float64) }
+
+private nonisolated(unsafe) var float64 =
     KernelTable(
         lanes: 4,
         tiles: [
@@ -313,6 +316,5 @@ public enum AVX2Float64: InstructionSet {
         blendedPixels: { blendedPixels(AVX2Float64.self, $0) },
         blendedRows: { blendedRows(AVX2Float64.self, $0) },
         blendedRuns: { blendedRuns(AVX2Float64.self, $0) })
-}
 
 #endif

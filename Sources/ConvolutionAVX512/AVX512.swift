@@ -101,7 +101,9 @@ public enum AVX512Float64: PermutingInstructionSet {
 }
 
 /// The float32 kernels of this tier.
-@export(interface) public func avx512Float32() -> KernelTable {
+@export(interface) public func avx512Float32() -> UnsafePointer<KernelTable> { UnsafePointer(&float32) }
+
+private nonisolated(unsafe) var float32 =
     KernelTable(
         lanes: 16,
         tiles: [
@@ -264,10 +266,11 @@ public enum AVX512Float64: PermutingInstructionSet {
         blendedPixels: { blendedPixels(AVX512Float32.self, $0) },
         blendedRows: { blendedRows(AVX512Float32.self, $0) },
         blendedRuns: nil)
-}
 
 /// The float64 kernels of this tier.
-@export(interface) public func avx512Float64() -> KernelTable {
+@export(interface) public func avx512Float64() -> UnsafePointer<KernelTable> { UnsafePointer(&float64) }
+
+private nonisolated(unsafe) var float64 =
     KernelTable(
         lanes: 8,
         tiles: [
@@ -390,6 +393,5 @@ public enum AVX512Float64: PermutingInstructionSet {
         blendedPixels: { blendedPixels(AVX512Float64.self, $0) },
         blendedRows: { blendedRows(AVX512Float64.self, $0) },
         blendedRuns: nil)
-}
 
 #endif

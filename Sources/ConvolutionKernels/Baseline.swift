@@ -62,7 +62,9 @@ public enum BaselineFloat64: InstructionSet {
 }
 
 /// The float32 kernels of this tier.
-@export(interface) public func baselineFloat32() -> KernelTable {
+@export(interface) public func baselineFloat32() -> UnsafePointer<KernelTable> { UnsafePointer(&float32) }
+
+private nonisolated(unsafe) var float32 =
     KernelTable(
         lanes: 4,
         tiles: [
@@ -196,10 +198,11 @@ public enum BaselineFloat64: InstructionSet {
         blendedPixels: { blendedPixels(BaselineFloat32.self, $0) },
         blendedRows: { blendedRows(BaselineFloat32.self, $0) },
         blendedRuns: { blendedRuns(BaselineFloat32.self, $0) })
-}
 
 /// The float64 kernels of this tier.
-@export(interface) public func baselineFloat64() -> KernelTable {
+@export(interface) public func baselineFloat64() -> UnsafePointer<KernelTable> { UnsafePointer(&float64) }
+
+private nonisolated(unsafe) var float64 =
     KernelTable(
         lanes: 2,
         tiles: [
@@ -316,4 +319,3 @@ public enum BaselineFloat64: InstructionSet {
         blendedPixels: { blendedPixels(BaselineFloat64.self, $0) },
         blendedRows: { blendedRows(BaselineFloat64.self, $0) },
         blendedRuns: { blendedRuns(BaselineFloat64.self, $0) })
-}

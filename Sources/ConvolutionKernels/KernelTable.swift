@@ -1,4 +1,5 @@
-/// The kernels of one element type on one tier. Adding a tier means filling one of these per type in a small file.
+/// The kernels of one element type on one tier. Adding a tier means filling one of these per type in a small file. They are
+/// static data, and pointed to: too long to be made anew for each plan, and handed about on a small stack.
 public struct KernelTable {
     /// Scalars per vector.
     public var lanes: Int
@@ -171,6 +172,11 @@ extension KernelTable {
         if let accumulate = halfTile(channels: channels) { tile.accumulate = accumulate }
         return tile
     }
+}
+
+extension UnsafePointer<KernelTable> {
+    @inlinable @inline(__always)
+    public var lanes: Int { pointee.lanes }
 }
 
 /// A common multiple of the rows of `tiles`, `laneTiles` and `outerTiles` on every tier.

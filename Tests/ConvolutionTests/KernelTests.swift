@@ -173,13 +173,13 @@ private enum TileKind: CaseIterable {
     }
 
     @Test(arguments: tiers, TileKind.allCases)
-    private func float32(_ tier: Tier, _ kind: TileKind) { check(tier.float32, kind, Float.self) }
+    private func float32(_ tier: Tier, _ kind: TileKind) { check(tier.float32.pointee, kind, Float.self) }
 
     @Test(arguments: tiers, TileKind.allCases)
-    private func float64(_ tier: Tier, _ kind: TileKind) { check(tier.float64, kind, Double.self) }
+    private func float64(_ tier: Tier, _ kind: TileKind) { check(tier.float64.pointee, kind, Double.self) }
 
     @Test(arguments: tiers) func tileSizes(_ tier: Tier) {
-        for table in [tier.float32, tier.float64] {
+        for table in [tier.float32.pointee, tier.float64.pointee] {
             for kernel in TileKind.allCases.flatMap({ $0.kernels(table) }) {
                 #expect((1...largestTileSide).contains(kernel.rows) && (1...largestTileSide).contains(kernel.vectors))
                 #expect(kernel.rows * kernel.vectors * table.lanes <= largestTileScalars)
@@ -269,8 +269,8 @@ private enum TileKind: CaseIterable {
         }
     }
 
-    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32, Float.self) }
-    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
+    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32.pointee, Float.self) }
+    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64.pointee, Double.self) }
 }
 
 @Suite struct WalkKernelTests {
@@ -379,8 +379,8 @@ private enum TileKind: CaseIterable {
         #expect(tile.surroundingsAreUntouched && output.surroundingsAreUntouched, "\(label)")
     }
 
-    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32, Float.self) }
-    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
+    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32.pointee, Float.self) }
+    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64.pointee, Double.self) }
 }
 
 @Suite struct PairKernelTests {
@@ -475,8 +475,8 @@ private enum TileKind: CaseIterable {
         #expect(output.surroundingsAreUntouched && tile.surroundingsAreUntouched, "\(label)")
     }
 
-    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32, Float.self) }
-    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
+    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32.pointee, Float.self) }
+    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64.pointee, Double.self) }
 }
 
 @Suite struct StencilKernelTests {
@@ -558,8 +558,8 @@ private enum TileKind: CaseIterable {
         #expect(tile.surroundingsAreUntouched && output.surroundingsAreUntouched, "\(label)")
     }
 
-    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32, Float.self) }
-    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
+    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32.pointee, Float.self) }
+    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64.pointee, Double.self) }
 }
 
 @Suite struct SeparationTests {
@@ -671,10 +671,10 @@ private enum TileKind: CaseIterable {
     }
 
     @Test(arguments: tiers, [false, true]) func float32(_ tier: Tier, accumulates: Bool) {
-        check(tier.float32, Float.self, accumulates: accumulates)
+        check(tier.float32.pointee, Float.self, accumulates: accumulates)
     }
     @Test(arguments: tiers, [false, true]) func float64(_ tier: Tier, accumulates: Bool) {
-        check(tier.float64, Double.self, accumulates: accumulates)
+        check(tier.float64.pointee, Double.self, accumulates: accumulates)
     }
 
     private func checkColumns<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type, accumulates: Bool) {
@@ -732,13 +732,13 @@ private enum TileKind: CaseIterable {
     }
 
     @Test(arguments: tiers, [false, true]) func columns(_ tier: Tier, accumulates: Bool) {
-        checkColumns(tier.float32, Float.self, accumulates: accumulates)
-        checkColumns(tier.float64, Double.self, accumulates: accumulates)
+        checkColumns(tier.float32.pointee, Float.self, accumulates: accumulates)
+        checkColumns(tier.float64.pointee, Double.self, accumulates: accumulates)
     }
 
     /// A comparison with NaN is false, so each activation must let it through.
     @Test(arguments: tiers) func notANumber(_ tier: Tier) {
-        let table = tier.float32
+        let table = tier.float32.pointee
         for activation in [TileActivation<Float>.none, .relu, .clamp(-3, 5), .leaky(0.25), .sigmoid, .tanh] {
             let tile = Field<Float>(table.lanes)
             let bias = Field<Float>(table.lanes)
@@ -1008,28 +1008,28 @@ private enum TileKind: CaseIterable {
     }
 
     @Test(arguments: tiers) func runs(_ tier: Tier) {
-        runs(tier.float32, Float.self)
-        runs(tier.float64, Double.self)
+        runs(tier.float32.pointee, Float.self)
+        runs(tier.float64.pointee, Double.self)
     }
 
     @Test(arguments: tiers) func columns(_ tier: Tier) {
-        columns(tier.float32, Float.self)
-        columns(tier.float64, Double.self)
+        columns(tier.float32.pointee, Float.self)
+        columns(tier.float64.pointee, Double.self)
     }
 
     @Test(arguments: tiers) func pixels(_ tier: Tier) {
-        pixels(tier.float32, Float.self)
-        pixels(tier.float64, Double.self)
+        pixels(tier.float32.pointee, Float.self)
+        pixels(tier.float64.pointee, Double.self)
     }
 
     @Test(arguments: tiers) func blends(_ tier: Tier) {
-        blends(tier.float32, Float.self)
-        blends(tier.float64, Double.self)
+        blends(tier.float32.pointee, Float.self)
+        blends(tier.float64.pointee, Double.self)
     }
 
     @Test(arguments: tiers) func rows(_ tier: Tier) {
-        rows(tier.float32, Float.self)
-        rows(tier.float64, Double.self)
+        rows(tier.float32.pointee, Float.self)
+        rows(tier.float64.pointee, Double.self)
     }
 }
 
@@ -1183,6 +1183,6 @@ private enum TileKind: CaseIterable {
         }
     }
 
-    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32, Float.self) }
-    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64, Double.self) }
+    @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32.pointee, Float.self) }
+    @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64.pointee, Double.self) }
 }

@@ -200,24 +200,25 @@ private let tiers = (0..<Tier.count).compactMap { Tier(rawValue: $0) }.filter { 
     }
 
     @Test(arguments: tiers) func tiles(_ tier: Tier) {
-        checkTile(tier.float32, side: winogradSide, rowTaps: 3, columnTaps: 3, tolerance: 1e-3, Float.self)
-        checkTile(tier.float64, side: winogradSide, rowTaps: 3, columnTaps: 3, tolerance: 1e-11, Double.self)
+        checkTile(tier.float32.pointee, side: winogradSide, rowTaps: 3, columnTaps: 3, tolerance: 1e-3, Float.self)
+        checkTile(tier.float64.pointee, side: winogradSide, rowTaps: 3, columnTaps: 3, tolerance: 1e-11, Double.self)
         for rowTaps in 2...3 {
             for columnTaps in 2...3 {
                 checkTile(
-                    tier.float32, side: smallWinogradSide, rowTaps: rowTaps, columnTaps: columnTaps, tolerance: 0, Float.self)
+                    tier.float32.pointee, side: smallWinogradSide, rowTaps: rowTaps, columnTaps: columnTaps, tolerance: 0,
+                    Float.self)
             }
         }
     }
 
     @Test(arguments: tiers) func input(_ tier: Tier) {
-        checkInput(tier.float32, Float.self)
-        checkInput(tier.float64, Double.self)
+        checkInput(tier.float32.pointee, Float.self)
+        checkInput(tier.float64.pointee, Double.self)
     }
 
     @Test(arguments: tiers) func output(_ tier: Tier) {
-        checkOutput(tier.float32, Float.self)
-        checkOutput(tier.float64, Double.self)
+        checkOutput(tier.float32.pointee, Float.self)
+        checkOutput(tier.float64.pointee, Double.self)
     }
 
     /// One line: points of the kernel times points of the inputs, transformed back, is the sum itself.
