@@ -166,13 +166,20 @@ struct Layer {
         return layer
     }
 
-    /// With single taps, rows that follow each other without a gap are one long row.
+    /// With single taps, rows that follow each other without a gap are one long row, and so are the small images of a batch, which
+    /// a depthwise layer would compute one by one.
     var flattened: Layer {
-        guard hasOutput, hasSingleTaps, !means.keepsRows, input.row == horizontal.input * input.column,
-            output.row == horizontal.output * output.column
-        else { return self }
+        func areGapless(_ strides: Strides) -> Bool {
+            vertical.input == 1 || strides.row == horizontal.input * strides.column
+        }
+        guard hasOutput, hasSingleTaps, !means.keepsRows, areGapless(input), areGapless(output) else { return self }
         var layer = self
-        layer.horizontal.input *= vertical.input
+        let pixels = vertical.input * horizontal.input
+        layer.horizontal.input = pixels
+        if groups > 1, pixels <= 64, input.batch == pixels * input.column, output.batch == pixels * output.column {
+            layer.horizontal.input *= batch
+            layer.batch = 1
+        }
         (layer.vertical.input, layer.vertical.output, layer.horizontal.output) = (1, 1, layer.horizontal.input)
         return layer
     }

@@ -183,6 +183,7 @@ func stencil<Scalar: KernelScalar>(
         ? table.pointee.smallStencil(size: vertical.taps, step: rowStep) : nil
     let narrow = small ?? (mayBeNarrow && table.pointee.isNarrow(columns: columns.count) ? table.pointee.narrowStencil : nil)
 
+    let channelFilter = item.arguments.filter
     var index = panels.lowerBound
     let end = plan.pointee.panels[panels.upperBound - 1].group + 1
     var group = plan.pointee.panels[index].group
@@ -202,10 +203,9 @@ func stencil<Scalar: KernelScalar>(
             let corner = turns
                 ? scratch + (panel.pointee.firstChannel - firstPlane) * plane - rows.lowerBound * rowStride
                 : pixels + panel.pointee.firstChannel * plane
-            item.arguments.filter.weights = weights + index * block.pointee.taps
-            item.arguments.filter.bias = bias[index]
-            // Each channel of an image filter has a panel of its own. What the first pass wrote begins where it first read.
-            if separates { filterRows(item, packed + source, part) }
+            // Not where `item` lies: the narrow kernel's arguments, copied from there, would wait for what was just written.
+            var filter = channelFilter
+            (filter.weights, filter.bias) = (weights + index * block.pointee.taps, bias[index])
             /// Elements that are written after the tiles of row `row`, which may write over them. Scratch memory has a tile's
             /// width more.
             func later(_ row: Int) -> Int {
@@ -222,13 +222,16 @@ func stencil<Scalar: KernelScalar>(
                     tileRows -= 1
                 }
                 let arguments = NarrowStencilArguments(
-                    filter: item.arguments.filter, input: first + row * vertical.inputStep * part.rowPitch,
+                    filter: filter, input: first + row * vertical.inputStep * part.rowPitch,
                     rowPitch: vertical.offsetStep * part.rowPitch, output: corner + row * rowStride, outputPitch: rowStride,
                     tiles: ceilDivide(columns.count, lanes), lastColumn: max(0, columns.count - lanes), tileRows: tileRows,
                     lastRow: lastRow)
                 withUnsafePointer(to: arguments) { narrow($0) }
                 row += tileRows * stencilRows
             }
+            item.arguments.filter = filter
+            // Each channel of an image filter has a panel of its own. What the first pass wrote begins where it first read.
+            if separates { filterRows(item, packed + source, part) }
             while row < rows.upperBound {
                 // The last rows rather repeat some of those before than be incomplete; but to add twice would be wrong.
                 if !layer.means.accumulates { row = max(rows.lowerBound, min(row, rows.upperBound - stencilRows)) }

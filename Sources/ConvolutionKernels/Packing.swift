@@ -136,7 +136,12 @@ public func turn<Scalar: KernelScalar>(
             count &-= 4
         }
     }
-    turnLines(source, step: step, lines: lines, count: count, sourceLine: sourceLine, to: target, targetLine: targetLine)
+    // Without a step to ask for in each square.
+    if step == 1 {
+        turnLines(source, lines: lines, count: count, sourceLine: sourceLine, to: target, targetLine: targetLine)
+    } else {
+        turnLines(source, step: step, lines: lines, count: count, sourceLine: sourceLine, to: target, targetLine: targetLine)
+    }
 }
 
 /// A cache line of 32-bit elements.

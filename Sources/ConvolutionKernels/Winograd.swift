@@ -207,29 +207,51 @@ public func packTile<Scalar: KernelScalar>(
     }
     var strides = InlineArray<36, Int>(repeating: channelStride)
     for pixel in 0..<count where pixels[pixel] == outside { strides[unchecked: pixel] = 1 }
-    // All of a channel's pixels, which lie in a few lines, then the next channel's: planes may be a multiple of 4096 bytes apart,
-    // and their lines would take turns in a few sets of the cache. A small tile's lines by squares, if all lie in the image.
+    let side = count == 16 ? 4 : 6
+    // Whether the first four pixels of a row, and the last four, are neighbours in the image.
+    func areNeighbours(_ first: Int) -> Bool {
+        pixels[first] != outside && pixels[first &+ 3] == pixels[first] + 3
+    }
+    var first = InlineArray<6, Bool>(repeating: false)
+    var last = InlineArray<6, Bool>(repeating: false)
+    for row in 0..<side where MemoryLayout<Scalar>.stride == 4 {
+        first[unchecked: row] = areNeighbours(row &* side)
+        last[unchecked: row] = areNeighbours(row &* side &+ side &- 4)
+    }
+    // All of a channel's pixels, which lie in a few lines, then the next channel's, or four together by squares: planes may be a
+    // multiple of 4096 bytes apart, and their lines would take turns in a few sets of the cache.
     var channel = 0
-    if MemoryLayout<Scalar>.stride == 4, count == 16 {
-        var areLines = true
-        for row in 0..<4 where pixels[row &* 4] == outside || pixels[row &* 4 &+ 3] != pixels[row &* 4] + 3 { areLines = false }
-        while areLines, channel &+ 4 <= channels {
-            for row in 0..<4 {
-                let place = target + (row &* 4 &* pitch &+ channel)
+    while channel < channels {
+        let together = MemoryLayout<Scalar>.stride == 4 && channel &+ 4 <= channels ? 4 : 1
+        var row = 0
+        while row < side {
+            let start = row &* side
+            func square(_ column: Int) {
+                let place = target + ((start &+ column) &* pitch &+ channel)
                 turnSquare(
-                    pixels[row &* 4] + channel &* channelStride, lineBytes: channelStride &* 4, to: place, place + pitch,
+                    pixels[start &+ column] + channel &* channelStride, lineBytes: channelStride &* 4, to: place, place + pitch,
                     place + 2 &* pitch, place + 3 &* pitch)
             }
-            channel &+= 4
+            var (column, end) = (0, side)
+            if together == 4 {
+                if first[unchecked: row] {
+                    square(0)
+                    column = 4
+                }
+                if last[unchecked: row] {
+                    if side > 4 { square(side &- 4) }
+                    end = side &- 4
+                }
+            }
+            while column < end {
+                let (source, stride) = (pixels[start &+ column], strides[unchecked: start &+ column])
+                let place = target + ((start &+ column) &* pitch &+ channel)
+                for c in 0..<together { copyElement(source + (channel &+ c) &* stride, to: place + c) }
+                column &+= 1
+            }
+            row &+= 1
         }
-    }
-    while channel < channels {
-        var pixel = 0
-        while pixel < count {
-            copyElement(pixels[pixel] + channel &* strides[unchecked: pixel], to: target + (pixel &* pitch &+ channel))
-            pixel &+= 1
-        }
-        channel &+= 1
+        channel &+= together
     }
 }
 
@@ -249,21 +271,29 @@ public func unpackTile<Scalar: KernelScalar>(
         }
         return
     }
-    // Channel by channel, as in `packTile`.
+    // Channel by channel, or by squares, as in `packTile`.
+    let hasSquares = MemoryLayout<Scalar>.stride == 4 && columns == winogradOutputs && columnStride == 1
     var channel = 0
     while channel < channels {
-        let plane = target + channel &* channelStride
+        let together = hasSquares && channel &+ 4 <= channels ? 4 : 1
         var row = 0
         while row < rows {
             let source = tile + (row &* winogradOutputs &* pitch &+ channel)
-            var column = 0
-            while column < columns {
-                copyElement(source + column &* pitch, to: plane + (row &* rowStride &+ column &* columnStride))
-                column &+= 1
+            let place = target + (channel &* channelStride &+ row &* rowStride)
+            if together == 4 {
+                turnSquare(
+                    source, lineBytes: pitch &* 4, to: place, place + channelStride, place + 2 &* channelStride,
+                    place + 3 &* channelStride)
+            } else {
+                var column = 0
+                while column < columns {
+                    copyElement(source + column &* pitch, to: place + column &* columnStride)
+                    column &+= 1
+                }
             }
             row &+= 1
         }
-        channel &+= 1
+        channel &+= together
     }
 }
 
