@@ -217,7 +217,8 @@ int32_t convolution_isa_supported(const char *name);
  *
  * WINOGRAD permits Winograd's F(4x4, 3x3), with a quarter of the multiplications. It is used by conv2d, conv2d_transpose and
  * their input gradients for finite 3x3 kernels of stride 1 with 16 to 1024 (double: 512) input channels and at least 16 output
- * channels per group, and at least 4 rows and columns of output, times the dilation; otherwise the call is that of the default.
+ * channels per group (of several groups with avx512, 32 floats of either), and at least 4 rows and columns of output, times the
+ * dilation; otherwise the call is that of the default.
  * (Of the adjoint layer, in an input gradient.) It computes 4x4 outputs together, which lie a dilation apart, from 6x6 inputs
  * (tiles start at output element [0][0]; with dilations d and e at [i][j] for each i < d and j < e).
  * With strides of up to 4, other than 1x1, it is used by conv2d_transpose and the input gradient of conv2d for finite kernels of
