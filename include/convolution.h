@@ -628,8 +628,9 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  * Output element t (per axis) lies at this place x of the input:
  *   HALF_PIXEL             (t + 0.5) * r - 0.5
  *   PYTORCH_HALF_PIXEL     the same, but 0 if o = 1
- *   HALF_PIXEL_SYMMETRIC   the same plus (i - o*r) / 2: what a scale leaves over is cut off at both ends alike (ONNX)
- *   ALIGN_CORNERS          t * (i-1) / (o-1), 0 if o = 1
+ *   HALF_PIXEL_SYMMETRIC   HALF_PIXEL plus (i - o*r) / 2: what a scale leaves over is cut off at both ends alike (ONNX, MLX)
+ *   ALIGN_CORNERS          t * (i-1) / (o-1), 0 if o = 1. ONNX's reference evaluator puts i * scale, unrounded, for o: which is
+ *                          ASYMMETRIC with output, and (i * scale - 1) / (i - 1) for the scale
  *   ASYMMETRIC             t * r
  *   TF_HALF_PIXEL_FOR_NN   (t + 0.5) * r (ONNX)
  *   TF_CROP_AND_RESIZE     start * (i-1) + t * r with r = (end - start) * (i-1) / (o-1), or 0.5 * (start + end) * (i-1) if o = 1:
@@ -688,11 +689,14 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  * TORCH_EXACT in the data's type, except for NEAREST; with OPENCV weights in float64. So nearest can pick the element below the
  * one that exact arithmetic would (2 to 82 elements, t = 41: element 0). With factor_*, nearest is exact repetition (HALF_PIXEL
  * with PREFER_FLOOR or PREFER_CEIL, ASYMMETRIC with FLOOR). With preset 0 and TORCH, ASYMMETRIC nearest to the same and to twice
- * the size is exact too, and HALF_PIXEL bilinear to the same size copies, whatever the scale: all as in PyTorch.
+ * the size is exact too, and HALF_PIXEL bilinear to the same size copies, whatever the scale. But with TORCH and TORCH_EXACT, and
+ * more than 128 rows and columns of output together, NEAREST goes by its formula alone, in the data's type, whose result is
+ * rounded to float32 before it is rounded down. All as in PyTorch, which has two kernels.
  * A weight of 0 is multiplied like any number: beside an infinite element it gives NaN.
  * Known to differ from the framework, by the rounding of places (1e-5 of an element at small sizes, 1e-4 near a thousand):
- * KERAS_JAX where JAX's compiler does not fuse the multiply-add; OPENCV for images of one or two rows or columns; TORCH bilinear
- * of channels_last tensors with an output of more than 128 rows and columns together.
+ * KERAS_JAX where JAX's compiler does not fuse the multiply-add; OPENCV for images of one or two rows or columns; TORCH bilinear,
+ * and by whole elements nearest, of channels_last tensors of more than three channels with an output of more than 128 rows and
+ * columns together. Not followed: PyTorch 2.15's antialias to a single column, which repeats the first row.
  */
 enum {
     UPSAMPLE2D_NEAREST = 0,

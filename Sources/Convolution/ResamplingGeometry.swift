@@ -41,6 +41,8 @@ struct ResamplingMethod {
     var cubicCoefficient: Double
     /// PyTorch: HALF_PIXEL places in one rounding, a fused multiply-add.
     var fusesPlace: Bool
+    /// PyTorch: NEAREST by the kernel that it has for large outputs.
+    var isLargeNearest: Bool
     var shiftsAlignedCorners: Bool
     /// Area: the mean of the elements that an output element touches, PyTorch's adaptive pooling, rather than of what it covers.
     var poolsArea: Bool
@@ -356,6 +358,10 @@ struct AxisTaps<Real: KernelScalar> {
         let slack: Real = method.isONNX ? 1e-6 : 0
         let place: Real
         switch (method.coordinates, method.rounding) {
+        case let (coordinates, _) where method.isLargeNearest:
+            // Its places are in the data's type and as in `place`, but end in float32.
+            let shift: Real = coordinates == .halfPixel ? half : 0
+            place = Real(Float((-shift).addingProduct(step, Real(t) + shift).inDouble + shift.inDouble))
         case (.asymmetric, .floor) where method.isTorch && axis.output == axis.input: return t
         case (.asymmetric, .floor) where method.isTorch && axis.output == 2 * axis.input: return t / 2
         // One rounding less than the place and then its nearest whole number, as the frameworks have it.
@@ -411,13 +417,14 @@ extension ResamplingMethod {
         guard isNearest else { return nil }
         if axis.repetition > 0 { return axis.repetition }
         guard isTorch, case (.asymmetric, .floor) = (coordinates, rounding) else { return nil }
+        if isLargeNearest, axis.scale > 0, Double(axis.input) * axis.scale != Double(axis.output) { return nil }
         return axis.output == axis.input ? 1 : axis.output == 2 * axis.input ? 2 : nil
     }
 
     /// Coordinates and weights are computed in float64 rather than float32, for data of that type or not.
     func needsDouble(forDouble isDouble: Bool) -> Bool {
         switch arithmetic {
-        case .torch: isDouble && !isNearest
+        case .torch: isDouble && (!isNearest || isLargeNearest)
         case .openCV: true
         case .tensorFlow, .jax, .onnx: false
         }

@@ -588,9 +588,14 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
         .horizontal, input: width, factor: p.factor_width, output: p.output_width, scale: p.scale_width,
         region: (p.roi.1, p.roi.3))
     let isTorch = Int(p.preset) == UPSAMPLE2D_PRESET_TORCH || Int(p.preset) == UPSAMPLE2D_PRESET_TORCH_EXACT
-    if isTorch, case .bilinear = method.interpolation, !method.antialias, vertical.output <= 128 - min(horizontal.output, 128) {
-        // PyTorch has two kernels, and chooses by the output's height + width.
-        method.fusesPlace = true
+    if isTorch, !method.antialias {
+        // PyTorch has two kernels, and chooses by the output's height + width; for bilinear of three channels a third.
+        let isLarge = vertical.output > 128 - min(horizontal.output, 128)
+        switch (method.interpolation, method.coordinates, method.rounding) {
+        case (.bilinear, _, _): method.fusesPlace = !isLarge || channels == 3
+        case (.nearest, .asymmetric, .floor), (.nearest, .halfPixel, .preferCeil): method.isLargeNearest = isLarge
+        default: break
+        }
     }
     if case .openCV = method.arithmetic {
         // It copies an image whose size stays, and interpolates an area that grows along either axis.
@@ -741,8 +746,8 @@ private func resamplingMethod(_ p: upsample2d_params) throws(Failure) -> Resampl
         renormalises: hasKernel && (p.edge == 0 ? dropsOutside : Int(p.edge) == UPSAMPLE2D_EDGE_RENORMALISE),
         antialias: antialias && hasKernel,
         cubicCoefficient: p.cubic_coefficient != 0 ? p.cubic_coefficient : smooth ? -0.5 : -0.75,
-        fusesPlace: isBicubic && !antialias, shiftsAlignedCorners: antialias && isTorch, poolsArea: isArea && isTorch,
-        interpolatesArea: false)
+        fusesPlace: isBicubic && !antialias, isLargeNearest: false, shiftsAlignedCorners: antialias && isTorch,
+        poolsArea: isArea && isTorch, interpolatesArea: false)
 }
 
 private func checkRegion(_ p: upsample2d_params) throws(Failure) {

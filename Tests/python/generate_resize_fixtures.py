@@ -2,14 +2,16 @@
 
     python generate_resize_fixtures.py keras|jax|torch|onnx|opencv      writes fixtures/resize-<framework>.npz
     python generate_resize_fixtures.py crop                             writes fixtures/crop.npz
+    python generate_resize_fixtures.py nearest                          writes fixtures/nearest.npz
 
 Each needs numpy and its own framework: tensorflow and keras; jax; torch; onnx and onnxruntime; opencv-python; crop needs
-tensorflow, onnx and onnxruntime. The files hold, for every mode, the parameters in the words of c-examples/ctypes/convolution.py
-and the answers to three kinds of questions:
+tensorflow, onnx and onnxruntime; nearest needs torch. The files hold, for every mode, the parameters in the words of
+c-examples/ctypes/convolution.py and the answers to four kinds of questions:
 
 lines   images of nine equal columns whose height changes, in many pairs of sizes; one column of the answer is kept
 images  a few images of which both axes change; the whole answer is kept
 crops   regions of images, in ONNX's Resize and TensorFlow's crop_and_resize; the whole answer is kept
+nearest which columns PyTorch's two kernels of nearest pick, for floats and doubles, where they do not agree
 
 The data are whole numbers from a fixed rule (`data`), so they need not be stored.
 """
@@ -242,6 +244,35 @@ def crops():
     print(f"{version}: {[len(mode['questions']) for mode in index]} of {len(crop_questions())} questions")
 
 
+NEAREST_ROWS = 4
+
+
+def nearest():
+    import torch
+    numbers = data(3, 2000).astype(int) + 100
+    sizes = [(int(a) + 1, int(b) + int(c) + 1, None) for a, b, c in numbers.T]
+    # Scales beside the ratio of sizes: PyTorch's kernel for small outputs then copies or repeats, the other does not.
+    scales = [(i, int(i * scale), scale) for i, scale in (
+        (int(a) + 1, 1 + int(b) % 2 + 0.9 * (int(c) + 1) / 202 / (int(a) + 1)) for a, b, c in numbers.T[:40])]
+    questions, answers, kept = [], [], [0, 0]
+    for i, o, scale in sizes + scales:
+        found = []
+        for mode, dtype, rows in itertools.product(("nearest", "nearest-exact"), ("float32", "float64"), (1, 200)):
+            x = torch.arange(i, dtype=getattr(torch, dtype)).expand(1, 1, NEAREST_ROWS, i).contiguous()
+            wanted = {"size": (rows, o)} if scale is None else {"scale_factor": (rows / NEAREST_ROWS, scale)}
+            answer = torch.nn.functional.interpolate(x, mode=mode, **wanted).numpy()
+            assert answer.shape == (1, 1, rows, o)
+            found.append((mode, dtype, rows, answer[0, 0, 0].astype(int)))
+        if any((one[3] != other[3]).any() for one, other in itertools.combinations(found, 2) if one[0] == other[0]):
+            kept[scale is not None] += 1
+            for mode, dtype, rows, answer in found:
+                questions.append({"preset": "torch" if mode == "nearest" else "torch_exact", "dtype": dtype, "columns": i,
+                                  "output_size": (rows, o), **({"scale": (rows / NEAREST_ROWS, scale)} if scale else {})})
+                answers.append(np.diff(answer, prepend=0))
+    save("nearest", {"version": torch.__version__, "questions": questions}, answers)
+    print(f"torch {torch.__version__}: {kept} sizes and scales at which the kernels differ")
+
+
 def save(name, index, answers):
     path = pathlib.Path(__file__).parent / "fixtures" / f"{name}.npz"
     index = np.frombuffer(json.dumps(index).encode(), np.uint8)
@@ -273,4 +304,4 @@ def main(framework):
 
 
 if __name__ == "__main__":
-    crops() if sys.argv[1] == "crop" else main(sys.argv[1])
+    {"crop": crops, "nearest": nearest}.get(sys.argv[1], lambda: main(sys.argv[1]))()

@@ -812,6 +812,22 @@ def test_upsample2d_bicubic_by_preset_and_by_its_parts(options, expected):
     assert np.allclose(output[0, 0, :, 0], expected, rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("call, word, synonyms", [
+    (lambda word: conv2d(X, KERNEL, padding=word), "same", ("SAME_UPPER", "same-upper")),
+    (lambda word: conv2d(X, KERNEL, padding=word), "same_lower", ("SAME-LOWER",)),
+    (lambda word: conv2d(X, KERNEL, padding=1, padding_mode=word), "replicate", ("edge",)),
+    (lambda word: conv2d(X, KERNEL, padding=1, padding_mode=word), "circular", ("wrap",)),
+    (lambda word: conv2d(X, KERNEL, activation=word), "leaky_relu", ("leaky-relu",)),
+    (lambda word: upsample2d(X, interpolation=word), "bilinear", ("linear",)),
+    (lambda word: upsample2d(X, interpolation=word), "bicubic", ("cubic",)),
+    (lambda word: upsample2d(X, rounding=word, output_size=3, preset="onnx"), "prefer_floor", ("round_prefer_floor",)),
+    (lambda word: upsample2d(X, rounding=word, output_size=3, preset="onnx"), "prefer_ceil", ("round_prefer_ceil",)),
+])
+def test_the_words_of_other_frameworks(call, word, synonyms):
+    for synonym in synonyms:
+        assert call(synonym).tobytes() == call(word).tobytes()
+
+
 def test_upsample2d_words_and_numbers_that_do_not_exist():
     for option in ("preset", "rounding", "edge"):
         with pytest.raises(ValueError, match=f"{option} is 'other'"):
@@ -980,9 +996,9 @@ def test_a_plan_runs_in_many_threads_and_may_be_closed_meanwhile():
     ("data_format is 'NWHC'; it must be one of channels_last, channels_first", lambda: conv2d(X, KERNEL, data_format="NWHC")),
     ("data_format is None", lambda: conv2d(X, KERNEL, data_format=None)),
     ("activation is 'gelu'", lambda: conv2d(X, KERNEL, activation="gelu")),
-    ("padding_mode is 'wrap'", lambda: conv2d(X, KERNEL, padding_mode="wrap")),
+    ("padding_mode is 'mirror'", lambda: conv2d(X, KERNEL, padding_mode="mirror")),
     ("rule is 'caffe'", lambda: conv2d_transpose(X, TRANSPOSE_KERNEL, rule="caffe")),
-    ("interpolation is 'cubic'", lambda: upsample2d(X, interpolation="cubic")),
+    ("interpolation is 'spline'", lambda: upsample2d(X, interpolation="spline")),
     ("coordinates is 'centre'", lambda: upsample2d(X, coordinates="centre")),
 ])
 def test_errors_of_the_python_side_name_the_argument(words, call):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import convolution
-from generate_resize_fixtures import CHANNELS, COLUMNS, data, size_pairs
+from generate_resize_fixtures import CHANNELS, COLUMNS, NEAREST_ROWS, data, size_pairs
 
 MODES = {}
 for path in sorted((pathlib.Path(__file__).parent / "fixtures").glob("resize-*.npz")):
@@ -84,3 +84,40 @@ def test_images(name, isa):
         turned = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
         other = convolution.upsample2d(turned, isa=isa, data_format="channels_first", **size, **mode["parameters"])
         assert other.transpose(0, 2, 3, 1).tobytes() == got.tobytes()
+
+
+def test_both_kernels_of_torch_nearest(isa):
+    """For outputs of up to 128 rows and columns together, and for larger ones: floats, doubles, scales beside the sizes."""
+    with np.load(pathlib.Path(__file__).parent / "fixtures" / "nearest.npz") as archive:
+        questions, answers = json.loads(archive["index"].tobytes())["questions"], archive["answers"].astype(int)
+    start = 0
+    for question in questions:
+        rows, o = question["output_size"]
+        want = answers[start:start + o].cumsum()
+        start += o
+        line = np.arange(question["columns"], dtype=question["dtype"]).reshape(1, 1, -1, 1)
+        size = {key: tuple(question[key]) for key in ("output_size", "scale") if key in question}
+        options = {"preset": question["preset"], "threads": 1, "isa": isa}
+        got = convolution.upsample2d(np.repeat(line, NEAREST_ROWS, 1), **size, **options)
+        assert (got[0, :, :, 0] == want).all(), question
+        # Along columns the same.
+        size = {key: value[::-1] for key, value in size.items()}
+        got = convolution.upsample2d(np.repeat(line.transpose(0, 2, 1, 3), NEAREST_ROWS, 2), **size, **options)
+        assert (got[0, :, :, 0] == want[:, None]).all(), question
+    assert start == len(answers) and len(questions) > 200
+
+
+def test_torch_bilinear_of_three_channels(isa):
+    """PyTorch computes the places of three channels in one rounding, of others in two where the output is large."""
+    i, o, scale = 93, 202, 2.1730790607873245
+    step = np.float32(1 / scale)
+    t = np.arange(o, dtype=np.float32) + np.float32(0.5)
+    once = (t.astype(np.float64) * step - 0.5).astype(np.float32)
+    twice = t * step - np.float32(0.5)
+    zigzag = np.ascontiguousarray(np.broadcast_to((np.arange(i, dtype=np.float32) % 2).reshape(1, 1, i, 1), (1, 2, i, 4)))
+    for channels, places in ((1, twice), (2, twice), (3, once), (4, twice)):
+        got = convolution.upsample2d(zigzag[..., :channels], scale=(1, scale), interpolation="bilinear", preset="torch", isa=isa)
+        assert got.shape == (1, 2, o, channels)
+        want = 1 - abs(np.clip(places.astype(np.float64), 0, i - 1) % 2 - 1)
+        assert (abs(got[0, 0].T - want) <= 2.0**-23).all(), channels
+    assert abs(once.astype(np.float64) - twice).max() > 2.0**-20

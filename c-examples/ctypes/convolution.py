@@ -314,8 +314,10 @@ _rank_report = _checked_function("conv2d_rank_report", POINTER(_Conv2DParams), c
 # ------------------------------------------------------------------------------------------------- options: words, numbers
 
 
-def _words(prefix, names):
-    return {name: constant(prefix + name.upper()) for name in names.split()}
+def _words(prefix, names, **synonyms):
+    """The words of an option, and other frameworks' words for some of them."""
+    words = {name: constant(prefix + name.upper()) for name in names.split()}
+    return words | {synonym: words[name] for synonym, name in synonyms.items()}
 
 
 _DTYPES = {np.dtype(name): constant("CONVOLUTION_" + name.upper()) for name in ("float32", "float64")}
@@ -324,27 +326,27 @@ _DATA_FORMATS = {"channels_last": _NHWC, "channels_first": _NCHW, "nhwc": _NHWC,
 _KERAS, _TORCH = constant("CONVOLUTION_KERNEL_KERAS"), constant("CONVOLUTION_KERNEL_TORCH")
 _KERNEL_FORMATS = {"hwio": _KERAS, "oihw": _TORCH, "keras": _KERAS, "torch": _TORCH}
 _TRANSPOSE_KERNEL_FORMATS = {"hwoi": _KERAS, "iohw": _TORCH, "keras": _KERAS, "torch": _TORCH}
-_PADDINGS = _words("CONVOLUTION_PADDING_", "valid same same_lower full causal")
+_PADDINGS = _words("CONVOLUTION_PADDING_", "valid same same_lower full causal", same_upper="same")
 _EXPLICIT = constant("CONVOLUTION_PADDING_EXPLICIT")
-_PADDING_MODES = _words("CONVOLUTION_PADDING_MODE_", "zeros constant reflect symmetric replicate circular")
-_ACTIVATIONS = _words("CONVOLUTION_ACTIVATION_", "none relu relu6 clamp leaky_relu sigmoid tanh")
-_ACTIVATIONS["linear"] = _ACTIVATIONS["none"]
+_PADDING_MODES = _words("CONVOLUTION_PADDING_MODE_", "zeros constant reflect symmetric replicate circular", edge="replicate",
+                        wrap="circular")
+_ACTIVATIONS = _words("CONVOLUTION_ACTIVATION_", "none relu relu6 clamp leaky_relu sigmoid tanh", linear="none")
 _ALGORITHMS = _words("CONVOLUTION_ALGORITHM_", "default winograd")
-_RULES = _words("CONV2D_TRANSPOSE_RULE_", "keras torch onnx jax window")
-_RULES["tensorflow"] = _RULES["keras"]
-_INTERPOLATIONS = _words("UPSAMPLE2D_", "nearest bilinear bicubic lanczos3 lanczos5 area")
+_RULES = _words("CONV2D_TRANSPOSE_RULE_", "keras torch onnx jax window", tensorflow="keras")
+_INTERPOLATIONS = _words("UPSAMPLE2D_", "nearest bilinear bicubic lanczos3 lanczos5 area", linear="bilinear", cubic="bicubic")
 _COORDINATES = _words(
     "UPSAMPLE2D_COORDINATES_",
     "default half_pixel align_corners asymmetric pytorch_half_pixel half_pixel_symmetric tf_crop_and_resize tf_half_pixel_for_nn")
 _PRESETS = _words("UPSAMPLE2D_PRESET_", "none keras keras_jax torch torch_exact onnx opencv")
-_ROUNDINGS = _words("UPSAMPLE2D_ROUNDING_", "default prefer_floor prefer_ceil floor ceil simple")
+_ROUNDINGS = _words("UPSAMPLE2D_ROUNDING_", "default prefer_floor prefer_ceil floor ceil simple",
+                    round_prefer_floor="prefer_floor", round_prefer_ceil="prefer_ceil")
 _EDGES = _words("UPSAMPLE2D_EDGE_", "default clamp renormalise")
 _OUTCOMES = {number: word for word, number in _words("CONV2D_SOLVE_", "converged stagnated iteration_limit stopped").items()}
 
 
 def _word(name, value, choices):
     try:
-        return choices[value.lower()]
+        return choices[value.lower().replace("-", "_")]
     except (AttributeError, KeyError):
         raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(choices)}") from None
 
@@ -675,14 +677,15 @@ def conv2d(x, kernel, bias=None, *, strides=1, padding="valid", data_format="cha
     returns      (batch, output height, output width, out_channels), or channels first as x; out if that is given
 
     strides, dilation_rate   a number or a pair (height, width), at least 1
-    padding                  "valid", "same" (TensorFlow's: the odd line at the end), "same_lower" (at the start), "full",
+    padding                  "valid", "same" or "same_upper" (the odd line at the end), "same_lower" (at the start), "full",
                              "causal"; or a number, a pair (vertical, horizontal), or ((top, bottom), (left, right)); negative
                              numbers crop
     data_format              "channels_last" or "NHWC"; "channels_first" or "NCHW"
     groups                   divides both channel counts
     kernel_format            "HWIO" or "keras"; "OIHW" or "torch". None: "torch" if data_format is "NCHW", PyTorch's word, and
                              "keras" otherwise, which for channels_first is what Keras does
-    padding_mode             "zeros", "constant" (padding_value), "reflect", "symmetric", "replicate", "circular"
+    padding_mode             "zeros", "constant" (padding_value), "reflect", "symmetric", "replicate" or "edge", "circular" or
+                             "wrap"
     flip_kernel              True: true convolution, the kernel turned by 180 degrees
     activation               None or "linear", "relu", "relu6", "clamp" (activation_min, activation_max; None is unbounded),
                              "leaky_relu" (activation_alpha, not 0; None is 0.01), "sigmoid", "tanh"
@@ -1099,13 +1102,13 @@ def upsample2d(x, size=2, *, output_size=None, scale=None, data_format="channels
     output_size    the size itself, or a pair (height, width)
     scale          any number above 0, or a pair: the size is floor(input * scale), or output_size if that is given too; the step
                    in the input is 1 / scale
-    interpolation  "nearest", "bilinear", "bicubic", "lanczos3", "lanczos5" or "area"
+    interpolation  "nearest", "bilinear" or "linear", "bicubic" or "cubic", "lanczos3", "lanczos5", "area"
     coordinates    "half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel", "half_pixel_symmetric",
                    "tf_half_pixel_for_nn" or "tf_crop_and_resize"; None: by the preset
     preset         "keras" (on TensorFlow), "keras_jax", "torch", "torch_exact", "onnx" or "opencv": whose defaults and whose
                    arithmetic; None: PyTorch's
-    rounding       nearest: "prefer_floor", "prefer_ceil", "floor", "ceil", or "simple", which is "ceil" along an axis that
-                   shrinks and else "floor"; None: by the preset
+    rounding       nearest: "prefer_floor", "prefer_ceil" (or with ONNX's "round_" before them), "floor", "ceil", or "simple", which
+                   is "ceil" along an axis that shrinks and else "floor"; None: by the preset
     edge           "clamp" repeats the border, "renormalise" leaves what is outside out; None: by the preset
     cubic_coefficient  bicubic: the kernel's a, such as -0.5 or -0.75; None: by the preset
     antialias      True: every input element counts when the image shrinks (bilinear, bicubic, lanczos)
