@@ -519,6 +519,8 @@ int32_t conv2d_rank_report(const conv2d_params *params, const void *kernel, conv
  * TORCH, ONNX and WINDOW read padding VALID as EXPLICIT with what pad_* says (0: none), so their default needs no word. TORCH
  * takes equal pads on both sides of an axis; negative pads are for WINDOW alone. With no input (i = 0) the formulas hold: bias
  * alone. Only real products are added: an infinite weight meets no invented zero.
+ * ONNX's SAME is the specification's. ONNX Runtime makes at most F + op elements of an axis by auto_pad, which is less where the
+ * kernel is shorter than the stride: name the lesser of i*s and F + op in output_*.
  */
 enum {
     CONV2D_TRANSPOSE_RULE_KERAS = 0, /* Keras, TensorFlow, TFLite */
@@ -680,7 +682,8 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  *
  * All else defaults to HALF_PIXEL coordinates, and LANCZOS to RENORMALISE. KERAS is Keras on TensorFlow, which rounds the place
  * of BICUBIC without antialias to 1/1024 of an element; KERAS_JAX is Keras on JAX, which does not. TORCH_EXACT is mode
- * "nearest-exact". The other fields may say anything else that the formulas above allow.
+ * "nearest-exact". The other fields may say anything else that the formulas above allow. TensorFlow's gaussian and mitchellcubic,
+ * which Keras does not offer, are not here.
  * With preset 0, nearest of ASYMMETRIC and TF_HALF_PIXEL_FOR_NN rounds FLOOR, of other coordinates PREFER_CEIL: TensorFlow 1 and
  * PyTorch nearest-exact. AREA: PyTorch takes the mean of all elements that t touches (adaptive pooling); OpenCV, if either axis
  * grows, interpolates instead.

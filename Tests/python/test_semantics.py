@@ -248,6 +248,9 @@ def test_kernel_shorter_than_the_stride(line):
     assert line.conv2d_transpose([1, 2], [5], strides=2, rule="torch") == [5, 0, 10]
     assert line.conv2d_transpose([1, 2], [5], strides=2, rule="onnx", padding="same") == [5, 0, 10, 0]
     assert line.conv2d_transpose([1, 2], [5], strides=2, rule="onnx", output_size=4) == [5, 0, 10, 0]
+    for padding in ("same", "same_lower"):  # ONNX Runtime's auto_pad: no more than the natural result
+        assert line.conv2d_transpose([1, 2], [5], strides=2, rule="onnx", padding=padding, output_size=3) == [5, 0, 10]
+        assert line.conv2d_transpose([1, 2], [5, 7], strides=3, rule="onnx", padding=padding, output_size=5) == [5, 7, 0, 10, 14]
     assert line.conv2d_transpose([1, 2], [1, 2], strides=3) == [1, 2, 0, 2, 4, 0]
     assert line.conv2d_transpose([1, 2], [1, 2], strides=3, rule="torch") == [1, 2, 0, 2, 4]
     assert line.conv2d_transpose([1, 2], [1, 2], bias=[7], strides=3) == [8, 9, 7, 9, 11, 7]
@@ -408,6 +411,23 @@ def test_nearest_with_a_scale_to_once_or_twice_the_length_is_exact(line):
     assert line.upsample2d([1, 2, 4], scale=2.3) == [1, 1, 2, 2, 4, 4]  # as in PyTorch, not floor(t / 2.3)
     assert line.upsample2d([1, 2, 4], scale=1.3) == [1, 2, 4]
     assert line.upsample2d([1, 2, 4], scale=2.3, coordinates="half_pixel") == [1, 1, 2, 2, 2, 4]
+
+
+def test_align_corners_of_onnx_reference_evaluator(line):
+    # Its tests resize_downsample_scales_linear_align_corners and ..._cubic_..., of lines 1, 2, 3, 4: i * scale is not rounded.
+    for scale, interpolation, expected in ((0.6, "bilinear", [1, 3.142857]), (0.8, "bicubic", [1, 2.39519159, 3.79038317])):
+        got = line.upsample2d([1, 2, 3, 4], output_size=len(expected), scale=(4 * scale - 1) / 3, coordinates="asymmetric",
+                              interpolation=interpolation, preset="onnx")
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_half_pixel_symmetric_is_what_mlx_does(line):
+    # By mlx.nn.Upsample's formula: t * step - ((o - 1) * step - i + 1) / 2.
+    i, scale = 5, 1.7
+    o = int(i * scale)
+    places = np.clip(np.arange(o) / scale - ((o - 1) / scale - i + 1) / 2, 0, i - 1)
+    got = line.upsample2d(np.arange(i), scale=scale, interpolation="linear", coordinates="half_pixel_symmetric")
+    np.testing.assert_allclose(got, places, rtol=1e-6, atol=1e-6)
 
 
 def test_align_corners(line):
