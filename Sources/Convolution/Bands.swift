@@ -57,6 +57,27 @@ struct Rectangle {
     var elements = 0
 }
 
+/// Into how many even parts, up to `most`, `units` are divided so that `threads` are done first, and when that is. `repeats`
+/// ranges are divided alike, and a part takes `cost` of its units: so few parts where many would leave a thread without work
+/// at the end, or cut tiles off.
+private func evenParts(
+    _ units: Int, most: Int, repeats: Int, threads: Int, cost: (Int) -> Double
+) -> (count: Int, time: Double) {
+    var best = (count: 1, time: Double.infinity)
+    let most = max(1, min(most, units))
+    for count in min(threads, most)...most {
+        let (least, longer) = units.quotientAndRemainder(dividingBy: count)
+        let (short, long) = (cost(least), cost(longer > 0 ? least + 1 : least))
+        let (rounds, rest) = (count * repeats).quotientAndRemainder(dividingBy: threads)
+        // Where all threads have as many parts, they are long and short in turn; else the last parts are done by some threads
+        // alone. And one thread may end a bit of a part after the others.
+        let all = Double(count - longer) * short + Double(longer) * long
+        let time = rest > 0 ? Double(rounds + 1) * long : all * Double(repeats) / Double(threads) + (long - short) / 2
+        if time + long / 16 < best.time { best = (count, time + long / 16) }
+    }
+    return best
+}
+
 extension ConvolutionPlan {
     @inline(__always)
     @_optimize(speed)
@@ -149,7 +170,7 @@ extension ConvolutionPlan {
 
     /// What a band of the first panels packs.
     @inline(never)
-    private func rectangleBytes(_ block: Block, firstRow: Int, rows: Int) -> Int {
+    private mutating func rectangleBytes(_ block: Block, firstRow: Int, rows: Int) -> Int {
         rectangle(
             block, firstRow: firstRow, rows: rows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self),
             image: 0
@@ -157,7 +178,7 @@ extension ConvolutionPlan {
     }
 
     /// Elements of the largest rectangle that an item of the block packs.
-    func largestRectangle(_ block: Block) -> Int {
+    mutating func largestRectangle(_ block: Block) -> Int {
         var largest = 0
         for chunk in 0..<block.panelChunks {
             for rowBand in 0..<block.rowBands {
@@ -175,6 +196,7 @@ extension ConvolutionPlan {
     }
 
     /// The most chunks that leave panels that share channels, the last two, to one thread.
+    @inline(__always)
     private var mostPanelChunks: Int {
         let last = panels[panelCount - 1]
         return strategy == .lanes && last.firstChannel < last.offset ? panelCount - 1 : panelCount
@@ -186,6 +208,7 @@ extension ConvolutionPlan {
     /// Output rows that a tile takes together.
     private var rowUnit: Int { stencils ? stencilRows : walks ? 2 : 1 }
 
+    @inline(__always)
     var leastReach: Int {
         var step = largestTileSide
         for index in 0..<panelCount { step = min(step, panels[index].reach(strategy)) }
@@ -193,6 +216,7 @@ extension ConvolutionPlan {
     }
 
     /// Sums of the largest tile.
+    @inline(__always)
     var tileScalars: Int {
         var most = 0
         for index in 0..<panelCount { most = max(most, panels[index].kernel.rows * panels[index].width) }
@@ -200,34 +224,14 @@ extension ConvolutionPlan {
     }
 
     /// Of `step` positions.
+    @inline(__always)
     func tileCount(rows: Int, columns: Int, _ step: Int) -> Int {
         let positions = ceilDivide(columns, positionColumns)
         return isWide ? rows * ceilDivide(positions, step) : ceilDivide(rows * positions, step)
     }
 
-    /// Into how many even parts, up to `most`, `units` are divided so that `threads` are done first, and when that is. `repeats`
-    /// ranges are divided alike, and a part takes `cost` of its units: so few parts where many would leave a thread without work
-    /// at the end, or cut tiles off.
-    private func evenParts(
-        _ units: Int, most: Int, repeats: Int, threads: Int, cost: (Int) -> Double
-    ) -> (count: Int, time: Double) {
-        var best = (count: 1, time: Double.infinity)
-        let most = max(1, min(most, units))
-        for count in min(threads, most)...most {
-            let (least, longer) = units.quotientAndRemainder(dividingBy: count)
-            let (short, long) = (cost(least), cost(longer > 0 ? least + 1 : least))
-            let (rounds, rest) = (count * repeats).quotientAndRemainder(dividingBy: threads)
-            // Where all threads have as many parts, they are long and short in turn; else the last parts are done by some threads
-            // alone. And one thread may end a bit of a part after the others.
-            let all = Double(count - longer) * short + Double(longer) * long
-            let time = rest > 0 ? Double(rounds + 1) * long : all * Double(repeats) / Double(threads) + (long - short) / 2
-            if time + long / 16 < best.time { best = (count, time + long / 16) }
-        }
-        return best
-    }
-
     /// Divides rows, or panels where that is done first: then each panel chunk lays out the addresses of its tiles anew.
-    private func balance(_ block: inout Block, parts: Int, threads: Int, wanted: Int, mayDividePanels: Bool) {
+    private mutating func balance(_ block: inout Block, parts: Int, threads: Int, wanted: Int, mayDividePanels: Bool) {
         let rows = rows(block)
         let step = leastReach
         func tiles(_ bandRows: Int) -> Double {
@@ -255,7 +259,7 @@ extension ConvolutionPlan {
 
     /// Chooses bands and panel chunks: enough items to keep `threads` busy to the end, bands of whole rows where that suffices,
     /// and rectangles within the limit. Any choice gives the same bits.
-    func divide(_ block: inout Block, blocks: Int, threads: Int, rectangleLimit: Int) {
+    mutating func divide(_ block: inout Block, blocks: Int, threads: Int, rectangleLimit: Int) {
         let rows = rows(block)
         // Packed for a walk, a vector of channels lies together, apart from the others: a large kernel then keeps it in the
         // nearest caches.

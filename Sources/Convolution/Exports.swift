@@ -671,7 +671,7 @@ private func destroyLayerPlan(_ plan: OpaquePointer?) {
     if let plan = UnsafeMutablePointer<ConvolutionPlan>(plan) { destroy(plan) }
 }
 
-private func given<Plan>(_ plan: OpaquePointer?) throws(Failure) -> UnsafePointer<Plan> {
+private func given<Plan: ~Copyable>(_ plan: OpaquePointer?) throws(Failure) -> UnsafePointer<Plan> {
     guard let plan else {
         throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "plan is NULL; it must be one that plan_create has made")
     }

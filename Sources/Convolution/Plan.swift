@@ -55,7 +55,7 @@ struct Block {
 
     /// The panels of panel chunk `index`.
     @inline(__always)
-    func panels(_ index: Int, of plan: ConvolutionPlan) -> Range<Int> {
+    func panels(_ index: Int, of plan: borrowing ConvolutionPlan) -> Range<Int> {
         evenPart(index, of: panelChunks, plan.panelCount)
     }
 
@@ -93,7 +93,10 @@ struct Panel {
 ///
 /// Packed weights: `[block][panel][channel block][tap][channel][output channel]`; a panel's output channels are padded with zeros
 /// to whole vectors where they are what the vectors hold. A tile kernel reads one (panel, channel block) from front to back.
-struct ConvolutionPlan {
+///
+/// Too long to be copied to a small stack. What is called through a pointer gets a copy nevertheless, unless it is inlined or
+/// `mutating`: hence some methods that change nothing are the latter, as long as a plan is drafted.
+struct ConvolutionPlan: ~Copyable {
     /// The caller's: the arrays of an execution are checked against it.
     var asked: Layer
     /// The same, or `thinned`, `flattened` or `widened`.
@@ -176,7 +179,7 @@ struct ConvolutionPlan {
     }
 
     /// Elements of `outside`, and of `places`.
-    func outsideElements() throws(Failure) -> Int {
+    mutating func outsideElements() throws(Failure) -> Int {
         if strategy == .lanes {
             return try times(width, layer.inChannelsPerGroup, "a pixel") + (permutes ? layer.inChannelsPerGroup * table.lanes : 0)
         }
@@ -361,7 +364,18 @@ struct Draft {
     var plan: UnsafeMutablePointer<ConvolutionPlan>
     /// Of the plan with its panels, blocks and coverage maps.
     var bytes: Int
-    var weightElements: Int
+    var weightElements = 0
+    /// More than memory can hold.
+    var overflows = false
+    /// That the work is divided for: fewer than asked for where fewer will execute it.
+    var threads = 1
+    /// See `mostEconomy`.
+    var economy = 0
+    /// Of the blocks that are to be added.
+    var rowLattices = 0
+    var columnLattices = 0
+    /// Dense pixels, all of which are read.
+    var areDense = false
 }
 
 /// The division of work that needs the most memory is the fastest; each step of economy halves what a thread holds at a time,
@@ -386,7 +400,7 @@ private func fastestDraft(_ layer: Layer) throws(Failure) -> Draft {
 /// The least workspace that a layer can be computed with, by any number of threads.
 func leastWorkspace(_ layer: Layer) throws(Failure) -> Int {
     let frugal = try draft(layer, economy: mostEconomy)
-    shim_free(frugal.plan)
+    defer { shim_free(frugal.plan) }
     return frugal.plan.pointee.workspace.bytes
 }
 
@@ -405,11 +419,12 @@ func workspaceSize(_ layer: Layer) throws(Failure) -> WorkspaceNeed {
     try checkLimit(layer, least: least)
     let draft = try fastestDraft(layer)
     defer { shim_free(draft.plan) }
+    let plan = draft.plan
     let packed = try times(
-        draft.weightElements + draft.plan.pointee.width + draft.plan.pointee.outsideElements(), layer.elementBytes, "the packed kernel")
+        draft.weightElements + plan.pointee.width + plan.pointee.outsideElements(), layer.elementBytes, "the packed kernel")
     return WorkspaceNeed(
-        plan: draft.bytes + packed, execution: draft.plan.pointee.executionThreads * draft.plan.pointee.workspace.bytes, least: least,
-        work: draft.plan.pointee.work)
+        plan: draft.bytes + packed, execution: plan.pointee.executionThreads * plan.pointee.workspace.bytes, least: least,
+        work: plan.pointee.work)
 }
 
 private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
@@ -418,81 +433,143 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     if economy == mostEconomy { given.threads = 1 }
     if let side = given.winogradTile { return try winogradDraft(given, side: side, economy: economy) }
     given = given.thinned.lying
-    let table = given.table
     let chain = given.productChain()
-    var layer = given.flattened
-    let turns = chain == nil && economy == 0 && given.mayTurn && given.coversOutput && chooseStrategy(given, table) == .channels
-    if turns { layer = try given.onPixels(lanes: table.lanes) }
-    if chain == nil, let widened = layer.widened,
-        turns ? widened.savesVectors(layer, table.lanes) : chooseStrategy(widened, table) == .channels {
-        layer = widened
+    let turns = chain == nil && economy == 0 && given.mayTurn && given.coversOutput
+        && chooseStrategy(given, given.table) == .channels
+    var draft = try Draft(asked, given.drawn(turns: turns, chain: chain), turns: turns, chain: chain, economy: economy)
+    let plan = draft.plan
+    do throws(Failure) {
+        draft.addBlocks()
+        if draft.overflows { throw Failure(CONVOLUTION_ERROR_OVERFLOW, "the packed kernel exceeds what memory can hold") }
+        if let chain, plan.pointee.blockCount > 0 {
+            draft.weightElements = try plan.pointee.divideProducts(chain: chain, threads: draft.threads, economy: economy)
+        }
+        if !turns { return draft }
+        if try plan.pointee.divideTurned(given, threads: draft.threads) { return draft }
+    } catch {
+        shim_free(plan)
+        throw error
     }
-    let size = layer.elementBytes
-    let inputs = layer.inChannelsPerGroup
+    shim_free(plan)
+    given = asked
+    given.means.joinsPhases = false
+    return try Convolution.draft(given, economy: economy)
+}
 
-    // No blocks where there is nothing to add up or nothing to store; then no size of theirs is multiplied either.
-    let hasOutput = layer.hasOutput
-    var rowLattices = 0
-    var columnLattices = 0
-    if hasOutput, inputs > 0 {
-        forEachLattice(layer.vertical, transposed: layer.transposed) { _ in rowLattices += 1 }
-        forEachLattice(layer.horizontal, transposed: layer.transposed) { _ in columnLattices += 1 }
+extension Layer {
+    /// As it is computed: flattened, on pixels, or widened.
+    @inline(never)
+    fileprivate func drawn(turns: Bool, chain: Int?) throws(Failure) -> Layer {
+        let layer = turns ? try onPixels(lanes: table.lanes) : flattened
+        if chain == nil, let widened = layer.widened,
+            turns ? widened.savesVectors(layer, table.lanes) : chooseStrategy(widened, table) == .channels {
+            return widened
+        }
+        return layer
     }
-    let fullyCovered = !hasOutput || inputs > 0 && layer.coversOutput
+}
 
-    var strategy = turns ? .channels : chain == nil ? chooseStrategy(layer, table) : .columns
-    var borders = false
-    var pixelsPerVector = 1
-    if economy == 0, !turns, strategy == .channels {
-        let shared = mayShareVectors(layer, table) ? table.lanes / inputs : 1
-        if shared > 1, takesBorder(layer, table, pixelsPerVector: shared) {
-            (borders, pixelsPerVector, strategy) = (true, shared, .lanes)
-        } else {
-            borders = takesBorder(layer, table, pixelsPerVector: 1)
+extension Draft {
+    /// Without blocks yet.
+    @inline(never)
+    fileprivate init(_ asked: Layer, _ layer: Layer, turns: Bool, chain: Int?, economy: Int) throws(Failure) {
+        let table = layer.table
+        let inputs = layer.inChannelsPerGroup
+        // No blocks where there is nothing to add up or nothing to store; then no size of theirs is multiplied either.
+        let hasOutput = layer.hasOutput
+        var (rowLattices, columnLattices) = (0, 0)
+        if hasOutput, inputs > 0 {
+            forEachLattice(layer.vertical, transposed: layer.transposed) { _ in rowLattices += 1 }
+            forEachLattice(layer.horizontal, transposed: layer.transposed) { _ in columnLattices += 1 }
+        }
+        let fullyCovered = !hasOutput || inputs > 0 && layer.coversOutput
+
+        var strategy = turns ? .channels : chain == nil ? chooseStrategy(layer, table) : .columns
+        var borders = false
+        var pixelsPerVector = 1
+        if economy == 0, !turns, strategy == .channels {
+            let shared = mayShareVectors(layer, table) ? table.lanes / inputs : 1
+            if shared > 1, takesBorder(layer, table, pixelsPerVector: shared) {
+                (borders, pixelsPerVector, strategy) = (true, shared, .lanes)
+            } else {
+                borders = takesBorder(layer, table, pixelsPerVector: 1)
+            }
+        }
+        let panels = Panels(layer, table, strategy)
+        // A kernel that is not finite is computed without them, in no more than the least workspace.
+        let pairs = economy == 0 && rowLattices > 0 && panels.pairsPhases(layer, table)
+        if pairs { (rowLattices, columnLattices) = (1, 1) }
+        let memory = try PlanMemory(
+            panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"),
+            rows: fullyCovered ? 0 : layer.vertical.output, columns: fullyCovered ? 0 : layer.horizontal.output)
+        for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
+        let readsInputDirectly = switch panels.strategy {
+        case _ where borders: false
+        case .channels: layer.input.channel == 1 && !hasFarGroups(layer, table) || layer.inChannels <= 1
+        case .lanes where panels.permutes: layer.input.channel == 1 && layer.outChannels % table.lanes == 0
+        case .lanes: panels.isDirect
+        case .columns: readsColumns(layer, table)
+        }
+        memory.plan.initialize(to: ConvolutionPlan(
+            asked: asked, layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks,
+            pairs: pairs, stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels, panelCount: panels.count,
+            width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0, weights: memory.header,
+            bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns,
+            fullyCovered: fullyCovered, mendsBorder: false, skipsOutside: false, readsInputDirectly: readsInputDirectly,
+            borders: borders, pixelsPerVector: borders ? pixelsPerVector : 1, workspace: WorkspaceLayout(),
+            spansImages: readsInputDirectly
+                || panels.strategy == .channels && !borders && inputBytes(layer) <= Double(rectangleLimit >> economy)))
+        let (rows, columns) = (layer.vertical, layer.horizontal)
+        let pixels = layer.transposed ? Double(rows.input) * Double(columns.input) : Double(rows.output) * Double(columns.output)
+        threads = threadsToUse(
+            requested: layer.threads, items: .max,
+            work: pixels * Double(layer.batch) * Double(layer.outChannels) * Double(inputs) * Double(rows.kernel)
+                * Double(columns.kernel))
+        areDense = panels.strategy == .channels && readsInputDirectly && layer.input.column == inputs
+            && rows.stride <= rows.kernel && columns.stride <= columns.kernel
+        if hasOutput, !turns {
+            let elements = Double(layer.batch * layer.outChannels) * Double(rows.output * columns.output)
+            memory.plan.pointee.streams = elements * Double(layer.elementBytes) >= Double(streamedBytes)
+        }
+        (plan, bytes, self.economy) = (memory.plan, memory.bytes, economy)
+        (self.rowLattices, self.columnLattices) = (rowLattices, columnLattices)
+    }
+
+    /// All blocks, and what they need.
+    @inline(never)
+    fileprivate mutating func addBlocks() {
+        let layer = plan.pointee.layer
+        let (plan, fullyCovered) = (plan, plan.pointee.fullyCovered)
+        if plan.pointee.pairs {
+            addBlock(.pairs(layer.vertical), .pairs(layer.horizontal))
+        } else if rowLattices > 0 {
+            forEachLattice(layer.vertical, transposed: layer.transposed) { vertical in
+                if !fullyCovered {
+                    for q in 0..<vertical.count { plan.pointee.coveredRows[vertical.outputStart + q * vertical.outputStep] = 1 }
+                }
+                forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in addBlock(vertical, horizontal) }
+            }
+            if !fullyCovered {
+                forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in
+                    for q in 0..<horizontal.count {
+                        plan.pointee.coveredColumns[horizontal.outputStart + q * horizontal.outputStep] = 1
+                    }
+                }
+            }
+        }
+        plan.pointee.workspace.finish(elementBytes: layer.elementBytes)
+        if areDense, weightElements * layer.elementBytes <= cachedWeightBytes {
+            for i in 0..<plan.pointee.blockCount {
+                (plan.pointee.blocks[i].fetchesInput, plan.pointee.blocks[i].fetchesWeights) = (true, false)
+            }
         }
     }
-    let panels = Panels(layer, table, strategy)
-    // A kernel that is not finite is computed without them, in no more than the least workspace.
-    let pairs = economy == 0 && rowLattices > 0 && panels.pairsPhases(layer, table)
-    if pairs { (rowLattices, columnLattices) = (1, 1) }
-    let memory = try PlanMemory(
-        panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"),
-        rows: fullyCovered ? 0 : layer.vertical.output, columns: fullyCovered ? 0 : layer.horizontal.output)
-    for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
-    let plan = memory.plan
-    plan.initialize(to: ConvolutionPlan(
-        asked: asked, layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks,
-        pairs: pairs, stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels, panelCount: panels.count,
-        width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0, weights: memory.header,
-        bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns,
-        fullyCovered: fullyCovered, mendsBorder: false, skipsOutside: false, readsInputDirectly: false,
-        workspace: WorkspaceLayout()))
-    switch plan.pointee.strategy {
-    case _ where borders: (plan.pointee.borders, plan.pointee.pixelsPerVector) = (true, pixelsPerVector)
-    case .channels:
-        plan.pointee.readsInputDirectly = layer.input.channel == 1 && !hasFarGroups(layer, table) || layer.inChannels <= 1
-    case .lanes where plan.pointee.permutes: plan.pointee.readsInputDirectly = layer.input.channel == 1 && layer.outChannels % table.lanes == 0
-    case .lanes: plan.pointee.readsInputDirectly = panels.isDirect
-    case .columns: plan.pointee.readsInputDirectly = readsColumns(layer, table)
-    }
-    plan.pointee.spansImages = plan.pointee.readsInputDirectly
-        || plan.pointee.strategy == .channels && !plan.pointee.borders && inputBytes(layer) <= Double(rectangleLimit >> economy)
-    // Where fewer will execute it, it is divided for fewer.
-    let (rows, columns) = (layer.vertical, layer.horizontal)
-    let pixels = layer.transposed ? Double(rows.input) * Double(columns.input) : Double(rows.output) * Double(columns.output)
-    let threads = threadsToUse(
-        requested: layer.threads, items: .max,
-        work: pixels * Double(layer.batch) * Double(layer.outChannels) * Double(inputs) * Double(rows.kernel)
-        * Double(columns.kernel))
 
-    // Dense pixels, all of which are read.
-    let areDense = plan.pointee.strategy == .channels && plan.pointee.readsInputDirectly && layer.input.column == inputs
-        && layer.vertical.stride <= layer.vertical.kernel && layer.horizontal.stride <= layer.horizontal.kernel
-
-    // Blocks and what they need.
-    var weightElements = 0
-    var overflow = false
-    func addBlock(_ vertical: Lattice, _ horizontal: Lattice) {
+    @inline(never)
+    private mutating func addBlock(_ vertical: Lattice, _ horizontal: Lattice) {
+        let (plan, layer) = (plan, plan.pointee.layer)
+        let inputs = layer.inChannelsPerGroup
+        let size = layer.elementBytes
         let terms = vertical.taps * horizontal.taps * inputs
         let chunk = chunkTerms(terms)
         // At most as many channels as make one chunk of a tap, and as keep a panel's weights for a block in a level-2
@@ -520,11 +597,12 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
         // More tiles where the weights come in several passes, a tile is little work, or no other panel reads the input
         // again; but their addresses are to stay in the cache as well.
         let isAlone = plan.pointee.panelCount == 1
+        let reach = plan.pointee.leastReach
         var tiles = !block.hasOneCall ? 64 : isAlone ? 48 : max(16, min(groupTerms / terms, 48))
         if areDense, !isAlone, rowLattices * columnLattices == 1 {
             /// What a group reads and writes between two panels.
             func staysInCache() -> Bool {
-                let pixels = min(Double(tiles * plan.pointee.leastReach), Double(plan.pointee.rows(block)) * Double(horizontal.count))
+                let pixels = min(Double(tiles * reach), Double(plan.pointee.rows(block)) * Double(horizontal.count))
                 let rows = (pixels / Double(horizontal.count)).rounded(.up) - 1
                 let read = rows * Double(vertical.inputStep) + Double(vertical.lastOffset - vertical.offsetStart + 1)
                 let input = read * Double(layer.horizontal.input) * Double(inputs)
@@ -539,18 +617,18 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
             }
         }
         block.tilesPerGroup = max(1, min(tiles, addressBytes / (block.segments * largestTileSide * 8)) >> economy)
-        plan.pointee.divide(&block, blocks: rowLattices * columnLattices, threads: threads,
-            rectangleLimit: rectangleLimit >> economy)
+        plan.pointee.divide(
+            &block, blocks: rowLattices * columnLattices, threads: threads, rectangleLimit: rectangleLimit >> economy)
         // One more, since those of the border and the others may each have a rest.
-        let needed = 1 + plan.pointee.tileCount(rows: block.bandRows, columns: block.bandColumns, plan.pointee.leastReach)
+        let needed = 1 + plan.pointee.tileCount(rows: block.bandRows, columns: block.bandColumns, reach)
         block.tilesPerGroup = min(block.tilesPerGroup, needed)
         block.items = (plan.pointee.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
         plan.pointee.itemsPerBlock = max(plan.pointee.itemsPerBlock, block.items)
         plan.pointee.work += Double(terms) * Double(vertical.count * horizontal.count) * Double(layer.batch)
             * Double(layer.outChannels)
         let (more, tooMany) = terms.multipliedReportingOverflow(by: plan.pointee.width)
-        overflow = overflow || tooMany || more > largestLength
-        weightElements = overflow ? 0 : weightElements + more
+        overflows = overflows || tooMany || more > largestLength
+        weightElements = overflows ? 0 : weightElements + more
         plan.pointee.workspace.include(
             block, walkRuns: plan.pointee.walks ? 2 * plan.pointee.walkRuns(block) : 0, walkLines: plan.pointee.walkLines,
             tileScalars: plan.pointee.gathersTiles ? plan.pointee.tileScalars : block.hasOneCall ? 0 : largestTileScalars,
@@ -558,58 +636,6 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
         plan.pointee.blocks[plan.pointee.blockCount] = block
         plan.pointee.blockCount += 1
     }
-    if pairs {
-        addBlock(.pairs(layer.vertical), .pairs(layer.horizontal))
-    } else if rowLattices > 0 {
-        forEachLattice(layer.vertical, transposed: layer.transposed) { vertical in
-            if !fullyCovered {
-                for q in 0..<vertical.count { plan.pointee.coveredRows[vertical.outputStart + q * vertical.outputStep] = 1 }
-            }
-            forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in addBlock(vertical, horizontal) }
-        }
-        if !fullyCovered {
-            forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in
-                for q in 0..<horizontal.count { plan.pointee.coveredColumns[horizontal.outputStart + q * horizontal.outputStep] = 1 }
-            }
-        }
-    }
-    plan.pointee.workspace.finish(elementBytes: size)
-    if let chain, plan.pointee.blockCount > 0, !overflow {
-        do throws(Failure) {
-            try plan.pointee.divideProducts(chain: chain, threads: threads, economy: economy)
-            weightElements = try plan.pointee.tapProducts.map { part throws(Failure) in try plan.pointee.productWeights(part) } ?? 0
-        } catch {
-            shim_free(plan)
-            throw error
-        }
-    }
-    if turns, !overflow {
-        let fits: Bool
-        do throws(Failure) {
-            fits = try plan.pointee.divideTurned(given, threads: threads)
-        } catch {
-            shim_free(plan)
-            throw error
-        }
-        if !fits {
-            shim_free(plan)
-            var layer = given
-            layer.means.joinsPhases = false
-            return try draft(layer, economy: economy)
-        }
-    } else if hasOutput {
-        let elements = Double(layer.batch * layer.outChannels) * Double(layer.vertical.output * layer.horizontal.output)
-        plan.pointee.streams = elements * Double(size) >= Double(streamedBytes)
-    }
-
-    if areDense, weightElements * size <= cachedWeightBytes {
-        for i in 0..<plan.pointee.blockCount { (plan.pointee.blocks[i].fetchesInput, plan.pointee.blocks[i].fetchesWeights) = (true, false) }
-    }
-    if overflow {
-        shim_free(plan)
-        throw Failure(CONVOLUTION_ERROR_OVERFLOW, "the packed kernel exceeds what memory can hold")
-    }
-    return Draft(plan: plan, bytes: memory.bytes, weightElements: weightElements)
 }
 
 /// The layer, with what its execution will copy of the border taken off the workspace's limit: see `borderBefore`.
@@ -680,7 +706,10 @@ private func packedPlan<Scalar: KernelScalar>(
             layer.means.joinsPhases = false
             return try packedPlan(layer, kernel: kernel, bias: bias)
         }
-        if plan.pointee.blockCount > 0, maySeparate(layer) { separateWeights(&plan.pointee, plan.pointee.weights.assumingMemoryBound(to: Scalar.self)) }
+        if plan.pointee.blockCount > 0, maySeparate(layer) {
+            let weights = plan.pointee.weights.assumingMemoryBound(to: Scalar.self)
+            separateWeights(&plan.pointee, weights)
+        }
     }
     let packedBias = plan.pointee.bias.assumingMemoryBound(to: Scalar.self)
     // What leaves every sum as it is, in place of a bias: -0 + 0 would be 0.

@@ -106,8 +106,9 @@ extension Axis {
 }
 
 extension ConvolutionPlan {
-    /// Divides the work of a plan whose blocks are there. `economy` as for `draft`.
-    mutating func divideProducts(chain: Int, threads: Int, economy: Int) throws(Failure) {
+    /// Divides the work of a plan whose blocks are there, and says how many elements the packed weights have. `economy` as for
+    /// `draft`.
+    mutating func divideProducts(chain: Int, threads: Int, economy: Int) throws(Failure) -> Int {
         let size = layer.elementBytes
         var (rows, columns) = (0, 0)
         var (top, bottom, left, right) = (Int.max, Int.min, Int.max, Int.min)
@@ -159,10 +160,6 @@ extension ConvolutionPlan {
         workspace.sums = part.sums
         workspace.bytes = part.layOut(lanes: table.lanes, elementBytes: size)
         tapProducts = part
-    }
-
-    /// Elements of the packed weights.
-    func productWeights(_ part: TapProducts) throws(Failure) -> Int {
         let parts = ceilDivide(layer.outChannelsPerGroup, part.partChannels)
         return try times(times(layer.inChannels, parts, "the packed kernel"), part.weightPitch, "the packed kernel")
     }

@@ -41,12 +41,15 @@ extension ConvolutionPlan {
     /// Output that lies in planes is gathered as pixels first, two rows of up to this many columns, and then turned: whole cache
     /// lines of a plane are stored at once, however few columns a tile has.
     var walkLineColumns: Int { min(layer.horizontal.output, 16 * table.pointee.walks[0].columns) }
+    @inline(__always)
     var walkLines: Int { turnsWalk ? 2 * walkLineColumns * table.lanes : 0 }
+    @inline(__always)
     var turnsWalk: Bool {
         walks && layer.output.column == 1 && layer.output.channel != 1 && layer.columnPhases == 1 && !layer.means.accumulates
     }
 
     /// Tiles fetch their successors' input, which comes from beyond the caches.
+    @inline(__always)
     var fetchesWalk: Bool {
         let pixels = layer.vertical.input * layer.horizontal.input + layer.vertical.output * layer.horizontal.output
         return readsInputDirectly && layer.batch * layer.outChannels * pixels * layer.elementBytes >= fetchedBytes
