@@ -59,6 +59,9 @@ private struct KernelGradientPlan {
     /// tap.
     var mergesTaps = false
     var bands: GradientBands
+    /// How the image places of a band are packed.
+    var down: PackedAxis
+    var across: PackedAxis
     /// One band holds all pixels: a tile's sums are complete after its only call, and are written then.
     var hasOneBand = false
     /// Channels last: the kernels read the caller's array, and nothing is packed.
@@ -158,9 +161,9 @@ private struct KernelGradientPlan {
         shortKernel = table.pointee.shortOuterTile
     }
 
-    /// Items whose sums fit a cache. Of these divisions the one by which threads end soonest: large items pack less twice, even
-    /// ones keep no thread waiting.
-    private mutating func divide(threads: Int, placesPerPixel: Double) throws(Failure) {
+    /// Items whose sums fit a cache, and what they need the limit. Of these divisions the one by which threads end soonest: large
+    /// items pack less twice, even ones keep no thread waiting.
+    private mutating func divide(threads: Int) throws(Failure) {
         func halvings(_ count: Int) -> UnfoldFirstSequence<Int> {
             sequence(first: count) { $0 == 1 ? nil : ceilDivide($0, 2) }
         }
@@ -170,6 +173,13 @@ private struct KernelGradientPlan {
         let even = ceilDivide(fewest, threads) * threads
         var best: (time: Double, panelCount: Int, panels: Int, tapRows: Int, leftUnits: Int)?
         let most = overlapsPanels || 2 * even > panelVectors ? fewest : even
+        let limit = layer.means.workspaceLimit
+        if limit < Int.max {
+            // The least is what any number of threads may divide the work into.
+            (panelsPerItem, tapRowsPerItem, leftUnitsPerItem) = (overlapsPanels ? fewest : 1, 1, 1)
+            try setItems()
+            if bytes > limit { throw Failure.workspace(layer, "this kernel gradient needs at least", bytes) }
+        }
         for count in stride(from: fewest, through: most, by: max(1, most - fewest)) {
             setPanels(count)
             for panels in halvings(count) where panels == count || !overlapsPanels {
@@ -178,8 +188,8 @@ private struct KernelGradientPlan {
                         (panelsPerItem, tapRowsPerItem, leftUnitsPerItem) = (panels, rows, units)
                         try setItems()
                         let isSmallest = (panels == 1 || overlapsPanels) && rows == 1 && units == 1
-                        guard sums <= itemSums || isSmallest && best == nil else { continue }
-                        let time = itemTime(placesPerPixel) * Double(ceilDivide(items, threads))
+                        guard sums <= itemSums && bytes <= limit || isSmallest && best == nil else { continue }
+                        let time = itemTime() * Double(ceilDivide(items, threads))
                         if best.map({ time < $0.time }) ?? true { best = (time, count, panels, rows, units) }
                     }
                 }
@@ -202,16 +212,38 @@ private struct KernelGradientPlan {
             ? try times(width, largestTileSide, "the sums") + times(edge, leftUnitsPerItem * commonTileRows, "the sums")
             : try times(width, leftUnitsPerItem * commonTileRows, "the sums")
         sums = hasOneBand ? largestTileScalars : try times(elements, tapRowsPerItem * tapColumns, "the sums")
+        try layOut()
+    }
+
+    /// Places scratch memory. Vectors and rows may read beyond the last packed element, into what nobody uses.
+    private mutating func layOut() throws(Failure) {
+        let (size, lanes) = (layer.elementBytes, table.lanes)
+        let slack = largestTileScalars
+        let bandPlaces = try times(times(bands.images, down.places, "a band"), across.places, "a band")
+        let panelWidth = itemVectors * lanes
+        let leftWidth = leftUnitsPerItem * commonTileRows
+        let pointsWidth = pointsInVectors ? panelWidth : leftWidth
+        let imageWidth = mergesTaps ? layer.inChannelsPerGroup : pointsInVectors ? leftWidth : panelWidth
+        let pointer = MemoryLayout<UnsafeRawPointer>.stride
+        rowPlacesAt = 0
+        columnPlacesAt = rowPlacesAt + aligned(max(down.places, bands.rows) * MemoryLayout<Int>.stride)
+        leftRunsAt = columnPlacesAt + aligned(max(across.places, bands.columns) * MemoryLayout<Int>.stride)
+        rightRunsAt = leftRunsAt + aligned(bands.images * bands.rows * pointer)
+        pointsAt = rightRunsAt + aligned(bands.images * bands.rows * pointer)
+        imageAt = pointsAt + aligned(try times(bands.pixels, pointsWidth, "a band") * size + slack * size)
+        sumsAt = imageAt + aligned(try times(bandPlaces, imageWidth, "a band") * size + slack * size)
+        bytes = sumsAt + aligned(try times(sums, (bands.isBlocked ? 3 : 1) * size, "the sums"))
     }
 
     /// Of the widest item.
     private var itemVectors: Int { panelsPerItem * smallerKernel.vectors + min(panelsPerItem, largerPanels) }
 
     /// Half cycles per pixel, about: multiply-adds of vectors, and packing what is not read in place, or only streaming it.
-    private func itemTime(_ placesPerPixel: Double) -> Double {
+    private func itemTime() -> Double {
         let lefts = min(leftUnitsPerItem * commonTileRows, self.lefts)
         func load(_ strides: Strides, isRead: Bool) -> Double { isRead ? 0.2 : strides.channel == 1 ? 0.6 : 1.5 }
         let points = load(layer.output, isRead: readsPoints)
+        let placesPerPixel = Double(down.places * across.places) / Double(bands.rows * bands.columns)
         let image = load(layer.input, isRead: readsImage) * placesPerPixel
         let width = Double(itemVectors * table.lanes)
         let merged = Double(layer.inChannelsPerGroup)
@@ -234,8 +266,8 @@ private struct KernelGradientPlan {
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
 
         bands = GradientBands(layer)
-        let across = PackedAxis(horizontal, outputs: bands.columns)
-        let down = PackedAxis(vertical, outputs: bands.rows)
+        across = PackedAxis(horizontal, outputs: bands.columns)
+        down = PackedAxis(vertical, outputs: bands.rows)
         groups = layer.groups
         tapRows = vertical.kernel
         tapColumns = horizontal.kernel
@@ -282,27 +314,7 @@ private struct KernelGradientPlan {
             tapRowKernel = kernel
         }
 
-        try divide(
-            threads: layer.threads == 0 ? Int(shim_processor_count()) : layer.threads,
-            placesPerPixel: Double(down.places * across.places) / Double(bands.rows * bands.columns))
-
-        // Scratch memory. Vectors and rows may read beyond the last packed element, into what nobody uses.
-        let size = layer.elementBytes
-        let slack = largestTileScalars
-        let bandPlaces = try times(times(bands.images, down.places, "a band"), across.places, "a band")
-        let panelWidth = itemVectors * lanes
-        let leftWidth = leftUnitsPerItem * commonTileRows
-        let pointsWidth = pointsInVectors ? panelWidth : leftWidth
-        let imageWidth = mergesTaps ? inputs : pointsInVectors ? leftWidth : panelWidth
-        let pointer = MemoryLayout<UnsafeRawPointer>.stride
-        rowPlacesAt = 0
-        columnPlacesAt = rowPlacesAt + aligned(max(down.places, bands.rows) * MemoryLayout<Int>.stride)
-        leftRunsAt = columnPlacesAt + aligned(max(across.places, bands.columns) * MemoryLayout<Int>.stride)
-        rightRunsAt = leftRunsAt + aligned(bands.images * bands.rows * pointer)
-        pointsAt = rightRunsAt + aligned(bands.images * bands.rows * pointer)
-        imageAt = pointsAt + aligned(try times(bands.pixels, pointsWidth, "a band") * size + slack * size)
-        sumsAt = imageAt + aligned(try times(bandPlaces, imageWidth, "a band") * size + slack * size)
-        bytes = sumsAt + aligned(try times(sums, (bands.isBlocked ? 3 : 1) * size, "the sums"))
+        try divide(threads: layer.threads == 0 ? Int(shim_processor_count()) : layer.threads)
     }
 }
 

@@ -144,9 +144,7 @@ struct WalkGradientPlan {
         vectorSums = try times(tiles, layer.outChannelsPerGroup * lanes, "the sums")
         let threads = threadsToUse(requested: layer.threads, items: vectors, work: work)
         let wanted = threads == 1 ? 1 : work < Double(dividedWork) ? threads : 4 * threads
-        vectorsPerItem = max(1, min(ceilDivide(vectors, wanted), bands.isSingle ? vectors : itemSums / vectorSums))
-        items = ceilDivide(vectors, vectorsPerItem)
-        sums = bands.isSingle ? vectorSums : try times(vectorSums, vectorsPerItem, "the sums")
+        let most = max(1, min(ceilDivide(vectors, wanted), bands.isSingle ? vectors : itemSums / vectorSums))
 
         let across = TapColumns(layer.horizontal, points: bands.columns)
         let columns = across.places
@@ -163,7 +161,14 @@ struct WalkGradientPlan {
         imageAt = outsideAt + aligned((readsImage ? layer.inChannels : lanes) * size)
         pointsAt = imageAt + (readsImage ? 0 : try times(places, lanes * size, "a band"))
         sumsAt = aligned(pointsAt + (readsPoints ? 0 : bands.pixels * lanes * size))
-        bytes = sumsAt + aligned(try times(sums, (bands.isBlocked ? 3 : 1) * size, "the sums"))
+        // No more vectors than a limit of the workspace has room for.
+        let vectorBytes = try times(vectorSums, (bands.isBlocked ? 3 : 1) * size, "the sums")
+        let room = (layer.means.workspaceLimit - sumsAt) & ~63
+        vectorsPerItem = bands.isSingle ? most : max(1, min(most, room / vectorBytes))
+        items = ceilDivide(vectors, vectorsPerItem)
+        let together = bands.isSingle ? 1 : vectorsPerItem
+        sums = try times(vectorSums, together, "the sums")
+        bytes = sumsAt + aligned(try times(vectorBytes, together, "the sums"))
     }
 
     /// One item of work on one thread.

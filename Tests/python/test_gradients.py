@@ -392,6 +392,31 @@ def test_larger_kernel_gradients(isa, data_format, shape, kernel_shape, options)
     assert_same_bits(turned.transpose(2, 3, 1, 0), got)
 
 
+@pytest.mark.parametrize("shape, kernel_shape, options", [
+    ((1, 28, 28, 64), (3, 3, 64, 160), {"padding": "same"}),  # outer products
+    ((1, 28, 28, 64), (3, 3, 64, 160), {"padding": "same", "algorithm": "winograd"}),
+    ((1, 80, 80, 128), (5, 5, 1, 128), {"groups": 128, "padding": "same"}),  # walks
+    ((1, 100, 100, 3), (3, 3, 3, 3), {"padding": "same"}),  # planes
+])
+def test_the_least_workspace_of_a_kernel_gradient(isa, shape, kernel_shape, options):
+    """It is the same for any number of threads, and suffices for each."""
+    rng = np.random.default_rng(0)
+    x, gradient = reals(rng, shape), reals(rng, (*shape[:3], kernel_shape[3]))
+
+    def run(**more):
+        return convolution.conv2d_backward_kernel(x, gradient, kernel_shape, isa=isa, **options, **more)
+
+    want = run()
+    with pytest.raises(ValueError, match="workspace_limit is 1; this kernel gradient needs at least") as raised:
+        run(workspace_limit=1)
+    least = int(str(raised.value).split("at least ")[1].split()[0])
+    for threads in (1, 2, 3, 5, 8):
+        for limit in (least, least * 3 // 2, least * 4):
+            assert_same_bits(run(threads=threads, workspace_limit=limit), want)
+        with pytest.raises(ValueError, match=f"this kernel gradient needs at least {least} bytes"):
+            run(threads=threads, workspace_limit=least - 1)
+
+
 # --------------------------------------------------------------------------------------------------------- edge cases
 
 
