@@ -113,16 +113,14 @@ public struct WinogradTapArguments<Scalar> {
     }
 }
 
-/// Six vectors: the inputs, or the points, of one line of a tile.
+/// The six points of a line of a kernel.
 public typealias WinogradLine<Vector> = (Vector, Vector, Vector, Vector, Vector, Vector)
 /// Three weights of one line of a kernel, or their parts.
 public typealias WinogradWeights<Vector> = (Vector, Vector, Vector)
-/// Four vectors, of a small tile.
-public typealias SmallWinogradLine<Vector> = (Vector, Vector, Vector, Vector)
 
 /// One line of inputs to one line of points: the coefficients of (x - q) multiplied over all other finite points q.
 @inlinable @inline(__always)
-func winogradPoints<I: InstructionSet>(_: I.Type, _ d: WinogradLine<I.Vector>) -> WinogradLine<I.Vector> {
+func winogradPoints<I: InstructionSet>(_: I.Type, _ d: InlineArray<6, I.Vector>) -> InlineArray<6, I.Vector> {
     let a = I.Vector(repeating: I.Scalar(0.75))
     let b = I.Vector(repeating: I.Scalar(1.5))
     let minusA = I.Vector(repeating: I.Scalar(-0.75))
@@ -132,21 +130,21 @@ func winogradPoints<I: InstructionSet>(_: I.Type, _ d: WinogradLine<I.Vector>) -
     let minusSum = I.Vector(repeating: I.Scalar(-2.8125))
     let aabb = I.Vector(repeating: I.Scalar(1.265625))
     // Even and odd parts, shared by a point and its opposite.
-    let evenA = I.multiplyAdd(d.2, minusBB, d.4)
-    let oddA = I.multiplyAdd(d.1, minusBB, d.3)
-    let evenB = I.multiplyAdd(d.2, minusAA, d.4)
-    let oddB = I.multiplyAdd(d.1, minusAA, d.3)
-    return (
-        I.multiplyAdd(d.0, aabb, I.multiplyAdd(d.2, minusSum, d.4)),
+    let evenA = I.multiplyAdd(d[2], minusBB, d[4])
+    let oddA = I.multiplyAdd(d[1], minusBB, d[3])
+    let evenB = I.multiplyAdd(d[2], minusAA, d[4])
+    let oddB = I.multiplyAdd(d[1], minusAA, d[3])
+    return [
+        I.multiplyAdd(d[0], aabb, I.multiplyAdd(d[2], minusSum, d[4])),
         I.multiplyAdd(oddA, a, evenA), I.multiplyAdd(oddA, minusA, evenA),
         I.multiplyAdd(oddB, b, evenB), I.multiplyAdd(oddB, minusB, evenB),
-        I.multiplyAdd(d.1, aabb, I.multiplyAdd(d.3, minusSum, d.5))
-    )
+        I.multiplyAdd(d[1], aabb, I.multiplyAdd(d[3], minusSum, d[5]))
+    ]
 }
 
 /// One line of points to one line of outputs: output j adds up the points' values times the point to the power of j.
 @inlinable @inline(__always)
-func winogradOutputs<I: InstructionSet>(_: I.Type, _ m: WinogradLine<I.Vector>) -> (I.Vector, I.Vector, I.Vector, I.Vector) {
+func winogradOutputs<I: InstructionSet>(_: I.Type, _ m: InlineArray<6, I.Vector>) -> InlineArray<4, I.Vector> {
     let minusOne = I.Vector(repeating: I.Scalar(-1))
     let a = I.Vector(repeating: I.Scalar(0.75))
     let b = I.Vector(repeating: I.Scalar(1.5))
@@ -154,40 +152,31 @@ func winogradOutputs<I: InstructionSet>(_: I.Type, _ m: WinogradLine<I.Vector>) 
     let bb = I.Vector(repeating: I.Scalar(2.25))
     let aaa = I.Vector(repeating: I.Scalar(0.421875))
     let bbb = I.Vector(repeating: I.Scalar(3.375))
-    let evenA = I.sum(m.1, m.2)
-    let oddA = I.multiplyAdd(m.2, minusOne, m.1)
-    let evenB = I.sum(m.3, m.4)
-    let oddB = I.multiplyAdd(m.4, minusOne, m.3)
-    return (
-        I.sum(m.0, I.sum(evenA, evenB)),
+    let evenA = I.sum(m[1], m[2])
+    let oddA = I.multiplyAdd(m[2], minusOne, m[1])
+    let evenB = I.sum(m[3], m[4])
+    let oddB = I.multiplyAdd(m[4], minusOne, m[3])
+    return [
+        I.sum(m[0], I.sum(evenA, evenB)),
         I.multiplyAdd(oddA, a, I.product(oddB, b)),
         I.multiplyAdd(evenA, aa, I.product(evenB, bb)),
-        I.multiplyAdd(oddA, aaa, I.multiplyAdd(oddB, bbb, m.5))
-    )
+        I.multiplyAdd(oddA, aaa, I.multiplyAdd(oddB, bbb, m[5]))
+    ]
 }
 
-/// Six vectors `step` bytes apart.
+/// Vectors `step` bytes apart.
 @inlinable @inline(__always)
-func winogradLine<I: InstructionSet>(_: I.Type, _ start: UnsafeRawPointer, step: Int) -> WinogradLine<I.Vector> {
-    (
-        start.loadUnaligned(as: I.Vector.self), start.loadUnaligned(fromByteOffset: step, as: I.Vector.self),
-        start.loadUnaligned(fromByteOffset: 2 &* step, as: I.Vector.self),
-        start.loadUnaligned(fromByteOffset: 3 &* step, as: I.Vector.self),
-        start.loadUnaligned(fromByteOffset: 4 &* step, as: I.Vector.self),
-        start.loadUnaligned(fromByteOffset: 5 &* step, as: I.Vector.self)
-    )
+func winogradLine<I: InstructionSet, let count: Int>(
+    _: I.Type, _ start: UnsafeRawPointer, step: Int
+) -> InlineArray<count, I.Vector> {
+    InlineArray { start.loadUnaligned(fromByteOffset: $0 &* step, as: I.Vector.self) }
 }
 
 @inlinable @inline(__always)
-func storeWinogradLine<I: InstructionSet>(
-    _: I.Type, _ line: WinogradLine<I.Vector>, to place: UnsafeMutableRawPointer, step: Int
+func storeWinogradLine<I: InstructionSet, let count: Int>(
+    _: I.Type, _ line: InlineArray<count, I.Vector>, to place: UnsafeMutableRawPointer, step: Int
 ) {
-    place.storeBytes(of: line.0, as: I.Vector.self)
-    place.storeBytes(of: line.1, toByteOffset: step, as: I.Vector.self)
-    place.storeBytes(of: line.2, toByteOffset: 2 &* step, as: I.Vector.self)
-    place.storeBytes(of: line.3, toByteOffset: 3 &* step, as: I.Vector.self)
-    place.storeBytes(of: line.4, toByteOffset: 4 &* step, as: I.Vector.self)
-    place.storeBytes(of: line.5, toByteOffset: 5 &* step, as: I.Vector.self)
+    for i in 0..<count { place.storeBytes(of: line[unchecked: i], toByteOffset: i &* step, as: I.Vector.self) }
 }
 
 /// A tile's pixels as `transformInput` reads them: target[pixel][channel]. `outside` has neighbouring channels
@@ -301,7 +290,9 @@ public func unpackTile<Scalar: KernelScalar>(
 /// registers cannot. These loops, and those below, run `arguments.side` times, which the compiler does not know: unrolled they
 /// are no faster, and all tiers together 7 KB longer.
 @inlinable @inline(__always)
-public func transformInput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+func transformPixels<I: InstructionSet, let pixels: Int, let points: Int>(
+    _: I.Type, _ raw: UnsafeRawPointer, _ transform: (InlineArray<pixels, I.Vector>) -> InlineArray<points, I.Vector>
+) {
     let arguments = raw.assumingMemoryBound(to: WinogradInputArguments<I.Scalar>.self).pointee
     let scratch = UnsafeMutableRawPointer(arguments.scratch)
     let pointBytes = arguments.pointPitch &* MemoryLayout<I.Scalar>.stride
@@ -311,27 +302,22 @@ public func transformInput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer
     while offset < end {
         var column = 0
         while column < arguments.side {
-            let pixels = arguments.pixels + column
-            let points = winogradPoints(I.self, (
-                UnsafeRawPointer(pixels[0]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
-                UnsafeRawPointer(pixels[6]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
-                UnsafeRawPointer(pixels[12]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
-                UnsafeRawPointer(pixels[18]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
-                UnsafeRawPointer(pixels[24]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
-                UnsafeRawPointer(pixels[30]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
-            ))
+            let place = arguments.pixels + column
+            let line = transform(InlineArray {
+                UnsafeRawPointer(place[$0 &* pixels]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+            })
             if arguments.ahead != 0 {
-                for row in 0..<6 { shim_prefetch(UnsafeRawPointer(pixels[row &* 6]) + (offset &+ arguments.ahead)) }
+                for row in 0..<pixels { shim_prefetch(UnsafeRawPointer(place[row &* pixels]) + (offset &+ arguments.ahead)) }
             }
-            storeWinogradLine(I.self, points, to: scratch + column &* I.bytes, step: 6 &* I.bytes)
+            storeWinogradLine(I.self, line, to: scratch + column &* I.bytes, step: pixels &* I.bytes)
             column &+= 1
         }
         var place = target
         var row = 0
-        while row < arguments.side {
-            let points = winogradPoints(I.self, winogradLine(I.self, scratch + row &* 6 &* I.bytes, step: I.bytes))
-            storeWinogradLine(I.self, points, to: place, step: pointBytes)
-            place += 6 &* pointBytes
+        while row < arguments.side &+ (points &- pixels) {
+            let line = transform(winogradLine(I.self, scratch + row &* pixels &* I.bytes, step: I.bytes))
+            storeWinogradLine(I.self, line, to: place, step: pointBytes)
+            place += points &* pointBytes
             row &+= 1
         }
         offset &+= I.bytes
@@ -339,9 +325,29 @@ public func transformInput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer
     }
 }
 
-/// outputs[pixel][channel] = bounded(the tile of sums at that pixel + bias[channel])
 @inlinable @inline(__always)
-public func transformOutput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+public func transformInput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    transformPixels(I.self, raw) { winogradPoints(I.self, $0) }
+}
+
+@inlinable @inline(__always)
+public func transformSmallInput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    transformPixels(I.self, raw) { smallWinogradPoints(I.self, $0) }
+}
+
+/// Of a tile of 4x4 output gradients.
+@inlinable @inline(__always)
+public func transformOutputGradient<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    transformPixels(I.self, raw) { winogradGradientPoints(I.self, $0) }
+}
+
+/// outputs[pixel][channel] = bounded(the tile of sums at that pixel + bias[channel]). `rows` of `outputs` pixels; `transform` is
+/// told the taps of a column, then of a row.
+@inlinable @inline(__always)
+func transformSums<I: InstructionSet, let points: Int, let outputs: Int>(
+    _: I.Type, _ raw: UnsafeRawPointer, rows: Int,
+    _ transform: (InlineArray<points, I.Vector>, _ taps: Int) -> InlineArray<outputs, I.Vector>
+) {
     let arguments = raw.assumingMemoryBound(to: WinogradOutputArguments<I.Scalar>.self).pointee
     let scratch = UnsafeMutableRawPointer(arguments.scratch)
     let pointBytes = arguments.pointPitch &* MemoryLayout<I.Scalar>.stride
@@ -354,148 +360,59 @@ public func transformOutput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointe
         var column = 0
         while column < arguments.side {
             let sums = UnsafeRawPointer(arguments.sums) + (offset &+ column &* pointBytes)
-            let line = winogradLine(I.self, sums, step: 6 &* pointBytes)
-            let outputs = winogradOutputs(I.self, line)
-            let place = scratch + column &* I.bytes
-            place.storeBytes(of: outputs.0, as: I.Vector.self)
-            place.storeBytes(of: outputs.1, toByteOffset: 6 &* I.bytes, as: I.Vector.self)
-            place.storeBytes(of: outputs.2, toByteOffset: 12 &* I.bytes, as: I.Vector.self)
-            place.storeBytes(of: outputs.3, toByteOffset: 18 &* I.bytes, as: I.Vector.self)
+            let line = transform(winogradLine(I.self, sums, step: points &* pointBytes), arguments.rowTaps)
+            storeWinogradLine(I.self, line, to: scratch + column &* I.bytes, step: points &* I.bytes)
             column &+= 1
         }
         var row = 0
-        while row < 4 {
-            let values = winogradOutputs(I.self, winogradLine(I.self, scratch + row &* 6 &* I.bytes, step: I.bytes))
-            let outputs = arguments.outputs + row &* 4
+        while row < rows {
+            let line = transform(
+                winogradLine(I.self, scratch + row &* points &* I.bytes, step: I.bytes), arguments.columnTaps)
+            let places = arguments.outputs + row &* 4
             if arguments.ahead != 0 {
-                for column in 0..<4 { shim_prefetch(UnsafeRawPointer(outputs[column]) + (offset &+ arguments.ahead)) }
+                for column in 0..<outputs { shim_prefetch(UnsafeRawPointer(places[column]) + (offset &+ arguments.ahead)) }
             }
-            storeBounded(I.self, I.sum(values.0, bias), low, high, to: UnsafeMutableRawPointer(outputs[0]) + offset)
-            storeBounded(I.self, I.sum(values.1, bias), low, high, to: UnsafeMutableRawPointer(outputs[1]) + offset)
-            storeBounded(I.self, I.sum(values.2, bias), low, high, to: UnsafeMutableRawPointer(outputs[2]) + offset)
-            storeBounded(I.self, I.sum(values.3, bias), low, high, to: UnsafeMutableRawPointer(outputs[3]) + offset)
+            for column in 0..<outputs {
+                let value = I.bounded(I.sum(line[unchecked: column], bias), low: low, high: high)
+                UnsafeMutableRawPointer(places[column]).storeBytes(of: value, toByteOffset: offset, as: I.Vector.self)
+            }
             row &+= 1
         }
         offset &+= I.bytes
+    }
+}
+
+@inlinable @inline(__always)
+public func transformOutput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    transformSums(I.self, raw, rows: 4) { line, _ in winogradOutputs(I.self, line) }
+}
+
+@inlinable @inline(__always)
+public func transformSmallOutput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let taps = raw.assumingMemoryBound(to: WinogradOutputArguments<I.Scalar>.self).pointee.rowTaps
+    transformSums(I.self, raw, rows: 5 &- taps) { line, taps in
+        smallWinogradOutputs(I.self, line, second: I.Vector(repeating: I.Scalar(taps &- 2)))
     }
 }
 
 /// `winogradPoints` of a small tile.
 @inlinable @inline(__always)
-func smallWinogradPoints<I: InstructionSet>(_: I.Type, _ d: SmallWinogradLine<I.Vector>) -> SmallWinogradLine<I.Vector> {
+func smallWinogradPoints<I: InstructionSet>(_: I.Type, _ d: InlineArray<4, I.Vector>) -> InlineArray<4, I.Vector> {
     let minusOne = I.Vector(repeating: I.Scalar(-1))
-    return (
-        I.multiplyAdd(d.2, minusOne, d.0), I.sum(d.1, d.2), I.multiplyAdd(d.1, minusOne, d.2), I.multiplyAdd(d.1, minusOne, d.3)
-    )
+    return [
+        I.multiplyAdd(d[2], minusOne, d[0]), I.sum(d[1], d[2]), I.multiplyAdd(d[1], minusOne, d[2]),
+        I.multiplyAdd(d[1], minusOne, d[3]),
+    ]
 }
 
 /// `winogradOutputs` of a small tile: two of three taps, where `second` is 1, or three of two taps, where it is 0.
 @inlinable @inline(__always)
 func smallWinogradOutputs<I: InstructionSet>(
-    _: I.Type, _ m: SmallWinogradLine<I.Vector>, second: I.Vector
-) -> (I.Vector, I.Vector, I.Vector) {
-    let even = I.sum(m.1, m.2)
-    let odd = I.multiplyAdd(m.2, I.Vector(repeating: I.Scalar(-1)), m.1)
-    return (I.sum(m.0, even), I.multiplyAdd(m.3, second, odd), I.sum(even, m.3))
-}
-
-/// Four vectors `step` bytes apart.
-@inlinable @inline(__always)
-func smallWinogradLine<I: InstructionSet>(_: I.Type, _ start: UnsafeRawPointer, step: Int) -> SmallWinogradLine<I.Vector> {
-    (
-        start.loadUnaligned(as: I.Vector.self), start.loadUnaligned(fromByteOffset: step, as: I.Vector.self),
-        start.loadUnaligned(fromByteOffset: 2 &* step, as: I.Vector.self),
-        start.loadUnaligned(fromByteOffset: 3 &* step, as: I.Vector.self)
-    )
-}
-
-@inlinable @inline(__always)
-func storeSmallLine<I: InstructionSet>(
-    _: I.Type, _ line: SmallWinogradLine<I.Vector>, to place: UnsafeMutableRawPointer, step: Int
-) {
-    place.storeBytes(of: line.0, as: I.Vector.self)
-    place.storeBytes(of: line.1, toByteOffset: step, as: I.Vector.self)
-    place.storeBytes(of: line.2, toByteOffset: 2 &* step, as: I.Vector.self)
-    place.storeBytes(of: line.3, toByteOffset: 3 &* step, as: I.Vector.self)
-}
-
-/// `transformInput` of a small tile.
-@inlinable @inline(__always)
-public func transformSmallInput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
-    let arguments = raw.assumingMemoryBound(to: WinogradInputArguments<I.Scalar>.self).pointee
-    let scratch = UnsafeMutableRawPointer(arguments.scratch)
-    let pointBytes = arguments.pointPitch &* MemoryLayout<I.Scalar>.stride
-    var target = UnsafeMutableRawPointer(arguments.target)
-    var offset = 0
-    let end = arguments.vectors &* I.bytes
-    while offset < end {
-        var column = 0
-        while column < arguments.side {
-            let pixels = arguments.pixels + column
-            let points = smallWinogradPoints(I.self, (
-                UnsafeRawPointer(pixels[0]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
-                UnsafeRawPointer(pixels[4]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
-                UnsafeRawPointer(pixels[8]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
-                UnsafeRawPointer(pixels[12]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
-            ))
-            if arguments.ahead != 0 {
-                for row in 0..<4 { shim_prefetch(UnsafeRawPointer(pixels[row &* 4]) + (offset &+ arguments.ahead)) }
-            }
-            storeSmallLine(I.self, points, to: scratch + column &* I.bytes, step: 4 &* I.bytes)
-            column &+= 1
-        }
-        var row = 0
-        while row < arguments.side {
-            let line = smallWinogradLine(I.self, scratch + row &* 4 &* I.bytes, step: I.bytes)
-            storeSmallLine(I.self, smallWinogradPoints(I.self, line), to: target + row &* 4 &* pointBytes, step: pointBytes)
-            row &+= 1
-        }
-        offset &+= I.bytes
-        target += I.bytes
-    }
-}
-
-/// `transformOutput` of a small tile.
-@inlinable @inline(__always)
-public func transformSmallOutput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
-    let arguments = raw.assumingMemoryBound(to: WinogradOutputArguments<I.Scalar>.self).pointee
-    let scratch = UnsafeMutableRawPointer(arguments.scratch)
-    let pointBytes = arguments.pointPitch &* MemoryLayout<I.Scalar>.stride
-    let low = I.Vector(repeating: arguments.low)
-    let high = I.Vector(repeating: arguments.high)
-    let second = I.Vector(repeating: I.Scalar(arguments.rowTaps &- 2))
-    let secondOfRow = I.Vector(repeating: I.Scalar(arguments.columnTaps &- 2))
-    let rows = 5 &- arguments.rowTaps
-    var offset = 0
-    let end = arguments.vectors &* I.bytes
-    while offset < end {
-        let bias = UnsafeRawPointer(arguments.bias).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
-        var column = 0
-        while column < arguments.side {
-            let sums = UnsafeRawPointer(arguments.sums) + (offset &+ column &* pointBytes)
-            let line = smallWinogradLine(I.self, sums, step: 4 &* pointBytes)
-            let outputs = smallWinogradOutputs(I.self, line, second: second)
-            let place = scratch + column &* I.bytes
-            place.storeBytes(of: outputs.0, as: I.Vector.self)
-            place.storeBytes(of: outputs.1, toByteOffset: 4 &* I.bytes, as: I.Vector.self)
-            place.storeBytes(of: outputs.2, toByteOffset: 8 &* I.bytes, as: I.Vector.self)
-            column &+= 1
-        }
-        var row = 0
-        while row < rows {
-            let line = smallWinogradLine(I.self, scratch + row &* 4 &* I.bytes, step: I.bytes)
-            let values = smallWinogradOutputs(I.self, line, second: secondOfRow)
-            let outputs = arguments.outputs + row &* 4
-            if arguments.ahead != 0 {
-                for column in 0..<3 { shim_prefetch(UnsafeRawPointer(outputs[column]) + (offset &+ arguments.ahead)) }
-            }
-            storeBounded(I.self, I.sum(values.0, bias), low, high, to: UnsafeMutableRawPointer(outputs[0]) + offset)
-            storeBounded(I.self, I.sum(values.1, bias), low, high, to: UnsafeMutableRawPointer(outputs[1]) + offset)
-            storeBounded(I.self, I.sum(values.2, bias), low, high, to: UnsafeMutableRawPointer(outputs[2]) + offset)
-            row &+= 1
-        }
-        offset &+= I.bytes
-    }
+    _: I.Type, _ m: InlineArray<4, I.Vector>, second: I.Vector
+) -> InlineArray<3, I.Vector> {
+    let even = I.sum(m[1], m[2])
+    let odd = I.multiplyAdd(m[2], I.Vector(repeating: I.Scalar(-1)), m[1])
+    return [I.sum(m[0], even), I.multiplyAdd(m[3], second, odd), I.sum(even, m[3])]
 }
 
 // Of kernel gradients: the sum over output pixels of input pixels times output gradients is, in a tile of 4x4, a sum over points
@@ -504,76 +421,38 @@ public func transformSmallOutput<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawP
 
 /// One line of output gradients to one line of points: their polynomial's value there.
 @inlinable @inline(__always)
-func winogradGradientPoints<I: InstructionSet>(_: I.Type, _ g: SmallWinogradLine<I.Vector>) -> WinogradLine<I.Vector> {
+func winogradGradientPoints<I: InstructionSet>(_: I.Type, _ g: InlineArray<4, I.Vector>) -> InlineArray<6, I.Vector> {
     let aa = I.Vector(repeating: I.Scalar(0.5625))
     let bb = I.Vector(repeating: I.Scalar(2.25))
-    let evenA = I.multiplyAdd(g.2, aa, g.0)
-    let oddA = I.multiplyAdd(g.3, aa, g.1)
-    let evenB = I.multiplyAdd(g.2, bb, g.0)
-    let oddB = I.multiplyAdd(g.3, bb, g.1)
-    return (
-        g.0,
+    let evenA = I.multiplyAdd(g[2], aa, g[0])
+    let oddA = I.multiplyAdd(g[3], aa, g[1])
+    let evenB = I.multiplyAdd(g[2], bb, g[0])
+    let oddB = I.multiplyAdd(g[3], bb, g[1])
+    return [
+        g[0],
         I.multiplyAdd(oddA, I.Vector(repeating: I.Scalar(0.75)), evenA),
         I.multiplyAdd(oddA, I.Vector(repeating: I.Scalar(-0.75)), evenA),
         I.multiplyAdd(oddB, I.Vector(repeating: I.Scalar(1.5)), evenB),
         I.multiplyAdd(oddB, I.Vector(repeating: I.Scalar(-1.5)), evenB),
-        g.3
-    )
+        g[3]
+    ]
 }
 
 /// One line of points to the three taps of a line: the transpose of what makes the weights.
 @inlinable @inline(__always)
-func winogradTaps<I: InstructionSet>(_: I.Type, _ m: WinogradLine<I.Vector>) -> (I.Vector, I.Vector, I.Vector) {
+func winogradTaps<I: InstructionSet>(_: I.Type, _ m: InlineArray<6, I.Vector>) -> InlineArray<3, I.Vector> {
     let minusOne = I.Vector(repeating: I.Scalar(-1))
-    let evenA = I.product(I.sum(m.1, m.2), I.Vector(repeating: I.Scalar(1 / -1.8984375)))
-    let evenB = I.product(I.sum(m.3, m.4), I.Vector(repeating: I.Scalar(1 / 7.59375)))
-    let oddA = I.multiplyAdd(m.2, minusOne, m.1)
-    let oddB = I.multiplyAdd(m.4, minusOne, m.3)
-    return (
-        I.multiplyAdd(m.0, I.Vector(repeating: I.Scalar(1 / 1.265625)), I.sum(evenA, evenB)),
+    let evenA = I.product(I.sum(m[1], m[2]), I.Vector(repeating: I.Scalar(1 / -1.8984375)))
+    let evenB = I.product(I.sum(m[3], m[4]), I.Vector(repeating: I.Scalar(1 / 7.59375)))
+    let oddA = I.multiplyAdd(m[2], minusOne, m[1])
+    let oddB = I.multiplyAdd(m[4], minusOne, m[3])
+    return [
+        I.multiplyAdd(m[0], I.Vector(repeating: I.Scalar(1 / 1.265625)), I.sum(evenA, evenB)),
         I.multiplyAdd(oddA, I.Vector(repeating: I.Scalar(0.75 / -1.8984375)),
             I.product(oddB, I.Vector(repeating: I.Scalar(1.5 / 7.59375)))),
         I.multiplyAdd(evenA, I.Vector(repeating: I.Scalar(0.5625)),
-            I.multiplyAdd(evenB, I.Vector(repeating: I.Scalar(2.25)), m.5))
-    )
-}
-
-/// target[point][channel] = the tile of 4x4 output gradients at that point.
-@inlinable @inline(__always)
-public func transformOutputGradient<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
-    let arguments = raw.assumingMemoryBound(to: WinogradInputArguments<I.Scalar>.self).pointee
-    let scratch = UnsafeMutableRawPointer(arguments.scratch)
-    let pointBytes = arguments.pointPitch &* MemoryLayout<I.Scalar>.stride
-    var target = UnsafeMutableRawPointer(arguments.target)
-    var offset = 0
-    let end = arguments.vectors &* I.bytes
-    while offset < end {
-        var column = 0
-        while column < arguments.side {
-            let pixels = arguments.pixels + column
-            let points = winogradGradientPoints(I.self, (
-                UnsafeRawPointer(pixels[0]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
-                UnsafeRawPointer(pixels[4]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
-                UnsafeRawPointer(pixels[8]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self),
-                UnsafeRawPointer(pixels[12]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
-            ))
-            if arguments.ahead != 0 {
-                for row in 0..<4 { shim_prefetch(UnsafeRawPointer(pixels[row &* 4]) + (offset &+ arguments.ahead)) }
-            }
-            storeWinogradLine(I.self, points, to: scratch + column &* I.bytes, step: 4 &* I.bytes)
-            column &+= 1
-        }
-        var place = target
-        var row = 0
-        while row < arguments.side &+ 2 {
-            let line = smallWinogradLine(I.self, scratch + row &* 4 &* I.bytes, step: I.bytes)
-            storeWinogradLine(I.self, winogradGradientPoints(I.self, line), to: place, step: pointBytes)
-            place += 6 &* pointBytes
-            row &+= 1
-        }
-        offset &+= I.bytes
-        target += I.bytes
-    }
+            I.multiplyAdd(evenB, I.Vector(repeating: I.Scalar(2.25)), m[5]))
+    ]
 }
 
 /// taps[tap][pair] = the totals of that pair of channels at all points, transformed back.
@@ -588,29 +467,17 @@ public func transformTaps<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer)
         while column < arguments.side {
             let sums = UnsafeRawPointer(arguments.sums) + (offset &+ column &* pitch)
             let taps = winogradTaps(I.self, winogradLine(I.self, sums, step: 6 &* pitch))
-            let place = scratch + column &* I.bytes
-            place.storeBytes(of: taps.0, as: I.Vector.self)
-            place.storeBytes(of: taps.1, toByteOffset: 6 &* I.bytes, as: I.Vector.self)
-            place.storeBytes(of: taps.2, toByteOffset: 12 &* I.bytes, as: I.Vector.self)
+            storeWinogradLine(I.self, taps, to: scratch + column &* I.bytes, step: 6 &* I.bytes)
             column &+= 1
         }
         var place = UnsafeMutableRawPointer(arguments.taps) + offset
         for row in 0..<3 {
             let taps = winogradTaps(I.self, winogradLine(I.self, scratch + row &* 6 &* I.bytes, step: I.bytes))
-            place.storeBytes(of: taps.0, as: I.Vector.self)
-            place.storeBytes(of: taps.1, toByteOffset: pitch, as: I.Vector.self)
-            place.storeBytes(of: taps.2, toByteOffset: 2 &* pitch, as: I.Vector.self)
+            storeWinogradLine(I.self, taps, to: place, step: pitch)
             place += 3 &* pitch
         }
         offset &+= I.bytes
     }
-}
-
-@inlinable @inline(__always)
-func storeBounded<I: InstructionSet>(
-    _: I.Type, _ x: I.Vector, _ low: I.Vector, _ high: I.Vector, to place: UnsafeMutableRawPointer
-) {
-    place.storeBytes(of: I.bounded(x, low: low, high: high), as: I.Vector.self)
 }
 
 /// Three weights of a line to its three parts, of which the line's six points are sums.
