@@ -293,7 +293,9 @@ func chunkTerms(_ terms: Int) -> Int {
     while chunk < terms + 16, chunk <= 4096 {
         let c = Double(min(chunk, terms))
         let error = c * c / n + n / c
-        if error <= 34 || error < bestError { (best, bestError) = (chunk, min(error, bestError)) }
+        // The error falls, then rises.
+        guard error <= 34 || error < bestError else { break }
+        (best, bestError) = (chunk, min(error, bestError))
         chunk += 16
     }
     return best

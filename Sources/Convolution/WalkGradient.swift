@@ -16,6 +16,10 @@ private let pixelsOfBand = 2048
 private let itemSums = 1 << 18
 /// Multiply-adds that are divided into some items per thread; less is one item each, as each item lays out all addresses.
 private let dividedWork = 1 << 26
+/// So many points ahead the kernel fetches images that a level-2 cache does not hold, and those of this many bytes: lines that
+/// lie a pixel apart are not foreseen beyond a page.
+private let pointsAhead = (some: 16, many: 48)
+private let fetchedBytes = (some: 1 << 20, many: 4 << 20)
 
 /// How the points of a row find their taps among the addresses of image pixels. Points that lie `classes` apart read pixels a
 /// dilation apart, so each class has addresses of its own: point q of a class finds tap b at q * step + b.
@@ -71,6 +75,8 @@ struct WalkGradientPlan {
     private let tileColumns: Int
     /// Elements of a vector's sums: `[tile][tap][output channel of the group][lane]`.
     private let vectorSums: Int
+    /// The sums stand in the result itself: its lines are those of one tile.
+    private let addsInPlace: Bool
     /// Elements of an item's sums: all vectors', or if there is one band those of one vector, which are complete then.
     private let sums: Int
 
@@ -85,6 +91,7 @@ struct WalkGradientPlan {
     private let pointsAt: Int
     private let sumsAt: Int
     let bytes: Int
+    private let ahead: Int
 
     private var size: Int { layer.elementBytes }
 
@@ -127,6 +134,8 @@ struct WalkGradientPlan {
         self.table = table
         bands = GradientBands(layer, pixels: pixelsOfBand)
         isDepthwise = Self.isDepthwise(layer)
+        let inputBytes = layer.batch * layer.vertical.input * layer.horizontal.input * layer.inChannels * layer.elementBytes
+        ahead = inputBytes > fetchedBytes.many ? pointsAhead.many : inputBytes > fetchedBytes.some ? pointsAhead.some : 0
         permutes = Self.permutes(layer, table)
         let lanes = table.lanes
         let size = layer.elementBytes
@@ -142,6 +151,9 @@ struct WalkGradientPlan {
         tileColumns = ceilDivide(layer.horizontal.kernel, tileTaps)
         let tiles = try times(tileRows, tileColumns * tileTaps * tileTaps, "the sums")
         vectorSums = try times(tiles, layer.outChannelsPerGroup * lanes, "the sums")
+        addsInPlace = isDepthwise && layer.vertical.kernel == tileTaps && layer.horizontal.kernel == tileTaps
+            && layer.kernelStrides.group == 1 && layer.inChannels % lanes == 0 && !bands.isBlocked && !layer.means.accumulates
+            && !layer.flipKernel
         let threads = threadsToUse(requested: layer.threads, items: vectors, work: work)
         let wanted = threads == 1 ? 1 : work < Double(dividedWork) ? threads : 4 * threads
         let most = max(1, min(ceilDivide(vectors, wanted), bands.isSingle ? vectors : itemSums / vectorSums))
@@ -154,7 +166,8 @@ struct WalkGradientPlan {
         let segments = bands.images * bands.rows * across.classes
         columnPlacesAt = aligned(max(rows, bands.rows) * word)
         addressesAt = columnPlacesAt + aligned(max(columns, bands.columns) * word)
-        segmentsAt = addressesAt + aligned(try times(places, word, "a band"))
+        // The last points fetch ahead too.
+        segmentsAt = addressesAt + pointsAhead.many * word + aligned(try times(places, word, "a band"))
         placesAt = segmentsAt + aligned(try times(segments * MemoryLayout<TapSegment>.stride, tileRows, "a band"))
         offsetsAt = placesAt + aligned(lanes * size)
         outsideAt = offsetsAt + aligned(lanes * word)
@@ -190,15 +203,20 @@ struct WalkGradientPlan {
             rows: workspace.assumingMemoryBound(to: Int.self),
             columns: (workspace + columnPlacesAt).assumingMemoryBound(to: Int.self))
         bands.addUp(in: sums, count: self.sums) { band, isFirst in
-            layOut(band, image: image, points: points, workspace)
+            let across = across(band)
+            layOut(band, across, image: image, points: points, workspace)
             for vector in vectors {
                 let channels = Self.channels(vector, layer, table.lanes)
-                let target = bands.isSingle ? sums : sums + (vector - vectors.lowerBound) * vectorSums
-                if isFirst { target.update(repeating: 0, count: vectorSums) }
+                let target = addsInPlace ? result + channels.lowerBound
+                    : bands.isSingle ? sums : sums + (vector - vectors.lowerBound) * vectorSums
+                if isFirst {
+                    let pitch = addsInPlace ? layer.inChannels : table.lanes
+                    for line in 0..<vectorSums / table.lanes { (target + line &* pitch).update(repeating: 0, count: table.lanes) }
+                }
                 if !readsImage {
-                    fillImage(packer.rows, packer.columns, band)
+                    fillImage(packer.rows, packer.columns, band, across)
                     packer.pack(
-                        image, layer.input, (band.images, down(band).places, across(band).places), channels: channels.lowerBound,
+                        image, layer.input, (band.images, down(band).places, across.places), channels: channels.lowerBound,
                         count: channels.count, pitch: table.lanes, outside: Scalar(layer.paddingValue),
                         to: (workspace + imageAt).assumingMemoryBound(to: Scalar.self))
                 }
@@ -222,12 +240,12 @@ struct WalkGradientPlan {
                             : matchPoints(channels, output, first, last, places.assumingMemoryBound(to: Int32.self))
                     }
                     last = first
-                    multiply(band, channels, first, workspace, to: target + output * table.lanes)
+                    multiply(band, across, channels, first, workspace, to: target + output * table.lanes)
                 }
-                if bands.isSingle { write(vector, target, to: result) }
+                if bands.isSingle, !addsInPlace { write(vector, target, to: result) }
             }
         }
-        if bands.isSingle { return }
+        if bands.isSingle || addsInPlace { return }
         for vector in vectors { write(vector, sums + (vector - vectors.lowerBound) * vectorSums, to: result) }
     }
 
@@ -237,6 +255,7 @@ struct WalkGradientPlan {
     /// The first output channel of the vector of points that has channel `output` of all groups of a vector: the same one for all
     /// of them, where they fit.
     private func firstPoint(_ channels: Range<Int>, _ output: Int) -> Int {
+        if isDepthwise { return max(0, min(channels.lowerBound, layer.outChannels &- table.lanes)) }
         let groups = Self.groups(channels, layer)
         let outputs = layer.outChannelsPerGroup
         let offset = groups * outputs <= table.lanes ? 0 : groups == 1 ? output / table.lanes * table.lanes : output
@@ -244,9 +263,11 @@ struct WalkGradientPlan {
     }
 
     /// The index of each place in the image, -1 for outside.
-    private func fillImage(_ rows: UnsafeMutablePointer<Int>, _ columns: UnsafeMutablePointer<Int>, _ band: GradientBand) {
+    private func fillImage(
+        _ rows: UnsafeMutablePointer<Int>, _ columns: UnsafeMutablePointer<Int>, _ band: GradientBand,
+        _ across: TapColumns
+    ) {
         fillPlaces(rows, layer.vertical, down(band), outputs: band.rows, layer.paddingMode)
-        let across = across(band)
         let origin = band.columns.lowerBound * layer.horizontal.stride - layer.horizontal.start
         var target = columns
         for first in 0..<across.classes {
@@ -260,25 +281,28 @@ struct WalkGradientPlan {
 
     /// The addresses of a band's pixels: of the image row by row, and of the rows that each segment reads.
     private func layOut(
-        _ band: GradientBand, image: UnsafeRawPointer, points: UnsafeRawPointer, _ workspace: UnsafeMutableRawPointer
+        _ band: GradientBand, _ across: TapColumns, image: UnsafeRawPointer, points: UnsafeRawPointer,
+        _ workspace: UnsafeMutableRawPointer
     ) {
-        let (across, down) = (across(band), down(band))
+        let down = down(band)
         let pitch = across.places
         let rows = workspace.assumingMemoryBound(to: Int.self)
         let columns = (workspace + columnPlacesAt).assumingMemoryBound(to: Int.self)
-        fillImage(rows, columns, band)
+        fillImage(rows, columns, band, across)
         let addresses = (workspace + addressesAt).assumingMemoryBound(to: UnsafeRawPointer.self)
         var address = addresses
+        let outside = UnsafeRawPointer(workspace + outsideAt)
+        let imagePitch = layer.input.column &* size
         for index in band.images {
             for row in 0..<down.places {
                 let line = image + (index &* layer.input.batch &+ rows[row] &* layer.input.row) &* size
+                let packed = UnsafeRawPointer(workspace + imageAt) + (address - addresses) &* (table.lanes &* size)
                 for column in 0..<pitch {
-                    address.pointee = !readsImage
-                        ? UnsafeRawPointer(workspace + imageAt) + (address - addresses) &* (table.lanes &* size)
-                        : rows[row] < 0 || columns[column] < 0
-                        ? UnsafeRawPointer(workspace + outsideAt) : line + columns[column] &* layer.input.column &* size
-                    address += 1
+                    let place = columns[column]
+                    address[column] = !readsImage ? packed + column &* (table.lanes &* size)
+                        : rows[row] < 0 || place < 0 ? outside : line + place &* imagePitch
                 }
+                address += pitch
             }
         }
         var segment = (workspace + segmentsAt).assumingMemoryBound(to: TapSegment.self)
@@ -310,19 +334,20 @@ struct WalkGradientPlan {
 
     /// The products of a vector of image channels and one output channel of each of their groups.
     private func multiply(
-        _ band: GradientBand, _ channels: Range<Int>, _ firstPoint: Int, _ workspace: UnsafeMutableRawPointer,
-        to sums: UnsafeMutableRawPointer
+        _ band: GradientBand, _ across: TapColumns, _ channels: Range<Int>, _ firstPoint: Int,
+        _ workspace: UnsafeMutableRawPointer, to sums: UnsafeMutableRawPointer
     ) {
-        let across = across(band)
         let segments = band.images.count &* band.rows.count &* across.classes
         let word = MemoryLayout<UnsafeRawPointer>.stride
+        let pitch = (readsPoints ? layer.output.column : table.lanes) &* across.classes &* size
         let kernel = (across.step < 3 ? table.pointee.slidingTapGradients[across.step - 1] : nil) ?? table.pointee.tapGradients
         var arguments = TapGradientArguments(
             segments: UnsafePointer((workspace + segmentsAt).assumingMemoryBound(to: TapSegment.self)), count: segments,
             segmentsPerChunk: bands.segmentsPerChunk &* across.classes, column: 0, step: across.step &* word,
             imageOffset: readsImage ? channels.lowerBound &* size : 0, pointOffset: readsPoints ? firstPoint &* size : 0,
-            pointPitch: (readsPoints ? layer.output.column : table.lanes) &* across.classes &* size, places: workspace + placesAt,
-            tile: sums, tilePitch: layer.outChannelsPerGroup &* table.lanes &* size)
+            pointPitch: pitch,
+            pointAhead: ahead &* pitch, ahead: ahead &* word, places: workspace + placesAt, tile: sums,
+            tilePitch: (addsInPlace ? layer.inChannels : layer.outChannelsPerGroup &* table.lanes) &* size)
         for _ in 0..<tileRows {
             arguments.column = 0
             for _ in 0..<tileColumns {
@@ -388,15 +413,21 @@ struct WalkGradientPlan {
         // Lanes before are those of the vector before.
         var channel = vector * lanes
         while channel < channels.upperBound {
-            let (group, input) = channel.quotientAndRemainder(dividingBy: inputs)
+            let (group, input) = inputs == 1 ? (channel, 0) : channel.quotientAndRemainder(dividingBy: inputs)
             let count = inputs == 1 ? channels.upperBound - channel : min(inputs - input, channels.upperBound - channel)
             let corner = result + layer.kernelIndex(row: 0, column: 0, input: input, output: 0, group: group)
+            // Of the taps of a row of tiles, and of the tile.
+            var (rowOfTile, tilesBefore) = (0, 0)
             for row in 0..<layer.vertical.kernel {
+                var (columnOfTile, tap) = (0, tilesBefore &+ rowOfTile &* tileTaps)
                 for column in 0..<layer.horizontal.kernel {
-                    let tile = row / tileTaps &* tileColumns &+ column / tileTaps
-                    let tap = row % tileTaps &* tileTaps &+ column % tileTaps
-                    let place = (tile &* tileTaps &* tileTaps &+ tap) &* outputs &* lanes
-                    let source = sums + (place &+ channel &- channels.lowerBound)
+                    let source = sums + (tap &* outputs &* lanes &+ channel &- channels.lowerBound)
+                    tap &+= 1
+                    columnOfTile &+= 1
+                    if columnOfTile == tileTaps {
+                        columnOfTile = 0
+                        tap &+= (tileTaps &- 1) &* tileTaps
+                    }
                     let target = corner + (row &* rowStride &+ column &* columnStride)
                     if layer.means.accumulates || strides.output != 1 && outputs > 1 {
                         for output in 0..<outputs {
@@ -413,6 +444,11 @@ struct WalkGradientPlan {
                             from: source, columnStride: 1, channelStride: lanes, columns: count, channels: outputs,
                             pixelPitch: laneStride, to: target)
                     }
+                }
+                rowOfTile &+= 1
+                if rowOfTile == tileTaps {
+                    rowOfTile = 0
+                    tilesBefore &+= tileColumns &* tileTaps &* tileTaps
                 }
             }
             channel += count

@@ -1,3 +1,5 @@
+import CConvolutionShims
+
 /// Points that follow each other in a row, and the image pixels that they meet.
 public struct TapSegment {
     /// For each of three kernel rows the addresses of image pixels, of which a point's taps meet neighbours.
@@ -28,6 +30,9 @@ public struct TapGradientArguments {
     public var imageOffset: Int
     public var pointOffset: Int
     public var pointPitch: Int
+    /// From a point to one that is fetched ahead, and among the addresses to those of a pixel. So many follow the last one.
+    public var pointAhead: Int
+    public var ahead: Int
     /// See `InstructionSet.arranged`: the points' channels that the image channels meet.
     public var places: UnsafeRawPointer
     /// `[3][3]` vectors, `tilePitch` apart, to which the sums are added.
@@ -37,7 +42,8 @@ public struct TapGradientArguments {
     @inlinable @inline(__always)
     public init(
         segments: UnsafePointer<TapSegment>, count: Int, segmentsPerChunk: Int, column: Int, step: Int, imageOffset: Int,
-        pointOffset: Int, pointPitch: Int, places: UnsafeRawPointer, tile: UnsafeMutableRawPointer, tilePitch: Int
+        pointOffset: Int, pointPitch: Int, pointAhead: Int, ahead: Int,
+        places: UnsafeRawPointer, tile: UnsafeMutableRawPointer, tilePitch: Int
     ) {
         self.segments = segments
         self.count = count
@@ -47,6 +53,8 @@ public struct TapGradientArguments {
         self.imageOffset = imageOffset
         self.pointOffset = pointOffset
         self.pointPitch = pointPitch
+        self.pointAhead = pointAhead
+        self.ahead = ahead
         self.places = places
         self.tile = tile
         self.tilePitch = tilePitch
@@ -91,6 +99,8 @@ public func accumulateTapGradients<I: InstructionSet, let S: Int, let P: Int>(
                 repeat {
                     for p in 0..<P {
                         let g = I.arranged(point.loadUnaligned(as: I.Vector.self), places)
+                        shim_prefetch_near(point + arguments.pointAhead)
+                        if S == 1 { shim_prefetch_near(pixelAddress(rows[unchecked: 2], column &+ arguments.ahead) + offset) }
                         multiplyTaps(
                             I.self, step: InlineArray<S, Bool>.self, &sums[unchecked: p], &window, rows, column, offset, g)
                         column &+= step
@@ -138,5 +148,10 @@ func multiplyTaps<I: InstructionSet, let S: Int>(
 
 @inlinable @inline(__always)
 func tapPixel<I: InstructionSet>(_: I.Type, _ row: UnsafeRawPointer, _ column: Int, _ offset: Int) -> I.Vector {
-    row.loadUnaligned(fromByteOffset: column, as: UnsafeRawPointer.self).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+    pixelAddress(row, column).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+}
+
+@inlinable @inline(__always)
+func pixelAddress(_ row: UnsafeRawPointer, _ column: Int) -> UnsafeRawPointer {
+    row.loadUnaligned(fromByteOffset: column, as: UnsafeRawPointer.self)
 }

@@ -11,6 +11,8 @@
 
 /* Into the level-2 cache, if the address is one; no fault if not. */
 static inline __attribute__((always_inline)) void shim_prefetch(const void *address) { __builtin_prefetch(address, 0, 2); }
+/* Into all levels. */
+static inline __attribute__((always_inline)) void shim_prefetch_near(const void *address) { __builtin_prefetch(address, 0, 3); }
 
 /* x, which the compiler then does not see through: one register, where it would keep a sum with x for each address. */
 static inline __attribute__((always_inline)) intptr_t shim_opaque(intptr_t x) {
