@@ -151,6 +151,15 @@ struct PixelPacker<Scalar: KernelScalar> {
         while start < shape.columns, columns[start] < 0 { start &+= 1 }
         var end = min(start &+ 1, shape.columns)
         while end < shape.columns, columns[end] == columns[end &- 1] &+ 1 { end &+= 1 }
+        // Whole rows of planes that follow each other are one.
+        var shape = shape
+        if end &- start == shape.columns, strides.channel != 1, strides.row == shape.columns &* strides.column, shape.rows > 0,
+            rows[0] >= 0, (1..<shape.rows).allSatisfy({ rows[$0] == rows[0] &+ $0 })
+        {
+            end &*= shape.rows
+            shape.columns = end
+            shape.rows = 1
+        }
         for image in shape.images {
             for row in 0..<shape.rows {
                 let line = source + image &* strides.batch + max(rows[row], 0) &* strides.row + first &* strides.channel

@@ -67,6 +67,8 @@ struct WalkGradientPlan {
     /// Channels last: the kernel reads the caller's arrays.
     private let readsImage: Bool
     private let readsPoints: Bool
+    /// Otherwise pixels of the image alone are packed, none of a border, where points that are neighbours share pixels.
+    private let packsInside: Bool
     /// Of image channels. The last one begins so early that it ends with the last channel, if there are so many.
     private let vectors: Int
     private let vectorsPerItem: Int
@@ -144,6 +146,9 @@ struct WalkGradientPlan {
         let period = reads > 64 ? 512 : bands.pixels > 256 ? 4096 : Int.max
         readsImage = layer.input.channel == 1 && layer.inChannels >= lanes
             && layer.input.column * layer.horizontal.stride * size % period != 0
+        packsInside = !readsImage && layer.paddingMode == .constant && layer.vertical.dilation == 1
+            && layer.horizontal.dilation == 1 && layer.vertical.stride <= layer.vertical.kernel
+            && layer.horizontal.stride <= layer.horizontal.kernel
         readsPoints = layer.output.channel == 1 && layer.outChannels >= lanes && (isDepthwise || permutes)
 
         vectors = ceilDivide(layer.inChannels, lanes)
@@ -214,9 +219,17 @@ struct WalkGradientPlan {
                     for line in 0..<vectorSums / table.lanes { (target + line &* pitch).update(repeating: 0, count: table.lanes) }
                 }
                 if !readsImage {
-                    fillImage(packer.rows, packer.columns, band, across)
+                    let area = packsInside ? inside(band) : nil
+                    if let area {
+                        for row in 0..<area.rows.count { packer.rows[row] = area.rows.lowerBound &+ row }
+                        for column in 0..<area.columns.count { packer.columns[column] = area.columns.lowerBound &+ column }
+                    } else {
+                        fillImage(packer.rows, packer.columns, band, across)
+                    }
                     packer.pack(
-                        image, layer.input, (band.images, down(band).places, across.places), channels: channels.lowerBound,
+                        image, layer.input,
+                        (band.images, area?.rows.count ?? down(band).places, area?.columns.count ?? across.places),
+                        channels: channels.lowerBound,
                         count: channels.count, pitch: table.lanes, outside: Scalar(layer.paddingValue),
                         to: (workspace + imageAt).assumingMemoryBound(to: Scalar.self))
                 }
@@ -262,6 +275,20 @@ struct WalkGradientPlan {
         return max(0, min(channels.lowerBound / layer.inChannelsPerGroup * outputs + offset, layer.outChannels - table.lanes))
     }
 
+    /// What a band reads of each image.
+    private func inside(_ band: GradientBand) -> (rows: Range<Int>, columns: Range<Int>) {
+        func inside(_ axis: Axis, _ outputs: Range<Int>, places: Int) -> Range<Int> {
+            let first = outputs.lowerBound &* axis.stride &- axis.start
+            let start = min(max(first, 0), axis.input)
+            return start..<max(start, min(first &+ places, axis.input))
+        }
+        return (
+            inside(layer.vertical, band.rows, places: (band.rows.count &- 1) &* layer.vertical.stride &+ layer.vertical.kernel),
+            inside(
+                layer.horizontal, band.columns,
+                places: (band.columns.count &- 1) &* layer.horizontal.stride &+ layer.horizontal.kernel))
+    }
+
     /// The index of each place in the image, -1 for outside.
     private func fillImage(
         _ rows: UnsafeMutablePointer<Int>, _ columns: UnsafeMutablePointer<Int>, _ band: GradientBand,
@@ -292,15 +319,25 @@ struct WalkGradientPlan {
         let addresses = (workspace + addressesAt).assumingMemoryBound(to: UnsafeRawPointer.self)
         var address = addresses
         let outside = UnsafeRawPointer(workspace + outsideAt)
-        let imagePitch = layer.input.column &* size
-        for index in band.images {
+        // The pixel of index 0 in the band's first image, and from pixel to pixel.
+        var origin = image + band.images.lowerBound &* layer.input.batch &* size
+        var (batch, line, pixel) = (layer.input.batch &* size, layer.input.row &* size, layer.input.column &* size)
+        if packsInside {
+            let inside = inside(band)
+            pixel = table.lanes &* size
+            line = inside.columns.count &* pixel
+            batch = inside.rows.count &* line
+            origin = UnsafeRawPointer(workspace) + imageAt
+            origin -= inside.rows.lowerBound &* line &+ inside.columns.lowerBound &* pixel
+        }
+        for image in 0..<band.images.count {
             for row in 0..<down.places {
-                let line = image + (index &* layer.input.batch &+ rows[row] &* layer.input.row) &* size
+                let first = origin + (image &* batch &+ rows[row] &* line)
                 let packed = UnsafeRawPointer(workspace + imageAt) + (address - addresses) &* (table.lanes &* size)
                 for column in 0..<pitch {
                     let place = columns[column]
-                    address[column] = !readsImage ? packed + column &* (table.lanes &* size)
-                        : rows[row] < 0 || place < 0 ? outside : line + place &* imagePitch
+                    address[column] = !readsImage && !packsInside ? packed + column &* (table.lanes &* size)
+                        : rows[row] < 0 || place < 0 ? outside : first + place &* pixel
                 }
                 address += pitch
             }
