@@ -223,8 +223,9 @@ int32_t convolution_isa_supported(const char *name);
  * (tiles start at output element [0][0]; with dilations d and e at [i][j] for each i < d and j < e).
  * With strides of up to 4, other than 1x1, it is used by conv2d_transpose and the input gradient of conv2d for finite kernels of
  * 2 to 3 strides on each axis without dilation, of floats, with 64 to 1024 input channels and at least 64 output channels per
- * group, where the outputs of a phase (every stride-th element) fill some 24 tiles and a third of the multiplications is saved:
- * 3x3 outputs of a phase of 2x2 taps, 2 along an axis of 3 taps, from 4x4 inputs, with 4 of 9 of them where tiles are whole. So
+ * group, where the outputs of a phase (every stride-th element) fill some 12 tiles, or 24 beside large kernels, and three eighths
+ * of the multiplications are saved: 3x3 outputs of a phase of 2x2 taps, 2 along an axis of 3 taps, from 4x4 inputs, with 4 of 9
+ * of them where tiles are whole. So
  *   - an error is relative to its whole tile, not to its own sum. With S the sum over input channels of the tile's largest |x|
  *     times the largest |w|: at most (89 + channels / 64) * 751 * 2^-24 * S (double: 2^-53); measured, never more than 50 *
  *     2^-24 * S. For data that varies alike everywhere that means, in units of the element's own M (normal and uniform numbers,

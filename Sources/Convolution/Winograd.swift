@@ -27,6 +27,11 @@ struct Winograd {
     var pointPitch: Int
     var patchPitch: Int
     var sumPitch: Int
+    /// Neighbouring tiles whose pixels are copied together, 0 if each tile's are; and which are stored together.
+    var bandTiles: Int
+    var storedTiles: Int
+    /// Runs are whole rows of tiles.
+    var runsRows: Bool
     /// Input and output are large: the pixels of the next tiles are fetched.
     var fetchesImages: Bool
     /// One thread's scratch memory, as byte offsets.
@@ -60,14 +65,21 @@ private let largePointBytes = 16 << 20
 /// So many tiles, of all images together.
 private let fewTiles = 8
 
+/// Pixels of neighbouring tiles on their way in or out stay in a near cache: lines of planes would meet in few of its sets, so
+/// that a tile's part of one is gone before the next tile's.
+private let tileBandBytes = 1 << 16
+private let mostStoredTiles = 8
+
 /// Channels of a chunk of the sum over them, at most.
 private let longestChunk = 64
 
-/// With fewer small tiles per image and phase, reading their weights takes longer than the products.
-private let fewestTiles = 24.0
+/// With fewer small tiles per image and phase, reading their weights takes longer than the products; or with twice as many, where
+/// those are more bytes than a last cache holds.
+private let fewestTiles = 12.0
+private let mostCachedBytes = 48 << 20
 
 /// Terms for each product of small tiles, at least, as the transforms take time too.
-private let leastSaving = 1.5
+private let leastSaving = 1.6
 
 /// Phases of larger strides have many weights for their outputs.
 private let largestWinogradStride = 4
@@ -97,8 +109,10 @@ extension Layer {
         else { return false }
         let rows = AxisTiles(vertical, self, side: smallWinogradSide)
         let columns = AxisTiles(horizontal, self, side: smallWinogradSide)
-        let tiles = Double(rows.tiles) * Double(columns.tiles)
-        return tiles >= fewestTiles * Double(rows.phases * columns.phases)
+        let (tiles, phases) = (Double(rows.tiles) * Double(columns.tiles), Double(rows.phases * columns.phases))
+        let weights = phases * 16 * Double(inChannels) * Double(outChannelsPerGroup)
+        let isFar = weights * Double(elementBytes) > Double(mostCachedBytes)
+        return tiles >= (isFar ? 2 * fewestTiles : fewestTiles) * phases
             && tiles * 16 * leastSaving <= Double(rows.terms) * Double(columns.terms)
     }
 }
@@ -118,11 +132,15 @@ private struct AxisTiles {
     var tiles = 0
     var terms = 0
     var most = 0
+    /// Of a tile, at most.
+    var outputs = 0
 
     @inline(never)
     init(_ axis: Axis, _ layer: Layer, side: Int) {
         forEachLattice(axis, transposed: layer.transposed) { lattice in
-            let count = TiledAxis(lattice, side: side).tiles
+            let axis = TiledAxis(lattice, side: side)
+            let count = axis.tiles
+            outputs = max(outputs, axis.outputs)
             phases += 1
             tiles += count
             terms += lattice.taps * lattice.count
@@ -221,7 +239,13 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
     let worthwhile = max(1, tiles / (2 * tallest))
     let wanted = max(ceilDivide(tiles, most), min(worthwhile, worthwhile < 4 * threads ? threads : 2 * threads))
     let share = ceilDivide(tiles, wanted > threads ? ceilDivide(wanted, threads) * threads : wanted)
-    let run = min(shortens ? share : ceilDivide(share, tallest) * tallest, most)
+    // Large tiles write whole pieces of lines, and read fewer pixels twice.
+    let tilesOfRow = side == smallWinogradSide ? columns.most : 1
+    let storedTiles = layer.output.channel == 1 ? 1 : max(1, min(tilesOfRow, mostStoredTiles >> economy))
+    // Threads that store pieces of the same lines would wait for each other.
+    let wholeRows = ceilDivide(share, columns.most) * columns.most
+    let runsRows = storedTiles > 1 && shortens && wholeRows <= most
+    let run = runsRows ? wholeRows : min(shortens ? share : ceilDivide(share, tallest) * tallest, most)
     let runs = ceilDivide(tiles, run)
     let panelChunks = min(panels.perGroup, ceilDivide(threads, blockCount * runs * layer.groups))
     // Kernels may compute more tiles than there are.
@@ -231,13 +255,18 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
     }
     // An odd number of cache lines from point to point: else the points of a tile would crowd into a few sets of the cache.
     func pitch(_ elements: Int) -> Int { (ceilDivide(elements * size, 64) | 1) * 64 / size }
+    let readsDirectly = layer.input.channel == 1 && inputs % table.lanes == 0
+    let patchPitch = pitch(channelPitch)
+    let bandColumns = (tileBandBytes >> economy) / (patchPitch * size * side)
+    let mostTiles = min(tilesOfRow, (bandColumns - side) / columns.outputs + 1)
+    let bandTiles = readsDirectly || layer.paddingMode != .constant || mostTiles < 2 ? 0 : mostTiles
     var part = Winograd(
         side: side, runs: runs, runMultiple: shortens ? 1 : tallest, panelChunks: panelChunks,
         items: runs * layer.groups * panelChunks * blockCount,
         chunk: ceilDivide(inputs, ceilDivide(inputs, longestChunk)), keepsParts: keepsParts,
-        readsInputDirectly: layer.input.channel == 1 && inputs % table.lanes == 0, channelPitch: channelPitch,
-        pointPitch: pitch(computed * channelPitch), patchPitch: pitch(channelPitch), sumPitch: pitch(computed * widest),
-        fetchesImages: hasLargeTensors(layer))
+        readsInputDirectly: readsDirectly, channelPitch: channelPitch, pointPitch: pitch(computed * channelPitch),
+        patchPitch: patchPitch, sumPitch: pitch(computed * widest), bandTiles: bandTiles,
+        storedTiles: storedTiles, runsRows: runsRows, fetchesImages: hasLargeTensors(layer))
     var workspace = 0
     func place(_ length: Int) -> Int {
         defer { workspace += aligned(length) }
@@ -247,9 +276,10 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
     part.transformed = place(points * part.pointPitch * size)
     if keepsParts { part.turned = place(points * computed * inputs * size) }
     part.sums = place(points * part.sumPitch * size)
-    // Also the finished tile on its way to the output.
-    let finished = winogradOutputs * winogradOutputs * widest
-    part.patch = place(max(part.readsInputDirectly ? 0 : points * part.patchPitch, finished) * size)
+    // Also the finished tiles on their way to the output. A band has a pixel more: what lies outside.
+    let finished = part.storedTiles * winogradOutputs * winogradOutputs * widest
+    let copied = readsDirectly ? 0 : bandTiles == 0 ? points : side * (side + (bandTiles - 1) * columns.outputs) + 1
+    part.patch = place(max(copied * patchPitch, finished) * size)
     part.scratch = place(points * table.lanes * size)
     part.spare = place(widest * size)
     part.addresses = place(points * pointer)
@@ -375,7 +405,8 @@ func runWinograd<Scalar: KernelScalar>(
     let group = rest % layer.groups
     let tiling = Tiling(block.pointee.vertical, block.pointee.horizontal, side: part.side)
     let tiles = layer.batch * tiling.count
-    let run = ceilDivide(tiles, part.runs * part.runMultiple) * part.runMultiple
+    let multiple = part.runsRows ? tiling.columns : part.runMultiple
+    let run = ceilDivide(tiles, part.runs * multiple) * multiple
     let firstTile = rest / layer.groups * run
     let count = min(run, tiles - firstTile)
     if count <= 0 { return }
@@ -388,7 +419,7 @@ func runWinograd<Scalar: KernelScalar>(
         channels: layer.inChannelsPerGroup, side: part.side,
         transform: (part.side == smallWinogradSide ? table.pointee.transformSmallInput : nil) ?? table.pointee.transformInput,
         lanes: table.lanes, readsDirectly: part.readsInputDirectly, channelPitch: part.channelPitch, pointPitch: part.pointPitch,
-        patchPitch: part.patchPitch, fetches: part.fetchesImages,
+        patchPitch: part.patchPitch, bandTiles: part.bandTiles, fetches: part.fetchesImages,
         addresses: (workspace + part.addresses).assumingMemoryBound(to: UnsafePointer<Scalar>.self),
         scratch: (workspace + part.scratch).assumingMemoryBound(to: Scalar.self),
         patch: (workspace + part.patch).assumingMemoryBound(to: Scalar.self))
@@ -427,6 +458,8 @@ struct TileSource<Scalar: KernelScalar> {
     var pointPitch: Int
     /// From pixel to pixel of the copy.
     var patchPitch: Int
+    /// Not 0: so many tiles of a row are copied together, from the first to the last of their columns.
+    var bandTiles = 0
     /// The tensor is large: the pixels of the next tiles are fetched.
     var fetches: Bool
     var addresses: UnsafeMutablePointer<UnsafePointer<Scalar>>
@@ -441,7 +474,20 @@ func transformTiles<Scalar: KernelScalar>(
     let (side, pixels) = (source.side, source.addresses)
     var target = points
     let (vertical, horizontal) = (tiling.vertical, tiling.horizontal)
-    if !source.readsDirectly { source.patch.update(repeating: 0, count: side * side * source.patchPitch) }
+    // Of a band: its columns, from row to row, tiles still to come.
+    var (bandColumns, bandPitch, bandLeft) = (0..<0, 0, 0)
+    var outside = source.outside
+    if !source.readsDirectly {
+        // Vectors may reach beyond the channels.
+        let pixels = source.bandTiles == 0
+            ? side * side : side * (side + (source.bandTiles - 1) * horizontal.outputs) + 1
+        source.patch.update(repeating: 0, count: pixels * source.patchPitch)
+        if source.bandTiles > 0 {
+            let last = source.patch + (pixels - 1) * source.patchPitch
+            copyElements(source.outside, count: source.channels, to: last)
+            outside = UnsafePointer(last)
+        }
+    }
     // The pixels some tiles further, if those are in the same row.
     let tilesAhead = ceilDivide(8 * source.lanes, source.channelPitch)
     let pixelsAhead = source.fetches && source.readsDirectly
@@ -457,14 +503,33 @@ func transformTiles<Scalar: KernelScalar>(
             rows[i] = readIndex(row, i, vertical.lattice, source.rows, source.mode)
             columns[i] = readIndex(column, i, horizontal.lattice, source.columns, source.mode)
         }
-        let image = source.tensor + tile.image * source.strides.batch
+        var image = source.tensor + tile.image * source.strides.batch
+        var (rowStride, columnStride) = (source.strides.row, source.strides.column)
+        if source.bandTiles > 0 {
+            if bandLeft == 0 {
+                bandLeft = min(source.bandTiles, tiling.columns - tile.column)
+                let start = column + horizontal.lattice.offsetStart
+                let first = min(max(0, start), source.columns)
+                bandColumns = first..<max(first, min(source.columns, start + (bandLeft - 1) * horizontal.outputs + side))
+                bandPitch = bandColumns.count * source.patchPitch
+                for i in 0..<side where rows[i] >= 0 {
+                    packPixels(
+                        from: image + (rows[i] * rowStride + first * columnStride), columnStride: columnStride,
+                        channelStride: source.strides.channel, columns: bandColumns.count, channels: source.channels,
+                        pixelPitch: source.patchPitch, to: source.patch + i * bandPitch)
+                }
+            }
+            bandLeft -= 1
+            image = UnsafePointer(source.patch) - bandColumns.lowerBound * source.patchPitch
+            (rowStride, columnStride) = (bandPitch, source.patchPitch)
+        }
         for i in 0..<side {
             for j in 0..<side {
                 pixels[i * side + j] = rows[i] < 0 || columns[j] < 0
-                    ? source.outside : image + rows[i] * source.strides.row + columns[j] * source.strides.column
+                    ? outside : image + (source.bandTiles > 0 ? i : rows[i]) * rowStride + columns[j] * columnStride
             }
         }
-        if !source.readsDirectly {
+        if !source.readsDirectly, source.bandTiles == 0 {
             packTile(
                 pixels, count: side * side, channels: source.channels, channelStride: source.strides.channel,
                 outside: source.outside, pitch: source.patchPitch, to: source.patch)
@@ -615,20 +680,23 @@ private func finishTiles<Scalar: KernelScalar>(
     let transform = (part.side == smallWinogradSide ? table.pointee.transformSmallOutput : nil) ?? table.pointee.transformOutput
     let rowStride = layer.output.row * vertical.outputStep
     let columnStride = layer.output.column * horizontal.outputStep
+    // Finished tiles wait for those beside them.
+    var waiting = 0
     // The pixels of the next tile, if that is in the same row.
     let ahead = part.fetchesImages && isDirect ? horizontal.outputs * columnStride * MemoryLayout<Scalar>.stride : 0
     var tile = TilePlace(firstTile, tiling)
-    for _ in 0..<count {
+    for number in 0..<count {
         let row = vertical.start(tile.row)
         let column = horizontal.start(tile.column)
         let rows = vertical.count(from: row)
         let columns = horizontal.count(from: column)
         let corner = output + tile.image * layer.output.batch + vertical.place(row) * layer.output.row
             + horizontal.place(column) * layer.output.column + panel.pointee.firstChannel * layer.output.channel
+        let finished = values + waiting * winogradOutputs * winogradOutputs * width
         for i in 0..<winogradOutputs {
             for j in 0..<winogradOutputs {
                 let pixel = i * winogradOutputs + j
-                places[pixel] = !isDirect ? values + pixel * width
+                places[pixel] = !isDirect ? finished + pixel * width
                     : i < rows && j < columns ? corner + i * rowStride + j * columnStride : spare
             }
         }
@@ -639,9 +707,15 @@ private func finishTiles<Scalar: KernelScalar>(
             side: part.side, rowTaps: vertical.lattice.taps, columnTaps: horizontal.lattice.taps, ahead: ahead)
         withUnsafePointer(to: arguments) { transform($0) }
         if isBounded, !isDirect {
-            unpackTile(
-                values, pitch: width, channels: panel.pointee.channels, rows: rows, columns: columns, to: corner,
-                rowStride: rowStride, columnStride: columnStride, channelStride: layer.output.channel)
+            waiting += 1
+            if waiting == part.storedTiles || tile.column + 1 == tiling.columns || number + 1 == count {
+                let before = (waiting - 1) * horizontal.outputs
+                unpackTiles(
+                    values, pitch: width, channels: panel.pointee.channels, rows: rows, columns: before + columns,
+                    outputs: horizontal.outputs, to: corner - before * columnStride, rowStride: rowStride,
+                    columnStride: columnStride, channelStride: layer.output.channel)
+                waiting = 0
+            }
         } else if !isBounded {
             for i in 0..<rows {
                 for j in 0..<columns { places[j] = corner + i * rowStride + j * columnStride }

@@ -244,46 +244,60 @@ public func packTile<Scalar: KernelScalar>(
     }
 }
 
-/// The first rows and columns of a finished tile, `[4][4]` pixels `pitch` apart, to where they belong.
+/// The first rows and columns of finished tiles beside each other, `[tile][4][4]` pixels `pitch` apart, of which each has
+/// `outputs` columns, to where they belong.
 @inlinable @inline(__always)
-public func unpackTile<Scalar: KernelScalar>(
-    _ tile: UnsafePointer<Scalar>, pitch: Int, channels: Int, rows: Int, columns: Int, to target: UnsafeMutablePointer<Scalar>,
-    rowStride: Int, columnStride: Int, channelStride: Int
+public func unpackTiles<Scalar: KernelScalar>(
+    _ tiles: UnsafePointer<Scalar>, pitch: Int, channels: Int, rows: Int, columns: Int, outputs: Int,
+    to target: UnsafeMutablePointer<Scalar>, rowStride: Int, columnStride: Int, channelStride: Int
 ) {
-    if channelStride == 1 {
-        for row in 0..<rows {
-            for column in 0..<columns {
-                copyElements(
-                    tile + (row &* winogradOutputs &+ column) &* pitch, count: channels,
-                    to: target + (row &* rowStride &+ column &* columnStride))
-            }
-        }
-        return
-    }
-    // Channel by channel, or by squares, as in `packTile`.
-    let hasSquares = MemoryLayout<Scalar>.stride == 4 && columns == winogradOutputs && columnStride == 1
+    // Channel by channel, as in `packTile`.
     var channel = 0
     while channel < channels {
-        let together = hasSquares && channel &+ 4 <= channels ? 4 : 1
-        var row = 0
-        while row < rows {
-            let source = tile + (row &* winogradOutputs &* pitch &+ channel)
-            let place = target + (channel &* channelStride &+ row &* rowStride)
-            if together == 4 {
-                turnSquare(
-                    source, lineBytes: pitch &* 4, to: place, place + channelStride, place + 2 &* channelStride,
-                    place + 3 &* channelStride)
-            } else {
-                var column = 0
-                while column < columns {
-                    copyElement(source + column &* pitch, to: place + column &* columnStride)
-                    column &+= 1
+        let count = channelStride == 1 ? channels : MemoryLayout<Scalar>.stride == 4 && channel &+ 4 <= channels ? 4 : 1
+        for row in 0..<rows {
+            var source = tiles + (row &* winogradOutputs &* pitch &+ channel)
+            var place = target + (channel &* channelStride &+ row &* rowStride)
+            var left = columns
+            while left > 0 {
+                if count == 4, channelStride != 1 {
+                    let square = turned(four(source), four(source + pitch), four(source + 2 &* pitch), four(source + 3 &* pitch))
+                    let next = min(left, outputs)
+                    store(square.0, to: place, count: next, step: columnStride)
+                    store(square.1, to: place + channelStride, count: next, step: columnStride)
+                    store(square.2, to: place + 2 &* channelStride, count: next, step: columnStride)
+                    store(square.3, to: place + 3 &* channelStride, count: next, step: columnStride)
+                } else {
+                    for column in 0..<min(left, outputs) {
+                        let pixel = place + column &* columnStride
+                        if count > 1 {
+                            copyElements(source + column &* pitch, count: count, to: pixel)
+                        } else {
+                            copyElement(source + column &* pitch, to: pixel)
+                        }
+                    }
                 }
+                source += winogradOutputs &* winogradOutputs &* pitch
+                place += outputs &* columnStride
+                left &-= outputs
             }
-            row &+= 1
         }
-        channel &+= together
+        channel &+= count
     }
+}
+
+/// The first elements of four, `step` from one to the next.
+@inlinable @inline(__always)
+func store<Scalar: KernelScalar>(_ four: SIMD4<UInt32>, to target: UnsafeMutablePointer<Scalar>, count: Int, step: Int) {
+    if step == 1, count == 4 {
+        store(four, to: target)
+        return
+    }
+    let target = UnsafeMutableRawPointer(target)
+    target.storeBytes(of: four[0], as: UInt32.self)
+    if count > 1 { target.storeBytes(of: four[1], toByteOffset: 4 &* step, as: UInt32.self) }
+    if count > 2 { target.storeBytes(of: four[2], toByteOffset: 8 &* step, as: UInt32.self) }
+    if count > 3 { target.storeBytes(of: four[3], toByteOffset: 12 &* step, as: UInt32.self) }
 }
 
 /// target[point][channel] = the tile at that point: columns first, then rows. The scratch between the two passes holds what 32

@@ -133,7 +133,7 @@ def test_any_transposed_layer(isa, sizes, groups, inputs, outputs, padding, flip
     assert_near(got, oracle.conv2d_transpose(x, kernel, **options))
 
 
-@given(sizes=st.tuples(st.integers(13, 17), st.integers(13, 17)), kernel=st.tuples(st.integers(4, 6), st.integers(4, 6)),
+@given(sizes=st.tuples(st.integers(8, 17), st.integers(8, 60)), kernel=st.tuples(st.integers(4, 6), st.integers(4, 6)),
        pads=st.tuples(*[st.integers(-2, 3)] * 4), inputs=st.integers(64, 72), outputs=st.integers(64, 72), first=st.booleans(),
        seed=SEEDS)
 def test_any_strided_layer(isa, sizes, kernel, pads, inputs, outputs, first, seed):
