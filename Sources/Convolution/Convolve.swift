@@ -428,6 +428,10 @@ private func multiply<Scalar: KernelScalar>(
     // Sums that no other call goes on with are forgotten, and their lines used again. But where they become planes, the group's
     // are kept, pixel after pixel, so that whole lines of a plane are stored at once.
     let gathers = plan.pointee.gathersTiles
+    // Of tiles that repeat, two are twins: each call with the same tiles, whose sums lie side by side.
+    let twin = strategy == .channels && mayFinish && kernel.vectors == 1 && kernel.rows > 1 && !streams
+        ? plan.pointee.table.pointee.twinTile : nil
+    if twin != nil { (arguments.groupPitch, arguments.outputPitch) = (inputSteps.column, outputSteps.column) }
     var pixels = GatheredPixels(sums: sums, places: places)
     var blockOffset = firstInput
     while channel < inputs {
@@ -467,7 +471,18 @@ private func multiply<Scalar: KernelScalar>(
                 withUnsafeMutablePointer(to: &arguments) { arguments in
                     var rows = tile.pointee.rowRepeats
                     while true {
-                        for _ in 0..<tile.pointee.repeats {
+                        var left = tile.pointee.repeats
+                        while left > 0 {
+                            if let twin, left > 1 {
+                                twin(arguments)
+                                arguments.pointee.channelOffset &+= 2 &* inputSteps.column
+                                arguments.pointee.outputOffset &+= 2 &* outputSteps.column
+                                arguments.pointee.tile += 2 &* tileStep
+                                arguments.pointee.ahead += 2 &* ahead
+                                left &-= 2
+                                continue
+                            }
+                            left &-= 1
                             tileKernel.accumulate(arguments)
                             if isLast, !finishes {
                                 if strategy == .columns {

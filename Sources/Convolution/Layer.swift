@@ -166,8 +166,8 @@ struct Layer {
         return layer
     }
 
-    /// With single taps, rows that follow each other without a gap are one long row, and so are the small images of a batch, which
-    /// a depthwise layer would compute one by one.
+    /// With single taps, rows that follow each other without a gap are one long row, and so are the small images of a batch,
+    /// which a depthwise layer would compute one by one.
     var flattened: Layer {
         func areGapless(_ strides: Strides) -> Bool {
             vertical.input == 1 || strides.row == horizontal.input * strides.column

@@ -161,6 +161,7 @@ struct ResidueLine {
 }
 
 /// What is not inside of one channel of one row, and zeros to the end of the plane.
+@_optimize(speed)
 func packBorder<Scalar: KernelScalar>(
     _ source: UnsafePointer<Scalar>, _ layer: Layer, _ line: ResidueLine, _ target: UnsafeMutablePointer<Scalar>
 ) {
@@ -170,7 +171,14 @@ func packBorder<Scalar: KernelScalar>(
         }
             ?? Scalar(layer.paddingValue)
     }
-    for q in 0..<line.inside.lowerBound { target[q] = border(q) }
-    for q in line.inside.upperBound..<line.count { target[q] = border(q) }
+    if layer.paddingMode == .constant {
+        // Of a kernel dilated far that is most of the line.
+        let outside = Scalar(layer.paddingValue)
+        target.update(repeating: outside, count: line.inside.lowerBound)
+        (target + line.inside.upperBound).update(repeating: outside, count: line.count - line.inside.upperBound)
+    } else {
+        for q in 0..<line.inside.lowerBound { target[q] = border(q) }
+        for q in line.inside.upperBound..<line.count { target[q] = border(q) }
+    }
     (target + line.count).update(repeating: 0, count: line.plane - line.count)
 }

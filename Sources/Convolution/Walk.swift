@@ -28,6 +28,14 @@ extension ConvolutionPlan {
         return table.pointee.walks[layer.transposed ? 0 : layer.horizontal.stride - 1]
     }
 
+    /// The kernel without loops, if there is one for this layer.
+    @inline(__always)
+    func smallWalk(_ vertical: Lattice, _ horizontal: Lattice) -> (@convention(c) (UnsafeRawPointer) -> Void)? {
+        let size = vertical.taps
+        return (2...3).contains(size) && horizontal.taps == size && rowStep(vertical) == horizontal.inputStep
+            ? walkKernel.small[size - 2] : nil
+    }
+
     /// Input rows or columns that an output, or a pair of them, reads.
     @inline(__always)
     func window(_ lattice: Lattice) -> Int { pairs ? 2 : lattice.taps }
@@ -106,7 +114,7 @@ func walk<Scalar: KernelScalar>(
     let inputRows = (pairs ? 0 : vertical.inputStep) + (window.rows - 1) * vertical.offsetStep + 1
     let inputColumns = plan.pointee.walkColumns(horizontal)
     let rowStep = plan.pointee.rowStep(vertical)
-    let isSmall = vertical.taps == 3 && horizontal.taps == 3 && rowStep == horizontal.inputStep
+    let small = plan.pointee.smallWalk(vertical, horizontal)
     let runs = (workspace + plan.pointee.workspace.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
     let plainRuns = runs + plan.pointee.walkRuns(block.pointee)
     let offsets = (workspace + plan.pointee.workspace.columnOffsets).assumingMemoryBound(to: Int.self)
@@ -144,7 +152,7 @@ func walk<Scalar: KernelScalar>(
         }
         let top = index * vertical.inputStep + vertical.offsetStart
         // Where no row has another beside it, the lower ones are all left out.
-        let plainRows = (hasLower || rows.count == 1 && !isSmall) && top >= source.rows.lowerBound
+        let plainRows = (hasLower || rows.count == 1 && small == nil) && top >= source.rows.lowerBound
             && top + inputRows - (hasLower ? 0 : vertical.inputStep) <= source.rows.upperBound
         // Without a lower row only the upper's taps have something to add, and none has that meets zeros alone.
         var (firstRow, endRow) = (0, hasLower ? vertical.taps + rowStep : vertical.taps)
@@ -271,7 +279,7 @@ private func multiply<Scalar: KernelScalar>(
     let last = plan.pointee.panels[panels.upperBound - 1]
     let whole = bounds == nil ? panels.lowerBound : last.channels == last.width ? panels.upperBound : panels.upperBound - 1
     let rowStep = plan.pointee.rowStep(vertical)
-    let isSmall = vertical.taps == 3 && horizontal.taps == 3 && rowStep == horizontal.inputStep
+    let small = plan.pointee.smallWalk(vertical, horizontal)
     var index = panels.lowerBound
     while index < panels.upperBound {
         let panel = plan.pointee.panels + index
@@ -296,7 +304,7 @@ private func multiply<Scalar: KernelScalar>(
         arguments.ahead = tile.ahead
         arguments.streams = plan.pointee.streams && layer.output.channel == 1 && tile.hasLower && tile.edges.isNone
             && tile.pixels == kernel.columns && plan.pointee.alignsVectors(UnsafeRawPointer(target.base))
-        let accumulate = finishes && isSmall ? kernel.accumulateSmall ?? kernel.accumulate : kernel.accumulate
+        let accumulate = finishes ? small ?? kernel.accumulate : kernel.accumulate
         withUnsafePointer(to: arguments) { accumulate($0) }
         if !finishes {
             for row in 0..<(tile.hasLower ? 2 : 1) {

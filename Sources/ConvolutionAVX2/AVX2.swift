@@ -129,12 +129,14 @@ private nonisolated(unsafe) var float32 =
             WalkKernel(columns: 4) {
                 accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
             } small: {
-                accumulateSmallWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+                accumulateSmallWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self,
+                    size: InlineArray<3, Bool>.self, $0)
             },
             WalkKernel(columns: 4) {
                 accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             } small: {
-                accumulateSmallWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
+                accumulateSmallWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self,
+                    size: InlineArray<3, Bool>.self, $0)
             },
         ],
         pairWalks: [

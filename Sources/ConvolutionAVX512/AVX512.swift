@@ -130,6 +130,10 @@ private nonisolated(unsafe) var float32 =
             accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self,
                 spansGroups: true, $0)
         },
+        twinTile: {
+            accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self,
+                areTwins: true, $0)
+        },
         halfTiles: [
             {
                 accumulateTile(
@@ -193,12 +197,20 @@ private nonisolated(unsafe) var float32 =
             WalkKernel(columns: 7) {
                 accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
             } small: {
-                accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+                accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self,
+                    size: InlineArray<3, Bool>.self, $0)
+            } smallest: {
+                accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self,
+                    size: InlineArray<2, Bool>.self, $0)
             },
             WalkKernel(columns: 7) {
                 accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
             } small: {
-                accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
+                accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self,
+                    size: InlineArray<3, Bool>.self, $0)
+            } smallest: {
+                accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self,
+                    size: InlineArray<2, Bool>.self, $0)
             },
         ],
         pairWalks: [

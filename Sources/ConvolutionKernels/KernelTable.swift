@@ -12,6 +12,9 @@ public struct KernelTable {
     /// The second and third of `tiles` for panels that fill no more than half of their last vector, where the tier needs less
     /// time for them.
     public var halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
+    /// Two tiles of the first of `tiles` at once, of pixels `TileArguments.groupPitch` and `outputPitch` apart: the sums of one are
+    /// too few to keep the multiply-add units busy. nil where the tier has no registers for it.
+    public var twinTile: (@convention(c) (UnsafeRawPointer) -> Void)?
     /// As the widest of `tiles`, for one pixel.
     public var pixelTile: TileKernel
     /// The same for one pixel less than the widest of `tiles`, so that tiles of both kinds make up numbers of pixels that those
@@ -72,9 +75,9 @@ public struct KernelTable {
     @inlinable @inline(__always)
     public init(
         lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel, shortTile: TileKernel? = nil,
-        pairTile: TileKernel? = nil, halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
-        laneTiles: InlineArray<4, TileKernel>,
-        groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>, shortOuterTile: TileKernel? = nil,
+        pairTile: TileKernel? = nil, twinTile: (@convention(c) (UnsafeRawPointer) -> Void)? = nil,
+        halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
+        laneTiles: InlineArray<4, TileKernel>, groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>, shortOuterTile: TileKernel? = nil,
         tapRowTile: TileKernel? = nil,
         planes: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         tapGradients: @escaping @convention(c) (UnsafeRawPointer) -> Void,
@@ -107,6 +110,7 @@ public struct KernelTable {
         self.pixelTile = pixelTile
         self.shortTile = shortTile
         self.pairTile = pairTile
+        self.twinTile = twinTile
         self.halfTiles = halfTiles
         self.laneTiles = laneTiles
         self.groupTile = groupTile

@@ -218,9 +218,12 @@ public func packPixels<Scalar: KernelScalar>(
             targetLine: pixelPitch)
         return
     }
+    // Whole pixels that follow each other are one line.
+    let isLine = columnStride == channels && pixelPitch == channels
+    let (count, steps) = isLine ? (columns &* channels, 1) : (channels, columns)
     var column = 0
-    while column < columns {
-        copyElements(source + column &* columnStride, count: channels, to: target + column &* pixelPitch)
+    while column < steps {
+        copyElements(source + column &* columnStride, count: count, to: target + column &* pixelPitch)
         column &+= 1
     }
 }

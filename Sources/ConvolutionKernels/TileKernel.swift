@@ -22,7 +22,7 @@ public struct TileArguments<Scalar> {
     public var segmentsPerChunk: Int
     /// Packed weights `[segment][channel][output channel]`.
     public var panel: UnsafePointer<Scalar>
-    /// `accumulateTile` of several groups: elements from the input channels of a panel's vector to those of the next.
+    /// `accumulateTile` of several groups, and of twins: elements from the input channels of a panel's vector to those of the next.
     public var groupPitch = 0
     /// `accumulateTile`: what to fetch into the cache for a later call, `aheadStep` bytes per channel of a segment, at most two
     /// lines (of one vector, one line; of one pixel none: weights read once, front to back, are best foreseen by the processor).
@@ -40,7 +40,7 @@ public struct TileArguments<Scalar> {
     public var outputOffset: Int
     /// How many of R are stored.
     public var rows: Int
-    /// From channel to channel of the output, where the vectors hold columns.
+    /// From channel to channel of the output, where the vectors hold columns; of twins from a pixel of the one to that of the other.
     public var outputPitch: Int
     /// Of the panel's output channels.
     public var bias: UnsafePointer<Scalar>
@@ -211,7 +211,7 @@ func finishVectors<I: InstructionSet, let N: Int>(
 @inlinable @inline(__always)
 func finishSums<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ arguments: TileArguments<I.Scalar>,
-    _ outputs: UnsafePointer<UnsafeMutablePointer<I.Scalar>>, continues: Bool, endsInHalf: Bool
+    _ outputs: UnsafePointer<UnsafeMutablePointer<I.Scalar>>, continues: Bool, endsInHalf: Bool, areTwins: Bool
 ) {
     if continues {
         let tile = UnsafeRawPointer(arguments.tile)
@@ -225,7 +225,7 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
     }
     let bias = UnsafeRawPointer(arguments.bias)
     for n in 0..<N {
-        let addend = bias.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
+        let addend = bias.loadUnaligned(fromByteOffset: areTwins ? 0 : n &* I.bytes, as: I.Vector.self)
         for r in 0..<R { sums[unchecked: r][unchecked: n] = I.sum(sums[unchecked: r][unchecked: n], addend) }
     }
     // Each bound by itself: none of these steps hides behind the multiply-adds of the next tile.
@@ -244,6 +244,16 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
                 sums[unchecked: r][unchecked: n] = I.replacing(sums[unchecked: r][unchecked: n], above: high, with: high)
             }
         }
+    }
+    if areTwins {
+        let twin = arguments.outputPitch &* MemoryLayout<I.Scalar>.stride
+        for n in 0..<N {
+            for r in 0..<R {
+                let output = UnsafeMutableRawPointer(outputs[r] + arguments.outputOffset) + n &* twin
+                I.store(sums[unchecked: r][unchecked: n], to: output, mask: arguments.lastMask)
+            }
+        }
+        return
     }
     if !endsInHalf, arguments.streams {
         for r in 0..<R {
@@ -268,10 +278,12 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
 @inlinable @inline(__always)
 func multiply<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>,
-    _ starts: borrowing InlineArray<R, UnsafePointer<I.Scalar>>, _ c: Int, _ other: Int, _ panel: UnsafeRawPointer
+    _ starts: borrowing InlineArray<R, UnsafePointer<I.Scalar>>, _ c: Int, _ other: Int, _ panel: UnsafeRawPointer, areTwins: Bool
 ) {
     var weights = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
-    for n in 0..<N { weights[unchecked: n] = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self) }
+    for n in 0..<N {
+        weights[unchecked: n] = panel.loadUnaligned(fromByteOffset: areTwins ? 0 : n &* I.bytes, as: I.Vector.self)
+    }
     for r in 0..<R {
         for n in 0..<N {
             let x = I.Vector(repeating: starts[unchecked: r][n > 0 ? other : c])
@@ -333,14 +345,16 @@ func partHalves<I: InstructionSet, let R: Int, let N: Int>(_: I.Type, _ sums: in
 /// Vectors of output channels, one input value broadcast over each:
 /// tile[r][n] += sum over segments s in order, channels c of runs[s][r][channelOffset + c] * panel[s][c][n]
 /// Or each vector is a group of its own, and n * groupPitch is added to c. Where a group has one vector, that makes enough sums.
-/// Or the last vector has only half of its lanes, and the tile holds anything in the others.
+/// Or the last vector has only half of its lanes, and the tile holds anything in the others. Or the vectors are twins: those of
+/// other pixels, with the same weights.
 @inlinable @inline(__always)
 public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, spansGroups: Bool = false,
-    endsInHalf: Bool = false, _ raw: UnsafeRawPointer
+    endsInHalf: Bool = false, areTwins: Bool = false, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
-    let segmentBytes = arguments.length &* N &* I.bytes
+    let channelBytes = areTwins ? I.bytes : N &* I.bytes
+    let segmentBytes = arguments.length &* channelBytes
     var runs = arguments.runs
     guard var order = arguments.order else { return }
     var remaining = arguments.chunks
@@ -377,21 +391,28 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
             repeat {
                 if R > 1 {
                     shim_prefetch(ahead)
-                    if N > 1, !spansGroups { shim_prefetch(ahead + second) }
+                    if areTwins {
+                        ahead += arguments.aheadStep
+                        shim_prefetch(ahead)
+                    } else if N > 1, !spansGroups {
+                        shim_prefetch(ahead + second)
+                    }
                     ahead += arguments.aheadStep
                 }
                 if endsInHalf {
                     multiplyHalves(I.self, &sums, starts, c, panel)
                 } else {
-                    multiply(I.self, &sums, starts, c, spansGroups ? shim_opaque(c &+ arguments.groupPitch) : c, panel)
+                    let other = spansGroups || areTwins ? shim_opaque(c &+ arguments.groupPitch) : c
+                    multiply(I.self, &sums, starts, c, other, panel, areTwins: areTwins)
                 }
-                panel += N &* I.bytes
+                panel += channelBytes
                 c &+= 1
             } while c < arguments.length
         }
         if endsInHalf { partHalves(I.self, &sums) }
         if remaining == 0, let outputs = arguments.outputs {
-            finishSums(I.self, &sums, arguments, outputs, continues: continues, endsInHalf: endsInHalf)
+            finishSums(
+                I.self, &sums, arguments, outputs, continues: continues, endsInHalf: endsInHalf, areTwins: areTwins)
             return
         }
         fold(I.self, sums, into: arguments.tile, continues: continues)

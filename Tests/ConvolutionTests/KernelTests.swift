@@ -273,18 +273,69 @@ private enum TileKind: CaseIterable {
     @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64.pointee, Double.self) }
 }
 
+@Suite struct TwinKernelTests {
+    /// Two tiles of pixels `twin` apart, in one call and with the same weights; some chunks, one vector that is not full.
+    @Test(arguments: tiers) func float32(_ tier: Tier) {
+        let table = tier.float32.pointee
+        guard let accumulate = table.twinTile else { return }
+        var numbers = SeededNumbers(seed: 7)
+        func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
+        let (rows, lanes, length, segments, used) = (table.tiles[0].rows, table.lanes, 5, 3, table.lanes - 3)
+        let (spacing, twin, outputTwin, pitch) = (segments * length, 2 + rows * segments * length, 3 + rows * lanes, lanes)
+        let input = Field<Float>(2 * twin)
+        let panel = Field<Float>(segments * length * lanes)
+        let tile = Field<Float>(2 * rows * lanes)
+        let bias = Field<Float>(lanes)
+        let output = Field<Float>(2 * outputTwin)
+        defer { for field in [input, panel, tile, bias, output] { field.free() } }
+        for i in 0..<(2 * twin) { input.set(i, draw()) }
+        for i in 0..<(segments * length * lanes) { panel.set(i, draw()) }
+        for i in 0..<lanes { bias.set(i, draw()) }
+        for i in 0..<(2 * rows * lanes) { tile.open(i) }
+        for r in 0..<(2 * rows) { for lane in 0..<used { output.open(r / rows * outputTwin + r % rows * pitch + lane) } }
+        let runs = (0..<(segments * rows)).map { UnsafePointer(input.pointer($0 % rows * spacing + $0 / rows * length)) }
+        let targets = (0..<rows).map { output.pointer($0 * pitch) }
+        let order: [Int32] = [2, 0, 1, 1, 2]
+        runs.withUnsafeBufferPointer { runs in
+            targets.withUnsafeBufferPointer { targets in
+                order.withUnsafeBufferPointer { order in
+                    var arguments = TileArguments<Float>(
+                        runs: runs.baseAddress!, channelOffset: 0, channelPitch: 1, order: order.baseAddress!, chunks: 2,
+                        segments: segments, length: length, segmentsPerChunk: 2, panel: panel.pointer(0), tile: tile.pointer(0),
+                        continues: false, outputs: targets.baseAddress, outputOffset: 0, rows: rows, outputPitch: outputTwin,
+                        bias: bias.pointer(0), low: -100, high: .infinity)
+                    arguments.groupPitch = twin
+                    arguments.lastMask = (1 << UInt32(used)) - 1
+                    withUnsafePointer(to: arguments) { accumulate($0) }
+                }
+            }
+        }
+        for r in 0..<(2 * rows) {
+            for lane in 0..<used {
+                var sum: Float = bias.elements[lane]
+                for c in 0..<(segments * length) {
+                    sum += input.elements[r / rows * twin + r % rows * spacing + c] * panel.elements[c * lanes + lane]
+                }
+                #expect(output.elements[r / rows * outputTwin + r % rows * pitch + lane] == max(sum, -100))
+            }
+        }
+        #expect(output.surroundingsAreUntouched)
+    }
+}
+
 @Suite struct WalkKernelTests {
     private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
         for step in 1...2 {
             // Kernels, how far the lower row is from the upper, chunks, vectors; the result in the tile or in the output.
             for (kernelRows, kernelColumns, rowStep, perChunk) in [
-                (1, 2, 1, 1), (3, 3, 1, 3), (3, 3, 2, 5), (5, 4, 1, 2), (4, 7, 3, 2), (5, 2, 5, 5), (2, 8, 2, 1),
+                (1, 2, 1, 1), (2, 2, 1, 2), (2, 2, 2, 3), (3, 3, 1, 3), (3, 3, 2, 5), (5, 4, 1, 2), (4, 7, 3, 2), (5, 2, 5, 5), (2, 8, 2, 1),
             ] {
                 for vectors in [1, 3] {
                     for (rows, missing) in [(2, 0), (2, 2), (1, 0), (1, 1), (0, 0)] where rows > 0 || vectors == 1 {
                         let kernel = table.walks[step - 1]
                         var functions = [kernel.accumulate]
-                        if let small = kernel.accumulateSmall, kernelRows == 3, kernelColumns == 3, rowStep == step, rows > 0 {
+                        if (2...3).contains(kernelRows), kernelColumns == kernelRows, rowStep == step, rows > 0,
+                            let small = kernel.small[kernelRows - 2] {
                             functions.append(small)
                         }
                         for accumulate in functions {
