@@ -232,7 +232,9 @@ func run<Scalar: KernelScalar>(
     let tileRows = plan.pointee.borders && stride % columns == 0 ? stride / columns : 1
     let plainEnd = strategy == .columns ? columnEnd : insideRange(horizontal, source.columns).upperBound
     // Positions that tiles of two heights make up without a rest, where they can: the border's first, then the others.
-    var left = shortens ? route.borderPositions : 0
+    let borderPositions = shortens ? route.borderPositions : 0
+    if borderPositions % step == 0, rows * columns % step == 0 { shortens = false }
+    var left = shortens ? borderPositions : 0
     while !route.isDone {
         var stripCount = 0
         var tileCount = 0
@@ -253,7 +255,7 @@ func run<Scalar: KernelScalar>(
             } else {
                 var height = step
                 if shortens {
-                    if left == 0 { left = rows * columns - route.borderPositions }
+                    if left == 0 { left = rows * columns - borderPositions }
                     if tallTiles(left, step) == 0 { height = min(step - 1, left) }
                     left -= height
                 }

@@ -9,6 +9,8 @@ public struct KernelTable {
     public var laneTiles: InlineArray<4, TileKernel>
     /// As the second of `tiles`, for two groups of one vector each.
     public var pairTile: TileKernel?
+    /// The same for one pixel less.
+    public var shortPairTile: TileKernel?
     /// The second and third of `tiles` for panels that fill no more than half of their last vector, where the tier needs less
     /// time for them.
     public var halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
@@ -75,9 +77,11 @@ public struct KernelTable {
     @inlinable @inline(__always)
     public init(
         lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel, shortTile: TileKernel? = nil,
-        pairTile: TileKernel? = nil, twinTile: (@convention(c) (UnsafeRawPointer) -> Void)? = nil,
+        pairTile: TileKernel? = nil, shortPairTile: TileKernel? = nil,
+        twinTile: (@convention(c) (UnsafeRawPointer) -> Void)? = nil,
         halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
-        laneTiles: InlineArray<4, TileKernel>, groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>, shortOuterTile: TileKernel? = nil,
+        laneTiles: InlineArray<4, TileKernel>, groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>,
+        shortOuterTile: TileKernel? = nil,
         tapRowTile: TileKernel? = nil,
         planes: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         tapGradients: @escaping @convention(c) (UnsafeRawPointer) -> Void,
@@ -111,6 +115,7 @@ public struct KernelTable {
         self.shortTile = shortTile
         self.pairTile = pairTile
         self.twinTile = twinTile
+        self.shortPairTile = shortPairTile
         self.halfTiles = halfTiles
         self.laneTiles = laneTiles
         self.groupTile = groupTile

@@ -249,6 +249,20 @@ def test_fused_is_composed_for_every_factor(factors, isa, data_format):
             np.testing.assert_array_equal(got, in_two_steps(x, kernel, None, {"size": factors}, options))
 
 
+@pytest.mark.parametrize("groups", [4, 3])
+def test_groups_of_one_vector_are_exact_for_any_number_of_pixels(groups, isa, data_format):
+    """Tiles of two groups at once have two heights, which together make up any number of pixels; an odd group has one."""
+    rng = np.random.default_rng(5)
+    kernel = whole_numbers(rng, (3, 3, 16, 16 * groups), np.float32)
+    for rows, columns in [*itertools.product((1, 2, 5, 14), (1, 3, 7, 8, 9, 14)), (16, 17), (1, 56)]:
+        x = whole_numbers(rng, (2, rows, columns, 16 * groups), np.float32)
+        want, _ = oracle.conv2d(x, kernel, padding="same", groups=groups)
+        for threads in (1, 2):
+            got = convolution.conv2d(oracle.from_nhwc(x, data_format).copy(), kernel, padding="same", groups=groups, isa=isa,
+                                     data_format=data_format, threads=threads)
+            np.testing.assert_array_equal(got, oracle.from_nhwc(want, data_format))
+
+
 @pytest.mark.parametrize("factor", [1, 2])
 def test_fused_images_of_one_pixel(factor, isa, data_format):
     """Their channels are neighbours in either format, but not in a band."""
