@@ -160,8 +160,13 @@ struct ResidueLine {
     func place(_ q: Int) -> Int { inside.contains(q) ? first + q * inputStep : 0 }
 }
 
+/// Of a kernel dilated far the border is most of a line.
+@inline(never) @_optimize(speed)
+private func fill<Scalar: KernelScalar>(_ target: UnsafeMutablePointer<Scalar>, with value: Scalar, count: Int) {
+    target.update(repeating: value, count: count)
+}
+
 /// What is not inside of one channel of one row, and zeros to the end of the plane.
-@_optimize(speed)
 func packBorder<Scalar: KernelScalar>(
     _ source: UnsafePointer<Scalar>, _ layer: Layer, _ line: ResidueLine, _ target: UnsafeMutablePointer<Scalar>
 ) {
@@ -171,11 +176,9 @@ func packBorder<Scalar: KernelScalar>(
         }
             ?? Scalar(layer.paddingValue)
     }
-    if layer.paddingMode == .constant {
-        // Of a kernel dilated far that is most of the line.
-        let outside = Scalar(layer.paddingValue)
-        target.update(repeating: outside, count: line.inside.lowerBound)
-        (target + line.inside.upperBound).update(repeating: outside, count: line.count - line.inside.upperBound)
+    if layer.paddingMode == .constant, line.count - line.inside.count > 16 {
+        fill(target, with: Scalar(layer.paddingValue), count: line.inside.lowerBound)
+        fill(target + line.inside.upperBound, with: Scalar(layer.paddingValue), count: line.count - line.inside.upperBound)
     } else {
         for q in 0..<line.inside.lowerBound { target[q] = border(q) }
         for q in line.inside.upperBound..<line.count { target[q] = border(q) }
