@@ -32,8 +32,9 @@ extension ConvolutionPlan {
     @inline(__always)
     func smallWalk(_ vertical: Lattice, _ horizontal: Lattice) -> (@convention(c) (UnsafeRawPointer) -> Void)? {
         let size = vertical.taps
-        return (2...3).contains(size) && horizontal.taps == size && rowStep(vertical) == horizontal.inputStep
-            ? walkKernel.small[size - 2] : nil
+        if horizontal.taps != size || rowStep(vertical) != horizontal.inputStep { return nil }
+        let small = walkKernel.small
+        return size == 2 ? small[0] : size == 3 ? small[1] : nil
     }
 
     /// Input rows or columns that an output, or a pair of them, reads.
