@@ -370,6 +370,9 @@ def test_pytorch(isa, data_format, name, dtype):
     ((2, 14, 15, 48), (3, 3, 3, 48), {"padding": 1, "groups": 16, "padding_mode": "circular"}),  # and permuted
     ((1, 20, 21, 80), (3, 2, 40, 10), {"groups": 2}),  # one group's vectors
     ((1, 8, 9, 128), (5, 5, 4, 128), {"padding": 2, "groups": 32}),  # pixels that share sets of the caches
+    ((2, 14, 14, 64), (3, 3, 1, 64), {"padding": 1, "groups": 64}),  # the sums in the result itself
+    ((2, 3, 2, 24), (5, 5, 1, 24), {"padding": 4, "groups": 24}),  # borders wider than the image, of which bands may have none
+    ((2, 30, 31, 20), (3, 3, 1, 20), {"padding": ((-2, 3), (1, -3)), "groups": 20, "strides": 2}),  # cropped
     # Planes of few channels:
     ((2, 40, 70, 3), (3, 4, 3, 2), {"padding": 2, "dilation_rate": 2, "strides": (2, 1)}),
     ((1, 3, 6000, 1), (2, 7, 1, 1), {"padding": "same", "padding_mode": "circular"}),  # pieces of rows
