@@ -14,8 +14,8 @@ public struct KernelTable {
     /// The second and third of `tiles` for panels that fill no more than half of their last vector, where the tier needs less
     /// time for them.
     public var halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
-    /// Two tiles of the first of `tiles` at once, of pixels `TileArguments.groupPitch` and `outputPitch` apart: the sums of one are
-    /// too few to keep the multiply-add units busy. nil where the tier has no registers for it.
+    /// Two tiles of the first of `tiles` at once, of pixels `TileArguments.groupPitch` and `outputPitch` apart: the sums of one
+    /// are too few to keep the multiply-add units busy. nil where the tier has no registers for it.
     public var twinTile: (@convention(c) (UnsafeRawPointer) -> Void)?
     /// As the widest of `tiles`, for one pixel.
     public var pixelTile: TileKernel

@@ -502,8 +502,8 @@ public struct BlendRowsArguments<Scalar> {
     public var elements: Int
     /// Past the caches, where the output is too large for them.
     public var streaming: Bool
-    /// `blendedRuns`: `[runCount][2]`, in bytes: where in the rows and where in the output a vector lies. It may overwrite the end
-    /// of the one before.
+    /// `blendedRuns`: `[runCount][2]`, in bytes: where in the rows and where in the output a vector lies. It may overwrite the
+    /// end of the one before.
     public var runs: UnsafePointer<Int>?
     public var runCount: Int
 

@@ -22,7 +22,7 @@ public struct TileArguments<Scalar> {
     public var segmentsPerChunk: Int
     /// Packed weights `[segment][channel][output channel]`.
     public var panel: UnsafePointer<Scalar>
-    /// `accumulateTile` of several groups, and of twins: elements from the input channels of a panel's vector to those of the next.
+    /// `accumulateTile` of several groups, and of twins: elements from a panel's vector's input channels to those of the next.
     public var groupPitch = 0
     /// `accumulateTile`: what to fetch into the cache for a later call, `aheadStep` bytes per channel of a segment, at most two
     /// lines (of one vector, one line; of one pixel none: weights read once, front to back, are best foreseen by the processor).
@@ -40,7 +40,7 @@ public struct TileArguments<Scalar> {
     public var outputOffset: Int
     /// How many of R are stored.
     public var rows: Int
-    /// From channel to channel of the output, where the vectors hold columns; of twins from a pixel of the one to that of the other.
+    /// From channel to channel of the output, where the vectors hold columns; of twins from a pixel of one to that of the other.
     public var outputPitch: Int
     /// Of the panel's output channels.
     public var bias: UnsafePointer<Scalar>

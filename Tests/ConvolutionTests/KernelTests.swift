@@ -328,7 +328,8 @@ private enum TileKind: CaseIterable {
         for step in 1...2 {
             // Kernels, how far the lower row is from the upper, chunks, vectors; the result in the tile or in the output.
             for (kernelRows, kernelColumns, rowStep, perChunk) in [
-                (1, 2, 1, 1), (2, 2, 1, 2), (2, 2, 2, 3), (3, 3, 1, 3), (3, 3, 2, 5), (5, 4, 1, 2), (4, 7, 3, 2), (5, 2, 5, 5), (2, 8, 2, 1),
+                (1, 2, 1, 1), (2, 2, 1, 2), (2, 2, 2, 3), (3, 3, 1, 3), (3, 3, 2, 5), (5, 4, 1, 2), (4, 7, 3, 2), (5, 2, 5, 5),
+                (2, 8, 2, 1),
             ] {
                 for vectors in [1, 3] {
                     for (rows, missing) in [(2, 0), (2, 2), (1, 0), (1, 1), (0, 0)] where rows > 0 || vectors == 1 {
