@@ -199,7 +199,9 @@ public func packTile<Scalar: KernelScalar>(
     let side = count == 16 ? 4 : 6
     // Whether the first four pixels of a row, and the last four, are neighbours in the image.
     func areNeighbours(_ first: Int) -> Bool {
-        pixels[first] != outside && pixels[first &+ 3] == pixels[first] + 3
+        // All three steps: a border that reflects may come back to where the fourth would be.
+        pixels[first] != outside && pixels[first &+ 1] == pixels[first] + 1 && pixels[first &+ 2] == pixels[first] + 2
+            && pixels[first &+ 3] == pixels[first] + 3
     }
     var first = InlineArray<6, Bool>(repeating: false)
     var last = InlineArray<6, Bool>(repeating: false)
