@@ -161,12 +161,13 @@ struct ResidueLine {
 }
 
 /// Of a kernel dilated far the border is most of a line.
-@inline(never) @_optimize(speed)
+@inline(never)
 private func fill<Scalar: KernelScalar>(_ target: UnsafeMutablePointer<Scalar>, with value: Scalar, count: Int) {
     target.update(repeating: value, count: count)
 }
 
 /// What is not inside of one channel of one row, and zeros to the end of the plane.
+@inline(never) @_optimize(speed)
 func packBorder<Scalar: KernelScalar>(
     _ source: UnsafePointer<Scalar>, _ layer: Layer, _ line: ResidueLine, _ target: UnsafeMutablePointer<Scalar>
 ) {
