@@ -604,6 +604,12 @@ def test_bits_do_not_depend_on_the_workspace(case, data_format, isa):
     assert caught.value.status == convolution.constant("CONVOLUTION_ERROR_WORKSPACE")
 
 
+def test_the_workspace_of_a_plan_in_pages_of_its_own():
+    """A draft of many phases is long enough to be given back to the system as soon as it is freed: nothing may be read of it then."""
+    size = convolution.conv2d_transpose_workspace_size((1, 4, 4, 1), (70, 70, 1, 1), strides=64)
+    assert size.plan > 1 << 19 and 0 < size.least <= size.execution
+
+
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("height, width, channels, kernel", [
     (20000, 30000, 1, (9, 9, 1, 1)), (4000, 5000, 3, (5, 5, 3, 3)), (2000, 2000, 64, (3, 3, 64, 64)),
