@@ -91,11 +91,10 @@ func forEachBorderPixel(_ plan: UnsafePointer<ConvolutionPlan>, _ body: (BorderP
     }
 }
 
-/// What the border pixels of an accumulating layer hold before the tiles' results replace it, `[border pixel][channel]`; nil if
-/// nobody will ask.
-func borderBefore<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) throws(Failure) -> UnsafeMutableRawPointer? {
+/// What the border pixels of an accumulating layer hold before the tiles' results replace it, `[border pixel][channel]`.
+@inline(never)
+func borderBefore<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) throws(Failure) -> UnsafeMutableRawPointer {
     let layer = execution.plan.pointee.layer
-    guard execution.plan.pointee.mendsBorder, layer.means.accumulates else { return nil }
     var pixels = 0
     forEachBorderPixel(execution.plan) { _ in pixels += 1 }
     let memory = try allocate(pixels * layer.outChannels, of: MemoryLayout<Scalar>.stride, "the border of the output")

@@ -20,9 +20,7 @@ func checkArguments(
     _ layer: Layer, input: UnsafeRawPointer?, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?, output: UnsafeRawPointer?
 ) throws(Failure) {
     let bytes = layer.elementBytes
-    let read = try inputExtent(layer, input, "input")
-    let written = try outputExtent(layer, output, "output")
-    try checkApart(written, read, "input")
+    let written = try layer.arrays.check(input, "input", output, "output")
     try checkApart(written, extent(kernel, bytes: layer.kernelElements * bytes), "kernel")
     try checkApart(written, extent(bias, bytes: layer.outChannels * bytes), "bias")
 }
@@ -35,9 +33,11 @@ func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, o
     // With no blocks there is nothing to read and the input may be NULL.
     var execution = Execution(
         plan: plan, input: input ?? UnsafeRawPointer(output), output: output, workspace: output, threads: threads)
-    let before = try plan.pointee.layer.isDouble ? borderBefore(execution, Double.self) : borderBefore(execution, Float.self)
-    execution.before = before
-    defer { if let before { shim_free(before) } }
+    if plan.pointee.mendsBorder, plan.pointee.layer.means.accumulates {
+        execution.before = try plan.pointee.layer.isDouble
+            ? borderBefore(execution, Double.self) : borderBefore(execution, Float.self)
+    }
+    defer { if let before = execution.before { shim_free(before) } }
     if threads * plan.pointee.workspace.bytes <= Int(SHIM_STACK_BYTES) {
         shim_with_stack({ execute($0, $1) }, &execution)
         return
@@ -75,6 +75,15 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
     let plan = execution.pointee.plan
     let workspace = execution.pointee.workspace + context.number * plan.pointee.workspace.bytes
     while let item = context.nextItem() {
+        if plan.pointee.runsBlocks {
+            // Phases take turns: they read the same rows, and what they write interleaves.
+            var part = item
+            let block = plan.pointee.blocks + takeRemainder(&part, dividingBy: plan.pointee.blockCount)
+            if part >= block.pointee.items { continue }
+            runItem(plan, block, part, execution.pointee.input.assumingMemoryBound(to: Scalar.self),
+                execution.pointee.output.assumingMemoryBound(to: Scalar.self), workspace)
+            continue
+        }
         if let winograd = plan.pointee.winograd {
             runWinograd(
                 plan, winograd, item, execution.pointee.input.assumingMemoryBound(to: Scalar.self),
@@ -91,15 +100,17 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
             runTurned(
                 plan, part, item, execution.pointee.input.assumingMemoryBound(to: Scalar.self),
                 execution.pointee.output.assumingMemoryBound(to: Scalar.self), workspace)
-            continue
         }
-        // Phases take turns: they read the same rows, and what they write interleaves.
-        let block = plan.pointee.blocks + item % plan.pointee.blockCount
-        let part = item / plan.pointee.blockCount
-        if part >= block.pointee.items { continue }
-        runItem(plan, block, part, execution.pointee.input.assumingMemoryBound(to: Scalar.self),
-            execution.pointee.output.assumingMemoryBound(to: Scalar.self), workspace)
     }
+}
+
+/// The quotient in place of `number`. Of small layers most divisors are 1.
+@inline(__always)
+private func takeRemainder(_ number: inout Int, dividingBy divisor: Int) -> Int {
+    if divisor == 1 { return 0 }
+    let (quotient, remainder) = number.quotientAndRemainder(dividingBy: divisor)
+    number = quotient
+    return remainder
 }
 
 /// What an item of a block computes: some rows (of all images from `image` on, or of that one) and columns of its outputs, some
@@ -120,16 +131,12 @@ func runItem<Scalar: KernelScalar>(
 ) {
     // Which item: the panel chunk runs fastest, so that threads share the input they read.
     var rest = item
-    let panels = block.pointee.panels(rest % block.pointee.panelChunks, of: plan.pointee)
-    rest /= block.pointee.panelChunks
-    let columns = block.pointee.columns(band: rest % block.pointee.columnBands)
-    rest /= block.pointee.columnBands
+    let panels = block.pointee.panels(takeRemainder(&rest, dividingBy: block.pointee.panelChunks), of: plan.pointee)
+    let columns = block.pointee.columns(band: takeRemainder(&rest, dividingBy: block.pointee.columnBands))
+    let rows = plan.pointee.rows(of: block.pointee, band: takeRemainder(&rest, dividingBy: block.pointee.rowBands))
     run(
-        plan, block,
-        Portion(
-            image: rest / block.pointee.rowBands, rows: plan.pointee.rows(of: block.pointee, band: rest % block.pointee.rowBands),
-            columns: columns, panels: panels, nextPanel: panels.lowerBound),
-        input, output, workspace)
+        plan, block, Portion(image: rest, rows: rows, columns: columns, panels: panels, nextPanel: panels.lowerBound), input,
+        output, workspace)
 }
 
 @_optimize(speed)

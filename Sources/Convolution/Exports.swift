@@ -405,7 +405,7 @@ public func upsample2d(
 ) -> Int32 {
     status { () throws(Failure) in
         let resampling = try validate(params)
-        try checkArguments(resampling, input: input, output: output)
+        try resampling.arrays.check(input, "input", output, "output")
         if !resampling.hasOutput { return }
         let plan = try createPlan(resampling)
         defer { destroy(plan) }
@@ -429,7 +429,7 @@ public func upsample2d_plan_execute(
 ) -> Int32 {
     status { () throws(Failure) in
         let plan: UnsafePointer<ResamplingPlan> = try given(plan)
-        try checkArguments(plan.pointee.resampling, input: input, output: output)
+        try plan.pointee.arrays.check(input, "input", output, "output")
         try execute(plan, input: input, output: output)
     }
 }
@@ -445,7 +445,7 @@ public func upsample2d_backward(
 ) -> Int32 {
     status { () throws(Failure) in
         let resampling = try validate(params)
-        try checkUpsampleGradient(resampling, outputGradient: output_gradient, inputGradient: input_gradient)
+        try resampling.gradientArrays.check(output_gradient, "output_gradient", input_gradient, "input_gradient")
         let plan = try createGradientPlan(resampling)
         defer { destroy(plan) }
         try execute(plan, outputGradient: output_gradient, inputGradient: input_gradient)
@@ -468,7 +468,7 @@ public func upsample2d_backward_plan_execute(
 ) -> Int32 {
     status { () throws(Failure) in
         let plan: UnsafePointer<UpsampleGradientPlan> = try given(plan)
-        try checkUpsampleGradient(plan.pointee.resampling, outputGradient: output_gradient, inputGradient: input_gradient)
+        try plan.pointee.arrays.check(output_gradient, "output_gradient", input_gradient, "input_gradient")
         try execute(plan, outputGradient: output_gradient, inputGradient: input_gradient)
     }
 }
@@ -532,7 +532,7 @@ public func upsample2d_conv2d(
 ) -> Int32 {
     status { () throws(Failure) in
         let both = try validate(upsampling, convolution)
-        try checkArguments(both, input: input, kernel: kernel, bias: bias, output: output)
+        try checkArguments(both.withArrays, input: input, kernel: kernel, bias: bias, output: output)
         try checkKernel(both.layer, kernel)
         if !both.layer.hasOutput { return }
         let plan = try createPlan(both, kernel: kernel, bias: bias)
@@ -558,7 +558,7 @@ public func upsample2d_conv2d_plan_execute(
 ) -> Int32 {
     status { () throws(Failure) in
         let plan: UnsafePointer<UpsampledConvolutionPlan> = try given(plan)
-        try checkArguments(plan.pointee.both, input: input, kernel: nil, bias: nil, output: output)
+        try plan.pointee.arrays.check(input, "input", output, "output")
         try execute(plan, input: input, output: output)
     }
 }
@@ -627,7 +627,7 @@ private func run(
 
 private func run(_ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?) throws(Failure) {
     let plan: UnsafePointer<ConvolutionPlan> = try given(plan)
-    try checkArguments(plan.pointee.asked, input: input, kernel: nil, bias: nil, output: output)
+    try plan.pointee.arrays.check(input, "input", output, "output")
     try execute(plan, input: input, output: output)
 }
 
@@ -645,7 +645,7 @@ private func runBackwardInput(
     _ plan: OpaquePointer?, _ outputGradient: UnsafeRawPointer?, _ inputGradient: UnsafeMutableRawPointer?
 ) throws(Failure) {
     let plan: UnsafePointer<InputGradientPlan> = try given(plan)
-    try checkInputGradient(plan.pointee.layer, outputGradient: outputGradient, kernel: nil, inputGradient: inputGradient)
+    try plan.pointee.arrays.check(outputGradient, "output_gradient", inputGradient, "input_gradient")
     try execute(plan, outputGradient: outputGradient, inputGradient: inputGradient)
 }
 

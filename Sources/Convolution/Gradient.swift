@@ -25,6 +25,7 @@ struct Border {
 struct InputGradientPlan {
     /// The forward layer.
     var layer: Layer
+    var arrays: Arrays
     /// The adjoint. Where the layer's border repeats input elements its output is not the input gradient but a padded one,
     /// packed, whose border lines are then added to the elements that they repeat.
     var plan: UnsafeMutablePointer<ConvolutionPlan>
@@ -56,9 +57,11 @@ private func inputGradientPlan(_ layer: Layer, kernel: UnsafeRawPointer?) throws
     try checkDisjoint(
         layer.input, "input_strides", batch: layer.batch, rows: layer.vertical.input, columns: layer.horizontal.input,
         channels: layer.inChannels)
+    let arrays = try layer.gradientArrays
     var adjoint = layer.adjoint
     guard layer.paddingMode != .constant, adjoint.hasOutput else {
-        return InputGradientPlan(layer: layer, plan: try createPlan(adjoint, kernel: kernel, bias: nil), strides: adjoint.output)
+        return InputGradientPlan(
+            layer: layer, arrays: arrays, plan: try createPlan(adjoint, kernel: kernel, bias: nil), strides: adjoint.output)
     }
     let (vertical, horizontal) = (Border(layer.vertical), Border(layer.horizontal))
     adjoint.vertical.start -= vertical.before
@@ -80,8 +83,8 @@ private func inputGradientPlan(_ layer: Layer, kernel: UnsafeRawPointer?) throws
             : Strides(batch: pixels * channels, row: columns * channels, column: channels, channel: 1)
     }
     return InputGradientPlan(
-        layer: layer, plan: try createPlan(adjoint, kernel: kernel, bias: nil), strides: adjoint.output, vertical: vertical,
-        horizontal: horizontal)
+        layer: layer, arrays: arrays, plan: try createPlan(adjoint, kernel: kernel, bias: nil), strides: adjoint.output,
+        vertical: vertical, horizontal: horizontal)
 }
 
 func destroy(_ plan: UnsafeMutablePointer<InputGradientPlan>) {
@@ -95,21 +98,8 @@ func checkInputGradient(
     _ layer: Layer, outputGradient: UnsafeRawPointer?, kernel: UnsafeRawPointer?, inputGradient: UnsafeRawPointer?
 ) throws(Failure) {
     let bytes = layer.elementBytes
-    let result = try inputExtent(layer, inputGradient, "input_gradient")
-    try checkApart(result, of: "input_gradient", outputExtent(layer, outputGradient, "output_gradient"), "output_gradient")
+    let result = try layer.gradientArrays.check(outputGradient, "output_gradient", inputGradient, "input_gradient")
     try checkApart(result, of: "input_gradient", extent(kernel, bytes: layer.kernelElements * bytes), "kernel")
-}
-
-func inputExtent(_ layer: Layer, _ pointer: UnsafeRawPointer?, _ name: StaticString) throws(Failure) -> Extent? {
-    try extent(
-        pointer, name, layer.input, batch: layer.batch, rows: layer.vertical.input, columns: layer.horizontal.input,
-        channels: layer.inChannels, elementBytes: layer.elementBytes)
-}
-
-func outputExtent(_ layer: Layer, _ pointer: UnsafeRawPointer?, _ name: StaticString) throws(Failure) -> Extent? {
-    try extent(
-        pointer, name, layer.output, batch: layer.batch, rows: layer.vertical.output, columns: layer.horizontal.output,
-        channels: layer.outChannels, elementBytes: layer.elementBytes)
 }
 
 func execute(
@@ -201,7 +191,7 @@ func checkBiasGradient(_ layer: Layer, outputGradient: UnsafeRawPointer?, biasGr
     }
     try checkApart(
         extent(biasGradient, bytes: layer.outChannels * layer.elementBytes), of: "bias_gradient",
-        outputExtent(layer, outputGradient, "output_gradient"), "output_gradient")
+        layer.outputFootprint.extent(at: outputGradient, "output_gradient"), "output_gradient")
 }
 
 /// A sum kept in two numbers, the second of which collects what the first rounded away.

@@ -367,8 +367,9 @@ func checkKernelGradient(
             "kernel_gradient is NULL; it must point to \(layer.kernelElements) elements")
     }
     let result = extent(kernelGradient, bytes: layer.kernelElements * layer.elementBytes)
-    try checkApart(result, of: "kernel_gradient", inputExtent(layer, input, "input"), "input")
-    try checkApart(result, of: "kernel_gradient", outputExtent(layer, outputGradient, "output_gradient"), "output_gradient")
+    try checkApart(result, of: "kernel_gradient", layer.inputFootprint.extent(at: input, "input"), "input")
+    try checkApart(
+        result, of: "kernel_gradient", layer.outputFootprint.extent(at: outputGradient, "output_gradient"), "output_gradient")
 }
 
 func backwardKernel(

@@ -184,6 +184,24 @@ struct Layer {
         return layer
     }
 
+    /// Where the elements of its tensors lie. Validation has found that these numbers exist.
+    var inputFootprint: Footprint {
+        get throws(Failure) {
+            try Footprint(
+                input, "input", batch: batch, rows: vertical.input, columns: horizontal.input, channels: inChannels,
+                elementBytes: elementBytes)
+        }
+    }
+    var outputFootprint: Footprint {
+        get throws(Failure) {
+            try Footprint(
+                output, "output", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels,
+                elementBytes: elementBytes)
+        }
+    }
+    var arrays: Arrays { get throws(Failure) { try Arrays(read: inputFootprint, written: outputFootprint) } }
+    var gradientArrays: Arrays { get throws(Failure) { try Arrays(read: outputFootprint, written: inputFootprint) } }
+
     /// Index of a kernel element in the caller's array.
     func kernelIndex(row: Int, column: Int, input: Int, output: Int, group: Int) -> Int {
         let strides = kernelStrides
@@ -213,4 +231,22 @@ struct Resampling {
 
     var elementBytes: Int { isDouble ? 8 : 4 }
     var hasOutput: Bool { batch > 0 && channels > 0 }
+
+    /// As of `Layer`.
+    var inputFootprint: Footprint {
+        get throws(Failure) {
+            try Footprint(
+                input, "input", batch: batch, rows: vertical.input, columns: horizontal.input, channels: channels,
+                elementBytes: elementBytes)
+        }
+    }
+    var outputFootprint: Footprint {
+        get throws(Failure) {
+            try Footprint(
+                output, "output", batch: batch, rows: vertical.output, columns: horizontal.output, channels: channels,
+                elementBytes: elementBytes)
+        }
+    }
+    var arrays: Arrays { get throws(Failure) { try Arrays(read: inputFootprint, written: outputFootprint) } }
+    var gradientArrays: Arrays { get throws(Failure) { try Arrays(read: outputFootprint, written: inputFootprint) } }
 }

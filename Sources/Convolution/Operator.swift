@@ -79,8 +79,9 @@ func gram(
     _ layer: Layer, _ kernel: UnsafeRawPointer?, _ x: UnsafeRawPointer?, _ result: UnsafeMutableRawPointer?
 ) throws(Failure) {
     let linear = try layer.linearPart
-    let target = try inputExtent(layer, result, "result")
-    try checkApart(target, of: "result", inputExtent(layer, x, "input"), "input")
+    let footprint = try layer.inputFootprint
+    let target = try footprint.extent(at: result, "result")
+    try checkApart(target, of: "result", footprint.extent(at: x, "input"), "input")
     try checkApart(target, of: "result", extent(kernel, bytes: layer.kernelElements * layer.elementBytes), "kernel")
     try checkKernel(layer, kernel)
     guard let result else { return }
@@ -101,7 +102,8 @@ func gram(_ resampling: Resampling, _ x: UnsafeRawPointer?, _ result: UnsafeMuta
     var resampling = resampling
     resampling.output = packed(
         resampling.vertical.output, resampling.horizontal.output, resampling.channels, channelsFirst: resampling.channelsFirst)
-    try checkApart(inputExtent(resampling, result, "result"), of: "result", inputExtent(resampling, x, "input"), "input")
+    let footprint = try resampling.inputFootprint
+    try checkApart(footprint.extent(at: result, "result"), of: "result", footprint.extent(at: x, "input"), "input")
     guard let x, let result, resampling.hasOutput else { return }
     let memory = try allocate(resampling.outputCount, of: resampling.elementBytes, "the output")
     defer { shim_free(memory) }

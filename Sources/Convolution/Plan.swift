@@ -97,9 +97,9 @@ struct Panel {
 /// Too long to be copied to a small stack. What is called through a pointer gets a copy nevertheless, unless it is inlined or
 /// `mutating`: hence some methods that change nothing are the latter, as long as a plan is drafted.
 struct ConvolutionPlan: ~Copyable {
-    /// The caller's: the arrays of an execution are checked against it.
-    var asked: Layer
-    /// The same, or `thinned`, `flattened` or `widened`.
+    /// The caller's.
+    var arrays: Arrays
+    /// As given, or `thinned`, `lying`, `flattened` or `widened`.
     var layer: Layer
     var table: UnsafePointer<KernelTable>
     var strategy: Strategy
@@ -170,12 +170,25 @@ struct ConvolutionPlan: ~Copyable {
     @inline(__always)
     func rows(of block: Block, band: Int) -> Range<Int> { evenPart(band, of: block.rowBands, rows(block), unit: block.rowUnit) }
 
-    var items: Int { winograd?.items ?? turning?.items ?? (tapProducts == nil ? itemsPerBlock * blockCount : itemsPerBlock) }
+    /// Items of an execution, and threads at most, each with a workspace of its own; of 0 threads asked for, one per core.
+    var items = 0
+    var mostThreads = 1
+    /// Items are those of blocks.
+    var runsBlocks = false
 
-    /// Threads of one execution, each with a workspace of its own.
+    /// Once the work is divided.
+    mutating func countItems() {
+        items = winograd?.items ?? turning?.items ?? (tapProducts == nil ? itemsPerBlock * blockCount : itemsPerBlock)
+        runsBlocks = winograd == nil && turning == nil && tapProducts == nil
+        if items == 0 { return }
+        mostThreads = max(1, min(mostThreadsToUse(items: items, work: work), layer.means.workspaceLimit / workspace.bytes))
+        if layer.threads > 0 { mostThreads = min(mostThreads, layer.threads) }
+    }
+
+    /// Threads of an execution.
+    @inline(__always)
     var executionThreads: Int {
-        let threads = threadsToUse(requested: layer.threads, items: items, work: work)
-        return max(1, min(threads, layer.means.workspaceLimit / workspace.bytes))
+        mostThreads == 1 || layer.threads > 0 ? mostThreads : min(mostThreads, Int(shim_processor_count()))
     }
 
     /// Elements of `outside`, and of `places`.
@@ -391,12 +404,16 @@ private func checkLimit(_ layer: Layer, least: Int) throws(Failure) {
 
 /// The fastest draft whose workspace, for one thread, stays within the layer's limit, which has been checked.
 private func fastestDraft(_ layer: Layer) throws(Failure) -> Draft {
-    for economy in 0..<mostEconomy {
+    var economy = 0
+    while true {
         let draft = try draft(layer, economy: economy)
-        if draft.plan.pointee.workspace.bytes <= layer.means.workspaceLimit { return draft }
+        if economy == mostEconomy || draft.plan.pointee.workspace.bytes <= layer.means.workspaceLimit {
+            draft.plan.pointee.countItems()
+            return draft
+        }
         shim_free(draft.plan)
+        economy += 1
     }
-    return try draft(layer, economy: mostEconomy)
 }
 
 /// The least workspace that a layer can be computed with, by any number of threads.
@@ -438,7 +455,7 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     let chain = given.productChain()
     let turns = chain == nil && economy == 0 && given.mayTurn && given.coversOutput
         && chooseStrategy(given, given.table) == .channels
-    var draft = try Draft(asked, given.drawn(turns: turns, chain: chain), turns: turns, chain: chain, economy: economy)
+    var draft = try Draft(asked.arrays, given.drawn(turns: turns, chain: chain), turns: turns, chain: chain, economy: economy)
     let plan = draft.plan
     do throws(Failure) {
         draft.addBlocks()
@@ -474,7 +491,7 @@ extension Layer {
 extension Draft {
     /// Without blocks yet.
     @inline(never)
-    fileprivate init(_ asked: Layer, _ layer: Layer, turns: Bool, chain: Int?, economy: Int) throws(Failure) {
+    fileprivate init(_ arrays: Arrays, _ layer: Layer, turns: Bool, chain: Int?, economy: Int) throws(Failure) {
         let table = layer.table
         let inputs = layer.inChannelsPerGroup
         // No blocks where there is nothing to add up or nothing to store; then no size of theirs is multiplied either.
@@ -513,7 +530,7 @@ extension Draft {
         case .columns: readsColumns(layer, table)
         }
         memory.plan.initialize(to: ConvolutionPlan(
-            asked: asked, layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks,
+            arrays: arrays, layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks,
             pairs: pairs, stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels, panelCount: panels.count,
             width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0, weights: memory.header,
             bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns,

@@ -52,8 +52,8 @@ private func solution<Scalar: KernelScalar>(
     input: UnsafeMutableRawPointer?, _: Scalar.Type
 ) throws(Failure) -> SolveReport {
     let (rows, columns) = (layer.vertical, layer.horizontal)
-    _ = try inputExtent(layer, input, "input")
-    _ = try outputExtent(layer, output, "output")
+    _ = try layer.inputFootprint.extent(at: input, "input")
+    _ = try layer.outputFootprint.extent(at: output, "output")
     try checkDisjoint(
         layer.input, "input_strides", batch: layer.batch, rows: rows.input, columns: columns.input, channels: layer.inChannels)
     try checkKernel(layer, kernel)

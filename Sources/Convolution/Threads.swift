@@ -25,6 +25,11 @@ struct ThreadContext {
     /// their caches.
     @inline(__always)
     func nextItem() -> Int? {
+        if !items.pointee.areShared {
+            let next = items.pointee.fromFront
+            items.pointee.fromFront &+= 1
+            return next < Int64(items.pointee.count) ? Int(next) : nil
+        }
         // No more are let in than there are items, so the two ends never meet.
         if shim_atomic_next(&items.pointee.taken) >= Int64(items.pointee.count) { return nil }
         return number & 1 == 0
@@ -36,6 +41,7 @@ struct ThreadContext {
 /// The items of a parallel run.
 private struct Items {
     var count: Int
+    var areShared: Bool
     var taken: Int64 = 0
     var fromFront: Int64 = 0
     var fromBack: Int64 = 0
@@ -44,11 +50,15 @@ private struct Items {
 /// Multiply-adds that a further thread is worth waking for: about what is done while a sleeping one wakes up.
 private let workPerThread = 400_000.0
 
-/// How many threads to use for `work` multiply-adds that come in `items` pieces, when the caller asked for `requested` (0: one
-/// per core).
+/// How many threads `work` multiply-adds that come in `items` pieces are worth.
+func mostThreadsToUse(items: Int, work: Double) -> Int {
+    max(1, min(items, work < 1024 * workPerThread ? Int(work / workPerThread) : 1024))
+}
+
+/// The same, when the caller asked for `requested` (0: one per core).
 func threadsToUse(requested: Int, items: Int, work: Double) -> Int {
-    let most = min(items, work < 1024 * workPerThread ? Int(work / workPerThread) : 1024)
-    if most <= 1 || requested == 1 { return 1 }
+    let most = mostThreadsToUse(items: items, work: work)
+    if most == 1 || requested == 1 { return 1 }
     return min(most, requested == 0 ? Int(shim_processor_count()) : requested)
 }
 
@@ -153,7 +163,7 @@ private func thePool() -> UnsafeMutablePointer<Pool>? {
 /// Runs `body` on up to `threads` threads, the caller's among them, and returns when all are done. Threads that cannot be started
 /// or are busy are no failure: the others take their items.
 func runThreads(_ threads: Int, items: Int, _ body: ThreadBody, shared: UnsafeMutableRawPointer) {
-    var items = Items(count: items)
+    var items = Items(count: items, areShared: threads > 1)
     withUnsafeMutablePointer(to: &items) { items in
         var own = ThreadContext(shared: shared, number: 0, items: items)
         guard threads > 1, let pool = thePool() else { return body(&own) }

@@ -8,6 +8,7 @@ import ConvolutionKernels
 
 struct ResamplingPlan {
     var resampling: Resampling
+    var arrays: Arrays
     var table: UnsafePointer<KernelTable>
     /// Where channels are not neighbours in memory, each is a plane of its own: a picture of one channel.
     var planes: Int
@@ -195,6 +196,7 @@ private func fillTaps(_ table: inout TapTable, _ resampling: Resampling, _ axis:
 func createPlan(
     _ resampling: Resampling, tables: (vertical: TurnedTable, horizontal: TurnedTable)? = nil, mayTurn: Bool = true
 ) throws(Failure) -> UnsafeMutablePointer<ResamplingPlan> {
+    let arrays = try resampling.arrays
     let size = resampling.elementBytes
     let table = resampling.isDouble ? resampling.tier.float64 : resampling.tier.float32
     let lanes = table.lanes
@@ -374,9 +376,9 @@ func createPlan(
     let plan = memory.bindMemory(to: ResamplingPlan.self, capacity: 1)
     plan.initialize(
         to: ResamplingPlan(
-            resampling: resampling, table: table, planes: planes, channels: channels, vertical: vertical, horizontal: horizontal,
-            blended: blendedTable, runs: runs, columns: columnTable, rowsPerBand: rowsPerBand, rowBands: rowBands,
-            columnsPerChunk: columnsPerChunk, chunks: chunks, items: items, scratch: layout,
+            resampling: resampling, arrays: arrays, table: table, planes: planes, channels: channels, vertical: vertical,
+            horizontal: horizontal, blended: blendedTable, runs: runs, columns: columnTable, rowsPerBand: rowsPerBand,
+            rowBands: rowBands, columnsPerChunk: columnsPerChunk, chunks: chunks, items: items, scratch: layout,
             streams: !extrapolates && outputBytes >= Double(streamedBytes), direct: direct, packs: packs, turned: turned,
             bytes: bytes))
     return plan
@@ -475,23 +477,6 @@ private struct ColumnFiller {
             }
         }
     }
-}
-
-func checkArguments(_ resampling: Resampling, input: UnsafeRawPointer?, output: UnsafeRawPointer?) throws(Failure) {
-    let inputExtent = try inputExtent(resampling, input, "input")
-    try checkApart(outputExtent(resampling, output, "output"), inputExtent, "input")
-}
-
-func inputExtent(_ resampling: Resampling, _ pointer: UnsafeRawPointer?, _ name: StaticString) throws(Failure) -> Extent? {
-    try extent(
-        pointer, name, resampling.input, batch: resampling.batch, rows: resampling.vertical.input,
-        columns: resampling.horizontal.input, channels: resampling.channels, elementBytes: resampling.elementBytes)
-}
-
-func outputExtent(_ resampling: Resampling, _ pointer: UnsafeRawPointer?, _ name: StaticString) throws(Failure) -> Extent? {
-    try extent(
-        pointer, name, resampling.output, batch: resampling.batch, rows: resampling.vertical.output,
-        columns: resampling.horizontal.output, channels: resampling.channels, elementBytes: resampling.elementBytes)
 }
 
 func execute(_ plan: UnsafePointer<ResamplingPlan>, input: UnsafeRawPointer?, output: UnsafeMutableRawPointer?) throws(Failure) {

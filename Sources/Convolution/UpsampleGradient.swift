@@ -8,6 +8,7 @@ import ConvolutionKernels
 /// Read-only after creation.
 struct UpsampleGradientPlan {
     var resampling: Resampling
+    var arrays: Arrays
     /// The input rows and columns that contribute to anything.
     var rows: Range<Int>
     var columns: Range<Int>
@@ -86,22 +87,17 @@ struct TurnedTable {
     }
 }
 
-func checkUpsampleGradient(
-    _ resampling: Resampling, outputGradient: UnsafeRawPointer?, inputGradient: UnsafeRawPointer?
-) throws(Failure) {
-    let gradient = try outputExtent(resampling, outputGradient, "output_gradient")
-    try checkApart(
-        inputExtent(resampling, inputGradient, "input_gradient"), of: "input_gradient", gradient, "output_gradient")
-}
-
 func createGradientPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointer<UpsampleGradientPlan> {
     let (rows, columns) = (resampling.vertical, resampling.horizontal)
     try checkDisjoint(
         resampling.input, "input_strides", batch: resampling.batch, rows: rows.input, columns: columns.input,
         channels: resampling.channels)
+    let arrays = try resampling.gradientArrays
     let memory = try allocate(1, of: MemoryLayout<UpsampleGradientPlan>.size, "the plan")
     let plan = memory.bindMemory(to: UpsampleGradientPlan.self, capacity: 1)
-    plan.initialize(to: UpsampleGradientPlan(resampling: resampling, rows: 0..<0, columns: 0..<0, adjoint: nil, upsampling: nil))
+    plan.initialize(
+        to: UpsampleGradientPlan(
+            resampling: resampling, arrays: arrays, rows: 0..<0, columns: 0..<0, adjoint: nil, upsampling: nil))
     if !resampling.hasOutput { return plan }
     do throws(Failure) {
         let upsampling = try createPlan(resampling)

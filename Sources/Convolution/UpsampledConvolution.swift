@@ -8,6 +8,7 @@ import ConvolutionKernels
 
 struct UpsampledConvolutionPlan {
     var both: UpsampledLayer
+    var arrays: Arrays
     /// Of the whole layer, or of one band.
     var convolution: UnsafeMutablePointer<ConvolutionPlan>
     /// nil: there are no bands.
@@ -145,28 +146,29 @@ extension Axis {
     fileprivate var sumsTaps: Bool { dilation < repetition && kernel > 1 }
 }
 
-func checkArguments(
-    _ both: UpsampledLayer, input: UnsafeRawPointer?, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?,
-    output: UnsafeRawPointer?
-) throws(Failure) {
-    // Those of the convolution, had its input the sizes and strides of the upsampling's.
-    var layer = both.layer
-    layer.vertical.input = both.resampling.vertical.input
-    layer.horizontal.input = both.resampling.horizontal.input
-    layer.input = both.resampling.input
-    try checkArguments(layer, input: input, kernel: kernel, bias: bias, output: output)
+extension UpsampledLayer {
+    /// The convolution, had its input the sizes and strides of the upsampling's.
+    var withArrays: Layer {
+        var layer = layer
+        layer.vertical.input = resampling.vertical.input
+        layer.horizontal.input = resampling.horizontal.input
+        layer.input = resampling.input
+        return layer
+    }
 }
 
 func createPlan(
     _ both: UpsampledLayer, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?
 ) throws(Failure) -> UnsafeMutablePointer<UpsampledConvolutionPlan> {
+    let arrays = try both.withArrays.arrays
     let memory = try allocate(1, of: MemoryLayout<UpsampledConvolutionPlan>.stride, "the plan")
     let plan = memory.bindMemory(to: UpsampledConvolutionPlan.self, capacity: 1)
     do throws(Failure) {
         if let whole = both.whole {
             plan.initialize(
                 to: UpsampledConvolutionPlan(
-                    both: both, convolution: try createPlan(whole, kernel: kernel, bias: bias), resampling: nil, band: .none))
+                    both: both, arrays: arrays, convolution: try createPlan(whole, kernel: kernel, bias: bias), resampling: nil,
+                    band: .none))
             return plan
         }
         let resampling = try createPlan(both.resamplingOfBands, mayTurn: false)
@@ -176,7 +178,8 @@ func createPlan(
                 try createPlan(part, kernel: kernel, bias: bias)
             }
             plan.initialize(
-                to: UpsampledConvolutionPlan(both: both, convolution: convolution, resampling: resampling, band: band))
+                to: UpsampledConvolutionPlan(
+                    both: both, arrays: arrays, convolution: convolution, resampling: resampling, band: band))
         } catch {
             destroy(resampling)
             throw error

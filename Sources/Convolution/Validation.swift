@@ -923,38 +923,68 @@ struct Extent {
     var low: UInt
     /// One past the last byte.
     var high: UInt
-    /// No gaps: every byte between belongs to it.
-    var dense: Bool
+    /// There are elements, and no gaps: every byte between belongs to one.
+    var isDense: Bool
 }
 
-/// The bytes of a tensor behind `pointer`, nil if it has no elements. NULL is refused unless there are none.
-func extent(
-    _ pointer: UnsafeRawPointer?, _ name: StaticString, _ strides: Strides, batch: Int, rows: Int, columns: Int, channels: Int,
-    elementBytes: Int
-) throws(Failure) -> Extent? {
-    guard let range = try span(strides, name, batch: batch, rows: rows, columns: columns, channels: channels) else { return nil }
-    guard let pointer else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "\(name) is NULL; it must point to the elements") }
-    let address = UInt(bitPattern: pointer)
-    let elements = range.upperBound - range.lowerBound + 1
-    return Extent(
-        low: address &+ UInt(bitPattern: range.lowerBound &* elementBytes),
-        high: address &+ UInt(bitPattern: (range.upperBound &+ 1) &* elementBytes),
-        dense: elements == batch * rows * columns * channels)
+/// Where the elements of a tensor lie, in bytes from the first. It is known when a plan is made, and what is left for each of its
+/// executions are a few comparisons.
+struct Footprint {
+    var low = 0
+    /// One past the last byte.
+    var high = 0
+    var isEmpty = true
+    var isDense = false
+
+    init(
+        _ strides: Strides, _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int, elementBytes: Int
+    ) throws(Failure) {
+        guard let range = try span(strides, name, batch: batch, rows: rows, columns: columns, channels: channels) else { return }
+        low = range.lowerBound &* elementBytes
+        high = (range.upperBound &+ 1) &* elementBytes
+        isEmpty = false
+        isDense = range.upperBound - range.lowerBound + 1 == batch * rows * columns * channels
+    }
+
+    /// The bytes of the tensor behind `pointer`. NULL is refused unless there are none.
+    func extent(at pointer: UnsafeRawPointer?, _ name: StaticString) throws(Failure) -> Extent {
+        if pointer == nil, !isEmpty {
+            throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "\(name) is NULL; it must point to the elements")
+        }
+        let address = UInt(bitPattern: pointer)
+        return Extent(low: address &+ UInt(bitPattern: low), high: address &+ UInt(bitPattern: high), isDense: isDense)
+    }
 }
 
-func extent(_ pointer: UnsafeRawPointer?, bytes: Int) -> Extent? {
-    guard let pointer, bytes > 0 else { return nil }
+/// The two tensors that an execution of a plan is given.
+struct Arrays {
+    var read: Footprint
+    var written: Footprint
+
+    /// They must be there, and not meet. Returns where is written.
+    @discardableResult
+    @_optimize(speed)
+    func check(
+        _ input: UnsafeRawPointer?, _ inputName: StaticString, _ output: UnsafeRawPointer?, _ outputName: StaticString
+    ) throws(Failure) -> Extent {
+        let input = try read.extent(at: input, inputName)
+        let output = try written.extent(at: output, outputName)
+        try checkApart(output, of: outputName, input, inputName)
+        return output
+    }
+}
+
+func extent(_ pointer: UnsafeRawPointer?, bytes: Int) -> Extent {
     let address = UInt(bitPattern: pointer)
-    return Extent(low: address, high: address &+ UInt(bitPattern: bytes), dense: true)
+    return Extent(low: address, high: address &+ UInt(bitPattern: bytes), isDense: pointer != nil && bytes > 0)
 }
 
 /// Two strided views may interleave (one channel of a picture into another), so ranges that meet are refused only where both are
 /// dense.
 func checkApart(
-    _ result: Extent?, of resultName: StaticString = "output", _ other: Extent?, _ name: StaticString
+    _ result: Extent, of resultName: StaticString = "output", _ other: Extent, _ name: StaticString
 ) throws(Failure) {
-    guard let result, let other, result.dense, other.dense else { return }
-    if result.low < other.high, other.low < result.high {
+    if result.isDense, other.isDense, result.low < other.high, other.low < result.high {
         throw Failure(CONVOLUTION_ERROR_OVERLAP, "\(resultName) overlaps \(name); they must not share memory")
     }
 }

@@ -289,6 +289,7 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
     let phaseElements = try times(times(packedPoints, inputs, "in_channels"), panels.width, "the packed kernel")
     // As many negative zeros as there are biases follow the weights.
     let weightElements = try plus(times(phaseElements, blockCount, "the packed kernel"), panels.width, "the packed kernel")
+    let arrays = try layer.arrays
     let memory = try PlanMemory(panels: panels.count, blocks: blockCount, rows: 0, columns: 0)
     for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
     var block = memory.blocks
@@ -303,7 +304,7 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
         }
     }
     memory.plan.initialize(to: ConvolutionPlan(
-        asked: layer, layer: layer, table: table, strategy: .channels, isWide: false, walks: false, panels: memory.panels,
+        arrays: arrays, layer: layer, table: table, strategy: .channels, isWide: false, walks: false, panels: memory.panels,
         panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: blockCount, itemsPerBlock: 0,
         work: Double(layer.batch * rows.tiles) * Double(columns.tiles * points) * Double(inputs) * Double(layer.outChannels),
         weights: memory.header,
