@@ -223,12 +223,10 @@ func run<Scalar: KernelScalar>(
     // A tile may span rows unless it is wide. Tiles are worked on in groups: a group's inputs stay in the nearest cache while
     // panel after panel passes over them, and a panel's weights while tile after tile does.
     let isWide = plan.pointee.isWide
-    let roundsBorder = block.pointee.roundsBorder && plan.pointee.skipsOutside
     let insideRows = insideRange(vertical, source.rows)
     var route = Route(
-        rows: firstRow..<firstRow + rows, columns: firstColumn..<columnEnd, height: vertical.count,
-        innerRows: roundsBorder ? insideRows : 0..<vertical.count,
-        innerColumns: roundsBorder ? insideRange(horizontal, source.columns) : 0..<horizontal.count)
+        block, rows: firstRow..<firstRow + rows, columns: firstColumn..<columnEnd, inputRows: source.rows,
+        inputColumns: source.columns, roundsBorder: block.pointee.roundsBorder && plan.pointee.skipsOutside)
     let stride = step * unit
     // The last vector of a row begins early rather than be a part of one; but to add twice would be wrong. So does the last tile,
     // if it is wide or what would follow its input is not the caller's.

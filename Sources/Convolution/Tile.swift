@@ -52,38 +52,62 @@ struct Tile<Scalar> {
     }
 }
 
-/// The positions of an item in the order in which tiles take them: row by row; or first once around the border and then the
-/// inside, so that the pixels of a tile at the border have the same taps outside the input.
+/// The positions of an item in the order in which tiles take them: row by row of one image after another. Or, so that few taps
+/// outside the input have to be computed for others that are inside: part by part, each of the positions, of all images, that
+/// have the same taps inside. Parts follow each other in a spiral from the corner inwards, as neighbours have most taps in common;
+/// only that with all taps inside comes last.
 struct Route {
+    var block: UnsafePointer<Block>
     /// Output rows, of all images or of one, and columns.
     var rows: Range<Int>
     var columns: Range<Int>
-    /// Rows of one image; the rows and the columns that are not border.
-    var height: Int
+    /// What taps read, if positions go by parts.
+    var inputRows: Range<Int>
+    var inputColumns: Range<Int>
+    /// The rows and the columns that are not border.
     var innerRows: Range<Int>
     var innerColumns: Range<Int>
     /// Of the first row.
     var firstImage = 0
     var firstImageRow = 0
-    /// The next position. Parts are corners and sides in turn around the border, then the inside.
-    var part = -1
+    /// The border that the spiral has not come to; its side (top, right, bottom, left) and where on that it goes on.
+    private var restRows = 0..<0
+    private var restColumns = 0..<0
+    private var side = 0
+    private var place = 0
+    private var partRows = 0..<0
+    private var partColumns = 0..<0
+    private var isInside = false
+    var isDone = false
+    /// The next position.
     var row = 0
     var image = 0
     var imageRow = 0
     var column = 0
-    var columnEnd = 0
 
-    init(rows: Range<Int>, columns: Range<Int>, height: Int, innerRows: Range<Int>, innerColumns: Range<Int>) {
-        self.rows = rows
-        self.columns = columns
-        self.height = height
-        self.innerRows = innerRows
-        self.innerColumns = innerColumns
+    init(
+        _ block: UnsafePointer<Block>, rows: Range<Int>, columns: Range<Int>, inputRows: Range<Int>, inputColumns: Range<Int>,
+        roundsBorder: Bool
+    ) {
+        (self.block, self.rows, self.columns) = (block, rows, columns)
+        (self.inputRows, self.inputColumns) = (inputRows, inputColumns)
+        let height = block.pointee.vertical.count
         (firstImage, firstImageRow) = rows.lowerBound.quotientAndRemainder(dividingBy: height)
+        (innerRows, innerColumns) = (0..<height, columns)
+        if roundsBorder {
+            let end = firstImageRow + rows.count
+            restRows = end <= height ? firstImageRow..<end : 0..<height
+            restColumns = columns
+            innerRows = insideRange(block.pointee.vertical, inputRows).clamped(to: restRows)
+            innerColumns = insideRange(block.pointee.horizontal, inputColumns).clamped(to: columns)
+            place = columns.lowerBound
+        }
         nextPart()
     }
 
-    var isDone: Bool { part == 9 }
+    var columnEnd: Int { partColumns.upperBound }
+
+    private var height: Int { block.pointee.vertical.count }
 
     /// Positions before the inside.
     var borderPositions: Int {
@@ -93,61 +117,62 @@ struct Route {
             if innerRows.contains(row) { inner += 1 }
             row = row + 1 == height ? 0 : row + 1
         }
-        let innerCount = max(
-            0, min(columns.upperBound, innerColumns.upperBound) - max(columns.lowerBound, innerColumns.lowerBound))
-        return rows.count * columns.count - inner * innerCount
-    }
-
-    /// 0 before the inside, 1 in it, 2 after it: of the rows and of the columns.
-    private var sides: (row: Int, column: Int) {
-        switch part {
-        case 0: return (0, 0)
-        case 1: return (0, 1)
-        case 2: return (0, 2)
-        case 3: return (1, 2)
-        case 4: return (2, 2)
-        case 5: return (2, 1)
-        case 6: return (2, 0)
-        case 7: return (1, 0)
-        default: return (1, 1)
-        }
-    }
-
-    private var partColumns: (first: Int, end: Int) {
-        switch sides.column {
-        case 0: return (columns.lowerBound, min(columns.upperBound, innerColumns.lowerBound))
-        case 1: return (max(columns.lowerBound, innerColumns.lowerBound), min(columns.upperBound, innerColumns.upperBound))
-        default: return (max(columns.lowerBound, innerColumns.upperBound), columns.upperBound)
-        }
+        return rows.count * columns.count - inner * innerColumns.count
     }
 
     private mutating func nextPart() {
-        while part < 9 {
-            part += 1
-            if part == 9 { return }
-            (column, columnEnd) = partColumns
-            row = rows.lowerBound - 1
-            (image, imageRow) = (firstImage, firstImageRow - 1)
-            if column < columnEnd, nextRow() { return }
+        while !isDone {
+            if restRows.isEmpty || restColumns.isEmpty {
+                (isDone, isInside) = (isInside, true)
+                (partRows, partColumns) = (innerRows, innerColumns)
+            } else {
+                nextOfBorder()
+                if partRows == innerRows, partColumns == innerColumns { continue }
+            }
+            column = partColumns.lowerBound
+            (row, image, imageRow) = (rows.lowerBound - 1, firstImage, firstImageRow - 1)
+            if !partRows.isEmpty, !partColumns.isEmpty, nextRow() { return }
         }
+    }
+
+    private mutating func nextOfBorder() {
+        let (isRow, isForward) = (side % 2 == 0, side < 2)
+        let row = !isRow ? place : isForward ? restRows.lowerBound : restRows.upperBound - 1
+        let column = isRow ? place : isForward ? restColumns.upperBound - 1 : restColumns.lowerBound
+        partRows = likePositions(block.pointee.vertical, inputRows, row).clamped(to: restRows)
+        partColumns = likePositions(block.pointee.horizontal, inputColumns, column).clamped(to: restColumns)
+        let part = isRow ? partColumns : partRows
+        place = isForward ? part.upperBound : part.lowerBound - 1
+        if (isRow ? restColumns : restRows).contains(place) { return }
+        switch side {
+        case 0: restRows = partRows.upperBound..<restRows.upperBound
+        case 1: restColumns = restColumns.lowerBound..<partColumns.lowerBound
+        case 2: restRows = restRows.lowerBound..<partRows.lowerBound
+        default: restColumns = partColumns.upperBound..<restColumns.upperBound
+        }
+        side = (side + 1) % 4
+        let next = side % 2 == 0 ? restColumns : restRows
+        place = side < 2 ? next.lowerBound : next.upperBound - 1
     }
 
     /// The part's next row, if it has one.
     private mutating func nextRow() -> Bool {
-        while row + 1 < rows.upperBound {
-            row += 1
-            imageRow += 1
-            if imageRow == height { (image, imageRow) = (image + 1, 0) }
-            if (imageRow < innerRows.lowerBound ? 0 : imageRow < innerRows.upperBound ? 1 : 2) == sides.row { return true }
+        var next = max(imageRow + 1, partRows.lowerBound)
+        row += next - imageRow
+        if next >= partRows.upperBound {
+            row += height - next + partRows.lowerBound
+            next = partRows.lowerBound
+            image += 1
         }
-        return false
+        imageRow = next
+        return row < rows.upperBound
     }
 
     /// Past `unit` columns. True at the end of a row.
     mutating func advance(_ unit: Int) -> Bool {
         column += unit
         if column < columnEnd { return false }
-        column = partColumns.first
+        column = partColumns.lowerBound
         advance(rows: 1)
         return true
     }
@@ -176,12 +201,27 @@ func tallTiles(_ positions: Int, _ step: Int) -> Int {
     return max(0, positions - tiles * (step - 1))
 }
 
-/// The outputs whose taps all read inside `input`; if there are none, all.
+/// The outputs whose taps all read inside `input`.
 func insideRange(_ lattice: Lattice, _ input: Range<Int>) -> Range<Int> {
     let reach = (lattice.taps - 1) * lattice.offsetStep
     let first = max(0, ceilDivide(input.lowerBound - lattice.offsetStart - min(reach, 0), lattice.inputStep))
     let end = min(lattice.count, ceilDivide(input.upperBound - lattice.offsetStart - max(reach, 0), lattice.inputStep))
-    return first < end ? first..<end : 0..<lattice.count
+    return first < end ? first..<end : 0..<0
+}
+
+/// The outputs around `index` that have the same taps inside `input`.
+private func likePositions(_ lattice: Lattice, _ input: Range<Int>, _ index: Int) -> Range<Int> {
+    let (start, taps, step) = (index * lattice.inputStep + lattice.offsetStart, lattice.taps, lattice.offsetStep)
+    // Those before `first` read before the input, those from `end` on after it.
+    let first = min(max(0, ceilDivide(input.lowerBound - start, step)), taps)
+    let end = min(max(0, ceilDivide(input.upperBound - start, step)), taps)
+    var (low, high) = (lattice.offsetStart, Int.max)
+    if first < taps { low = max(low, input.lowerBound - first * step) }
+    if first > 0 { high = min(high, input.lowerBound - (first - 1) * step) }
+    if end < taps { low = max(low, input.upperBound - end * step) }
+    if end > 0 { high = min(high, input.upperBound - (end - 1) * step) }
+    func output(_ start: Int) -> Int { ceilDivide(start - lattice.offsetStart, lattice.inputStep) }
+    return output(low)..<(high == Int.max ? lattice.count : min(output(high), lattice.count))
 }
 
 /// Whether all taps of outputs `first` to `last` read inside `input`.

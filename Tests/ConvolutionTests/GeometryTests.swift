@@ -336,4 +336,49 @@ private struct Contribution: Hashable {
             }
         }
     }
+
+    /// Tiles take each position of a band once, and those of all images that have the same taps inside one after another.
+    @Test func routes() {
+        let transposed = Lattice.phase(Axis(input: 3, kernel: 5, stride: 1, dilation: 2, output: 7, start: 2), first: 0)
+        let strided = Lattice.convolution(Axis(input: 9, kernel: 4, stride: 2, dilation: 3, output: 5, start: 4))
+        let wide = Lattice.convolution(Axis(input: 4, kernel: 7, stride: 1, dilation: 1, output: 4, start: 3))
+        let plain = Lattice.convolution(Axis(input: 6, kernel: 1, stride: 1, dilation: 1, output: 6, start: 0))
+        func inside(_ lattice: Lattice, _ index: Int, _ input: Range<Int>) -> [Int] {
+            (0..<lattice.taps).filter { input.contains(index * lattice.inputStep + lattice.offsetStart + $0 * lattice.offsetStep) }
+        }
+        let axes = [(transposed, 3), (strided, 9), (wide, 4), (plain, 6)]
+        for (vertical, height) in axes {
+            for (horizontal, width) in axes {
+                guard let vertical, let horizontal else {
+                    Issue.record("no phase")
+                    return
+                }
+                var block = Block(
+                    vertical: vertical, horizontal: horizontal, weights: 0, bandRows: 0, bandColumns: 0, rowBands: 0,
+                    columnBands: 0, panelChunks: 0, items: 0, channelBlock: 1, segmentsPerChunk: 1, tilesPerGroup: 0)
+                let columns = 0..<horizontal.count
+                for rows in [0..<3 * vertical.count, 2..<2 * vertical.count + 1, 1..<3, 0..<vertical.count] {
+                    for roundsBorder in [false, true] {
+                        var route = Route(
+                            &block, rows: rows, columns: columns, inputRows: 0..<height, inputColumns: 0..<width,
+                            roundsBorder: roundsBorder)
+                        var places: [[Int]] = []
+                        var kinds: [[[Int]]] = []
+                        while !route.isDone, places.count <= rows.count * columns.count {
+                            #expect(route.row == route.image * vertical.count + route.imageRow)
+                            places.append([route.row, route.column])
+                            let kind = [
+                                inside(vertical, route.imageRow, 0..<height), inside(horizontal, route.column, 0..<width),
+                            ]
+                            if kinds.last != kind { kinds.append(kind) }
+                            _ = route.advance(1)
+                        }
+                        #expect(Set(places) == Set(rows.flatMap { row in columns.map { [row, $0] } }))
+                        #expect(places.count == rows.count * columns.count)
+                        if roundsBorder { #expect(Set(kinds).count == kinds.count, "\(vertical), \(horizontal), \(rows)") }
+                    }
+                }
+            }
+        }
+    }
 }
