@@ -31,6 +31,20 @@ func inputRange(_ lattice: Lattice, first: Int, count: Int, input: Int, mode: Bo
     return start <= end ? start..<(end + 1) : 0..<0
 }
 
+extension Lattice {
+    /// Where `inputRange` is longest for `count` outputs, in any mode: at one of these four. Up to the first place that reads
+    /// nothing before the input the range grows, then it stays, and shrinks when it reads beyond; but what borders mirror or repeat
+    /// may be most at the first place or the last. (About the turn two, since a step may leave out the best.)
+    fileprivate func place(_ index: Int, count: Int) -> Int {
+        let last = self.count - count
+        if index > 1 { return index == 2 ? 0 : last }
+        return max(0, min(ceilDivide(-offsetStart - min((taps - 1) * offsetStep, 0), inputStep) - index, last))
+    }
+}
+
+/// Bands along an axis that are each looked at.
+private let visitedBands = 64
+
 /// A rectangle stays in a level-2 cache together with the weights in use.
 let rectangleLimit = 1 << 19
 
@@ -168,29 +182,52 @@ extension ConvolutionPlan {
         return part
     }
 
-    /// What a band of the first panels packs.
+    /// What an item of those rows and columns packs.
     @inline(never)
-    private mutating func rectangleBytes(_ block: Block, firstRow: Int, rows: Int) -> Int {
+    private mutating func rectangle(_ block: Block, rows: Range<Int>, columns: Range<Int>, chunk: Int = 0) -> Rectangle {
         rectangle(
-            block, firstRow: firstRow, rows: rows, firstColumn: 0, columns: block.bandColumns, panels: block.panels(0, of: self),
-            image: 0
-        ).elements * layer.elementBytes
+            block, firstRow: rows.lowerBound, rows: rows.count, firstColumn: columns.lowerBound, columns: columns.count,
+            panels: block.panels(chunk, of: self), image: 0)
     }
 
-    /// Elements of the largest rectangle that an item of the block packs.
+    /// What a band of the first panels packs.
+    private mutating func rectangleBytes(_ block: Block, firstRow: Int, rows: Int) -> Int {
+        rectangle(block, rows: firstRow..<firstRow + rows, columns: 0..<block.bandColumns).elements * layer.elementBytes
+    }
+
+    /// Elements that no rectangle of an item of the block exceeds: of few bands those of the largest; of many (they may be as many
+    /// as pixels) those of a longest band where it would read most, whether or not one lies there.
     mutating func largestRectangle(_ block: Block) -> Int {
+        if block.rowBands == 0 { return 0 }
+        let (height, count) = (block.vertical.count, rows(block))
+        // Of equal length, all bands may lie within an image.
+        let isWithin = height == count || block.bandRows * block.rowBands == count && height % block.bandRows == 0
+        var (rows, columns) = (0..<0, 0..<0)
+        var (mostRows, mostColumns) = (-1, -1)
+        for index in 0..<(block.rowBands > visitedBands ? 4 : block.rowBands) {
+            var band = self.rows(of: block, band: index)
+            if block.rowBands > visitedBands {
+                // A band that begins with the last row of an image reads the most images, all of each.
+                let first = isWithin
+                    ? block.vertical.place(index, count: block.bandRows) : min(height - 1, count - block.bandRows)
+                band = first..<first + block.bandRows
+            }
+            let part = rectangle(block, rows: band, columns: 0..<block.bandColumns)
+            let most = part.images.count * part.rows.count
+            if most > mostRows { (rows, mostRows) = (band, most) }
+        }
+        for index in 0..<(block.columnBands > visitedBands ? 4 : block.columnBands) {
+            var band = block.columns(band: index)
+            if block.columnBands > visitedBands {
+                let first = block.horizontal.place(index, count: block.bandColumns)
+                band = first..<first + block.bandColumns
+            }
+            let most = rectangle(block, rows: rows, columns: band).columns.count
+            if most > mostColumns { (columns, mostColumns) = (band, most) }
+        }
         var largest = 0
         for chunk in 0..<block.panelChunks {
-            for rowBand in 0..<block.rowBands {
-                let rows = rows(of: block, band: rowBand)
-                for columnBand in 0..<block.columnBands {
-                    let columns = block.columns(band: columnBand)
-                    let part = rectangle(
-                        block, firstRow: rows.lowerBound, rows: rows.count, firstColumn: columns.lowerBound,
-                        columns: columns.count, panels: block.panels(chunk, of: self), image: 0)
-                    largest = max(largest, part.elements)
-                }
-            }
+            largest = max(largest, rectangle(block, rows: rows, columns: columns, chunk: chunk).elements)
         }
         return largest
     }
@@ -316,7 +353,7 @@ extension ConvolutionPlan {
             block.bandRows = evenPart(0, of: block.rowBands, rows, unit: block.rowUnit).count
             block.bandColumns = evenPart(0, of: block.columnBands, columns, unit: block.columnUnit).count
             if readsInputDirectly { return }
-            // But for borders: the exact maximum is taken once at the end.
+            // But for borders: the maximum is taken once at the end.
             let bytes = rectangleBytes(block, firstRow: 0, rows: block.bandRows)
             if bytes <= rectangleLimit {
                 if stencils, !packsPixels {

@@ -418,6 +418,7 @@ private func fastestDraft(_ layer: Layer) throws(Failure) -> Draft {
 
 /// The least workspace that a layer can be computed with, by any number of threads.
 func leastWorkspace(_ layer: Layer) throws(Failure) -> Int {
+    if !layer.hasOutput { return 0 }
     let frugal = try draft(layer, economy: mostEconomy)
     defer { shim_free(frugal.plan) }
     return frugal.plan.pointee.workspace.bytes
@@ -558,22 +559,11 @@ extension Draft {
     @inline(never)
     fileprivate mutating func addBlocks() {
         let layer = plan.pointee.layer
-        let (plan, fullyCovered) = (plan, plan.pointee.fullyCovered)
         if plan.pointee.pairs {
             addBlock(.pairs(layer.vertical), .pairs(layer.horizontal))
         } else if rowLattices > 0 {
             forEachLattice(layer.vertical, transposed: layer.transposed) { vertical in
-                if !fullyCovered {
-                    for q in 0..<vertical.count { plan.pointee.coveredRows[vertical.outputStart + q * vertical.outputStep] = 1 }
-                }
                 forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in addBlock(vertical, horizontal) }
-            }
-            if !fullyCovered {
-                forEachLattice(layer.horizontal, transposed: layer.transposed) { horizontal in
-                    for q in 0..<horizontal.count {
-                        plan.pointee.coveredColumns[horizontal.outputStart + q * horizontal.outputStep] = 1
-                    }
-                }
             }
         }
         plan.pointee.workspace.finish(elementBytes: layer.elementBytes)
@@ -688,6 +678,7 @@ private func packedPlan<Scalar: KernelScalar>(
     if layer.means.workspaceLimit < Int.max { try checkLimit(layer, least: leastWorkspace(layer)) }
     let draft = try fastestDraft(layer)
     let (plan, weightElements) = (draft.plan, draft.weightElements)
+    if !plan.pointee.fullyCovered { plan.pointee.markCovered() }
     let size = MemoryLayout<Scalar>.stride
     do throws(Failure) {
         let outsideElements = try plan.pointee.outsideElements()
@@ -782,7 +773,21 @@ struct PlanMemory {
         blocks = (header + blocksAt).assumingMemoryBound(to: Block.self)
         coveredRows = (header + rowsAt).assumingMemoryBound(to: UInt8.self)
         coveredColumns = coveredRows + rows
-        coveredRows.update(repeating: 0, count: rows + columns)
+    }
+}
+
+extension ConvolutionPlan {
+    /// Fills the coverage maps, as long as output rows and columns: not for those who ask for sizes alone.
+    fileprivate mutating func markCovered() {
+        func mark(_ axis: Axis, _ covered: UnsafeMutablePointer<UInt8>) {
+            covered.update(repeating: 0, count: axis.output)
+            if blockCount == 0 { return }
+            forEachLattice(axis, transposed: layer.transposed) { lattice in
+                for q in 0..<lattice.count { covered[lattice.outputStart + q * lattice.outputStep] = 1 }
+            }
+        }
+        mark(layer.vertical, coveredRows)
+        mark(layer.horizontal, coveredColumns)
     }
 }
 

@@ -4,6 +4,7 @@ The examples are drawn by hypothesis, the same ones on every run. Identities are
 bits and the bound on random ones.
 """
 import itertools
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -604,6 +605,24 @@ def test_bits_do_not_depend_on_the_workspace(case, data_format, isa):
     assert caught.value.status == convolution.constant("CONVOLUTION_ERROR_WORKSPACE")
 
 
+@pytest.mark.parametrize("batch, options", [(0, {}), (2, {"padding": ((-3, -3), (0, 0)), "allow_empty_output": True})])
+def test_a_plan_without_output_needs_no_workspace(batch, options):
+    kernel, shape = np.ones((3, 3, 20, 4), np.float32), (batch, 6, 5, 20)
+    for interpolation in ("nearest", "bicubic"):
+        upsampled = {"upsampling": {"size": 2, "interpolation": interpolation}, **options}
+        if options:
+            upsampled["padding"] = ((-6, -6), (0, 0))
+        assert convolution.upsample2d_conv2d_workspace_size(shape, kernel.shape, **upsampled).least == 0
+        assert convolution.Upsample2DConv2DPlan(shape, kernel, workspace_limit=1, **upsampled)(np.ones(shape, np.float32)).size == 0
+    assert convolution.conv2d_workspace_size(shape, kernel.shape, **options).least == 0
+    assert convolution.Conv2DPlan(shape, kernel, workspace_limit=1, **options)(np.ones(shape, np.float32)).size == 0
+    if options:
+        options = {**options, "rule": "window", "padding": ((4, 4), (0, 0)), "kernel_format": "keras"}
+    shape, turned = (batch, 6, 5, 4), kernel
+    assert convolution.conv2d_transpose_workspace_size(shape, turned.shape, **options).least == 0
+    assert convolution.Conv2DTransposePlan(shape, turned, workspace_limit=1, **options)(np.ones(shape, np.float32)).size == 0
+
+
 def test_the_workspace_of_a_plan_in_pages_of_its_own():
     """A draft of many phases is long enough to be given back to the system as soon as it is freed: nothing may be read of it then."""
     size = convolution.conv2d_transpose_workspace_size((1, 4, 4, 1), (70, 70, 1, 1), strides=64)
@@ -630,6 +649,20 @@ def test_the_workspace_does_not_grow_with_the_batch(batch, height, width, kernel
     channels = kernel[2]
     shape = (batch, height, width, channels) if data_format == "channels_last" else (batch, channels, height, width)
     assert convolution.conv2d_workspace_size(shape, kernel, data_format=data_format, threads=1).execution <= 2 << 20
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("height, width, kernel, options", [
+    (65536, 65536, (3, 3, 1, 64), {}), (1 << 24, 3, (5, 2, 64, 3), {"strides": (3, 2)}),
+    (3, 1 << 30, (2, 2, 3, 3), {"strides": (1, 3), "dilation_rate": (100, 3)})])
+def test_the_workspace_of_a_huge_layer_is_known_at_once(height, width, kernel, options, data_format):
+    """Bands and rows of outputs are not gone through, nor noted."""
+    channels = kernel[3]
+    shape = (1, height, width, channels) if data_format == "channels_last" else (1, channels, height, width)
+    start = time.monotonic()
+    size = convolution.conv2d_transpose_workspace_size(
+        shape, kernel, data_format=data_format, kernel_format="keras", threads=1, **options)
+    assert time.monotonic() - start < 3 and 0 < size.least <= size.execution <= 2 << 20
 
 
 def strided(array, kind):
