@@ -38,13 +38,7 @@ func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, o
             ? borderBefore(execution, Double.self) : borderBefore(execution, Float.self)
     }
     defer { if let before = execution.before { shim_free(before) } }
-    if threads * plan.pointee.workspace.bytes <= Int(SHIM_STACK_BYTES) {
-        shim_with_stack({ execute($0, $1) }, &execution)
-        return
-    }
-    let memory = try allocate(threads, of: plan.pointee.workspace.bytes, "the workspace")
-    execute(&execution, memory)
-    shim_free(memory)
+    try withWorkspace(threads, of: plan.pointee.workspace.bytes, &execution) { execute($0, $1) }
 }
 
 @_optimize(speed)

@@ -262,6 +262,18 @@ func allocate(_ count: Int, of bytes: Int, _ what: StaticString) throws(Failure)
     return block
 }
 
+/// Calls `body` with `context` and memory for `count` threads of `bytes` each: little is taken from the stack.
+@inline(__always)
+func withWorkspace(
+    _ count: Int, of bytes: Int, _ context: UnsafeMutableRawPointer,
+    _ body: @convention(c) (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?) -> Void
+) throws(Failure) {
+    if count * bytes <= Int(SHIM_STACK_BYTES) { return shim_with_stack(body, context) }
+    let memory = try allocate(count, of: bytes, "the workspace")
+    body(context, memory)
+    shim_free(memory)
+}
+
 /// Visits the lattices of one axis.
 func forEachLattice(_ axis: Axis, transposed: Bool, _ body: (Lattice) -> Void) {
     let count = !transposed ? min(axis.phases, axis.output) : axis.input > 0 ? Lattice.phaseCount(axis) : 0

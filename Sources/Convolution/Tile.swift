@@ -25,7 +25,7 @@ struct Tile<Scalar> {
     /// Where the taps' addresses are, and what to add to them.
     var runs: UnsafeMutablePointer<UnsafePointer<Scalar>>
     var shift: Int
-    /// Strategy `channels`: see `TileArguments.order`. Else there are no chunks.
+    /// See `TileArguments.order`: for the strategy `channels`.
     var order: UnsafeMutablePointer<Int32>
     var chunks: Int
     /// Those in `order`.
@@ -92,7 +92,8 @@ struct Route {
         (self.block, self.rows, self.columns) = (block, rows, columns)
         (self.inputRows, self.inputColumns) = (inputRows, inputColumns)
         let height = block.pointee.vertical.count
-        (firstImage, firstImageRow) = rows.lowerBound.quotientAndRemainder(dividingBy: height)
+        firstImageRow = rows.lowerBound
+        if firstImageRow >= height { (firstImage, firstImageRow) = firstImageRow.quotientAndRemainder(dividingBy: height) }
         (innerRows, innerColumns) = (0..<height, columns)
         if roundsBorder {
             let end = firstImageRow + rows.count
@@ -276,12 +277,16 @@ func layOut<Scalar: KernelScalar>(
         plan, vertical, tile.pointee.rows, shifts: shifts, length: plan.pointee.layer.vertical.input, input: source.rows,
         stride: source.rowStride, into: rowOffsets)
     if source.plane > 0 {
-        for r in 0..<largestTileSide {
-            let column = tile.pointee.columns[r] * horizontal.inputStep + horizontal.offsetStart
+        // The line of what lies outside is one more of the packed ones.
+        for i in 0..<vertical.taps * largestTileSide where rowOffsets[i] == outsideOffset {
+            rowOffsets[i] = source.outside - source.base
+        }
+        let step = horizontal.inputStep
+        for r in 0..<reach {
+            var place = tile.pointee.columns[r] * step + horizontal.offsetStart - source.columns.lowerBound
             for tap in 0..<horizontal.taps {
-                let place = column + tap * horizontal.offsetStep - source.columns.lowerBound
-                columnOffsets[tap * largestTileSide + r] = place % horizontal.inputStep * source.plane
-                    + place / horizontal.inputStep
+                columnOffsets[tap * largestTileSide + r] = step == 1 ? place : place % step * source.plane + place / step
+                place += horizontal.offsetStep
             }
         }
     } else {
@@ -289,43 +294,20 @@ func layOut<Scalar: KernelScalar>(
             plan, horizontal, tile.pointee.columns, shifts: InlineArray(repeating: 0),
             length: plan.pointee.layer.horizontal.input, input: source.columns, stride: source.columnStride, into: columnOffsets)
     }
-    if plan.pointee.strategy == .channels {
-        // Blocks of channels that count as taps.
-        let place = UnsafeMutableRawPointer(rowOffsets)
-        let first = place.loadUnaligned(as: SIMD8<Int>.self)
-        for part in 1..<block.pointee.blocksPerCall {
-            place.storeBytes(
-                of: first &+ part &* source.blockPitch, toByteOffset: part &* MemoryLayout<SIMD8<Int>>.stride,
-                as: SIMD8<Int>.self)
-        }
-        let merged = tile.pointee.mergesTaps ? horizontal.taps : 1
-        var arguments = RunsArguments(
-            rowOffsets: rowOffsets, columnOffsets: columnOffsets, rows: vertical.taps * block.pointee.blocksPerCall,
-            columns: horizontal.taps / merged, reach: reach, segmentsPerChunk: block.pointee.segmentsPerChunk / merged,
-            skipsOutside: plan.pointee.skipsOutside,
-            elementBytes: MemoryLayout<Scalar>.stride, base: UnsafeRawPointer(source.base),
-            outside: UnsafeRawPointer(source.outside), runs: UnsafeMutableRawPointer(tile.pointee.runs),
-            order: tile.pointee.order)
-        withUnsafeMutablePointer(to: &arguments) { plan.pointee.table.pointee.layOutRuns($0) }
-        tile.pointee.chunks = arguments.chunks
-        tile.pointee.taps = arguments.segments * merged
-        return
+    // Blocks of channels that count as taps.
+    let place = UnsafeMutableRawPointer(rowOffsets)
+    let first = place.loadUnaligned(as: SIMD8<Int>.self)
+    for part in 1..<block.pointee.blocksPerCall {
+        place.storeBytes(
+            of: first &+ part &* source.blockPitch, toByteOffset: part &* MemoryLayout<SIMD8<Int>>.stride, as: SIMD8<Int>.self)
     }
-    (tile.pointee.chunks, tile.pointee.taps) = (0, 0)
-    var run = tile.pointee.runs
-    for v in 0..<vertical.taps {
-        for h in 0..<horizontal.taps {
-            for r in 0..<reach {
-                let rowOffset = rowOffsets[v * largestTileSide + r]
-                let columnOffset = columnOffsets[h * largestTileSide + r]
-                if source.plane > 0 {
-                    run[r] = (rowOffset == outsideOffset ? source.outside : source.base + rowOffset) + columnOffset
-                } else {
-                    run[r] = rowOffset == outsideOffset || columnOffset == outsideOffset
-                        ? source.outside : source.base + rowOffset + columnOffset
-                }
-            }
-            run += reach
-        }
-    }
+    let merged = tile.pointee.mergesTaps ? horizontal.taps : 1
+    var arguments = RunsArguments(
+        rowOffsets: rowOffsets, columnOffsets: columnOffsets, rows: vertical.taps * block.pointee.blocksPerCall,
+        columns: horizontal.taps / merged, reach: reach, segmentsPerChunk: block.pointee.segmentsPerChunk / merged,
+        skipsOutside: plan.pointee.skipsOutside, elementBytes: MemoryLayout<Scalar>.stride, base: UnsafeRawPointer(source.base),
+        outside: UnsafeRawPointer(source.outside), runs: UnsafeMutableRawPointer(tile.pointee.runs), order: tile.pointee.order)
+    withUnsafeMutablePointer(to: &arguments) { plan.pointee.table.pointee.layOutRuns($0) }
+    tile.pointee.chunks = arguments.chunks
+    tile.pointee.taps = arguments.segments * merged
 }

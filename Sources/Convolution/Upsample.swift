@@ -142,6 +142,7 @@ private struct ResamplingExecution {
     var input: UnsafeRawPointer
     var output: UnsafeMutableRawPointer
     var scratch: UnsafeMutableRawPointer
+    var threads: Int
 }
 
 /// What the blended rows and the table of columns together may take of a level-1 cache: the table is larger than the rows.
@@ -487,15 +488,17 @@ func execute(_ plan: UnsafePointer<ResamplingPlan>, input: UnsafeRawPointer?, ou
         * Double(resampling.batch * resampling.channels)
         * Double(resampling.vertical.output * resampling.horizontal.output)
     let threads = threadsToUse(requested: resampling.threads, items: plan.pointee.items, work: work)
-    let memory = try allocate(threads, of: plan.pointee.scratch.bytes, "the workspace")
-    var execution = ResamplingExecution(plan: plan, input: input, output: output, scratch: memory)
-    withUnsafeMutablePointer(to: &execution) { shared in
+    var execution = ResamplingExecution(plan: plan, input: input, output: output, scratch: output, threads: threads)
+    try withWorkspace(threads, of: plan.pointee.scratch.bytes, &execution) { shared, workspace in
+        guard let shared, let workspace else { return }
+        let execution = shared.assumingMemoryBound(to: ResamplingExecution.self)
+        execution.pointee.scratch = workspace
+        let plan = execution.pointee.plan
         runThreads(
-            threads, items: plan.pointee.items,
-            resampling.isDouble ? { resampleItems($0, Double.self) } : { resampleItems($0, Float.self) },
-            shared: UnsafeMutableRawPointer(shared))
+            execution.pointee.threads, items: plan.pointee.items,
+            plan.pointee.resampling.isDouble ? { resampleItems($0, Double.self) } : { resampleItems($0, Float.self) },
+            shared: shared)
     }
-    shim_free(memory)
 }
 
 private func resampleItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
@@ -579,17 +582,17 @@ func resample<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ResamplingPlan>, _ image: UnsafePointer<Scalar>, plane: Int, chunk: Int, rows outputRows: Range<Int>,
     to target: UnsafeMutablePointer<Scalar>, _ output: Strides, streaming: Bool, _ scratch: UnsafeMutableRawPointer
 ) {
-    let resampling = plan.pointee.resampling
-    let layout = plan.pointee.scratch
+    let given = plan.pointee.resampling.input
+    let accumulates = plan.pointee.resampling.accumulates
     let channels = plan.pointee.channels
     let lanes = plan.pointee.table.lanes
     let kind = plan.pointee.columns.kind
     let firstColumn = chunk * plan.pointee.columnsPerChunk
-    let columns = min(plan.pointee.columnsPerChunk, resampling.horizontal.output - firstColumn)
-    let input = image + plane * resampling.input.channel
+    let columns = min(plan.pointee.columnsPerChunk, plan.pointee.resampling.horizontal.output - firstColumn)
+    let input = image + plane * given.channel
     let corner = target + plane * output.channel + firstColumn * output.column
 
-    let inWholeVectors = output.column == channels && columns * channels >= lanes && !resampling.accumulates
+    let inWholeVectors = output.column == channels && columns * channels >= lanes && !accumulates
     // The kernels that write rows as the taps lie stream none but aligned vectors; `blendedRows` finds them itself.
     let vectorBytes = lanes * MemoryLayout<Scalar>.stride
     let unit = kind == .pixels ? channels : columns * channels
@@ -608,29 +611,31 @@ func resample<Scalar: KernelScalar>(
     let segment = segment(plan.pointee.blended, firstColumn..<(firstColumn + columns), channels, runs, lanes)
     let rows = scratch.assumingMemoryBound(to: UnsafePointer<Scalar>.self)
     let (blends, targets) = batchAddresses(plan, scratch, Scalar.self)
-    let blended = (scratch + layout.blendedAt).assumingMemoryBound(to: Scalar.self)
-    let blendedPitch = layout.blendedPitch / MemoryLayout<Scalar>.stride
-    let packed = (scratch + layout.outputAt).assumingMemoryBound(to: Scalar.self)
-    let packedPitch = layout.outputPitch / MemoryLayout<Scalar>.stride
+    let blended = (scratch + plan.pointee.scratch.blendedAt).assumingMemoryBound(to: Scalar.self)
+    let blendedPitch = plan.pointee.scratch.blendedPitch / MemoryLayout<Scalar>.stride
+    let packed = (scratch + plan.pointee.scratch.outputAt).assumingMemoryBound(to: Scalar.self)
+    let packedPitch = plan.pointee.scratch.outputPitch / MemoryLayout<Scalar>.stride
     let inPlace = inWholeVectors && (kind != .pixels || channels >= lanes) && (isAligned || !streaming)
     // Some input rows are packed, each once: any that make an output row are neighbours, at most as many as there are taps.
     let copies = plan.pointee.packs
-    let held = (scratch + layout.heldAt).assumingMemoryBound(to: Int.self)
+    let held = (scratch + plan.pointee.scratch.heldAt).assumingMemoryBound(to: Int.self)
     if copies { held.update(repeating: -1, count: taps) }
     let firstPixel = segment.first / channels
     @inline(never) func packedRow(_ source: Int) -> UnsafePointer<Scalar> {
         let slot = source % taps
-        let copy = (scratch + layout.inputAt + slot * layout.inputPitch).assumingMemoryBound(to: Scalar.self)
+        let place = plan.pointee.scratch.inputAt + slot * plan.pointee.scratch.inputPitch
+        let copy = (scratch + place).assumingMemoryBound(to: Scalar.self)
         let result = UnsafePointer(copy + (segment.first - firstPixel * channels))
         if held[slot] == source { return result }
         held[slot] = source
-        let from = input + source * resampling.input.row + firstPixel * resampling.input.column
-        let count = min(ceilDivide(segment.first + segment.count, channels), resampling.horizontal.input) - firstPixel
+        let from = input + source * given.row + firstPixel * given.column
+        let pixelEnd = ceilDivide(segment.first + segment.count, channels)
+        let count = min(pixelEnd, plan.pointee.resampling.horizontal.input) - firstPixel
         if channels == 1 {
-            packLine(from: from, stride: resampling.input.column, count: count, to: copy)
+            packLine(from: from, stride: given.column, count: count, to: copy)
         } else {
             packPixels(
-                from: from, columnStride: resampling.input.column, channelStride: 1, columns: count, channels: channels,
+                from: from, columnStride: given.column, channelStride: 1, columns: count, channels: channels,
                 pixelPitch: channels, to: copy)
         }
         return result
@@ -638,10 +643,10 @@ func resample<Scalar: KernelScalar>(
 
     var row = outputRows.lowerBound
     while row < outputRows.upperBound {
-        let count = min(copies ? 1 : layout.batch, outputRows.upperBound - row)
+        let count = min(copies ? 1 : plan.pointee.scratch.batch, outputRows.upperBound - row)
         for k in 0..<count * taps {
             let source = sources[row * taps + k]
-            rows[k] = copies ? packedRow(source) : input + source * resampling.input.row + segment.first
+            rows[k] = copies ? packedRow(source) : input + source * given.row + segment.first
         }
         let target = corner + (row - outputRows.lowerBound) * output.row
         for i in 0..<count {
@@ -650,7 +655,8 @@ func resample<Scalar: KernelScalar>(
             targets[i] = inPlace ? target + i * output.row : packed + i * packedPitch
         }
         let blend = BlendRowsArguments(
-            count: count, rows: rows, weights: resampling.method.copies ? nil : UnsafePointer(weights + row * taps), taps: taps,
+            count: count, rows: rows,
+            weights: plan.pointee.resampling.method.copies ? nil : UnsafePointer(weights + row * taps), taps: taps,
             output: blended, pitch: blendedPitch, elements: segment.count, streaming: false, runs: runs.places,
             runCount: runs.count)
         let kernel = runs.kernel ?? plan.pointee.table.pointee.blendedRows
@@ -658,7 +664,7 @@ func resample<Scalar: KernelScalar>(
         resampleColumns(
             plan, blends, targets, rows: count, firstColumn: firstColumn, columns: columns, streaming: inPlace && streaming,
             ahead: 0)
-        if resampling.method.extrapolates {
+        if plan.pointee.resampling.method.extrapolates {
             for i in 0..<count { extrapolate(plan, row + i, firstColumn..<firstColumn + columns, to: targets[i]) }
         }
         row += count
@@ -675,7 +681,7 @@ func resample<Scalar: KernelScalar>(
             for column in 0..<columns {
                 let place = target + i * output.row + column * output.column
                 let pixel = targets[i] + column * channels
-                if resampling.accumulates {
+                if accumulates {
                     for channel in 0..<channels { place[channel] += pixel[channel] }
                 } else {
                     for channel in 0..<channels { place[channel] = pixel[channel] }
