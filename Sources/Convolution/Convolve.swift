@@ -217,10 +217,11 @@ func run<Scalar: KernelScalar>(
     // A tile may span rows unless it is wide. Tiles are worked on in groups: a group's inputs stay in the nearest cache while
     // panel after panel passes over them, and a panel's weights while tile after tile does.
     let isWide = plan.pointee.isWide
-    let insideRows = insideRange(vertical, source.rows)
+    let roundsBorder = block.pointee.roundsBorder && plan.pointee.skipsOutside
+    let (insideRows, insideColumns) = (insideRange(vertical, source.rows), insideRange(horizontal, source.columns))
     var route = Route(
         block, rows: firstRow..<firstRow + rows, columns: firstColumn..<columnEnd, inputRows: source.rows,
-        inputColumns: source.columns, roundsBorder: block.pointee.roundsBorder && plan.pointee.skipsOutside)
+        inputColumns: source.columns, roundsBorder: roundsBorder)
     let stride = step * unit
     // The last vector of a row begins early rather than be a part of one; but to add twice would be wrong. So does the last tile,
     // if it is wide or what would follow its input is not the caller's.
@@ -229,7 +230,6 @@ func run<Scalar: KernelScalar>(
     let lastColumn = mayOverlap ? columnEnd - unit : columnEnd
     // Of a bordered copy tiles may be some whole rows.
     let tileRows = plan.pointee.borders && stride % columns == 0 ? stride / columns : 1
-    let plainEnd = strategy == .columns ? columnEnd : insideRange(horizontal, source.columns).upperBound
     // Positions that tiles of two heights make up without a rest, where they can: the border's first, then the others.
     let borderPositions = shortens ? route.borderPositions : 0
     if borderPositions % step == 0, rows * columns % step == 0 { shortens = false }
@@ -242,6 +242,9 @@ func run<Scalar: KernelScalar>(
             tile.pointee.count = 0
             (tile.pointee.repeats, tile.pointee.rowRepeats) = (1, 1)
             let row = route.row
+            // Within these, and in one row, its positions, and others, have the same taps inside.
+            let likeRows = roundsBorder ? route.partRows : insideRows
+            let likeColumns = roundsBorder || strategy == .columns ? route.partColumns : insideColumns
             // Its positions lie side by side in one row. (To ask them would wait for all that is just being written.)
             var isStraight = true
             if overlaps {
@@ -277,6 +280,8 @@ func run<Scalar: KernelScalar>(
                 && isStraight
                 && meetsNoBorder(vertical, tile.pointee.rows[0], tile.pointee.rows[0], source.rows)
                 && (strategy == .columns || meetsNoBorder(horizontal, first, last, source.columns))
+            // Those that follow read at the same distances too: taps outside are left out.
+            let repeats = tile.pointee.count == step && (tile.pointee.isPlain || roundsBorder && isStraight) && !route.isDone
             tile.pointee.mergesTaps = block.pointee.mergesTaps
             if tile.pointee.mergesTaps, !tile.pointee.isPlain {
                 for r in 0..<tile.pointee.count {
@@ -284,9 +289,9 @@ func run<Scalar: KernelScalar>(
                     if !meetsNoBorder(horizontal, column, column, source.columns) { tile.pointee.mergesTaps = false }
                 }
             }
-            if tile.pointee.isPlain, tile.pointee.count == step, !route.isDone, route.row == row, route.column == last + unit {
-                var more = min((min(route.columnEnd, plainEnd) - route.column) / stride,
-                    block.pointee.tilesPerGroup - tileCount - 1)
+            if repeats, route.row == row, route.column == last + unit {
+                var more = min(
+                    (likeColumns.upperBound - route.column) / stride, block.pointee.tilesPerGroup - tileCount - 1)
                 if shortens {
                     more = min(more, tallTiles(left, step))
                     left -= more * step
@@ -297,10 +302,10 @@ func run<Scalar: KernelScalar>(
                 }
             }
             // Whole rows of such tiles.
-            if tile.pointee.isPlain, tile.pointee.count == step, !route.isDone, !shortens, first == route.column,
-                route.row == row + tileRows, route.imageRow > tile.pointee.rows[0]
+            if repeats, !route.isDone, !shortens, first == route.column, route.row == row + tileRows,
+                route.imageRow > tile.pointee.rows[0]
             {
-                let rows = min(portion.rows.upperBound - row, insideRows.upperBound - tile.pointee.rows[0]) / tileRows
+                let rows = min(portion.rows.upperBound - row, likeRows.upperBound - tile.pointee.rows[0]) / tileRows
                 let more = min(rows, (block.pointee.tilesPerGroup - tileCount) / tile.pointee.repeats) - 1
                 if more > 0 {
                     tile.pointee.rowRepeats += more
@@ -362,6 +367,7 @@ func run<Scalar: KernelScalar>(
 
 /// One panel of output channels over a group of tiles. `inputSteps` and `outputSteps` lead from one repetition of a plain tile,
 /// and from one row of them, to the next.
+@inline(never)
 private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panelIndex: Int, _ source: Source<Scalar>,
     _ tiles: UnsafeMutablePointer<Tile<Scalar>>, strips: Int, tiles tileCount: Int, taps tapsOfTiles: Int,

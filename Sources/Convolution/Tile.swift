@@ -75,8 +75,8 @@ struct Route {
     private var restColumns = 0..<0
     private var side = 0
     private var place = 0
-    private var partRows = 0..<0
-    private var partColumns = 0..<0
+    private(set) var partRows = 0..<0
+    private(set) var partColumns = 0..<0
     private var isInside = false
     var isDone = false
     /// The next position.

@@ -110,6 +110,21 @@ def test_conv2d_planes(isa):
         check("conv2d", x, kernel, bias, options, isa)
 
 
+def test_conv2d_batches(isa):
+    """Many small images, the tiles of a few of which may stand for those of all, with every border."""
+    rng = np.random.default_rng(14)
+    for _ in range(300 if isa == FULL_TIER else 60):
+        (height, kh, sh, dh), (width, kw, sw, dw) = random_axis(rng), random_axis(rng)
+        groups = int(rng.choice([1, 1, 1, 4]))
+        x = whole_numbers(rng, (int(rng.choice([4, 6, 7, 16])), height, width, groups * int(rng.integers(1, 5))))
+        kernel = whole_numbers(rng, (kh, kw, x.shape[3] // groups, groups * int(rng.integers(1, 5))))
+        mode = ["constant", "constant", "reflect", "symmetric", "replicate", "circular"][rng.integers(6)]
+        padding = tuple(tuple(int(rng.integers(0, min(i, 5))) for _ in range(2)) for i in (height, width))
+        options = {"strides": (sh, sw), "dilation_rate": (dh, dw), "padding": padding, "groups": groups, "padding_mode": mode,
+                   "padding_value": float(rng.choice([0, 2])) if mode == "constant" else 0.0}
+        check("conv2d", x, kernel, None, options, isa)
+
+
 # ---------------------------------------------------------------------------------------------------- conv2d_transpose
 
 
