@@ -252,13 +252,22 @@ func aligned(_ bytes: Int) -> Int { (bytes + 63) & ~63 }
 /// No machine has less; asking for the exact size costs a tenth of a tiny convolution.
 private let surelyThere = 1 << 26
 
+private func outOfMemory(_ count: Int, of bytes: Int, _ what: StaticString) -> Failure {
+    Failure(CONVOLUTION_ERROR_OUT_OF_MEMORY, "out of memory: \(what) needs \(count) times \(bytes) bytes")
+}
+
+/// Refuses more memory than the machine has.
+private func checkMemory(_ count: Int, of bytes: Int, _ what: StaticString) throws(Failure) {
+    let (total, overflow) = count.multipliedReportingOverflow(by: bytes)
+    guard !overflow, total >= 0, total <= surelyThere || UInt64(total) <= shim_physical_memory() else {
+        throw outOfMemory(count, of: bytes, what)
+    }
+}
+
 /// Memory for `count` elements of `bytes` each, or a failure. More than the machine has is refused before it is asked for.
 func allocate(_ count: Int, of bytes: Int, _ what: StaticString) throws(Failure) -> UnsafeMutableRawPointer {
-    let (total, overflow) = count.multipliedReportingOverflow(by: bytes)
-    guard !overflow, total >= 0, total <= surelyThere || UInt64(total) <= shim_physical_memory(),
-        let block = shim_allocate(total) else {
-        throw Failure(CONVOLUTION_ERROR_OUT_OF_MEMORY, "out of memory: \(what) needs \(count) times \(bytes) bytes")
-    }
+    try checkMemory(count, of: bytes, what)
+    guard let block = shim_allocate(count * bytes) else { throw outOfMemory(count, of: bytes, what) }
     return block
 }
 
@@ -460,6 +469,8 @@ func workspaceSize(_ layer: Layer) throws(Failure) -> WorkspaceNeed {
 }
 
 private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
+    // Before it is divided into panels, which may be too many to make a list of.
+    if asked.hasOutput { try checkMemory(asked.kernelElements, of: asked.elementBytes, "the packed kernel") }
     var given = asked
     // What the most frugal draft needs is the same for any number of threads.
     if economy == mostEconomy { given.threads = 1 }

@@ -187,13 +187,15 @@ private func checkBorder(_ pad: Int, input: Int, _ mode: BorderMode, _ name: Sta
     }
 }
 
-private func checkOutput(_ output: Int, allowEmpty: Bool, _ names: AxisNames, input: Int, kernel: Int) throws(Failure) -> Int {
+private func checkOutput(
+    _ output: Int, allowEmpty: Bool, _ names: AxisNames, input: Int, kernel: Int, dilation: Int, before: Int64, after: Int64
+) throws(Failure) -> Int {
     if output < 1 && !allowEmpty {
         throw Failure(
             CONVOLUTION_ERROR_EMPTY_OUTPUT,
             """
-            \(names.size) \(input) and \(names.kernel) \(kernel) give an output of \(output); allow_empty_output is 0, so it \
-            must be at least 1
+            \(names.size) \(input) and \(names.kernel) \(kernel) (\(names.dilation) \(dilation), \(names.padBefore) \(Int(before)), \
+            \(names.padAfter) \(Int(after))) give an output of \(output); allow_empty_output is 0, so it must be at least 1
             """)
     }
     return max(output, 0)
@@ -258,18 +260,18 @@ func checkDisjoint(
 ) throws(Failure) {
     if batch == 0 || rows == 0 || columns == 0 || channels == 0 { return }
     var axes: InlineArray<4, (stride: Int, length: Int)> = [
-        (abs(strides.batch), batch), (abs(strides.row), rows), (abs(strides.column), columns), (abs(strides.channel), channels),
+        (strides.batch, batch), (strides.row, rows), (strides.column, columns), (strides.channel, channels),
     ]
     for i in 1..<4 {
         var j = i
-        while j > 0, axes[j].stride < axes[j - 1].stride {
+        while j > 0, abs(axes[j].stride) < abs(axes[j - 1].stride) {
             axes.swapAt(j, j - 1)
             j -= 1
         }
     }
     var reach = 0
     for i in 0..<4 where axes[i].length > 1 {
-        if axes[i].stride <= reach {
+        if abs(axes[i].stride) <= reach {
             throw Failure(
                 CONVOLUTION_ERROR_ELEMENT_STRIDES,
                 """
@@ -277,7 +279,7 @@ func checkDisjoint(
                 would share one place
                 """)
         }
-        reach += axes[i].stride * (axes[i].length - 1)
+        reach += abs(axes[i].stride) * (axes[i].length - 1)
     }
 }
 
@@ -342,7 +344,9 @@ private func validate(_ p: conv2d_params) throws(Failure) -> Layer {
             padding: padding(p.padding, before: before, after: after, names), names)
         try checkBorder(window.before, input: input, mode, names.padBefore, names)
         try checkBorder(window.after, input: input, mode, names.padAfter, names)
-        let output = try checkOutput(window.output, allowEmpty: allowEmpty, names, input: input, kernel: kernel)
+        let output = try checkOutput(
+            window.output, allowEmpty: allowEmpty, names, input: input, kernel: kernel, dilation: dilation, before: before,
+            after: after)
         return Axis(input: input, kernel: kernel, stride: stride, dilation: dilation, output: output, start: window.before)
     }
     let vertical = try axis(
@@ -403,7 +407,9 @@ func validate(_ pointer: UnsafePointer<conv2d_transpose_params>?) throws(Failure
             rule: transposeRule(p.rule, p.padding, before: before, after: after, names),
             outputPadding: outputPaddingGiven ? signed(outputPadding, names.outputPadding) : nil,
             wanted: wanted > 0 ? wanted : nil, names)
-        let output = try checkOutput(window.output, allowEmpty: allowEmpty, names, input: input, kernel: kernel)
+        let output = try checkOutput(
+            window.output, allowEmpty: allowEmpty, names, input: input, kernel: kernel, dilation: dilation, before: before,
+            after: after)
         return Axis(input: input, kernel: kernel, stride: stride, dilation: dilation, output: output, start: window.crop)
     }
     let vertical = try axis(

@@ -161,7 +161,10 @@ private func refusal(
             refusal(kernel: [6, 2, 4, 7])
                 == ConvolutionError(
                     .emptyOutput,
-                    "height 5 and kernel_height 6 give an output of 0; allow_empty_output is 0, so it must be at least 1"))
+                    """
+                    height 5 and kernel_height 6 (dilation_height 1, pad_top 0, pad_bottom 0) give an output of 0; \
+                    allow_empty_output is 0, so it must be at least 1
+                    """))
         // An overhang of more than a stride is no output either.
         #expect(refusal(kernel: [9, 2, 4, 7], Conv2DOptions(strides: (3, 1)))?.status == .emptyOutput)
         #expect(

@@ -55,7 +55,10 @@ static void spoil(void *params, size_t size, size_t isa) {
         if (offset < isa + sizeof(char *) && offset + width > isa) continue;
         int64_t value = extreme_value();
         int32_t narrow = (int32_t)value;
-        double number = one_in(2) ? (double)value : one_in(2) ? NAN : INFINITY;
+        double number = one_in(2)   ? (double)value
+                        : one_in(2) ? ldexp(one_in(2) ? 1 : -1, (int)below(2098) - 1074)
+                        : one_in(2) ? NAN
+                                    : INFINITY;
         if (width == 4)
             memcpy((char *)params + offset, &narrow, 4);
         else

@@ -3,10 +3,12 @@ library that traps where the small one would go on."""
 import ctypes
 import os
 import pathlib
+import re
 import struct
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -272,3 +274,47 @@ def swift_library(request):
 def test_swift_build_keeps_the_contract(name, arguments, swift_library, tmp_path):
     program = compile_c(ROOT / f"Tests/c/{name}.c", tmp_path / name, swift_library)
     assert_all_passed(run(program, *arguments).stdout, at_least=20)
+
+
+# ------------------------------------------------------------------------------------------- each field beyond all measure
+
+WHOLE = [0, 1, -1, 2, -2, 2**31 - 1, -2**31, 2**31, 2**32 + 1, 2**40, 2**48 - 1, 2**48, 2**48 + 1, -2**48, -2**48 - 1, 2**62, -2**62,
+         2**63 - 1, -2**63]
+REAL = [0, -0.0, 1, -1, 0.5, 5e-324, -5e-324, 1e-300, 1e-40, 2.0**31, -2.0**31, 2.0**48, 2.0**62, 1e38, 1e300, 1.7e308, float("inf"),
+        float("-inf"), float("nan")]
+MORE = {
+    "conv2d": [dict(padding=5, pad_top=1, pad_left=2, groups=2, in_channels=4, out_channels=2, stride_height=2)],
+    "conv2d_transpose": [dict(rule=rule, padding=padding, stride_height=2, dilation_width=2, groups=1)
+                         for rule, padding in ((0, 1), (1, 5), (2, 2), (3, 0), (4, 5))],
+    "upsample2d": [dict(factor_height=0, factor_width=0, **options) for options in (
+        dict(scale_height=1.5, scale_width=0.7, interpolation=1), dict(output_height=3, output_width=9, interpolation=4, antialias=1),
+        dict(scale_height=2, scale_width=2, output_height=4, output_width=4, interpolation=2),
+        dict(output_height=3, output_width=9, interpolation=5),
+        {"output_height": 7, "output_width": 9, "coordinates": 6, "roi[2]": 0.9, "roi[3]": 0.5})],
+}
+QUERIES = {"conv2d": ["output_shape", "workspace_size", "matrix_size"], "conv2d_transpose": ["output_shape", "workspace_size", "matrix_size"],
+           "upsample2d": ["output_shape", "matrix_size"]}
+
+
+@pytest.mark.parametrize("verb", FIELDS)
+def test_no_number_is_too_strange(library, verb):
+    """Each field with each extreme number, alone: the sizes are known or refused at once, the sentence names the field, and where it
+    is refused nothing is written."""
+    limits = {"q": 2**63, "i": 2**31}
+    for options in [{}, *MORE[verb]]:
+        for field, kind in FIELDS[verb]:
+            if field == "isa":
+                continue
+            for number in REAL if kind == "d" else [whole for whole in WHOLE if -limits[kind] <= whole < limits[kind]]:
+                data = params(verb, **{**options, field: number})
+                for query in QUERIES[verb]:
+                    results = [(ctypes.c_int64 * 4)(-7, -7, -7, -7) for _ in range(3)]
+                    start = time.monotonic()
+                    status = getattr(library, f"{verb}_{query}")(data, *results[:1 if query == "output_shape" else 3])
+                    told = f"{verb}_{query} with {field} = {number}: {message(library) if status else ''}"
+                    assert time.monotonic() - start < 5, told
+                    if status == OK:
+                        continue
+                    assert all(list(result) == [-7] * 4 for result in results), told
+                    words = {*re.split("[^a-z]", field), "memory"}  # or what a product of sizes exceeds
+                    assert words & set(re.split("[^a-z]", message(library).lower())), told
