@@ -217,8 +217,11 @@ func run<Scalar: KernelScalar>(
     // A tile may span rows unless it is wide. Tiles are worked on in groups: a group's inputs stay in the nearest cache while
     // panel after panel passes over them, and a panel's weights while tile after tile does.
     let isWide = plan.pointee.isWide
-    let roundsBorder = block.pointee.roundsBorder && plan.pointee.skipsOutside
-    let (insideRows, insideColumns) = (insideRange(vertical, source.rows), insideRange(horizontal, source.columns))
+    // A single tile is none that repeats. Of two, neither leaves out much: they rather go row by row.
+    let roundsBorder = block.pointee.roundsBorder && plan.pointee.skipsOutside && rows * columns > 2 * step
+    let isOneTile = rows * columns <= step * unit
+    let insideRows = isOneTile || roundsBorder ? 0..<0 : insideRange(vertical, source.rows)
+    let insideColumns = isOneTile || roundsBorder || strategy == .columns ? 0..<0 : insideRange(horizontal, source.columns)
     var route = Route(
         block, rows: firstRow..<firstRow + rows, columns: firstColumn..<columnEnd, inputRows: source.rows,
         inputColumns: source.columns, roundsBorder: roundsBorder)
@@ -232,7 +235,7 @@ func run<Scalar: KernelScalar>(
     let tileRows = plan.pointee.borders && stride % columns == 0 ? stride / columns : 1
     // Positions that tiles of two heights make up without a rest, where they can: the border's first, then the others.
     let borderPositions = shortens ? route.borderPositions : 0
-    if borderPositions % step == 0, rows * columns % step == 0 { shortens = false }
+    if shortens, borderPositions % step == 0, rows * columns % step == 0 { shortens = false }
     var left = shortens ? borderPositions : 0
     while !route.isDone {
         var stripCount = 0
@@ -376,7 +379,7 @@ private func multiply<Scalar: KernelScalar>(
 ) {
     let panel = plan.pointee.panels + panelIndex
     let strategy = plan.pointee.strategy
-    let inputs = plan.pointee.layer.inChannelsPerGroup
+    let inputs = plan.pointee.inputs
     let taps = block.pointee.taps
     let width = panel.pointee.width
     let kernel = panel.pointee.kernel

@@ -27,7 +27,7 @@ func pack<Scalar: KernelScalar>(
     _ target: UnsafeMutablePointer<Scalar>
 ) {
     let layer = plan.pointee.layer
-    let inputs = layer.inChannelsPerGroup
+    let inputs = plan.pointee.inputs
     let outside = Scalar(layer.paddingValue)
     let vertical = block.pointee.vertical
     // A kernel smaller than its stride passes over rows, and columns.

@@ -101,6 +101,8 @@ struct ConvolutionPlan: ~Copyable {
     var arrays: Arrays
     /// As given, or `thinned`, `lying`, `flattened` or `widened`.
     var layer: Layer
+    /// Input channels of a group.
+    var inputs: Int
     var table: UnsafePointer<KernelTable>
     var strategy: Strategy
     /// Strategy `columns` with tiles of vectors that follow each other in one row.
@@ -194,7 +196,7 @@ struct ConvolutionPlan: ~Copyable {
     /// Elements of `outside`, and of `places`.
     mutating func outsideElements() throws(Failure) -> Int {
         if strategy == .lanes {
-            return try times(width, layer.inChannelsPerGroup, "a pixel") + (permutes ? layer.inChannelsPerGroup * table.lanes : 0)
+            return try times(width, inputs, "a pixel") + (permutes ? inputs * table.lanes : 0)
         }
         var pixels = 1
         for i in 0..<blockCount { pixels = max(pixels, blocks[i].outsidePixels) }
@@ -205,7 +207,7 @@ struct ConvolutionPlan: ~Copyable {
     @inline(__always)
     func weights<Scalar>(of panel: Int, _ block: UnsafePointer<Block>) -> UnsafePointer<Scalar> {
         UnsafePointer(weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights
-            + panels[panel].offset * block.pointee.taps * layer.inChannelsPerGroup
+            + panels[panel].offset * block.pointee.taps * inputs
     }
 
     /// The block whose items follow those of `block`.
@@ -554,12 +556,13 @@ extension Draft {
         case .columns: readsColumns(layer, table)
         }
         memory.plan.initialize(to: ConvolutionPlan(
-            arrays: arrays, layer: layer, table: table, strategy: panels.strategy, isWide: panels.isWide, walks: panels.walks,
-            pairs: pairs, stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels, panelCount: panels.count,
-            width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0, weights: memory.header,
-            bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns,
-            fullyCovered: fullyCovered, mendsBorder: false, skipsOutside: false, readsInputDirectly: readsInputDirectly,
-            borders: borders, pixelsPerVector: borders ? pixelsPerVector : 1, workspace: WorkspaceLayout(),
+            arrays: arrays, layer: layer, inputs: inputs, table: table, strategy: panels.strategy, isWide: panels.isWide,
+            walks: panels.walks, pairs: pairs, stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels,
+            panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0,
+            weights: memory.header, bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows,
+            coveredColumns: memory.coveredColumns, fullyCovered: fullyCovered, mendsBorder: false, skipsOutside: false,
+            readsInputDirectly: readsInputDirectly, borders: borders, pixelsPerVector: borders ? pixelsPerVector : 1,
+            workspace: WorkspaceLayout(),
             spansImages: readsInputDirectly
                 || panels.strategy == .channels && !borders && inputBytes(layer) <= Double(rectangleLimit >> economy)))
         let (rows, columns) = (layer.vertical, layer.horizontal)
@@ -761,7 +764,7 @@ private func packedPlan<Scalar: KernelScalar>(
 }
 
 private func fillPlaces(_ plan: inout ConvolutionPlan, of size: Int) {
-    let inputs = plan.layer.inChannelsPerGroup
+    let inputs = plan.inputs
     let places = plan.outside + plan.width * inputs * size
     plan.places = places
     for channel in 0..<inputs {

@@ -304,8 +304,9 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
         }
     }
     memory.plan.initialize(to: ConvolutionPlan(
-        arrays: arrays, layer: layer, table: table, strategy: .channels, isWide: false, walks: false, panels: memory.panels,
-        panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: blockCount, itemsPerBlock: 0,
+        arrays: arrays, layer: layer, inputs: inputs, table: table, strategy: .channels, isWide: false, walks: false,
+        panels: memory.panels, panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: blockCount,
+        itemsPerBlock: 0,
         work: Double(layer.batch * rows.tiles) * Double(columns.tiles * points) * Double(inputs) * Double(layer.outChannels),
         weights: memory.header,
         bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns,
