@@ -355,6 +355,9 @@ private func outsidePart(_ block: Block, _ layer: Layer) -> Double {
 /// Less is not worth tiles that jump.
 private let worthwhilePart = 0.03
 
+/// To find one of the parts in which pixels have the same taps inside takes so many multiply-adds.
+private let partStart = 500.0
+
 /// Rows (of one panel's weights) that a channel block may have, and bytes that a group's addresses may take: a level-2 cache
 /// holds both, with a panel four vectors of 64 bytes wide, beside the inputs.
 private let weightRows = 640
@@ -622,7 +625,15 @@ extension Draft {
             block.mergesTaps = horizontal.taps > 1 && horizontal.offsetStep == 1 && channelBlock == layer.inChannels
                 && segmentsPerChunk % horizontal.taps == 0
                 && (!plan.pointee.readsInputDirectly || layer.input.column == channelBlock)
-            block.roundsBorder = !plan.pointee.borders && outsidePart(block, layer) > worthwhilePart
+            // Images of a few pixels are sooner computed with all taps than gone round.
+            func parts(_ lattice: Lattice, _ input: Int) -> Int {
+                min(lattice.count - insideRange(lattice, 0..<input).count + 1, 2 * lattice.taps)
+            }
+            let part = outsidePart(block, layer)
+            let saved = part * Double(vertical.count * horizontal.count * terms)
+                * Double(layer.batch * plan.pointee.width / plan.pointee.table.lanes)
+            block.roundsBorder = !plan.pointee.borders && part > worthwhilePart && saved > partStart
+                * Double(parts(vertical, layer.vertical.input) * parts(horizontal, layer.horizontal.input))
         }
         if plan.pointee.strategy == .channels, block.taps == 1, inputs % channelBlock == 0,
             inputs * plan.pointee.panels.pointee.kernel.vectors <= vectorsPerCall {
