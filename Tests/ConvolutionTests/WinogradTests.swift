@@ -221,6 +221,124 @@ private let tiers = (0..<Tier.count).compactMap { Tier(rawValue: $0) }.filter { 
         checkOutput(tier.float64.pointee, Double.self)
     }
 
+    /// Memory that holds NaN.
+    private func withFields<Result>(
+        _ counts: [Int], _ body: ([UnsafeMutablePointer<Float>]) throws -> Result
+    ) rethrows -> Result {
+        let fields = counts.map { count in
+            let field = UnsafeMutablePointer<Float>.allocate(capacity: count)
+            field.initialize(repeating: .nan, count: count)
+            return field
+        }
+        defer { for field in fields { field.deallocate() } }
+        return try body(fields)
+    }
+
+    /// A kernel gradient by tiles: inputs and output gradients transformed, multiplied, added up over the tiles and transformed back
+    /// are what textbook loops sum over all pixels. The points of the gradients, of small whole numbers, are exact.
+    @Test(arguments: tiers) func gradients(_ tier: Tier) throws {
+        let table = tier.float32.pointee
+        let transformOutputGradient = try #require(table.transformOutputGradient)
+        let transformTaps = try #require(table.transformTaps)
+        let gradientMatrix = (0..<6).map { point in (0..<4).map { outputMatrix[$0][point] } }
+        var numbers = SeededNumbers(seed: 4)
+        for vectors in 1...3 {
+            let channels = vectors * table.lanes
+            let pitch = channels + 5
+            withFields([36 * channels, 16 * channels, 36 * pitch, 36 * pitch, 36 * channels, 10 * channels, 36 * table.lanes]) {
+                let (input, gradient, inputPoints, points) = ($0[0], $0[1], $0[2], $0[3])
+                let (sums, taps, scratch) = ($0[4], $0[5], $0[6])
+                sums.update(repeating: 0, count: 36 * channels)
+                var expected = [Float](repeating: 0, count: 9 * channels)
+                for _ in 0..<3 {
+                    for i in 0..<(36 * channels) { input[i] = Float(Int.random(in: -9...9, using: &numbers)) }
+                    for i in 0..<(16 * channels) { gradient[i] = Float(Int.random(in: -9...9, using: &numbers)) }
+                    let pixels = (0..<36).map { UnsafePointer(input + $0 * channels) }
+                    let places = (0..<16).map { UnsafePointer(gradient + $0 * channels) }
+                    pixels.withUnsafeBufferPointer { pixels in
+                        let arguments = WinogradInputArguments(
+                            pixels: pixels.baseAddress!, vectors: vectors, scratch: scratch, target: inputPoints, pointPitch: pitch)
+                        withUnsafePointer(to: arguments) { table.transformInput($0) }
+                    }
+                    places.withUnsafeBufferPointer { places in
+                        let arguments = WinogradInputArguments(
+                            pixels: places.baseAddress!, vectors: vectors, scratch: scratch, target: points, pointPitch: pitch,
+                            side: winogradOutputs)
+                        withUnsafePointer(to: arguments) { transformOutputGradient($0) }
+                    }
+                    for channel in 0..<channels {
+                        let tile = (0..<4).map { row in
+                            (0..<4).map { Double(gradient[(row * 4 + $0) * channels + channel]) }
+                        }
+                        let exact = transformed(tile, gradientMatrix)
+                        for point in 0..<36 {
+                            #expect(points[point * pitch + channel] == Float(exact[point / 6][point % 6]))
+                            sums[point * channels + channel] +=
+                                points[point * pitch + channel] * inputPoints[point * pitch + channel]
+                        }
+                        for tap in 0..<9 {
+                            for pixel in 0..<16 {
+                                let place = (pixel / 4 + tap / 3) * 6 + pixel % 4 + tap % 3
+                                expected[tap * channels + channel] +=
+                                    gradient[pixel * channels + channel] * input[place * channels + channel]
+                            }
+                        }
+                    }
+                    for point in 0..<36 { #expect((channels..<pitch).allSatisfy { points[point * pitch + $0].isNaN }) }
+                }
+                let arguments = WinogradTapArguments(sums: sums, taps: taps, pitch: channels, scratch: scratch)
+                withUnsafePointer(to: arguments) { transformTaps($0) }
+                for i in 0..<(9 * channels) { #expect(abs(taps[i] - expected[i]) <= 2e-2, "\(taps[i]) for \(expected[i])") }
+                #expect((9 * channels..<10 * channels).allSatisfy { taps[$0].isNaN })
+            }
+        }
+    }
+
+    /// The products of a row of points from the weights' parts: to the bit those of the points that `transformWinogradWeights` stores,
+    /// chunk by chunk.
+    @Test(arguments: tiers) func pointRow(_ tier: Tier) {
+        let table = tier.float32.pointee
+        // Tiers of few registers have none.
+        guard let pointRow = table.pointRow else { return }
+        var numbers = SeededNumbers(seed: 5)
+        let lanes = table.lanes
+        for (channels, chunk) in [(1, 1), (5, 8), (24, 8), (37, 16)] {
+            for fetches in [false, true] {
+                let pitch = pointRowTiles * lanes + 7
+                withFields([channels * 3 * lanes, channels * 6 * pointRowTiles, 6 * pitch]) {
+                    let (parts, inputs, sums) = ($0[0], $0[1], $0[2])
+                    for i in 0..<(channels * 3 * lanes) { parts[i] = .random(in: -1...1, using: &numbers) }
+                    for i in 0..<(channels * 6 * pointRowTiles) { inputs[i] = .random(in: -1...1, using: &numbers) }
+                    let arguments = PointRowArguments(
+                        parts: parts, fetches: fetches, inputs: inputs, channels: channels, chunk: chunk, sums: sums,
+                        pointPitch: pitch)
+                    withUnsafePointer(to: arguments) { pointRow($0) }
+                    for lane in 0..<lanes {
+                        var expected = [Float](repeating: 0, count: 6 * pointRowTiles)
+                        for first in stride(from: 0, to: channels, by: chunk) {
+                            var chain = [Float](repeating: 0, count: 6 * pointRowTiles)
+                            for channel in first..<min(first + chunk, channels) {
+                                let part = (0..<3).map { SIMD2(repeating: parts[(channel * 3 + $0) * lanes + lane]) }
+                                let w = winogradPoints(of: (part[0], part[1], part[2]))
+                                let weights = [w.0.x, w.1.x, w.2.x, w.3.x, w.4.x, w.5.x]
+                                for i in 0..<chain.count {
+                                    chain[i].addProduct(inputs[channel * chain.count + i], weights[i / pointRowTiles])
+                                }
+                            }
+                            for i in 0..<chain.count { expected[i] = first == 0 ? chain[i] : expected[i] + chain[i] }
+                        }
+                        for i in 0..<expected.count {
+                            #expect(sums[i / pointRowTiles * pitch + i % pointRowTiles * lanes + lane] == expected[i])
+                        }
+                    }
+                    for point in 0..<6 {
+                        #expect((pointRowTiles * lanes..<pitch).allSatisfy { sums[point * pitch + $0].isNaN })
+                    }
+                }
+            }
+        }
+    }
+
     /// One line: points of the kernel times points of the inputs, transformed back, is the sum itself.
     @Test func weights() {
         var numbers = SeededNumbers(seed: 3)
