@@ -217,8 +217,8 @@ func run<Scalar: KernelScalar>(
     // A tile may span rows unless it is wide. Tiles are worked on in groups: a group's inputs stay in the nearest cache while
     // panel after panel passes over them, and a panel's weights while tile after tile does.
     let isWide = plan.pointee.isWide
-    // A single tile is none that repeats. Of two, neither leaves out much: they rather go row by row.
-    let roundsBorder = block.pointee.roundsBorder && plan.pointee.skipsOutside && rows * columns > 2 * step
+    let roundsBorder = block.pointee.roundsBorder && plan.pointee.skipsOutside
+    // A single tile is none that repeats.
     let isOneTile = rows * columns <= step * unit
     let insideRows = isOneTile || roundsBorder ? 0..<0 : insideRange(vertical, source.rows)
     let insideColumns = isOneTile || roundsBorder || strategy == .columns ? 0..<0 : insideRange(horizontal, source.columns)
@@ -579,11 +579,12 @@ private func finish<Scalar: KernelScalar>(
 
 /// `finishColumns`, and then, where channels are neighbours, the tile's planes turned into pixels, as many vectors at a time as
 /// follow each other.
-func finishColumns<Scalar: KernelScalar>(_ table: UnsafePointer<KernelTable>, _ given: ColumnEpilogueArguments<Scalar>) {
-    var arguments = given
-    arguments.keepsTile = given.channelStride == 1 && given.columnStride != 1
-    withUnsafePointer(to: arguments) { table.pointee.finishColumns($0) }
-    if !arguments.keepsTile { return }
+func finishColumns<Scalar: KernelScalar>(
+    _ table: UnsafePointer<KernelTable>, _ given: consuming ColumnEpilogueArguments<Scalar>
+) {
+    given.keepsTile = given.channelStride == 1 && given.columnStride != 1
+    withUnsafePointer(to: given) { table.pointee.finishColumns($0) }
+    if !given.keepsTile { return }
     var n = 0
     while n < given.vectors {
         let first = n

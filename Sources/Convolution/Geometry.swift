@@ -84,6 +84,7 @@ func floorDivide(_ a: Int, _ b: Int) -> Int {
     return a % b < 0 ? quotient - 1 : quotient
 }
 
+@inline(never)
 func ceilDivide(_ a: Int, _ b: Int) -> Int {
     // Most strides and dilations are 1, and a division takes ten times as long as asking.
     if b == 1 { return a }

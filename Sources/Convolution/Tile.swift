@@ -136,6 +136,7 @@ struct Route {
         }
     }
 
+    @_optimize(speed)
     private mutating func nextOfBorder() {
         let (isRow, isForward) = (side % 2 == 0, side < 2)
         let row = !isRow ? place : isForward ? restRows.lowerBound : restRows.upperBound - 1

@@ -17,6 +17,7 @@ private struct Packing {
     /// Input channels that an item packs, for one panel, and how many such items a panel has.
     var share: Int
     var shares: Int
+    var threads: Int
     var isNotFinite: Int32 = 0
 }
 
@@ -47,16 +48,19 @@ func packKernel<Scalar: KernelScalar>(
     let placesPerThread = layer.placesOfTaps + turnedElements + widest
     let transformed = plan.winograd == nil ? 0 : (9 * share + (winogradSide + 3) * winogradSide) * widest
     let scratchPerThread = aligned(placesPerThread * 8 + transformed * MemoryLayout<Scalar>.stride)
-    let memory = try allocate(threads, of: scratchPerThread, "packing the kernel")
-    defer { shim_free(memory) }
-    return withUnsafePointer(to: plan) { plan in
+    return try withUnsafePointer(to: plan) { (plan) throws(Failure) in
         var packing = Packing(
-            plan: plan, kernel: UnsafeRawPointer(kernel), scratch: memory, scratchPerThread: scratchPerThread,
-            placesPerThread: placesPerThread, share: share, shares: shares)
-        withUnsafeMutablePointer(to: &packing) { packing in
+            plan: plan, kernel: UnsafeRawPointer(kernel), scratch: plan.pointee.weights, scratchPerThread: scratchPerThread,
+            placesPerThread: placesPerThread, share: share, shares: shares, threads: threads)
+        try withWorkspace(threads, of: scratchPerThread, &packing) { shared, scratch in
+            guard let shared, let scratch else { return }
+            let packing = shared.assumingMemoryBound(to: Packing.self)
+            packing.pointee.scratch = scratch
             runThreads(
-                threads, items: items, layer.isDouble ? { packItems($0, Double.self) } : { packItems($0, Float.self) },
-                shared: UnsafeMutableRawPointer(packing))
+                packing.pointee.threads, items: packing.pointee.plan.pointee.panelCount * packing.pointee.shares,
+                packing.pointee.plan.pointee.layer.isDouble
+                    ? { packItems($0, Double.self) } : { packItems($0, Float.self) },
+                shared: shared)
         }
         return packing.isNotFinite == 0
     }

@@ -43,12 +43,17 @@ public func layOutAxis(_ raw: UnsafeRawPointer) {
     let length = SIMD8(repeating: UInt(bitPattern: axis.length))
     let outside = SIMD8(repeating: outsideOffset)
     let place = UnsafeMutableRawPointer(axis.offsets)
+    // One product of vectors: few processors have an instruction for it.
+    var offset = index &* axis.stride &+ shift
+    let step = axis.offsetStep &* axis.stride
     for tap in 0..<axis.taps {
-        var offset = index &* axis.stride &+ shift
         // A negative index is a large one without its sign.
-        offset.replace(with: outside, where: unsafeBitCast(index, to: SIMD8<UInt>.self) .>= length)
-        place.storeBytes(of: offset, toByteOffset: tap &* MemoryLayout<SIMD8<Int>>.stride, as: SIMD8<Int>.self)
+        let isOutside = unsafeBitCast(index, to: SIMD8<UInt>.self) .>= length
+        place.storeBytes(
+            of: offset.replacing(with: outside, where: isOutside), toByteOffset: tap &* MemoryLayout<SIMD8<Int>>.stride,
+            as: SIMD8<Int>.self)
         index &+= axis.offsetStep
+        offset &+= step
     }
 }
 
@@ -64,6 +69,7 @@ public struct RunsArguments {
     public var reach: Int
     public var segmentsPerChunk: Int
     public var skipsOutside: Bool
+    /// 4 or 8.
     public var elementBytes: Int
     public var base: UnsafeRawPointer
     public var outside: UnsafeRawPointer
@@ -103,6 +109,7 @@ public func layOutRuns(_ raw: UnsafeMutableRawPointer) {
     let base = SIMD8(repeating: Int(bitPattern: arguments.base))
     let outside = SIMD8(repeating: Int(bitPattern: arguments.outside))
     let limit = SIMD8(repeating: outsideOffset / 2)
+    let shift = SIMD8(repeating: arguments.elementBytes == 8 ? 3 : 2)
     var run = arguments.runs
     var order = arguments.order
     var chunks = 0
@@ -120,7 +127,7 @@ public func layOutRuns(_ raw: UnsafeMutableRawPointer) {
             let offset = rowOffset &+ column.loadUnaligned(as: SIMD8<Int>.self)
             column += stride
             let isOutside = offset .< limit
-            run.storeBytes(of: (base &+ offset &* arguments.elementBytes).replacing(with: outside, where: isOutside),
+            run.storeBytes(of: (base &+ offset &<< shift).replacing(with: outside, where: isOutside),
                 as: SIMD8<Int>.self)
             // Of most taps the first position tells; to ask all takes longest here.
             if !arguments.skipsOutside || !isOutside[0] || !all(isOutside) {
