@@ -229,6 +229,7 @@ func run<Scalar: KernelScalar>(
     // The last vector of a row begins early rather than be a part of one; but to add twice would be wrong. So does the last tile,
     // if it is wide or what would follow its input is not the caller's.
     let mayOverlap = strategy == .columns && columnStep == 1 && columns >= (isWide ? stride : unit) && !layer.means.accumulates
+    let rowTile = rowTile(plan, step: step, columns: route.innerColumns.count)
     let overlaps = strategy == .columns && plan.pointee.readsInputDirectly || isWide && mayOverlap
     let lastColumn = mayOverlap ? columnEnd - unit : columnEnd
     // Of a bordered copy tiles may be some whole rows.
@@ -250,41 +251,35 @@ func run<Scalar: KernelScalar>(
             let likeColumns = roundsBorder || strategy == .columns ? route.partColumns : insideColumns
             // Its positions lie side by side in one row. (To ask them would wait for all that is just being written.)
             var isStraight = true
-            if overlaps {
-                route.column = min(route.column, columnEnd - stride)
-                for r in 0..<step {
-                    let column = route.column + r * unit
-                    tile.pointee.add(image: image + route.image, row: route.imageRow, column: column, end: columnEnd, unit: unit)
-                }
-                _ = route.advance(stride)
-            } else {
-                var height = step
-                if shortens {
-                    if left == 0 { left = rows * columns - borderPositions }
-                    if tallTiles(left, step) == 0 { height = min(step - 1, left) }
-                    left -= height
-                }
-                while tile.pointee.count < height, !route.isDone {
-                    isStraight = tile.pointee.count == 0
-                    var column = route.column
-                    repeat {
-                        tile.pointee.add(
-                            image: image &+ route.image, row: route.imageRow, column: min(column, lastColumn), end: columnEnd,
-                            unit: unit)
-                        column &+= unit
-                    } while tile.pointee.count < height && column < route.columnEnd
-                    if column &- unit > lastColumn { isStraight = false }
-                    if route.advance(column &- route.column), isWide { break }
-                }
+            let endsRow = rowTile > 0 && route.partColumns == route.innerColumns && route.partRows == route.innerRows
+            let whole = endsRow ? rowTile : step
+            if overlaps || endsRow && whole == step { route.column = min(route.column, route.columnEnd - stride) }
+            var height = step
+            if shortens {
+                if left == 0 { left = rows * columns - borderPositions }
+                if tallTiles(left, step) == 0 { height = min(step - 1, left) }
+                left -= height
+            }
+            while tile.pointee.count < height, !route.isDone {
+                isStraight = tile.pointee.count == 0
+                var column = route.column
+                repeat {
+                    tile.pointee.add(
+                        image: image &+ route.image, row: route.imageRow, column: min(column, lastColumn), end: columnEnd,
+                        unit: unit)
+                    column &+= unit
+                } while tile.pointee.count < height && column < route.columnEnd
+                if column &- unit > lastColumn { isStraight = false }
+                if route.advance(column &- route.column), isWide || endsRow { break }
             }
             let (first, last) = (tile.pointee.columns[0], tile.pointee.columns[tile.pointee.count - 1])
             tile.pointee.aim(at: corner, image: layer.output.batch, row: rowStep, column: columnStep)
-            tile.pointee.isPlain = tileRows > 1 && tile.pointee.count == step || (tile.pointee.count == step || isWide)
+            tile.pointee.isPlain = tileRows > 1 && tile.pointee.count == step || (tile.pointee.count == whole || isWide)
                 && isStraight
                 && meetsNoBorder(vertical, tile.pointee.rows[0], tile.pointee.rows[0], source.rows)
                 && (strategy == .columns || meetsNoBorder(horizontal, first, last, source.columns))
             // Those that follow read at the same distances too: taps outside are left out.
-            let repeats = tile.pointee.count == step && (tile.pointee.isPlain || roundsBorder && isStraight) && !route.isDone
+            let repeats = tile.pointee.count == whole && (tile.pointee.isPlain || roundsBorder && isStraight) && !route.isDone
             tile.pointee.mergesTaps = block.pointee.mergesTaps
             if tile.pointee.mergesTaps, !tile.pointee.isPlain {
                 for r in 0..<tile.pointee.count {
@@ -402,7 +397,7 @@ private func multiply<Scalar: KernelScalar>(
     }
     // Whole vectors with simple activations, and nothing to be added, leave the kernel finished.
     let lastLanes = panel.pointee.channels % plan.pointee.table.lanes
-    let storesPart = strategy == .channels && plan.pointee.table.pointee.storesParts && lastLanes > 0
+    let storesPart = strategy != .columns && !plan.pointee.permutes && plan.pointee.table.pointee.storesParts && lastLanes > 0
         && width - panel.pointee.channels < plan.pointee.table.lanes
     let mayFinish = bounds != nil && !plan.pointee.layer.means.accumulates
         && (strategy == .columns ? columnStep == 1

@@ -357,6 +357,8 @@ private let worthwhilePart = 0.03
 
 /// To find one of the parts in which pixels have the same taps inside takes so many multiply-adds.
 private let partStart = 500.0
+/// Of fewer positions lanes are not gone round.
+private let fewPositions = 40
 
 /// Rows (of one panel's weights) that a channel block may have, and bytes that a group's addresses may take: a level-2 cache
 /// holds both, with a panel four vectors of 64 bytes wide, beside the inputs.
@@ -635,6 +637,11 @@ extension Draft {
             block.roundsBorder = !plan.pointee.borders && part > worthwhilePart && saved > partStart
                 * Double(parts(vertical, layer.vertical.input) * parts(horizontal, layer.horizontal.input))
         }
+        // Inside, tiles of lanes then share their addresses.
+        if plan.pointee.strategy == .lanes {
+            block.roundsBorder = !plan.pointee.borders && outsidePart(block, layer) > worthwhilePart
+                && plan.pointee.rows(block) * horizontal.count > fewPositions
+        }
         if plan.pointee.strategy == .channels, block.taps == 1, inputs % channelBlock == 0,
             inputs * plan.pointee.panels.pointee.kernel.vectors <= vectorsPerCall {
             block.blocksPerCall = inputs / channelBlock
@@ -665,8 +672,9 @@ extension Draft {
         block.tilesPerGroup = max(1, min(tiles, addressBytes / (block.segments * largestTileSide * 8)) >> economy)
         plan.pointee.divide(
             &block, blocks: rowLattices * columnLattices, threads: threads, rectangleLimit: rectangleLimit >> economy)
-        // One more, since those of the border and the others may each have a rest.
-        let needed = 1 + plan.pointee.tileCount(rows: block.bandRows, columns: block.bandColumns, reach)
+        // One more, since those of the border and the others may each have a rest; of lanes, which may end with rows, a quarter.
+        let tileCount = plan.pointee.tileCount(rows: block.bandRows, columns: block.bandColumns, reach)
+        let needed = 1 + (plan.pointee.strategy == .lanes ? tileCount + ceilDivide(tileCount, 4) : tileCount)
         block.tilesPerGroup = min(block.tilesPerGroup, needed)
         block.items = (plan.pointee.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
         plan.pointee.itemsPerBlock = max(plan.pointee.itemsPerBlock, block.items)
@@ -741,7 +749,7 @@ private func packedPlan<Scalar: KernelScalar>(
             throw error
         }
         plan.pointee.mendsBorder = layer.transposed && plan.pointee.tapProducts == nil && !isFinite
-        plan.pointee.skipsOutside = (plan.pointee.strategy == .channels || plan.pointee.walks) && layer.paddingMode == .constant
+        plan.pointee.skipsOutside = plan.pointee.strategy != .columns && !plan.pointee.permutes && layer.paddingMode == .constant
             && layer.paddingValue == 0 && isFinite
         if !isFinite, plan.pointee.winograd != nil || plan.pointee.turning != nil || plan.pointee.pairs {
             // With Winograd's algorithm an infinity or NaN would spread to all elements; the default one keeps it where it

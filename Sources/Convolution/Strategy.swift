@@ -33,6 +33,8 @@ struct Panels {
     /// Strategy `lanes`: whole vectors of channels are read where they lie, one input for each output. The last panel begins
     /// early enough to be whole.
     var isDirect = false
+    /// But kernels that read and store parts of a vector leave it where it is.
+    var endsInPart = false
     /// Strategy `channels`: one input pixel, each of whose products goes to a pixel of its own, or one output pixel.
     var isPixel = false
 
@@ -54,16 +56,17 @@ struct Panels {
             vectors = ceilDivide(layer.outChannels, table.lanes)
             walks = canWalk(layer)
             permutes = canPermute(layer, table)
-            perGroup = ceilDivide(vectors, walks || permutes ? 1 : table.pointee.widestTile)
+            perGroup = ceilDivide(vectors, walks || permutes ? 1 : table.pointee.laneTiles[3].vectors)
             let mayBeDirect = !permutes && layer.input.channel == 1
                 && (!walks || layer.vertical.kernel * layer.horizontal.kernel <= walkTaps)
             let isWhole = layer.outChannels % table.lanes == 0
+            endsInPart = !walks && table.pointee.storesParts
             // A panel of several vectors becomes two, so that the last may begin early: 3x3 on 7 times 33 channels of 3x3 2.7 us,
             // so 0.5.
-            if mayBeDirect, !isWhole, perGroup == 1, vectors > 1 { perGroup = 2 }
+            if mayBeDirect, !endsInPart, !isWhole, perGroup == 1, vectors > 1 { perGroup = 2 }
             count = perGroup
             width = vectors * table.lanes
-            isDirect = mayBeDirect && (isWhole || perGroup > 1 && !layer.means.accumulates)
+            isDirect = mayBeDirect && (isWhole || endsInPart || perGroup > 1 && !layer.means.accumulates)
         case .columns:
             let most = table.pointee.columnTiles[4].rows
             let rest = outputs % most
@@ -113,7 +116,7 @@ struct Panels {
             let first = firstVector * table.lanes
             let count = min(share + (place < larger ? 1 : 0), vectors - firstVector)
             let isWidest = strategy == .channels && count == table.pointee.widestTile
-            let start = isDirect ? min(first, members - count * table.lanes) : first
+            let start = isDirect && !endsInPart ? min(first, members - count * table.lanes) : first
             let channels = min(count * table.lanes, members - start)
             return Panel(
                 group: group, firstChannel: group * outputs + start, channels: channels,
@@ -196,6 +199,8 @@ private let panelPixels = 128.0
 private let imageStart = 2000.0
 /// How many times as long a tile of one vector takes, which has a load for each multiply-add.
 private let singleVector = 1.25
+/// The same of a part of a vector that is read in place: half of them lie in two lines of a cache.
+private let partVector = 3.2
 /// The start of a line that is packed alone; that is computed alone too.
 private let lineStart = 100.0
 private let singleLineStart = 300.0
@@ -297,12 +302,13 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Stra
     var byLanes = Double.infinity
     let permutes = canPermute(layer, table)
     if layer.groups > 1, permutes || layer.inChannelsPerGroup == 1 && outputs == 1 {
-        byLanes = Double(ceilDivide(layer.outChannels, table.lanes)) * (permutes ? 1 : 2) * terms
-        let piece = canWalk(layer) ? turnedPiece : 0
+        byLanes = Double(ceilDivide(layer.outChannels, table.lanes)) * (permutes ? 1 : isPart(layer) ? partVector : 2) * terms
+        let piece = canWalk(layer) || sharesNothing(layer) ? turnedPiece : 0
         func turning(_ columns: Int) -> Double { permutes ? turnedBySquares : turnedInWalk + piece / Double(columns) }
         if turnsInput { byLanes += turning(layer.horizontal.input) * read + imageShare }
         if !turnsInput, !permutes, layer.outChannels < table.lanes {
-            byLanes += pixelStart * (linesRead / Double(layer.inChannels) * Double(layer.horizontal.input) + 1) + imageShare
+            let packed = isPart(layer) ? 0 : linesRead / Double(layer.inChannels) * Double(layer.horizontal.input)
+            byLanes += pixelStart * (packed + 1) + (isPart(layer) ? 0 : imageShare)
         }
         if channelsFirst { byLanes += turning(columns) * stored }
     }
@@ -321,7 +327,8 @@ private func canWalk(_ layer: Layer) -> Bool {
             ? horizontal.stride % horizontal.dilation == 0
             && (horizontal.kernel <= 16 || vertical.stride == 1 && horizontal.stride == 1)
             : horizontal.stride <= 2 && horizontal.stride <= horizontal.kernel && horizontal.dilation == 1)
-        && (layer.transposed || !hasFewOutputs(layer) && !sharesNothing(layer)) && fitsColumns(vertical) && fitsColumns(horizontal)
+        && (layer.transposed || !hasFewOutputs(layer) && !sharesNothing(layer) && !isPart(layer))
+        && fitsColumns(vertical) && fitsColumns(horizontal)
         && chunkTerms(vertical.kernel * horizontal.kernel) >= horizontal.kernel
 }
 
@@ -332,12 +339,16 @@ private func hasFewOutputs(_ layer: Layer) -> Bool {
     return columns <= 2 || layer.vertical.kernel * layer.horizontal.kernel > walkTaps && rows * columns <= 36
 }
 
-/// Whether outputs side by side read no input together, and a walk's vectors lie so far apart that tiles which take four of them at
-/// a time are faster: 2x2 s2 on 512 channels of 15x15, padded, 15 us, so 7.6; of 64 channels tiles that end with the row are.
+/// Whether pixels of less than a vector are read in place by kernels that read parts of a vector; a walk packs them.
+private func isPart(_ layer: Layer) -> Bool {
+    layer.outChannels < layer.table.lanes && layer.input.channel == 1 && layer.table.pointee.storesParts && !layer.transposed
+}
+
+/// Whether outputs side by side read no input together: tiles that take four vectors at a time are faster than a walk. 2x2 s2 on
+/// 512 channels of 15x15, padded, 15 us, so 6.8.
 private func sharesNothing(_ layer: Layer) -> Bool {
     let (vertical, horizontal) = (layer.vertical, layer.horizontal)
     return horizontal.stride == 2 && horizontal.kernel == 2 && vertical.stride >= vertical.kernel
-        && layer.outChannels * layer.elementBytes >= 2048
 }
 
 /// Whether `accumulateGroups` computes this layer: vectors of whole groups, with an output channel for each input.

@@ -203,6 +203,14 @@ func tallTiles(_ positions: Int, _ step: Int) -> Int {
     return max(0, positions - tiles * (step - 1))
 }
 
+/// Strategy `lanes`: the positions of tiles that end with rows of so many columns, where little is then computed in vain, since
+/// all of them have the addresses of one; the last begins early. Else 0.
+@inline(never)
+func rowTile(_ plan: UnsafePointer<ConvolutionPlan>, step: Int, columns: Int) -> Int {
+    plan.pointee.strategy == .lanes && !plan.pointee.borders && !plan.pointee.layer.means.accumulates
+        && 4 * step * ceilDivide(columns, step) <= 5 * columns ? min(step, columns) : 0
+}
+
 /// The outputs whose taps all read inside `input`.
 func insideRange(_ lattice: Lattice, _ input: Range<Int>) -> Range<Int> {
     let reach = (lattice.taps - 1) * lattice.offsetStep

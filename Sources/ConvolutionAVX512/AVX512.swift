@@ -31,6 +31,11 @@ public enum AVX512Float32: PermutingInstructionSet {
     @inlinable @inline(__always) public static func store(_ x: Vector, to place: UnsafeMutableRawPointer, mask: UInt32) {
         shim_store_f32x16(x, place, mask)
     }
+    @inlinable @inline(__always) public static func multiplyAdd(
+        _ place: UnsafeRawPointer, _ b: Vector, _ c: Vector, mask: UInt32
+    ) -> Vector {
+        shim_fma_part_f32x16(place, b, c, mask)
+    }
     @inlinable @inline(__always) public static func permute(_ x: Vector, _ places: UnsafeRawPointer) -> Vector {
         shim_permute_f32x16(x, places.loadUnaligned(as: SIMD16<Int32>.self))
     }
@@ -86,6 +91,11 @@ public enum AVX512Float64: PermutingInstructionSet {
     @inlinable @inline(__always) public static var storesParts: Bool { true }
     @inlinable @inline(__always) public static func store(_ x: Vector, to place: UnsafeMutableRawPointer, mask: UInt32) {
         shim_store_f64x8(x, place, mask)
+    }
+    @inlinable @inline(__always) public static func multiplyAdd(
+        _ place: UnsafeRawPointer, _ b: Vector, _ c: Vector, mask: UInt32
+    ) -> Vector {
+        shim_fma_part_f64x8(place, b, c, mask)
     }
     @inlinable @inline(__always) public static func permute(_ x: Vector, _ places: UnsafeRawPointer) -> Vector {
         shim_permute_f64x8(x, places.loadUnaligned(as: SIMD8<Int64>.self))
@@ -155,8 +165,8 @@ private nonisolated(unsafe) var float32 =
             TileKernel(rows: 8, vectors: 2) {
                 accumulateLanes(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
             },
-            TileKernel(rows: 8, vectors: 3) {
-                accumulateLanes(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            TileKernel(rows: 6, vectors: 3) {
+                accumulateLanes(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
             TileKernel(rows: 6, vectors: 4) {
                 accumulateLanes(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
@@ -212,9 +222,6 @@ private nonisolated(unsafe) var float32 =
             } small: {
                 accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self,
                     size: InlineArray<3, Bool>.self, $0)
-            } smallest: {
-                accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self,
-                    size: InlineArray<2, Bool>.self, $0)
             },
         ],
         pairWalks: [
@@ -313,11 +320,11 @@ private nonisolated(unsafe) var float64 =
             TileKernel(rows: 8, vectors: 2) {
                 accumulateLanes(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
             },
-            TileKernel(rows: 8, vectors: 3) {
-                accumulateLanes(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            TileKernel(rows: 8, vectors: 2) {
+                accumulateLanes(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
             },
-            TileKernel(rows: 6, vectors: 4) {
-                accumulateLanes(AVX512Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            TileKernel(rows: 8, vectors: 2) {
+                accumulateLanes(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
             },
         ],
         groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX512Float64.self, rows: InlineArray<8, Bool>.self, $0) },

@@ -36,10 +36,12 @@ public protocol InstructionSet {
     static func arranged(_ x: Vector, _ places: UnsafeRawPointer) -> Vector
     /// Stores past the caches. `place` is aligned to the vector.
     static func stream(_ x: Vector, to place: UnsafeMutableRawPointer)
-    /// Whether the next is an instruction.
+    /// Whether the next two are instructions.
     static var storesParts: Bool { get }
     /// Stores the lanes from the first on that `mask` has a 1 for, and touches nothing behind them.
     static func store(_ x: Vector, to place: UnsafeMutableRawPointer, mask: UInt32)
+    /// a * b + c in the same lanes, where a is read from `place` on, nothing of it behind them.
+    static func multiplyAdd(_ place: UnsafeRawPointer, _ b: Vector, _ c: Vector, mask: UInt32) -> Vector
 }
 
 /// One that can reorder a whole vector in an instruction.
@@ -72,6 +74,11 @@ extension InstructionSet {
     @inlinable @inline(__always) public static var storesParts: Bool { false }
     @inlinable @inline(__always) public static func store(_ x: Vector, to place: UnsafeMutableRawPointer, mask: UInt32) {
         place.storeBytes(of: x, as: Vector.self)
+    }
+    @inlinable @inline(__always) public static func multiplyAdd(
+        _ place: UnsafeRawPointer, _ b: Vector, _ c: Vector, mask: UInt32
+    ) -> Vector {
+        multiplyAdd(place.loadUnaligned(as: Vector.self), b, c)
     }
     @inlinable @inline(__always) public static func arranged(_ x: Vector, _ places: UnsafeRawPointer) -> Vector { x }
     @inlinable @inline(__always) public static func halves(_ x: Vector, _ y: Vector) -> Vector { x }

@@ -3,8 +3,8 @@
 public struct KernelTable {
     /// Scalars per vector.
     public var lanes: Int
-    /// Kernels of 1, 2, 3 and 4 vectors of output channels; the last is the widest that this tier has registers for, and may
-    /// repeat the third. `tiles` broadcast the input, `laneTiles` do not.
+    /// Kernels of 1, 2, 3 and 4 vectors of output channels; the last is the widest that this tier has (of `tiles` registers for),
+    /// and may repeat one before it. `tiles` broadcast the input, `laneTiles` do not.
     public var tiles: InlineArray<4, TileKernel>
     public var laneTiles: InlineArray<4, TileKernel>
     /// As the second of `tiles`, for two groups of one vector each.

@@ -5,14 +5,15 @@ import CConvolutionShims
 ///
 /// The sum of one output element runs over `segments` (one per kernel tap) of `length` input channels each.
 public struct TileArguments<Scalar> {
-    /// `[segment][pixel or vector of pixels]`: where its input starts, before `channelOffset`. For `accumulateTile`, only of the
-    /// segments in `order`.
+    /// `[segment][pixel or vector of pixels]`: where its input starts, before `channelOffset`. For `accumulateTile` and
+    /// `accumulateLanes`, only of the segments in `order`.
     public var runs: UnsafePointer<UnsafePointer<Scalar>>
     public var channelOffset: Int
     /// Elements from one input channel to the next, where the vectors hold columns; else it is 1.
     public var channelPitch: Int
-    /// `accumulateTile`: for each of `chunks` the number of its segments and each one's place in the panel. A segment that is
-    /// left out has nothing but zeros to add. The other kernels have all `segments`, `segmentsPerChunk` at a time.
+    /// `accumulateTile` and `accumulateLanes`: for each of `chunks` the number of its segments and each one's place in the panel.
+    /// A segment that is left out has nothing but zeros to add. The other kernels have all `segments`, `segmentsPerChunk` at a
+    /// time.
     public var order: UnsafePointer<Int32>?
     public var chunks: Int
     public var segments: Int
@@ -48,7 +49,7 @@ public struct TileArguments<Scalar> {
     public var high: Scalar
     /// `accumulateTile`, and where the vectors hold columns: `outputs` are aligned to vectors, and written past the caches.
     public var streams = false
-    /// `accumulateTile`, where the tier `storesParts`: the lanes to be stored of the last vector.
+    /// Tiles of pixels, where the tier `storesParts`: the lanes to be stored, and by `accumulateLanes` read, of the last vector.
     public var lastMask = UInt32.max
     /// `accumulateGroups`: `[channel][lane]` integers as wide as the scalars, the lane of a pixel's vector that holds the input
     /// channel of the lane's group.
@@ -152,7 +153,7 @@ func finish<I: InstructionSet>(
             var total = tile.loadUnaligned(fromByteOffset: (r &* vectors &+ n) &* I.bytes, as: I.Vector.self)
             total = I.sum(total, bias(r, n))
             total = I.bounded(total, low: low, high: high)
-            place(r, n).storeBytes(of: total, as: I.Vector.self)
+            I.store(total, to: place(r, n), mask: n == vectors &- 1 ? arguments.lastMask : .max)
         }
         r &+= 1
     }
@@ -211,7 +212,8 @@ func finishVectors<I: InstructionSet, let N: Int>(
 @inlinable @inline(__always)
 func finishSums<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ arguments: TileArguments<I.Scalar>,
-    _ outputs: UnsafePointer<UnsafeMutablePointer<I.Scalar>>, continues: Bool, endsInHalf: Bool, areTwins: Bool
+    _ outputs: UnsafePointer<UnsafeMutablePointer<I.Scalar>>, continues: Bool, endsInHalf: Bool, areTwins: Bool,
+    streams: Bool = true
 ) {
     if continues {
         let tile = UnsafeRawPointer(arguments.tile)
@@ -255,7 +257,7 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
         }
         return
     }
-    if !endsInHalf, arguments.streams {
+    if streams, !endsInHalf, arguments.streams {
         for r in 0..<R {
             let output = UnsafeMutableRawPointer(outputs[r] + arguments.outputOffset)
             for n in 0..<N { I.stream(sums[unchecked: r][unchecked: n], to: output + n &* I.bytes) }
@@ -421,35 +423,46 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
 }
 
 /// Vectors of output channels that each have an input value of their own (depthwise; `length` is 1):
-/// tile[r][n] += sum over segments s of runs[s][r][channelOffset + n] * panel[s][n]
+/// tile[r][n] += sum over segments s in order of runs[s][r][channelOffset + n] * panel[s][n]
+/// Where the tier `storesParts`, nothing is read or stored beyond the lanes of the last vector.
 @inlinable @inline(__always)
 public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
-    var panel = UnsafeRawPointer(arguments.panel)
+    guard var order = arguments.order else { return }
     var runs = arguments.runs
-    var remaining = arguments.segments
+    var remaining = arguments.chunks
     var continues = arguments.continues
     while remaining > 0 {
-        var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
-        remaining &-= chunk
+        remaining &-= 1
+        var chunk = order[0]
+        order += 1
         var sums = InlineArray<R, InlineArray<N, I.Vector>>(
             repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
-        repeat {
+        while chunk > 0 {
             chunk &-= 1
+            let panel = UnsafeRawPointer(arguments.panel) + Int(order[0]) &* (N &* I.bytes)
+            order += 1
             var weights = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
             for n in 0..<N { weights[unchecked: n] = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self) }
-            panel += N &* I.bytes
             for r in 0..<R {
                 let start = UnsafeRawPointer(runs[r] + arguments.channelOffset)
-                for n in 0..<N {
+                for n in 0..<(N &- 1) {
                     let x = start.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
                     sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, weights[unchecked: n], sums[unchecked: r][unchecked: n])
                 }
+                sums[unchecked: r][unchecked: N &- 1] = I.multiplyAdd(
+                    start + (N &- 1) &* I.bytes, weights[unchecked: N &- 1], sums[unchecked: r][unchecked: N &- 1],
+                    mask: arguments.lastMask)
             }
             runs += R
-        } while chunk > 0
+        }
+        // Of few taps, what is left to do takes as long as the sums: of one chunk it is done in the registers.
+        if I.storesParts, I.lanes == 16, remaining == 0, !continues, let outputs = arguments.outputs {
+            finishSums(I.self, &sums, arguments, outputs, continues: false, endsInHalf: false, areTwins: false, streams: false)
+            return
+        }
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true
     }

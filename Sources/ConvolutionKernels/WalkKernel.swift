@@ -268,8 +268,8 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
     }
 }
 
-/// `accumulateWalk` for K x K taps, K being 2 or 3, where the lower row lies S input rows below the upper, and the result goes to
-/// the output. Without loops a vector's work is short enough for the processor to begin that of the next.
+/// `accumulateWalk` for K x K taps, K being 3 (or 2, if S is 1), where the lower row lies S input rows below the upper, and the
+/// result goes to the output. Without loops a vector's work is short enough for the processor to begin that of the next.
 @inlinable @inline(__always)
 public func accumulateSmallWalk<I: InstructionSet, let R: Int, let S: Int, let K: Int>(
     _: I.Type, columns: InlineArray<R, Bool>.Type, step: InlineArray<S, Bool>.Type, size: InlineArray<K, Bool>.Type,
@@ -291,13 +291,9 @@ public func accumulateSmallWalk<I: InstructionSet, let R: Int, let S: Int, let K
             if K == 3 { walkRows(I.self, step: step, &upper, &lower, runs + 2 &* pitch, offset, w + 2 &* row, w + row, taps: 3) }
         } else {
             walkRow(I.self, step: step, &upper, runs + pitch, offset, w + row, taps: K)
-            if K == 3 {
-                walkRows(I.self, step: step, &upper, &lower, runs + 2 &* pitch, offset, w + 2 &* row, w, taps: 3)
-                // What the upper row reads is followed by the rows of the lower one alone.
-                walkRow(I.self, step: step, &lower, runs + 3 &* pitch, offset, w + row, taps: 3)
-            } else {
-                walkRow(I.self, step: step, &lower, runs + 2 &* pitch, offset, w, taps: K)
-            }
+            walkRows(I.self, step: step, &upper, &lower, runs + 2 &* pitch, offset, w + 2 &* row, w, taps: 3)
+            // What the upper row reads is followed by the rows of the lower one alone.
+            walkRow(I.self, step: step, &lower, runs + 3 &* pitch, offset, w + row, taps: 3)
         }
         walkRow(I.self, step: step, &lower, runs + (K &- 1 &+ S) &* pitch, offset, w + (K &- 1) &* row, taps: K)
         storeWalk(I.self, &upper, &lower, arguments, to: top, places, vector: vector, offset: output)

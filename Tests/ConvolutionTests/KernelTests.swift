@@ -41,16 +41,18 @@ private final class Field<Scalar: KernelScalar> {
 
 /// Which of a table's tile kernels, and what they read.
 private enum TileKind: CaseIterable {
-    case channels, halves, lanes, columns, wide
+    case channels, halves, lanes, partOfLanes, columns, wide
 
     var holdsColumns: Bool { self == .columns || self == .wide }
     var broadcastsInput: Bool { self == .channels || self == .halves }
+    var holdsHalf: Bool { self == .halves || self == .partOfLanes }
 
     func kernels(_ table: KernelTable) -> [TileKernel] {
         switch self {
         case .channels: (0..<4).map { table.tiles[$0] }
         case .halves: (1...2).map { table.tile(channels: $0 * table.lanes + table.lanes / 2) }
         case .lanes: (0..<4).map { table.laneTiles[$0] }
+        case .partOfLanes: table.storesParts ? (0..<4).map { table.laneTiles[$0] } : []
         case .columns: (0..<5).map { table.columnTiles[$0] }
         case .wide: (0..<4).map { table.wideTiles[$0] }
         }
@@ -65,8 +67,8 @@ private enum TileKind: CaseIterable {
                     for finishes in [true, false] {
                         // Lanes have one input channel each.
                         check(
-                            kernel, kind, table.lanes, segments, kind == .lanes ? 1 : length, perChunk, continues, finishes,
-                            Scalar.self)
+                            kernel, kind, table.lanes, segments, kind == .lanes || kind == .partOfLanes ? 1 : length, perChunk,
+                            continues, finishes, Scalar.self)
                     }
                 }
             }
@@ -82,7 +84,7 @@ private enum TileKind: CaseIterable {
         // A tile row is N vectors. What a row and a lane of it read, of the run that `position` stands for:
         let rowWidth = kernel.vectors * lanes
         // Of a last vector that is half empty nothing is read or stored beyond the half.
-        let used = kind == .halves ? rowWidth - lanes / 2 : rowWidth
+        let used = kind.holdsHalf ? rowWidth - lanes / 2 : rowWidth
         let positions = kind.holdsColumns ? kernel.vectors : kernel.rows
         let inputsPerChannel = kind.broadcastsInput ? 1 : kind == .columns ? lanes : rowWidth
         let weightsPerChannel = kind.holdsColumns ? kernel.rows : rowWidth
@@ -100,11 +102,11 @@ private enum TileKind: CaseIterable {
         for run in 0..<(segments * positions) {
             runs.append(UnsafePointer(input.pointer(run * spacing + 1)))
             for c in 0..<length {
-                for i in 0..<inputsPerChannel { input.set(run * spacing + 1 + channelOffset + c * pitch + i, draw()) }
+                for i in 0..<min(inputsPerChannel, used) { input.set(run * spacing + 1 + channelOffset + c * pitch + i, draw()) }
             }
         }
         // Pixels may leave out segments, whose weights then count for nothing. Runs are those of the others.
-        let included = (0..<segments).filter { !kind.broadcastsInput || segments < 3 || $0 % 3 != 1 }
+        let included = (0..<segments).filter { kind.holdsColumns || segments < 3 || $0 % 3 != 1 }
         for s in included {
             for i in (s * length * weightsPerChannel)..<((s + 1) * length * weightsPerChannel)
             where kind.holdsColumns || i % rowWidth < used { panel.set(1 + i, draw()) }
@@ -121,7 +123,7 @@ private enum TileKind: CaseIterable {
         // With `continues` the tile counts, else not even a NaN in it may. `stored` rows leave with bias and bounds.
         let (low, high): (Scalar, Scalar) = (-40, 50)
         // A tile of pixels times channels stores all of them: those beyond the last repeat it.
-        let stored = !finishes ? 0 : kind.broadcastsInput ? kernel.rows : max(1, kernel.rows - 1)
+        let stored = !finishes ? 0 : kind.holdsColumns ? max(1, kernel.rows - 1) : kernel.rows
         var expected: [Scalar] = []
         var expectedOutput: [Scalar] = []
         for row in 0..<kernel.rows {
@@ -185,7 +187,7 @@ private enum TileKind: CaseIterable {
                 #expect(kernel.rows * kernel.vectors * table.lanes <= largestTileScalars)
             }
             #expect((0..<4).allSatisfy { table.tiles[$0].vectors == min($0 + 1, table.widestTile) })
-            #expect((0..<4).allSatisfy { table.laneTiles[$0].vectors == min($0 + 1, table.widestTile) })
+            #expect((0..<4).allSatisfy { table.laneTiles[$0].vectors == min($0 + 1, table.laneTiles[3].vectors) })
             #expect((0..<4).allSatisfy { table.columnTiles[$0].rows == $0 + 1 } && table.columnTiles[4].rows >= 4)
             #expect((0..<4).allSatisfy { table.wideTiles[$0].rows == $0 + 1 })
             #expect((0..<2).allSatisfy { (1...largestTileSide).contains(table.walks[$0].columns) })
