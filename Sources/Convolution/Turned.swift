@@ -86,11 +86,12 @@ extension ConvolutionPlan {
         for i in 0..<panelCount { channels = max(channels, panels[i].channels) }
         if !isWidened { layer.output = try layer.outputPixels(of: channels) }
 
-        let inputRow = try times(layer.input.row, size, "pixels")
-        let outputRow = try times(layer.output.row, part.outputStep * size, "pixels")
-        if try times(inputRow, min(part.inputRows(1), layer.vertical.input), "pixels") > mostBytes || outputRow > mostBytes {
-            return false
-        }
+        // A stride that is never taken may be as long as can be.
+        let fits = Double(layer.input.row * size) * Double(min(part.inputRows(1), layer.vertical.input)) <= Double(mostBytes)
+            && Double(layer.output.row * size) * Double(part.outputStep) <= Double(mostBytes)
+        if !fits { return false }
+        let inputRow = layer.input.row * size
+        let outputRow = layer.output.row * part.outputStep * size
         let most = max(1, min(bandBytes / inputRow, bandBytes / outputRow))
         let wanted = threads == 1 ? 1 : 4 * threads
         let fewest = ceilDivide(fewestPixels, layer.horizontal.input)

@@ -45,6 +45,9 @@ int main(void) {
     CHECK(output[0] == 1);
     CHECK(transpose((conv2d_transpose_params){ ONE_PIXEL, .stride_width = TWO_TO_THE(16), .rule = CONV2D_TRANSPOSE_RULE_WINDOW,
                                                .output_strides = { 0, 0, TWO_TO_THE(48), 0 } }) == 0);
+    CHECK(transpose((conv2d_transpose_params){ .batch = 1, .height = 1, .width = 4, .in_channels = 2, .out_channels = 2,
+                                               .kernel_height = 1, .kernel_width = 2, .stride_height = TWO_TO_THE(47),
+                                               .data_format = CONVOLUTION_NCHW, .rule = CONV2D_TRANSPOSE_RULE_TORCH }) == 0);
     CHECK(conv((conv2d_params){ .batch = 1, .height = 1, .width = 2, .in_channels = 1, .out_channels = 1, .kernel_height = 1,
                                 .kernel_width = 1, .stride_width = TWO_TO_THE(44), .input_strides = { 0, 0, 8, 0 } }) == 0);
     CHECK(output[0] == 1);
