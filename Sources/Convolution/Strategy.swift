@@ -202,8 +202,8 @@ private let singleVector = 1.25
 /// The same of a part of a vector that is read in place: half of them lie in two lines of a cache.
 private let partVector = 3.2
 /// The start of a line that is packed alone; that is computed alone too.
-private let lineStart = 100.0
-private let singleLineStart = 300.0
+private let lineStart = 125.0
+private let singleLineStart = 360.0
 /// The start of four rows of a stencil; of a line packed for one.
 private let stencilStart = 60.0
 private let stencilLine = 16.0
@@ -289,7 +289,7 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Stra
         if layer.output.column != 1 { byColumns += turning * stored }
     } else if fitsColumns(layer.horizontal) {
         // One accumulator row loads a vector per multiply-add.
-        byColumns = Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2 : 1.1) * terms
+        byColumns = Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2.4 : 1.1) * terms
         let planes = Double(layer.transposed ? 1 : min(layer.horizontal.stride, layer.horizontal.kernel))
         byColumns += linesRead * planes * (outputs == 1 ? singleLineStart : lineStart)
         byColumns += panels + imageShare
