@@ -235,9 +235,17 @@ func run<Scalar: KernelScalar>(
     // Of a bordered copy tiles may be some whole rows.
     let tileRows = plan.pointee.borders && stride % columns == 0 ? stride / columns : 1
     // Positions that tiles of two heights make up without a rest, where they can: the border's first, then the others.
-    let borderPositions = shortens ? route.borderPositions : 0
-    if shortens, borderPositions % step == 0, rows * columns % step == 0 { shortens = false }
-    var left = shortens ? borderPositions : 0
+    // If more would be computed in vain for each apart, both together.
+    var left = 0
+    var inner = rows * columns
+    if shortens {
+        left = route.borderPositions
+        inner -= left
+        if left % step == 0, inner % step == 0 { shortens = false }
+        if computedPositions(left, step) + computedPositions(inner, step) > computedPositions(left + inner, step) {
+            (left, inner) = (left + inner, 0)
+        }
+    }
     while !route.isDone {
         var stripCount = 0
         var tileCount = 0
@@ -256,7 +264,7 @@ func run<Scalar: KernelScalar>(
             if overlaps || endsRow && whole == step { route.column = min(route.column, route.columnEnd - stride) }
             var height = step
             if shortens {
-                if left == 0 { left = rows * columns - borderPositions }
+                if left == 0 { left = inner }
                 if tallTiles(left, step) == 0 { height = min(step - 1, left) }
                 left -= height
             }
@@ -274,7 +282,8 @@ func run<Scalar: KernelScalar>(
             }
             let (first, last) = (tile.pointee.columns[0], tile.pointee.columns[tile.pointee.count - 1])
             tile.pointee.aim(at: corner, image: layer.output.batch, row: rowStep, column: columnStep)
-            tile.pointee.isPlain = tileRows > 1 && tile.pointee.count == step || (tile.pointee.count == whole || isWide)
+            tile.pointee.isPlain = tileRows > 1 && tile.pointee.count == step
+                || (tile.pointee.count == whole || isWide || shortens && tile.pointee.count == step - 1)
                 && isStraight
                 && meetsNoBorder(vertical, tile.pointee.rows[0], tile.pointee.rows[0], source.rows)
                 && (strategy == .columns || meetsNoBorder(horizontal, first, last, source.columns))
@@ -320,10 +329,12 @@ func run<Scalar: KernelScalar>(
             let reach = plan.pointee.panels[index].reach(strategy)
             if reach != laidOut {
                 laidOut = reach
-                // Plain tiles share the addresses of the first of them.
-                var plain = -1
+                // Plain tiles share the addresses of the first of them, or of the first short one.
+                var (firstPlain, firstShort) = (-1, -1)
                 for t in 0..<stripCount {
                     let tile = tiles + t
+                    let isShort = shortens && tile.pointee.count < step
+                    let plain = isShort ? firstShort : firstPlain
                     if tile.pointee.isPlain, plain >= 0 {
                         tile.pointee.runs = tiles[plain].runs
                         (tile.pointee.order, tile.pointee.chunks) = (tiles[plain].order, tiles[plain].chunks)
@@ -341,7 +352,10 @@ func run<Scalar: KernelScalar>(
                         reach: strategy == .columns ? reach : plan.pointee.panels[index].kernel(for: tile.pointee.count).rows,
                         rowOffsets: (workspace + layout.rowOffsets).assumingMemoryBound(to: Int.self),
                         columnOffsets: (workspace + layout.columnOffsets).assumingMemoryBound(to: Int.self))
-                    if tile.pointee.isPlain { plain = t }
+                    if tile.pointee.isPlain {
+                        // Those of a part of a wide tile end with it.
+                        if isShort { firstShort = t } else if tile.pointee.count == step { firstPlain = t }
+                    }
                 }
                 tapsOfTiles = 0
                 for t in 0..<stripCount { tapsOfTiles += tiles[t].taps * tiles[t].repeats * tiles[t].rowRepeats }

@@ -35,6 +35,8 @@ struct Panels {
     var isDirect = false
     /// But kernels that read and store parts of a vector leave it where it is.
     var endsInPart = false
+    /// Strategy `channels`: panels have as many vectors, or one more. Else they are as wide as can be, but for the last.
+    var isEven = true
     /// Strategy `channels`: one input pixel, each of whose products goes to a pixel of its own, or one output pixel.
     var isPixel = false
 
@@ -48,7 +50,10 @@ struct Panels {
                 || layer.vertical.output == 1 && layer.horizontal.output == 1)
             // The narrower kernels are for many pixels: of one, a vector of zeros more costs less.
             if isPixel, vectors % table.pointee.widestTile == table.pointee.widestTile - 1 { vectors += 1 }
-            perGroup = isPixel ? ceilDivide(vectors, table.pointee.widestTile) : cheapestDivision(outputs, table)
+            let phases = layer.transposed ? layer.vertical.stride * layer.horizontal.stride : 1
+            // Of the output's elements, where there are any, the number is known to fit.
+            divideVectors(
+                layer, table, positions: layer.batch &* layer.vertical.output &* layer.horizontal.output / phases)
             pairs = table.pointee.pairTile != nil && layer.groups > 1 && outputs == table.lanes && layer.columnsPerPixel == 1
             count = pairs ? ceilDivide(layer.groups, 2) : perGroup * layer.groups
             width = vectors * table.lanes * layer.groups
@@ -80,6 +85,49 @@ struct Panels {
         }
     }
 
+    /// Strategy `channels`: the panels of a group that take least time. They share their tiles, so a kernel of more pixels than
+    /// another computes some in vain; and few pixels leave a part of a tile.
+    mutating func divideVectors(_ layer: Layer, _ table: UnsafePointer<KernelTable>, positions: Int) {
+        let widest = table.pointee.widestTile
+        (perGroup, isEven) = (ceilDivide(vectors, widest), false)
+        if isPixel || vectors <= 1 { return }
+        // Of more it makes no difference.
+        let positions = min(positions, 64 * commonTileRows)
+        var best = (count: perGroup, isEven: false)
+        var least = Int.max
+        // Unevenly last, and only where there are no groups whose panels would take turns.
+        for width in stride(from: widest, through: layer.groups > 1 ? 1 : 0, by: -1) {
+            isEven = width > 0
+            perGroup = ceilDivide(vectors, isEven ? width : widest)
+            // None is wider than the first, whose kernels thus have the fewest pixels.
+            let first = panel(0, layer, table)
+            let tiles = ceilDivide(positions, first.kernel.rows)
+            let tall = first.shortKernel == nil ? tiles : tallTiles(positions, first.kernel.rows)
+            var cost = 0
+            for index in 0..<perGroup {
+                let panel = panel(index, layer, table)
+                let isHalf = table.pointee.halfTile(channels: panel.channels) != nil
+                for isShort in 0...1 {
+                    let kernel = panel.kernel(for: first.kernel.rows - isShort)
+                    // By multiply-adds, or by loads.
+                    cost += (isShort == 0 ? tall : tiles - tall)
+                        * max((2 * kernel.vectors - (isHalf ? 1 : 0)) * kernel.rows, 2 * (kernel.rows + kernel.vectors))
+                }
+            }
+            if cost < least { (least, best) = (cost, (perGroup, isEven)) }
+        }
+        (perGroup, isEven) = best
+    }
+
+    /// The kernel for one pixel less than that for `count` vectors, if panels of tiles of as many pixels have all one.
+    private func shortKernel(_ count: Int, _ layer: Layer, _ table: UnsafePointer<KernelTable>) -> TileKernel? {
+        let last = isEven ? vectors / perGroup : vectors - (perGroup - 1) * table.pointee.widestTile
+        let lastChannels = layer.outChannelsPerGroup - (vectors - last) * table.lanes
+        guard count > 1, count == table.pointee.widestTile || last > 1 && table.pointee.halfTile(channels: lastChannels) == nil
+        else { return nil }
+        return table.pointee.shortTiles[count - 2]
+    }
+
     /// Whether a walk computes all phases of a transposed convolution together: its input is read in place, and whole vectors of
     /// output are finished.
     func pairsPhases(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
@@ -108,10 +156,10 @@ struct Panels {
         case .channels, .lanes:
             let group = strategy == .lanes ? 0 : index / perGroup
             let members = strategy == .lanes ? layer.groups == 1 ? width : layer.outChannels : outputs
-            // The vectors are spread evenly, so that 5 become 3 + 2.
+            // Where the vectors are spread evenly, 5 become 3 + 2.
             let place = index % perGroup
-            let share = isPixel ? table.pointee.widestTile : vectors / perGroup
-            let larger = isPixel ? 0 : vectors % perGroup
+            let share = isEven ? vectors / perGroup : table.pointee.widestTile
+            let larger = isEven ? vectors % perGroup : 0
             let firstVector = place * share + min(place, larger)
             let first = firstVector * table.lanes
             let count = min(share + (place < larger ? 1 : 0), vectors - firstVector)
@@ -124,7 +172,7 @@ struct Panels {
                 kernel: permutes ? table.pointee.groupTile ?? table.pointee.laneTiles[0]
                     : strategy == .lanes ? table.pointee.laneTiles[count - 1]
                     : isPixel && isWidest ? table.pointee.pixelTile : table.pointee.tile(channels: channels),
-                shortKernel: isWidest && !isPixel ? table.pointee.shortTile : nil)
+                shortKernel: strategy == .channels && !isPixel && !pairs ? shortKernel(count, layer, table) : nil)
         case .columns:
             let group = index / perGroup
             let place = index % perGroup
@@ -150,28 +198,6 @@ struct Panels {
 /// Of more, half a tile in vain costs less than tiles of two heights: 512 channels by 16 of 14x14 132.5 -> 130 us, of 28x28 1 %
 /// more.
 private let fewPixels = 256
-
-/// The number of panels, of widths as equal as can be, that takes least time per pixel. Panels share their tiles, so a kernel of
-/// more pixels than another computes some in vain.
-private func cheapestDivision(_ channels: Int, _ table: UnsafePointer<KernelTable>) -> Int {
-    let vectors = ceilDivide(channels, table.lanes)
-    var best = vectors
-    var least = Double.infinity
-    for width in stride(from: table.pointee.widestTile, to: 0, by: -1) where vectors > 0 {
-        let count = ceilDivide(vectors, width)
-        let (share, larger) = vectors.quotientAndRemainder(dividingBy: count)
-        let narrow = table.pointee.tiles[share - 1]
-        let wide = table.pointee.tiles[larger > 0 ? share : share - 1]
-        // By multiply-adds, or by loads.
-        func time(_ kernel: TileKernel) -> Double { Double(max(kernel.rows * kernel.vectors, kernel.rows + kernel.vectors)) }
-        let last = channels - (vectors - share) * table.lanes
-        let saved = table.pointee.halfTile(channels: last) == nil ? 0 : Double(narrow.rows) / 2
-        let all = time(narrow) * Double(count - larger) + time(wide) * Double(larger) - saved
-        let cost = all / Double(min(narrow.rows, wide.rows))
-        if cost < least { (best, least) = (count, cost) }
-    }
-    return best
-}
 
 // What moving data costs, in vectors of multiply-adds; measured, roughly.
 

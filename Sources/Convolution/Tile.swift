@@ -54,8 +54,8 @@ struct Tile<Scalar> {
 
 /// The positions of an item in the order in which tiles take them: row by row of one image after another. Or, so that few taps
 /// outside the input have to be computed for others that are inside: part by part, each of the positions, of all images, that
-/// have the same taps inside. Parts follow each other in a spiral from the corner inwards, as neighbours have most taps in common;
-/// only that with all taps inside comes last.
+/// have the same taps inside. Parts follow each other in a spiral from the corner inwards, as neighbours have most taps in
+/// common; only that with all taps inside comes last.
 struct Route {
     var block: UnsafePointer<Block>
     /// Output rows, of all images or of one, and columns.
@@ -202,6 +202,10 @@ func tallTiles(_ positions: Int, _ step: Int) -> Int {
     let tiles = ceilDivide(positions, step)
     return max(0, positions - tiles * (step - 1))
 }
+
+/// What such tiles, and those of one less, compute.
+@inline(never)
+func computedPositions(_ positions: Int, _ step: Int) -> Int { max(positions, ceilDivide(positions, step) * (step - 1)) }
 
 /// Strategy `lanes`: the positions of tiles that end with rows of so many columns, where little is then computed in vain, since
 /// all of them have the addresses of one; the last begins early. Else 0.

@@ -345,24 +345,10 @@ extension Panels {
         self.init(layer, table, .channels)
         pairs = false
         if areNarrow {
-            (perGroup, count) = (vectors, vectors * layer.groups)
-            return
+            (perGroup, isEven) = (vectors, true)
+        } else {
+            divideVectors(layer, table, positions: tiles)
         }
-        var best = Double.infinity
-        var bestCount = perGroup
-        var most = table.pointee.widestTile
-        while most > 1, most + 1 >= table.pointee.widestTile {
-            perGroup = ceilDivide(vectors, most)
-            var cost = 0.0
-            for index in 0..<perGroup {
-                let panel = panel(index, layer, table)
-                // Of two vectors or fewer, loads are as many as multiply-adds.
-                cost += Double(panel.computedTiles(tiles)) * (Double(panel.kernel.vectors) + 0.5)
-            }
-            if cost < best { (best, bestCount) = (cost, perGroup) }
-            most -= 1
-        }
-        perGroup = bestCount
         count = perGroup * layer.groups
     }
 }

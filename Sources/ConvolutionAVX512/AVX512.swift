@@ -133,9 +133,17 @@ private nonisolated(unsafe) var float32 =
         pixelTile: TileKernel(rows: 1, vectors: 4) {
             accumulateTile(AVX512Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
         },
-        shortTile: TileKernel(rows: 5, vectors: 4) {
-            accumulateTile(AVX512Float32.self, rows: InlineArray<5, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
-        },
+        shortTiles: [
+            TileKernel(rows: 7, vectors: 2) {
+                accumulateTile(AVX512Float32.self, rows: InlineArray<7, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+            },
+            TileKernel(rows: 7, vectors: 3) {
+                accumulateTile(AVX512Float32.self, rows: InlineArray<7, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            },
+            TileKernel(rows: 5, vectors: 4) {
+                accumulateTile(AVX512Float32.self, rows: InlineArray<5, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            },
+        ],
         pairTile: TileKernel(rows: 8, vectors: 2) {
             accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self,
                 spansGroups: true, $0)
@@ -350,12 +358,6 @@ private nonisolated(unsafe) var float64 =
         tapGradients: {
             accumulateTapGradients(AVX512Float64.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
         },
-        slidingTapGradients: [
-            {
-                accumulateTapGradients(AVX512Float64.self, step: InlineArray<1, Bool>.self, points: InlineArray<2, Bool>.self, $0)
-            },
-            nil,
-        ],
         walks: [
             WalkKernel(columns: 7) {
                 accumulateWalk(AVX512Float64.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
@@ -381,8 +383,8 @@ private nonisolated(unsafe) var float64 =
             TileKernel(rows: 4, vectors: 4) {
                 accumulateColumns(AVX512Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
-            TileKernel(rows: 8, vectors: 3) {
-                accumulateColumns(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            TileKernel(rows: 4, vectors: 4) {
+                accumulateColumns(AVX512Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
         wideTiles: [
@@ -392,11 +394,11 @@ private nonisolated(unsafe) var float64 =
             TileKernel(rows: 2, vectors: 8) {
                 accumulateWide(AVX512Float64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
             },
-            TileKernel(rows: 3, vectors: 6) {
-                accumulateWide(AVX512Float64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<6, Bool>.self, $0)
+            TileKernel(rows: 3, vectors: 4) {
+                accumulateColumns(AVX512Float64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
-            TileKernel(rows: 4, vectors: 6) {
-                accumulateWide(AVX512Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<6, Bool>.self, $0)
+            TileKernel(rows: 4, vectors: 4) {
+                accumulateColumns(AVX512Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
         layOutAxis: { layOutAxis($0) },

@@ -172,13 +172,13 @@ private nonisolated(unsafe) var float32 =
                 accumulateWide(BaselineFloat32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
             },
             TileKernel(rows: 2, vectors: 4) {
-                accumulateWide(BaselineFloat32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(BaselineFloat32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
             TileKernel(rows: 3, vectors: 3) {
-                accumulateWide(BaselineFloat32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(BaselineFloat32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateWide(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
         layOutAxis: { layOutAxis($0) },
@@ -293,13 +293,13 @@ private nonisolated(unsafe) var float64 =
                 accumulateWide(BaselineFloat64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
             },
             TileKernel(rows: 2, vectors: 4) {
-                accumulateWide(BaselineFloat64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(BaselineFloat64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
             TileKernel(rows: 3, vectors: 3) {
-                accumulateWide(BaselineFloat64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(BaselineFloat64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateWide(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
         layOutAxis: { layOutAxis($0) },

@@ -19,12 +19,12 @@ public struct KernelTable {
     public var twinTile: (@convention(c) (UnsafeRawPointer) -> Void)?
     /// As the widest of `tiles`, for one pixel.
     public var pixelTile: TileKernel
-    /// The same for one pixel less than the widest of `tiles`, so that tiles of both kinds make up numbers of pixels that those
-    /// do not divide.
-    public var shortTile: TileKernel?
+    /// As the second, third and fourth of `tiles`, for one pixel less, so that tiles of both kinds make up numbers of pixels that
+    /// those do not divide.
+    public var shortTiles: InlineArray<3, TileKernel?>
     /// `accumulateGroups` of one vector, where the tier has a permutation of any lanes.
     public var groupTile: TileKernel?
-    /// As `tiles` and `shortTile`: of `OuterProductArguments`.
+    /// As `tiles` and the last of `shortTiles`: of `OuterProductArguments`.
     public var outerTiles: InlineArray<4, TileKernel>
     public var shortOuterTile: TileKernel?
     /// As the first of `outerTiles`, for three taps of a kernel row.
@@ -49,7 +49,7 @@ public struct KernelTable {
     public var storesParts: Bool
     /// Kernels of 1, 2, 3, 4 and the most output channels, over vectors of columns. The last may repeat the fourth.
     public var columnTiles: InlineArray<5, TileKernel>
-    /// Kernels of 1 to 4 output channels over vectors that follow each other in one row.
+    /// Kernels of 1 to 4 output channels over vectors that follow each other in one row, or `columnTiles` again.
     public var wideTiles: InlineArray<4, TileKernel>
     public var layOutAxis: @convention(c) (UnsafeRawPointer) -> Void
     public var layOutRuns: @convention(c) (UnsafeMutableRawPointer) -> Void
@@ -76,7 +76,8 @@ public struct KernelTable {
 
     @inlinable @inline(__always)
     public init(
-        lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel, shortTile: TileKernel? = nil,
+        lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel,
+        shortTiles: InlineArray<3, TileKernel?> = [nil, nil, nil],
         pairTile: TileKernel? = nil, shortPairTile: TileKernel? = nil,
         twinTile: (@convention(c) (UnsafeRawPointer) -> Void)? = nil,
         halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
@@ -112,7 +113,7 @@ public struct KernelTable {
         self.lanes = lanes
         self.tiles = tiles
         self.pixelTile = pixelTile
-        self.shortTile = shortTile
+        self.shortTiles = shortTiles
         self.pairTile = pairTile
         self.twinTile = twinTile
         self.shortPairTile = shortPairTile

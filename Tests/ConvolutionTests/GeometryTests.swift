@@ -344,7 +344,8 @@ private struct Contribution: Hashable {
         let wide = Lattice.convolution(Axis(input: 4, kernel: 7, stride: 1, dilation: 1, output: 4, start: 3))
         let plain = Lattice.convolution(Axis(input: 6, kernel: 1, stride: 1, dilation: 1, output: 6, start: 0))
         func inside(_ lattice: Lattice, _ index: Int, _ input: Range<Int>) -> [Int] {
-            (0..<lattice.taps).filter { input.contains(index * lattice.inputStep + lattice.offsetStart + $0 * lattice.offsetStep) }
+            let start = index * lattice.inputStep + lattice.offsetStart
+            return (0..<lattice.taps).filter { input.contains(start + $0 * lattice.offsetStep) }
         }
         let axes = [(transposed, 3), (strided, 9), (wide, 4), (plain, 6)]
         for (vertical, height) in axes {
