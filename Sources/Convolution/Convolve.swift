@@ -329,11 +329,11 @@ func run<Scalar: KernelScalar>(
             let reach = plan.pointee.panels[index].reach(strategy)
             if reach != laidOut {
                 laidOut = reach
-                // Plain tiles share the addresses of the first of them, or of the first short one.
+                // Plain tiles share the addresses of the first of them, or of the first short one: these are all as long.
                 var (firstPlain, firstShort) = (-1, -1)
                 for t in 0..<stripCount {
                     let tile = tiles + t
-                    let isShort = shortens && tile.pointee.count < step
+                    let isShort = tile.pointee.count < step
                     let plain = isShort ? firstShort : firstPlain
                     if tile.pointee.isPlain, plain >= 0 {
                         tile.pointee.runs = tiles[plain].runs

@@ -125,6 +125,22 @@ def test_conv2d_batches(isa):
         check("conv2d", x, kernel, None, options, isa)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_that_end_in_a_part_of_a_tile(isa, dtype):
+    """Of few output channels a tile is some vectors of a row. Where results are added or do not lie side by side the last of a row
+    is a part, in some rows of its group of tiles the first."""
+    rng = np.random.default_rng(15)
+    for channels, width in itertools.product(range(1, 5), rng.integers(30, 200, 6)):
+        x = whole_numbers(rng, (1, 40, width, 3)).astype(dtype)
+        kernel = whole_numbers(rng, (3, 3, 3, channels)).astype(dtype)
+        planes = np.moveaxis(x, 3, 1).copy()
+        wanted = convolution.conv2d(planes, kernel, data_format="channels_first", isa=isa)
+        residual = np.zeros_like(wanted)
+        got = convolution.conv2d(planes, kernel, data_format="channels_first", isa=isa, residual=residual)
+        np.testing.assert_array_equal(got, wanted)
+        np.testing.assert_array_equal(convolution.conv2d(x, kernel, isa=isa), np.moveaxis(wanted, 1, 3))
+
+
 # ---------------------------------------------------------------------------------------------------- conv2d_transpose
 
 
