@@ -584,6 +584,7 @@ func resample<Scalar: KernelScalar>(
 ) {
     let given = plan.pointee.resampling.input
     let accumulates = plan.pointee.resampling.accumulates
+    let (copiesRows, extrapolates) = (plan.pointee.resampling.method.copies, plan.pointee.resampling.method.extrapolates)
     let channels = plan.pointee.channels
     let lanes = plan.pointee.table.lanes
     let kind = plan.pointee.columns.kind
@@ -656,7 +657,7 @@ func resample<Scalar: KernelScalar>(
         }
         let blend = BlendRowsArguments(
             count: count, rows: rows,
-            weights: plan.pointee.resampling.method.copies ? nil : UnsafePointer(weights + row * taps), taps: taps,
+            weights: copiesRows ? nil : UnsafePointer(weights + row * taps), taps: taps,
             output: blended, pitch: blendedPitch, elements: segment.count, streaming: false, runs: runs.places,
             runCount: runs.count)
         let kernel = runs.kernel ?? plan.pointee.table.pointee.blendedRows
@@ -664,7 +665,7 @@ func resample<Scalar: KernelScalar>(
         resampleColumns(
             plan, blends, targets, rows: count, firstColumn: firstColumn, columns: columns, streaming: inPlace && streaming,
             ahead: 0)
-        if plan.pointee.resampling.method.extrapolates {
+        if extrapolates {
             for i in 0..<count { extrapolate(plan, row + i, firstColumn..<firstColumn + columns, to: targets[i]) }
         }
         row += count
