@@ -33,8 +33,8 @@ func inputRange(_ lattice: Lattice, first: Int, count: Int, input: Int, mode: Bo
 
 extension Lattice {
     /// Where `inputRange` is longest for `count` outputs, in any mode: at one of these four. Up to the first place that reads
-    /// nothing before the input the range grows, then it stays, and shrinks when it reads beyond; but what borders mirror or repeat
-    /// may be most at the first place or the last. (About the turn two, since a step may leave out the best.)
+    /// nothing before the input the range grows, then it stays, and shrinks when it reads beyond; but what borders mirror or
+    /// repeat may be most at the first place or the last. (About the turn two, since a step may leave out the best.)
     fileprivate func place(_ index: Int, count: Int) -> Int {
         let last = self.count - count
         if index > 1 { return index == 2 ? 0 : last }
@@ -195,8 +195,8 @@ extension ConvolutionPlan {
         rectangle(block, rows: firstRow..<firstRow + rows, columns: 0..<block.bandColumns).elements * layer.elementBytes
     }
 
-    /// Elements that no rectangle of an item of the block exceeds: of few bands those of the largest; of many (they may be as many
-    /// as pixels) those of a longest band where it would read most, whether or not one lies there.
+    /// Elements that no rectangle of an item of the block exceeds: of few bands those of the largest; of many (they may be as
+    /// many as pixels) those of a longest band where it would read most, whether or not one lies there.
     mutating func largestRectangle(_ block: Block) -> Int {
         if block.rowBands == 0 { return 0 }
         let (height, count) = (block.vertical.count, rows(block))

@@ -359,7 +359,8 @@ private func canWalk(_ layer: Layer) -> Bool {
 }
 
 /// Whether most of a walk's tile would be computed in vain, or more be packed for it than outputs can share: 3x3 s2 on 7 times
-/// 128 channels of 3x3 2.4 us, by tiles that go on from row to row and from image to image 0.8; 11x11 s2 on 512 of 13x13 32 and 8.
+/// 128 channels of 3x3 2.4 us, by tiles that go on from row to row and from image to image 0.8; 11x11 s2 on 512 of 13x13 32 and
+/// 8.
 private func hasFewOutputs(_ layer: Layer) -> Bool {
     let (rows, columns) = (layer.vertical.output, layer.horizontal.output)
     return columns <= 2 || layer.vertical.kernel * layer.horizontal.kernel > walkTaps && rows * columns <= 36

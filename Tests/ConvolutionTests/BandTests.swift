@@ -4,8 +4,8 @@ import Testing
 @testable import Convolution
 
 @Suite struct BandTests {
-    /// What an execution sets aside for the input that an item packs, against the rectangles of all items: of layers in few bands and
-    /// in many, where the library looks at some places alone.
+    /// What an execution sets aside for the input that an item packs, against the rectangles of all items: of layers in few
+    /// bands and in many, where the library looks at some places alone.
     @Test(arguments: [false, true])
     func noRectangleIsLargerThanTheLargest(transposed: Bool) throws {
         var numbers = SeededNumbers(seed: transposed ? 8 : 7)

@@ -234,8 +234,8 @@ private let tiers = (0..<Tier.count).compactMap { Tier(rawValue: $0) }.filter { 
         return try body(fields)
     }
 
-    /// A kernel gradient by tiles: inputs and output gradients transformed, multiplied, added up over the tiles and transformed back
-    /// are what textbook loops sum over all pixels. The points of the gradients, of small whole numbers, are exact.
+    /// A kernel gradient by tiles: inputs and output gradients transformed, multiplied, added up over the tiles and transformed
+    /// back are what textbook loops sum over all pixels. The points of the gradients, of small whole numbers, are exact.
     @Test(arguments: tiers) func gradients(_ tier: Tier) throws {
         let table = tier.float32.pointee
         let transformOutputGradient = try #require(table.transformOutputGradient)
@@ -294,8 +294,8 @@ private let tiers = (0..<Tier.count).compactMap { Tier(rawValue: $0) }.filter { 
         }
     }
 
-    /// The products of a row of points from the weights' parts: to the bit those of the points that `transformWinogradWeights` stores,
-    /// chunk by chunk.
+    /// The products of a row of points from the weights' parts: to the bit those of the points that `transformWinogradWeights`
+    /// stores, chunk by chunk.
     @Test(arguments: tiers) func pointRow(_ tier: Tier) {
         let table = tier.float32.pointee
         // Tiers of few registers have none.
