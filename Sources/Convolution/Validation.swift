@@ -194,8 +194,9 @@ private func checkOutput(
         throw Failure(
             CONVOLUTION_ERROR_EMPTY_OUTPUT,
             """
-            \(names.size) \(input) and \(names.kernel) \(kernel) (\(names.dilation) \(dilation), \(names.padBefore) \(Int(before)), \
-            \(names.padAfter) \(Int(after))) give an output of \(output); allow_empty_output is 0, so it must be at least 1
+            \(names.size) \(input) and \(names.kernel) \(kernel) (\(names.dilation) \(dilation), \
+            \(names.padBefore) \(Int(before)), \(names.padAfter) \(Int(after))) give an output of \(output); \
+            allow_empty_output is 0, so it must be at least 1
             """)
     }
     return max(output, 0)

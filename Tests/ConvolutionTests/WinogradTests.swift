@@ -257,7 +257,8 @@ private let tiers = (0..<Tier.count).compactMap { Tier(rawValue: $0) }.filter { 
                     let places = (0..<16).map { UnsafePointer(gradient + $0 * channels) }
                     pixels.withUnsafeBufferPointer { pixels in
                         let arguments = WinogradInputArguments(
-                            pixels: pixels.baseAddress!, vectors: vectors, scratch: scratch, target: inputPoints, pointPitch: pitch)
+                            pixels: pixels.baseAddress!, vectors: vectors, scratch: scratch, target: inputPoints,
+                            pointPitch: pitch)
                         withUnsafePointer(to: arguments) { table.transformInput($0) }
                     }
                     places.withUnsafeBufferPointer { places in
