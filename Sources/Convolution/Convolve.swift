@@ -353,8 +353,7 @@ func run<Scalar: KernelScalar>(
                         rowOffsets: (workspace + layout.rowOffsets).assumingMemoryBound(to: Int.self),
                         columnOffsets: (workspace + layout.columnOffsets).assumingMemoryBound(to: Int.self))
                     if tile.pointee.isPlain {
-                        // Those of a part of a wide tile end with it.
-                        if isShort { firstShort = t } else if tile.pointee.count == step { firstPlain = t }
+                        if isShort { firstShort = t } else { firstPlain = t }
                     }
                 }
                 tapsOfTiles = 0

@@ -50,10 +50,10 @@ struct Panels {
                 || layer.vertical.output == 1 && layer.horizontal.output == 1)
             // The narrower kernels are for many pixels: of one, a vector of zeros more costs less.
             if isPixel, vectors % table.pointee.widestTile == table.pointee.widestTile - 1 { vectors += 1 }
-            let phases = layer.transposed ? layer.vertical.stride * layer.horizontal.stride : 1
-            // Of the output's elements, where there are any, the number is known to fit.
-            divideVectors(
-                layer, table, positions: layer.batch &* layer.vertical.output &* layer.horizontal.output / phases)
+            // Strides may be so long that their product is none.
+            let phases = layer.transposed ? Double(layer.vertical.stride) * Double(layer.horizontal.stride) : 1
+            let pixels = Double(layer.batch) * Double(layer.vertical.output) * Double(layer.horizontal.output)
+            divideVectors(layer, table, positions: Int(min(pixels / phases, Double(Int32.max))))
             pairs = table.pointee.pairTile != nil && layer.groups > 1 && outputs == table.lanes && layer.columnsPerPixel == 1
             count = pairs ? ceilDivide(layer.groups, 2) : perGroup * layer.groups
             width = vectors * table.lanes * layer.groups

@@ -48,6 +48,12 @@ int main(void) {
     CHECK(transpose((conv2d_transpose_params){ .batch = 1, .height = 1, .width = 4, .in_channels = 2, .out_channels = 2,
                                                .kernel_height = 1, .kernel_width = 2, .stride_height = TWO_TO_THE(47),
                                                .data_format = CONVOLUTION_NCHW, .rule = CONV2D_TRANSPOSE_RULE_TORCH }) == 0);
+    /* With more channels than fill one vector: of the strides of both axes, the product. */
+    memset(output, 0, sizeof output);
+    CHECK(transpose((conv2d_transpose_params){ .batch = 1, .height = 1, .width = 1, .in_channels = 1, .out_channels = 64,
+                                               .kernel_height = 1, .kernel_width = 1, .stride_height = TWO_TO_THE(47),
+                                               .stride_width = TWO_TO_THE(47), .rule = CONV2D_TRANSPOSE_RULE_TORCH }) == 0);
+    CHECK(output[0] == 1 && output[63] == (float)(63 % 5 + 1));
     CHECK(conv((conv2d_params){ .batch = 1, .height = 1, .width = 2, .in_channels = 1, .out_channels = 1, .kernel_height = 1,
                                 .kernel_width = 1, .stride_width = TWO_TO_THE(44), .input_strides = { 0, 0, 8, 0 } }) == 0);
     CHECK(output[0] == 1);
