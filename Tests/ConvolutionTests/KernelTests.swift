@@ -100,7 +100,10 @@ private enum TileKind: CaseIterable {
         let tile = Field<Scalar>(1 + kernel.rows * rowWidth + rowWidth)
         var runs: [UnsafePointer<Scalar>] = []
         for run in 0..<(segments * positions) {
-            runs.append(UnsafePointer(input.pointer(run * spacing + 1)))
+            // The vectors of a wide tile follow each other, whether it asks for the first address alone or for all of them.
+            let vector = kind == .wide ? run % positions : 0
+            let place = (run - vector) * spacing + vector * lanes
+            runs.append(UnsafePointer(input.pointer(place + 1)))
             for c in 0..<length {
                 for i in 0..<min(inputsPerChannel, used) { input.set(run * spacing + 1 + channelOffset + c * pitch + i, draw()) }
             }
