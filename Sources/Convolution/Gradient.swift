@@ -54,9 +54,7 @@ func createInputGradientPlan(
 }
 
 private func inputGradientPlan(_ layer: Layer, kernel: UnsafeRawPointer?) throws(Failure) -> InputGradientPlan {
-    try checkDisjoint(
-        layer.input, "input_strides", batch: layer.batch, rows: layer.vertical.input, columns: layer.horizontal.input,
-        channels: layer.inChannels)
+    try layer.checkInputDisjoint()
     let arrays = try layer.gradientArrays
     var adjoint = layer.adjoint
     guard layer.paddingMode != .constant, adjoint.hasOutput else {

@@ -184,24 +184,6 @@ struct Layer {
         return layer
     }
 
-    /// Where the elements of its tensors lie. Validation has found that these numbers exist.
-    var inputFootprint: Footprint {
-        get throws(Failure) {
-            try Footprint(
-                input, "input", batch: batch, rows: vertical.input, columns: horizontal.input, channels: inChannels,
-                elementBytes: elementBytes)
-        }
-    }
-    var outputFootprint: Footprint {
-        get throws(Failure) {
-            try Footprint(
-                output, "output", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels,
-                elementBytes: elementBytes)
-        }
-    }
-    var arrays: Arrays { get throws(Failure) { try Arrays(read: inputFootprint, written: outputFootprint) } }
-    var gradientArrays: Arrays { get throws(Failure) { try Arrays(read: outputFootprint, written: inputFootprint) } }
-
     /// Index of a kernel element in the caller's array.
     func kernelIndex(row: Int, column: Int, input: Int, output: Int, group: Int) -> Int {
         let strides = kernelStrides
@@ -231,22 +213,59 @@ struct Resampling {
 
     var elementBytes: Int { isDouble ? 8 : 4 }
     var hasOutput: Bool { batch > 0 && channels > 0 }
+}
 
-    /// As of `Layer`.
+// MARK: - The two tensors
+
+protocol AxisLengths {
+    var input: Int { get }
+    var output: Int { get }
+}
+
+extension Axis: AxisLengths {}
+extension ResamplingAxis: AxisLengths {}
+
+/// What is computed from one tensor to another.
+protocol TensorMap {
+    associatedtype Lengths: AxisLengths
+    var batch: Int { get }
+    var vertical: Lengths { get }
+    var horizontal: Lengths { get }
+    var inChannels: Int { get }
+    var outChannels: Int { get }
+    var input: Strides { get }
+    var output: Strides { get }
+    var elementBytes: Int { get }
+}
+
+extension Layer: TensorMap {}
+extension Resampling: TensorMap {
+    var inChannels: Int { channels }
+    var outChannels: Int { channels }
+}
+
+extension TensorMap {
+    /// Where the elements of the tensors lie. Validation has found that these numbers exist.
     var inputFootprint: Footprint {
         get throws(Failure) {
             try Footprint(
-                input, "input", batch: batch, rows: vertical.input, columns: horizontal.input, channels: channels,
+                input, "input", batch: batch, rows: vertical.input, columns: horizontal.input, channels: inChannels,
                 elementBytes: elementBytes)
         }
     }
     var outputFootprint: Footprint {
         get throws(Failure) {
             try Footprint(
-                output, "output", batch: batch, rows: vertical.output, columns: horizontal.output, channels: channels,
+                output, "output", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels,
                 elementBytes: elementBytes)
         }
     }
     var arrays: Arrays { get throws(Failure) { try Arrays(read: inputFootprint, written: outputFootprint) } }
     var gradientArrays: Arrays { get throws(Failure) { try Arrays(read: outputFootprint, written: inputFootprint) } }
+
+    /// What is written to the input's places needs one for each element.
+    func checkInputDisjoint() throws(Failure) {
+        try checkDisjoint(
+            input, "input_strides", batch: batch, rows: vertical.input, columns: horizontal.input, channels: inChannels)
+    }
 }

@@ -39,7 +39,7 @@ struct Block {
     var fetchesInput = false
     /// Else tiles fetch the weights that follow: not where all of them stay in the cache.
     var fetchesWeights = true
-    /// Strategy `channels`: tiles take pixels with the same taps inside the input together, since many taps lie outside.
+    /// Strategies `channels` and `lanes`: tiles take pixels with the same taps inside the input together, as many lie outside.
     var roundsBorder = false
 
     var taps: Int { vertical.taps * horizontal.taps }

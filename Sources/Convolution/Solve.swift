@@ -54,8 +54,7 @@ private func solution<Scalar: KernelScalar>(
     let (rows, columns) = (layer.vertical, layer.horizontal)
     _ = try layer.inputFootprint.extent(at: input, "input")
     _ = try layer.outputFootprint.extent(at: output, "output")
-    try checkDisjoint(
-        layer.input, "input_strides", batch: layer.batch, rows: rows.input, columns: columns.input, channels: layer.inChannels)
+    try layer.checkInputDisjoint()
     try checkKernel(layer, kernel)
     var report = SolveReport()
     if layer.batch == 0 { return report }

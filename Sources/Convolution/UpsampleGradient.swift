@@ -89,9 +89,7 @@ struct TurnedTable {
 
 func createGradientPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointer<UpsampleGradientPlan> {
     let (rows, columns) = (resampling.vertical, resampling.horizontal)
-    try checkDisjoint(
-        resampling.input, "input_strides", batch: resampling.batch, rows: rows.input, columns: columns.input,
-        channels: resampling.channels)
+    try resampling.checkInputDisjoint()
     let arrays = try resampling.gradientArrays
     let memory = try allocate(1, of: MemoryLayout<UpsampleGradientPlan>.size, "the plan")
     let plan = memory.bindMemory(to: UpsampleGradientPlan.self, capacity: 1)
