@@ -221,7 +221,8 @@ func run<Scalar: KernelScalar>(
     // A single tile is none that repeats.
     let isOneTile = rows * columns <= step * unit
     let insideRows = isOneTile || roundsBorder ? 0..<0 : insideRange(vertical, source.rows)
-    let insideColumns = isOneTile || roundsBorder || strategy == .columns ? 0..<0 : insideRange(horizontal, source.columns)
+    let insideColumns = isOneTile || roundsBorder || strategy == .columns
+        ? 0..<0 : insideRange(horizontal, source.columns).clamped(to: firstColumn..<columnEnd)
     var route = Route(
         block, rows: firstRow..<firstRow + rows, columns: firstColumn..<columnEnd, inputRows: source.rows,
         inputColumns: source.columns, roundsBorder: roundsBorder)

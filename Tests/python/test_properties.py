@@ -794,6 +794,19 @@ def test_the_residual_of_a_transposed_convolution(isa, layer, seed, dtype, infin
     assert_residual_is_added(convolution.conv2d_transpose, rng, x, kernel, {**options, "isa": isa}, dtype)
 
 
+def test_a_residual_is_added_once_where_threads_divide_rows(isa):
+    """Rows so long that threads share them: what one writes, no other does."""
+    for shape, kernel_shape in (((1, 40, 64, 64), (1, 1, 64, 80)), ((1, 1, 2000, 32), (1, 3, 32, 48)),
+                                ((2, 2, 900, 24), (1, 5, 24, 40)), ((1, 1, 3000, 64), (1, 4, 64, 3))):
+        rng = np.random.default_rng(3)
+        x, kernel = reals(rng, shape), reals(rng, kernel_shape)
+        for data_format in ("channels_last", "channels_first"):
+            image = np.moveaxis(x, 3, 1).copy() if data_format == "channels_first" else x
+            for threads in (2, 3, 8):
+                assert_residual_is_added(convolution.conv2d, rng, image, kernel, {
+                    "data_format": data_format, "isa": isa, "threads": threads}, np.float32)
+
+
 def test_a_residual_of_another_shape_is_refused():
     x, kernel = np.ones((1, 5, 5, 1), np.float32), np.ones((3, 3, 1, 2), np.float32)
     with pytest.raises(ValueError, match=r"residual has shape \(1, 3, 3, 1\); it must be that of the result, \(1, 3, 3, 2\)"):
