@@ -145,10 +145,7 @@ struct Panels {
         case .channels where pairs && 2 * index + 1 < layer.groups:
             return Panel(
                 group: 2 * index, groups: 2, firstChannel: 2 * index * outputs, channels: 2 * outputs,
-                offset: 2 * index * outputs, width: 2 * outputs, kernel: table.pointee.pairTile ?? table.pointee.tiles[1],
-                // A last group by itself would share the tiles, and has no such kernel.
-                shortKernel: layer.groups % 2 == 0 && layer.vertical.output * layer.horizontal.output <= fewPixels
-                    ? table.pointee.shortPairTile : nil)
+                offset: 2 * index * outputs, width: 2 * outputs, kernel: table.pointee.pairTile ?? table.pointee.tiles[1])
         case .channels where pairs:
             return Panel(
                 group: 2 * index, firstChannel: 2 * index * outputs, channels: outputs, offset: 2 * index * outputs,
@@ -194,10 +191,6 @@ struct Panels {
         }
     }
 }
-
-/// Of more, half a tile in vain costs less than tiles of two heights: 512 channels by 16 of 14x14 132.5 -> 130 us, of 28x28 1 %
-/// more.
-private let fewPixels = 256
 
 // What moving data costs, in vectors of multiply-adds; measured, roughly.
 

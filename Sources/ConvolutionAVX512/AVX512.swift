@@ -148,10 +148,6 @@ private nonisolated(unsafe) var float32 =
             accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self,
                 spansGroups: true, $0)
         },
-        shortPairTile: TileKernel(rows: 7, vectors: 2) {
-            accumulateTile(AVX512Float32.self, rows: InlineArray<7, Bool>.self, vectors: InlineArray<2, Bool>.self,
-                spansGroups: true, $0)
-        },
         twinTile: {
             accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self,
                 areTwins: true, $0)

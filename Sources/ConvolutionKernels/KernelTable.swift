@@ -9,8 +9,6 @@ public struct KernelTable {
     public var laneTiles: InlineArray<4, TileKernel>
     /// As the second of `tiles`, for two groups of one vector each.
     public var pairTile: TileKernel?
-    /// The same for one pixel less.
-    public var shortPairTile: TileKernel?
     /// The second and third of `tiles` for panels that fill no more than half of their last vector, where the tier needs less
     /// time for them.
     public var halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
@@ -78,7 +76,7 @@ public struct KernelTable {
     public init(
         lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel,
         shortTiles: InlineArray<3, TileKernel?> = [nil, nil, nil],
-        pairTile: TileKernel? = nil, shortPairTile: TileKernel? = nil,
+        pairTile: TileKernel? = nil,
         twinTile: (@convention(c) (UnsafeRawPointer) -> Void)? = nil,
         halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
         laneTiles: InlineArray<4, TileKernel>, groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>,
@@ -116,7 +114,6 @@ public struct KernelTable {
         self.shortTiles = shortTiles
         self.pairTile = pairTile
         self.twinTile = twinTile
-        self.shortPairTile = shortPairTile
         self.halfTiles = halfTiles
         self.laneTiles = laneTiles
         self.groupTile = groupTile
