@@ -613,24 +613,10 @@ func finishColumns<Scalar: KernelScalar>(
 extension TileActivation<Double> {
     func converted<Target: KernelScalar>(to _: Target.Type) -> TileActivation<Target> {
         switch self {
-        case .none: return .none
-        case .relu: return .relu
-        case .clamp(let low, let high): return .clamp(Target(low), Target(high))
+        case .bounded(let low, let high): return .bounded(Target(low), Target(high))
         case .leaky(let alpha): return .leaky(Target(alpha))
         case .sigmoid: return .sigmoid
         case .tanh: return .tanh
-        }
-    }
-}
-
-extension TileActivation where Scalar: KernelScalar {
-    /// The activation as bounds, if it is one.
-    var bounds: (low: Scalar, high: Scalar)? {
-        switch self {
-        case .none: return (-.infinity, .infinity)
-        case .relu: return (0, .infinity)
-        case .clamp(let low, let high): return (low, high)
-        case .leaky, .sigmoid, .tanh: return nil
         }
     }
 }

@@ -84,8 +84,8 @@ private func activation(
 ) throws(Failure) -> TileActivation<Double> {
     try choice(kind, "activation", 7, CONVOLUTION_ERROR_ACTIVATION)
     switch Int(kind) {
-    case CONVOLUTION_ACTIVATION_RELU: return .relu
-    case CONVOLUTION_ACTIVATION_RELU6: return .clamp(0, 6)
+    case CONVOLUTION_ACTIVATION_RELU: return .bounded(0, .infinity)
+    case CONVOLUTION_ACTIVATION_RELU6: return .bounded(0, 6)
     case CONVOLUTION_ACTIVATION_CLAMP:
         if low.isNaN { throw Failure(CONVOLUTION_ERROR_ACTIVATION, "activation_min is \(low); it must be a number") }
         if high.isNaN { throw Failure(CONVOLUTION_ERROR_ACTIVATION, "activation_max is \(high); it must be a number") }
@@ -93,7 +93,7 @@ private func activation(
             throw Failure(
                 CONVOLUTION_ERROR_ACTIVATION, "activation_min is \(low) and activation_max is \(high); min must not exceed max")
         }
-        return .clamp(low, high)
+        return .bounded(low, high)
     case CONVOLUTION_ACTIVATION_LEAKY_RELU:
         if !alpha.isFinite { throw Failure(CONVOLUTION_ERROR_ACTIVATION, "activation_alpha is \(alpha); it must be finite") }
         return .leaky(alpha == 0 ? 0.01 : alpha)

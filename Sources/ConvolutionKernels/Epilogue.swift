@@ -3,12 +3,22 @@ import CConvolutionShims
 /// What is done to an output element z = sum + bias before it is stored. NaN stays NaN: a comparison with NaN is false, and each
 /// case below replaces z only where a comparison is true.
 public enum TileActivation<Scalar> {
-    case none
-    case clamp(Scalar, Scalar)
+    /// Between two bounds, of which none, one or both are finite.
+    case bounded(Scalar, Scalar)
     case leaky(Scalar)
-    case relu
     case sigmoid
     case tanh
+
+    /// The bounds, if there is nothing else.
+    @inlinable @inline(__always)
+    public var bounds: (low: Scalar, high: Scalar)? {
+        if case .bounded(let low, let high) = self { return (low, high) }
+        return nil
+    }
+}
+
+extension TileActivation where Scalar: KernelScalar {
+    @inlinable @inline(__always) public static var none: Self { .bounded(-.infinity, .infinity) }
 }
 
 extension Float: KernelScalar {
@@ -109,25 +119,17 @@ func activate<I: InstructionSet>(
     _: I.Type, _ tile: UnsafeMutablePointer<I.Scalar>, vectors count: Int, _ activation: TileActivation<I.Scalar>,
     bias: (Int) -> I.Vector
 ) {
-    let zero = I.Vector(repeating: 0)
+    if case .leaky(let alpha) = activation {
+        let (zero, alpha) = (I.Vector(repeating: 0), I.Vector(repeating: alpha))
+        return mapVectors(I.self, tile, count, bias) { I.replacing($0, below: zero, with: I.product($0, alpha)) }
+    }
+    let bounds = activation.bounds ?? (-.infinity, .infinity)
+    let (low, high) = (I.Vector(repeating: bounds.low), I.Vector(repeating: bounds.high))
+    mapVectors(I.self, tile, count, bias) { I.bounded($0, low: low, high: high) }
     switch activation {
-    case .none:
-        mapVectors(I.self, tile, count, bias) { $0 }
-    case .relu:
-        mapVectors(I.self, tile, count, bias) { I.replacing($0, below: zero, with: zero) }
-    case .clamp(let low, let high):
-        mapVectors(I.self, tile, count, bias) { z in
-            let (low, high) = (I.Vector(repeating: low), I.Vector(repeating: high))
-            return I.bounded(z, low: low, high: high)
-        }
-    case .leaky(let alpha):
-        mapVectors(I.self, tile, count, bias) { I.replacing($0, below: zero, with: I.product($0, I.Vector(repeating: alpha))) }
-    case .sigmoid:
-        mapVectors(I.self, tile, count, bias) { $0 }
-        mapScalars(tile, count &* I.lanes) { 1 / (1 + I.Scalar.exponential(-$0)) }
-    case .tanh:
-        mapVectors(I.self, tile, count, bias) { $0 }
-        mapScalars(tile, count &* I.lanes) { I.Scalar.hyperbolicTangent($0) }
+    case .bounded, .leaky: break
+    case .sigmoid: mapScalars(tile, count &* I.lanes) { 1 / (1 + I.Scalar.exponential(-$0)) }
+    case .tanh: mapScalars(tile, count &* I.lanes) { I.Scalar.hyperbolicTangent($0) }
     }
 }
 

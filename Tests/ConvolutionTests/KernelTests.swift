@@ -673,7 +673,7 @@ private enum TileKind: CaseIterable {
 @Suite struct EpilogueTests {
     private func activations<Scalar: KernelScalar>(_: Scalar.Type) -> [(TileActivation<Scalar>, (Scalar) -> Scalar)] {
         [
-            (.none, { $0 }), (.relu, { max($0, 0) }), (.clamp(-3, 5), { min(max($0, -3), 5) }),
+            (.none, { $0 }), (.bounded(0, .infinity), { max($0, 0) }), (.bounded(-3, 5), { min(max($0, -3), 5) }),
             (.leaky(0.25), { $0 >= 0 ? $0 : $0 / 4 }),
         ]
     }
@@ -796,7 +796,7 @@ private enum TileKind: CaseIterable {
     /// A comparison with NaN is false, so each activation must let it through.
     @Test(arguments: tiers) func notANumber(_ tier: Tier) {
         let table = tier.float32.pointee
-        for activation in [TileActivation<Float>.none, .relu, .clamp(-3, 5), .leaky(0.25), .sigmoid, .tanh] {
+        for activation in [TileActivation<Float>.none, .bounded(0, .infinity), .bounded(-3, 5), .leaky(0.25), .sigmoid, .tanh] {
             let tile = Field<Float>(table.lanes)
             let bias = Field<Float>(table.lanes)
             for i in 1..<table.lanes { tile.set(i, i) }
