@@ -840,3 +840,142 @@ def test_a_matrix_of_a_constant_border_is_not_linear():
     with pytest.raises(NotImplementedError) as caught:
         convolution.conv2d_matrix(weights([[1, 2], [3, 4]]), (3, 4), padding="same", padding_mode="constant", padding_value=1.5)
     assert caught.value.status == convolution.constant("CONVOLUTION_ERROR_UNSUPPORTED")
+
+
+# --------------------------------------------------------------------------------- cases out of other projects' own tests
+# The numbers are theirs; each test names project, file and case.
+
+
+def counted(*shape, start=0, dtype=np.float32):
+    return np.arange(start, start + np.prod(shape), dtype=dtype).reshape(shape)
+
+
+def test_transposed_convolution_in_the_tests_of_executorch(isa):
+    """op_convolution_test.cpp: TransposedNonDefaultParams, InvalidOutputPadding and TransposedWeightNonDefaultDimOrder."""
+    x, w = np.full((2, 6, 4, 5), 2, np.float32), np.full((6, 1, 2, 2), 0.5, np.float32)
+    layer = dict(strides=3, padding=7, dilation_rate=5, groups=3, rule="torch", data_format="NCHW", isa=isa)
+    got = convolution.conv2d_transpose(x, w, np.array([1, 2, 3], np.float32), output_padding=2, **layer)
+    hits = np.array([[0, 0, 0, 0, 0, 0], [0, 2, 2, 0, 2, 2], [0, 2, 2, 0, 2, 2]])
+    assert got.tolist() == [[(hits + bias).tolist() for bias in (1, 2, 3)]] * 2
+    with refused("OUTPUT_PADDING", "output_padding_height", 5):
+        convolution.conv2d_transpose(x, w, output_padding=5, **layer)
+    w = counted(1, 2, 2, 2, start=1).transpose(1, 0, 2, 3)
+    got = convolution.conv2d_transpose(counted(1, 2, 2, 2, start=1), w, rule="torch", data_format="NCHW", isa=isa)
+    assert got[0, 0].tolist() == [[26, 64, 40], [76, 184, 112], [58, 136, 80]]
+
+
+def test_output_shorter_than_stride_times_input_in_the_tests_of_tensorflow_lite(isa):
+    """transpose_conv_test.cc: AccuracyTest and RejectsInconsistentSpatialShape."""
+    kernel = weights([[9, 5, 6], [9, 8, 5], [3, 1, 4]])
+    got = convolution.conv2d_transpose(plane([[323, 521]]), kernel, strides=3, padding="same", output_size=(3, 4), isa=isa)
+    assert got[0, :, :, 0].tolist() == [[1615, 1938, 4689, 2605], [2584, 1615, 4689, 4168], [323, 1292, 1563, 521]]
+    with refused("OUTPUT_SIZE", "output_height", 3):
+        convolution.conv2d_transpose(np.ones((1, 2, 2, 1)), np.ones((1, 1, 1, 1)), padding="same", output_size=(3, 3))
+
+
+def test_any_output_padding_of_burn_is_a_window(isa):
+    """autodiff/conv_transpose1d.rs: padding_out 1 at stride 1, which PyTorch refuses."""
+    x, w = counted(2, 2, 1, 4), counted(2, 2, 1, 3)
+    got = convolution.conv2d_transpose(x, w, rule="window", padding=((0, 0), (0, -1)), data_format="NCHW", isa=isa)
+    assert got[0].tolist() == [[[24, 58, 104, 128, 104, 62, 0]], [[36, 88, 158, 200, 158, 92, 0]]]
+
+
+@pytest.mark.parametrize("options, dx, dw", [
+    ({}, [[116, 243, 313, 383, 177], [374, 700, 800, 900, 386], [674, 1200, 1300, 1400, 586], [258, 407, 437, 467, 159]],
+     [[17378, 16250], [11738, 10610]]),
+    ({"strides": 2}, [[116, 87, 196, 147, 0], [58, 29, 98, 49, 0], [516, 387, 596, 447, 0], [258, 129, 298, 149, 0]],
+     [[5668, 5312], [3888, 3532]]),
+    ({"dilation_rate": 2}, [[192, 232, 416, 174, 204], [392, 432, 766, 324, 354], [96, 116, 184, 58, 68],
+                            [196, 216, 334, 108, 118]], [[8632, 7636], [3652, 2656]]),
+    ({"padding": 1}, [[152, 261, 340, 419, 370], [470, 700, 800, 900, 746], [850, 1200, 1300, 1400, 1126],
+                      [911, 1240, 1319, 1398, 1087]], [[18670, 19850], [22550, 23430]]),
+    ({"flip_kernel": False}, [[51, 163, 193, 223, 162], [254, 700, 800, 900, 586], [454, 1200, 1300, 1400, 886],
+                              [453, 1087, 1157, 1227, 724]], [[12590, 13982], [19550, 20942]])])
+def test_gradients_in_the_tests_of_nnlib(options, dx, dw, isa):
+    """NNlib.jl, conv.jl: convolutions of 2 axes. Julia's arrays of (width, height, channels, batch) are NCHW here."""
+    x, w = counted(1, 1, 4, 5, start=1), counted(1, 1, 2, 2, start=1)
+    layer = {"flip_kernel": True, "data_format": "NCHW", "isa": isa} | options
+    y = convolution.conv2d(x, w, **layer)
+    assert convolution.conv2d_backward_input(y, w, x.shape, **layer)[0, 0].tolist() == dx
+    assert convolution.conv2d_backward_kernel(x, y, w.shape, **layer)[0, 0].tolist() == dw
+
+
+def test_gradients_in_the_tests_of_swift_apis(isa):
+    """LayerTests.swift: testDepthwiseConv2DGradient and testTransposedConv2DGradient."""
+    layer = dict(padding="same", depth_multiplier=2, isa=isa)
+    x, w, ones = counted(2, 1, 2, 2), counted(2, 1, 2, 2), np.ones((2, 1, 2, 4), np.float32)
+    assert convolution.conv2d_backward_input(ones, w, x.shape, **layer).tolist() == [[[[1, 5], [1, 5]]]] * 2
+    assert convolution.conv2d_backward_kernel(x, ones, w.shape, **layer).tolist() == [[[[12, 12], [16, 16]]], [[[0, 0], [0, 0]]]]
+    layer = dict(padding="same", strides=2, isa=isa)
+    x, w, ones = counted(2, 2, 2, 4), counted(3, 3, 2, 4), np.ones((2, 4, 4, 2), np.float32)
+    assert convolution.conv2d_transpose_backward_input(ones, w, x.shape, **layer)[1].tolist() == [
+        [[612, 630, 648, 666], [360, 372, 384, 396]], [[264, 276, 288, 300], [144, 152, 160, 168]]]
+    got = convolution.conv2d_transpose_backward_kernel(x, ones, w.shape, **layer)
+    assert got[0, :, 0].tolist() == [[112, 120, 128, 136]] * 2 + [[48, 52, 56, 60]]
+    assert got[2, :, 1].tolist() == [[40, 44, 48, 52]] * 2 + [[16, 18, 20, 22]]
+
+
+@pytest.mark.parametrize("options, expected", [
+    (dict(interpolation="bilinear", coordinates="asymmetric"), [6, 17, 38, 75]),
+    (dict(interpolation="bilinear", coordinates="align_corners"), [17.33333, 24, 44, 50.66667]),
+    (dict(coordinates="asymmetric", rounding="floor"), [14, 22, 46, 54]),
+    (dict(coordinates="align_corners", rounding="prefer_ceil"), [14, 22, 46, 54])])
+def test_gradients_of_resizing_in_the_tests_of_tensorflow_js(options, expected, isa):
+    """resize_bilinear_test.ts and resize_nearest_neighbor_test.ts: "greyscale: upscale, same aspect ratio"."""
+    gradient = counted(1, 4, 4, 1, start=1)
+    got = convolution.upsample2d_backward(gradient, (1, 2, 2, 1), output_size=4, preset="keras", isa=isa, **options)
+    assert near(got.ravel(), expected)
+
+
+def test_nearest_in_the_tests_of_tensorflow_lite_and_nnapi(isa):
+    """resize_nearest_neighbor_test.cc: ThreeDimensionalResizeUInt8, also _AlignCorners and _HalfPixelCenters;
+    resize_nearest_neighbor.mod.py: 4 by 0.9, which is 3 elements, that lie by the ratio of the sizes."""
+    def rows(side, **options):
+        return convolution.upsample2d(plane([[3, 6], [10, 14]]), output_size=side, preset="keras", isa=isa, **options)[0, :, :, 0]
+
+    assert rows(3, coordinates="asymmetric", rounding="floor").tolist() == [[3, 3, 6], [3, 3, 6], [10, 10, 14]]
+    assert rows(3, coordinates="align_corners", rounding="prefer_ceil").tolist() == [[3, 6, 6], [10, 14, 14], [10, 14, 14]]
+    assert rows(3, coordinates="tf_half_pixel_for_nn").tolist() == [[3, 6, 6], [10, 14, 14], [10, 14, 14]]
+    got = convolution.upsample2d(counted(1, 4, 4, 1, start=1), output_size=3, coordinates="asymmetric", rounding="floor",
+                                 preset="keras", isa=isa)
+    assert got.ravel().tolist() == [1, 2, 3, 5, 6, 7, 9, 10, 11]
+
+
+def test_a_side_of_one_with_align_corners_in_the_tests_of_mlx(isa):
+    """test_nn.py: test_upsample_align_corners_one_dim."""
+    def up(*scale, interpolation="bilinear"):
+        return convolution.upsample2d(counted(1, 2, 2, 1, start=1), scale=scale, interpolation=interpolation,
+                                      coordinates="align_corners", isa=isa)[0, :, :, 0]
+
+    assert up(0.5, 0.5).tolist() == up(0.5, 0.5, interpolation="bicubic").tolist() == [[1]]
+    assert up(0.5, 2).shape == (1, 4) and near(up(0.5, 2)[0], [1, 4 / 3, 5 / 3, 2])
+    assert up(2, 0.5).shape == (4, 1) and near(up(2, 0.5)[:, 0], [1, 5 / 3, 7 / 3, 3])
+
+
+def test_sizes_by_a_scale_in_the_tests_of_executorch(isa):
+    """op_upsample_nearest2d_test.cpp: ComputedOutputSizeMatchesExpected and ZeroComputedOutputSizeDies."""
+    for scale, size in (((9.99999, 9.55), (99, 95)), ((9.99999999, 0.1), (99, 1))):
+        got = convolution.upsample2d(np.ones((1, 10, 10, 1), np.float32), scale=scale, preset="torch", isa=isa)
+        assert got.shape == (1, *size, 1) and (got == 1).all()
+    with pytest.raises(ValueError, match="scale_width is 0.25"):
+        convolution.upsample2d(np.ones((1, 1, 2, 1)), scale=(1, 0.25), preset="torch")
+
+
+def test_bilinear_in_the_tests_of_mxnet(isa):
+    """test_operator.py: check_bilinear_resize_align_corners_op."""
+    x = np.array([64, 32, 32, 64, 50, 100], np.float32).reshape(1, 1, 3, 2)
+    for coordinates, first, fourth in (("half_pixel", [64, 56, 40, 32], [36.5, 45.625, 63.875, 73]),
+                                       ("align_corners", [64, 53.333, 42.667, 32], [35.6, 47.467, 59.333, 71.2])):
+        got = convolution.upsample2d(x, output_size=(6, 4), interpolation="bilinear", coordinates=coordinates, data_format="NCHW",
+                                     isa=isa)
+        np.testing.assert_allclose(got[0, 0, [0, 3]], [first, fourth], rtol=0, atol=1e-3)
+
+
+def test_layers_larger_than_their_image(isa):
+    """A window that the image does not fill: stride 100; a dilation of 2^31 - 1, which TensorFlow Lite refuses."""
+    ones = np.ones((1, 3, 3, 1), np.float32)
+    for padding in ("valid", "same"):
+        assert convolution.conv2d(ones, np.ones((2, 2, 1, 1)), strides=100, padding=padding, isa=isa).tolist() == [[[[4]]]]
+    for rows, value in ((3, 1), (4, 0)):
+        got = convolution.conv2d(ones[:, :1, :1], np.ones((rows, 1, 1, 1)), padding="same", dilation_rate=(2**31 - 1, 1), isa=isa)
+        assert got.tolist() == [[[[value]]]]
