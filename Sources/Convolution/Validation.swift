@@ -453,7 +453,7 @@ private func transposeRule(
     }
     switch Int(rule) {
     case CONV2D_TRANSPOSE_RULE_KERAS, CONV2D_TRANSPOSE_RULE_JAX:
-        guard isValid || isSame else { throw refuse("VALID (0) and SAME (1)") }
+        guard isValid || isSame else { throw refuse("VALID (0) and SAME (1); TORCH, ONNX and WINDOW permit EXPLICIT (5)") }
         try absent(before, names.padBefore, padding)
         try absent(after, names.padAfter, padding)
         return Int(rule) == CONV2D_TRANSPOSE_RULE_KERAS ? .keras(same: isSame) : .jax(same: isSame)

@@ -385,14 +385,22 @@ def _both(name, value):
 
 
 def _sizes(name, value):
-    return [_given(name, _integer(name, number)) for number in _both(name, value)]
+    sizes = [_integer(name, number) for number in _both(name, value)]
+    if 0 in sizes:
+        raise ValueError(f"{name} is 0; it must be at least 1")
+    return sizes
 
 
 def _set_padding(params, padding):
     if isinstance(padding, str):
         params.padding = _word("padding", padding, _PADDINGS)
         return
-    sides = [_integer("padding", side) for sides in _both("padding", padding) for side in _both("padding", sides)]
+    try:
+        sides = [side for sides in _both("padding", padding) for side in _both("padding", sides)]
+    except ValueError:
+        raise ValueError(f"padding is {padding!r}; it must be a word, a number, (height, width) or ((top, bottom), (left, right))") \
+            from None
+    sides = [_integer("padding", side) for side in sides]
     params.padding = _EXPLICIT
     params.pad_top, params.pad_bottom, params.pad_left, params.pad_right = sides
 
@@ -642,7 +650,8 @@ def _conv2d_params(input_shape, kernel_shape, *, strides=1, padding="valid", dat
     if depth_multiplier is None:
         if params.in_channels != taken:
             raise ValueError(f"kernel has shape {tuple(kernel_shape)}, read as {_LAYOUTS[torch]}: with groups {groups} it takes "
-                             f"{taken} channels; x has shape {tuple(input_shape)}, {params.in_channels} channels")
+                             f"{taken} channels; x has shape {tuple(input_shape)}, with data_format {data_format!r} "
+                             f"{params.in_channels} channels")
         params.out_channels, params.groups = outer, groups
     else:
         params.out_channels = _integer("out_channels", params.in_channels * depth_multiplier)
@@ -931,7 +940,8 @@ def _conv2d_transpose_params(input_shape, kernel_shape, *, strides=1, padding="v
     params.kernel_height, params.kernel_width, outer, inner = _kernel_sizes(kernel_shape, torch, _TRANSPOSE_LAYOUTS)
     if inner != params.in_channels:
         raise ValueError(f"kernel has shape {tuple(kernel_shape)}, read as {_TRANSPOSE_LAYOUTS[torch]}: it takes {inner} "
-                         f"channels; x has shape {tuple(input_shape)}, {params.in_channels} channels")
+                         f"channels; x has shape {tuple(input_shape)}, with data_format {data_format!r} "
+                         f"{params.in_channels} channels")
     params.groups = _given("groups", _integer("groups", groups))
     params.out_channels = _integer("out_channels", outer * max(params.groups, 1))
     _set_window(params, strides, dilation_rate)
