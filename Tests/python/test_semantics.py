@@ -979,3 +979,24 @@ def test_layers_larger_than_their_image(isa):
     for rows, value in ((3, 1), (4, 0)):
         got = convolution.conv2d(ones[:, :1, :1], np.ones((rows, 1, 1, 1)), padding="same", dilation_rate=(2**31 - 1, 1), isa=isa)
         assert got.tolist() == [[[[value]]]]
+
+
+def test_empty_images_in_the_tests_of_tensorflow(isa):
+    """conv_ops_test.py: testConv2dOnlyPaddingReturnsZeros, testConv2DBackpropFilterWithEmptyInput and
+    testConv2DBackpropInputDegenerateBackpropInput, whose output has no columns."""
+    got = convolution.conv2d(np.ones((1, 0, 2, 1)), np.ones((1, 1, 1, 1)), padding=1, isa=isa)
+    assert got.shape == (1, 2, 4, 1) and not got.any()
+    got = convolution.conv2d_backward_kernel(np.ones((0, 2, 3, 1)), np.ones((0, 1, 2, 1)), (2, 2, 1, 1), isa=isa)
+    assert got.ravel().tolist() == [0] * 4
+    got = convolution.conv2d_backward_input(np.ones((3, 1, 0, 3)), np.ones((1, 3, 2, 3)), (3, 1, 1, 2), strides=(1, 2),
+                                            allow_empty_output=True, isa=isa)
+    assert got.shape == (3, 1, 1, 2) and not got.any()
+
+
+def test_padding_longer_than_the_kernel_in_the_tests_of_arm_nn(isa):
+    """Conv2dTestImpl.cpp: Convolution2dAsymmetricPaddingLargerThanHalfKernelSizeTestCommon."""
+    image = plane([[11, 21, 31], [12, 22, 32], [13, 23, 33]])
+    got = convolution.conv2d(image, weights([[-11, -21], [-12, -22]]), padding=((2, 4), (1, 3)), isa=isa)
+    assert got[0, 1:5, :4, 0].tolist() == [[-242, -594, -934, -372], [-495, -1190, -1850, -725], [-538, -1256, -1916, -748],
+                                           [-273, -626, -946, -363]]
+    assert got.shape == (1, 8, 6, 1) and np.count_nonzero(got) == 16
