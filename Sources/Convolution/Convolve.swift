@@ -326,6 +326,9 @@ func run<Scalar: KernelScalar>(
 
         var laidOut = 0
         var tapsOfTiles = 0
+        // Planes: from the input of the first tile to that of the next group's.
+        let ahead = (image &+ route.image &- tiles.pointee.images[0]) &* source.imageStride
+            &+ (route.imageRow &- tiles.pointee.rows[0]) &* source.rowStride &+ route.column &- tiles.pointee.columns[0]
         for index in panels {
             let reach = plan.pointee.panels[index].reach(strategy)
             if reach != laidOut {
@@ -369,7 +372,7 @@ func run<Scalar: KernelScalar>(
                 plan, block, index, source, tiles, strips: stripCount, tiles: tileCount, taps: tapsOfTiles,
                 inputSteps: (stride &* columnUnit, tileRows &* vertical.inputStep &* source.rowStride),
                 outputSteps: (stride &* columnStep, tileRows &* rowStep), sums, places, fetchesInput: fetchesInput,
-                following: isLast && route.isDone
+                ahead: ahead, following: isLast && route.isDone
                     ? plan.pointee.weights(of: portion.nextPanel, plan.pointee.after(block))
                     : plan.pointee.weights(of: isLast ? panels.lowerBound : index + 1, block))
         }
@@ -378,13 +381,14 @@ func run<Scalar: KernelScalar>(
 }
 
 /// One panel of output channels over a group of tiles. `inputSteps` and `outputSteps` lead from one repetition of a plain tile,
-/// and from one row of them, to the next.
+/// and from one row of them, to the next; planes that are fetched ahead are so `ahead` elements.
 @inline(never)
 private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panelIndex: Int, _ source: Source<Scalar>,
     _ tiles: UnsafeMutablePointer<Tile<Scalar>>, strips: Int, tiles tileCount: Int, taps tapsOfTiles: Int,
     inputSteps: (column: Int, row: Int), outputSteps: (column: Int, row: Int), _ sums: UnsafeMutablePointer<Scalar>,
-    _ places: UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>, fetchesInput: Bool, following: UnsafePointer<Scalar>
+    _ places: UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>, fetchesInput: Bool, ahead: Int,
+    following: UnsafePointer<Scalar>
 ) {
     let panel = plan.pointee.panels + panelIndex
     let strategy = plan.pointee.strategy
@@ -436,10 +440,10 @@ private func multiply<Scalar: KernelScalar>(
     var channel = 0
     // Made once, and changed from tile to tile: what was written long before can be read in any pieces at once.
     var arguments = TileArguments(
-        runs: UnsafePointer(tiles.pointee.runs), channelOffset: 0, channelPitch: source.channelPitch, segments: taps, length: 0,
-        segmentsPerChunk: block.pointee.segmentsPerChunk, panel: weights, tile: sums, continues: false, outputs: nil,
-        outputOffset: outputOffset, rows: kernel.rows, outputPitch: channelStride, bias: bias, low: bounds?.low ?? 0,
-        high: bounds?.high ?? 0)
+        runs: UnsafePointer(tiles.pointee.runs), channelOffset: 0, channelPitch: source.channelPitch,
+        segments: block.pointee.segments, length: 0, segmentsPerChunk: block.pointee.segmentsPerChunk, panel: weights, tile: sums,
+        continues: false, outputs: nil, outputOffset: outputOffset, rows: kernel.rows, outputPitch: channelStride, bias: bias,
+        low: bounds?.low ?? 0, high: bounds?.high ?? 0)
     arguments.places = UnsafeRawPointer(plan.pointee.places)
     arguments.streams = streams
     if storesPart { arguments.lastMask = (1 << UInt32(lastLanes)) - 1 }
@@ -467,6 +471,7 @@ private func multiply<Scalar: KernelScalar>(
         arguments.ahead = UnsafeRawPointer(fetchesInput ? nextInput + share * channel : isLast ? following : next)
         arguments.aheadStep = min(
             kernel.vectors > 1 && panel.pointee.groups == 1 ? 128 : 64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))
+        if strategy == .columns { arguments.aheadStep = fetchesInput ? ahead &* MemoryLayout<Scalar>.stride : 0 }
         let isPixel = kernel.rows == 1 && strategy == .channels
         for t in 0..<strips {
             // Of one input pixel, each tile has a tap of its own, the first the kernel's last: so weights are read from front to

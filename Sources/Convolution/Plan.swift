@@ -372,6 +372,12 @@ private let groupTerms = 2048
 /// several passes.
 private let vectorsPerCall = 512
 
+/// Of more, the planes that a tile of columns reads lie in too many pages: 512 -> 6 at 32x32 61 -> 76 us.
+private let channelsPerCall = 256
+
+/// Planes of this many bytes are fetched ahead; of fewer, most are in a level-2 cache.
+private let fetchedPlaneBytes = 2 << 20
+
 /// A level-2 cache keeps this much from panel to panel: what a group reads, a panel's weights, its sums.
 private let groupBytes = Double(1 << 20)
 
@@ -645,6 +651,11 @@ extension Draft {
         if plan.pointee.strategy == .channels, block.taps == 1, inputs % channelBlock == 0,
             inputs * plan.pointee.panels.pointee.kernel.vectors <= vectorsPerCall {
             block.blocksPerCall = inputs / channelBlock
+        }
+        // Planes read in place.
+        if plan.pointee.strategy == .columns, plan.pointee.readsInputDirectly {
+            if inputs % channelBlock == 0, inputs <= channelsPerCall { block.blocksPerCall = inputs / channelBlock }
+            block.fetchesInput = inputBytes(layer) * Double(layer.batch) >= Double(fetchedPlaneBytes)
         }
         block.hasOneCall = channelBlock * block.blocksPerCall == inputs
         // More tiles where the weights come in several passes, a tile is little work, or no other panel reads the input

@@ -27,6 +27,7 @@ public struct TileArguments<Scalar> {
     public var groupPitch = 0
     /// `accumulateTile`: what to fetch into the cache for a later call, `aheadStep` bytes per channel of a segment, at most two
     /// lines (of one vector, one line; of one pixel none: weights read once, front to back, are best foreseen by the processor).
+    /// `accumulateColumns` of the most channels fetches what lies `aheadStep` bytes after its input, if that is not 0 (AVX-512).
     public var ahead: UnsafeRawPointer
     public var aheadStep: Int
     /// `[R][N vectors]`: the sums so far, between calls and chunks.
@@ -138,6 +139,20 @@ func fold<I: InstructionSet, let R: Int, let N: Int>(
     }
 }
 
+/// sums[r][n] += tile[r][n], where the sums may be finished next: what both ways on have in common.
+@inlinable @inline(__always)
+func addTile<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ tile: UnsafeMutablePointer<I.Scalar>
+) {
+    let tile = UnsafeRawPointer(tile)
+    for r in 0..<R {
+        for n in 0..<N {
+            sums[unchecked: r][unchecked: n] = I.sum(
+                tile.loadUnaligned(fromByteOffset: (r &* N &+ n) &* I.bytes, as: I.Vector.self), sums[unchecked: r][unchecked: n])
+        }
+    }
+}
+
 /// The finished tile with bias and bounds, stored. `place(r, n)` is where vector n of row r goes, `bias(r, n)` its bias.
 @inlinable @inline(__always)
 func finish<I: InstructionSet>(
@@ -207,30 +222,11 @@ func finishVectors<I: InstructionSet, let N: Int>(
 // The order of the sum is the order of the panel: one chain of multiply-adds per output element and chunk, in all kernels.
 // `R` and `N` are given by the types of `rows` and `vectors`, whose values play no part (Swift cannot name them at the call).
 
-/// The sums of a tile's last chunk, finished in the registers and stored. One step after another, each a plain loop, for the same
-/// reason as in `fold`. Every pixel is stored: those beyond the last repeat it. Whole vectors may be written past the caches.
+/// Each bound by itself: none of these steps hides behind the multiply-adds of the next tile.
 @inlinable @inline(__always)
-func finishSums<I: InstructionSet, let R: Int, let N: Int>(
-    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ arguments: TileArguments<I.Scalar>,
-    _ outputs: UnsafePointer<UnsafeMutablePointer<I.Scalar>>, continues: Bool, endsInHalf: Bool, areTwins: Bool,
-    streams: Bool = true
+func bound<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ arguments: TileArguments<I.Scalar>
 ) {
-    if continues {
-        let tile = UnsafeRawPointer(arguments.tile)
-        for r in 0..<R {
-            for n in 0..<N {
-                sums[unchecked: r][unchecked: n] = I.sum(
-                    tile.loadUnaligned(fromByteOffset: (r &* N &+ n) &* I.bytes, as: I.Vector.self),
-                    sums[unchecked: r][unchecked: n])
-            }
-        }
-    }
-    let bias = UnsafeRawPointer(arguments.bias)
-    for n in 0..<N {
-        let addend = bias.loadUnaligned(fromByteOffset: areTwins ? 0 : n &* I.bytes, as: I.Vector.self)
-        for r in 0..<R { sums[unchecked: r][unchecked: n] = I.sum(sums[unchecked: r][unchecked: n], addend) }
-    }
-    // Each bound by itself: none of these steps hides behind the multiply-adds of the next tile.
     if arguments.low > -.infinity {
         let low = I.Vector(repeating: arguments.low)
         for r in 0..<R {
@@ -247,6 +243,21 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
             }
         }
     }
+}
+
+/// The sums of a tile, finished in the registers and stored: one step after another, each a plain loop, for the same reason as in
+/// `fold`. Every pixel is stored: those beyond the last repeat it. Whole vectors may be written past the caches.
+@inlinable @inline(__always)
+func finishSums<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ arguments: TileArguments<I.Scalar>,
+    _ outputs: UnsafePointer<UnsafeMutablePointer<I.Scalar>>, endsInHalf: Bool, areTwins: Bool, streams: Bool = true
+) {
+    let bias = UnsafeRawPointer(arguments.bias)
+    for n in 0..<N {
+        let addend = bias.loadUnaligned(fromByteOffset: areTwins ? 0 : n &* I.bytes, as: I.Vector.self)
+        for r in 0..<R { sums[unchecked: r][unchecked: n] = I.sum(sums[unchecked: r][unchecked: n], addend) }
+    }
+    bound(I.self, &sums, arguments)
     if areTwins {
         let twin = arguments.outputPitch &* MemoryLayout<I.Scalar>.stride
         for n in 0..<N {
@@ -273,6 +284,26 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
     for r in 0..<R {
         let output = UnsafeMutableRawPointer(outputs[r] + arguments.outputOffset)
         I.store(sums[unchecked: r][unchecked: N &- 1], to: output + (N &- 1) &* I.bytes, mask: arguments.lastMask)
+    }
+}
+
+/// The same of a tile of output channels.
+@inlinable @inline(__always)
+func finishColumns<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ arguments: TileArguments<I.Scalar>,
+    _ outputs: UnsafePointer<UnsafeMutablePointer<I.Scalar>>
+) {
+    for r in 0..<R {
+        let addend = I.Vector(repeating: arguments.bias[r])
+        for n in 0..<N { sums[unchecked: r][unchecked: n] = I.sum(sums[unchecked: r][unchecked: n], addend) }
+    }
+    bound(I.self, &sums, arguments)
+    var place = arguments.outputOffset
+    for r in 0..<R {
+        for n in 0..<N {
+            UnsafeMutableRawPointer(outputs[n] + place).storeBytes(of: sums[unchecked: r][unchecked: n], as: I.Vector.self)
+        }
+        place &+= arguments.outputPitch
     }
 }
 
@@ -412,12 +443,12 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
             } while c < arguments.length
         }
         if endsInHalf { partHalves(I.self, &sums) }
+        if continues { addTile(I.self, &sums, arguments.tile) }
         if remaining == 0, let outputs = arguments.outputs {
-            finishSums(
-                I.self, &sums, arguments, outputs, continues: continues, endsInHalf: endsInHalf, areTwins: areTwins)
+            finishSums(I.self, &sums, arguments, outputs, endsInHalf: endsInHalf, areTwins: areTwins)
             return
         }
-        fold(I.self, sums, into: arguments.tile, continues: continues)
+        fold(I.self, sums, into: arguments.tile, continues: false)
         continues = true
     }
 }
@@ -460,7 +491,7 @@ public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
         }
         // Of few taps, what is left to do takes as long as the sums: of one chunk it is done in the registers.
         if I.storesParts, I.lanes == 16, remaining == 0, !continues, let outputs = arguments.outputs {
-            finishSums(I.self, &sums, arguments, outputs, continues: false, endsInHalf: false, areTwins: false, streams: false)
+            finishSums(I.self, &sums, arguments, outputs, endsInHalf: false, areTwins: false, streams: false)
             return
         }
         fold(I.self, sums, into: arguments.tile, continues: continues)
@@ -561,6 +592,10 @@ public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
                 for n in 0..<N {
                     inputs[unchecked: n] = starts[unchecked: n].loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
                 }
+                if I.storesParts, R == 8, arguments.aheadStep != 0 {
+                    let ahead = shim_opaque(offset &+ arguments.aheadStep)
+                    for n in 0..<N { shim_prefetch(starts[unchecked: n] + ahead) }
+                }
                 for r in 0..<R {
                     let weight = I.Vector(repeating: panel[r])
                     for n in 0..<N {
@@ -572,6 +607,15 @@ public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
                 offset &+= arguments.channelPitch &* size
                 c &+= 1
             } while c < arguments.length
+        }
+        // Where the sum is short, what is left to do takes long.
+        if I.storesParts, I.lanes == 16, R == 8 {
+            if continues { addTile(I.self, &sums, arguments.tile) }
+            if remaining == 0, arguments.rows == R, !arguments.streams, let outputs = arguments.outputs {
+                finishColumns(I.self, &sums, arguments, outputs)
+                return
+            }
+            continues = false
         }
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true
