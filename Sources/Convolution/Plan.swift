@@ -378,6 +378,9 @@ private let channelsPerCall = 256
 /// Planes of this many bytes are fetched ahead; of fewer, most are in a level-2 cache.
 private let fetchedPlaneBytes = 2 << 20
 
+/// Of them a group's columns, which it keeps from panel to panel.
+private let planeGroupBytes = 3 << 17
+
 /// A level-2 cache keeps this much from panel to panel: what a group reads, a panel's weights, its sums.
 private let groupBytes = Double(1 << 20)
 
@@ -652,8 +655,9 @@ extension Draft {
             inputs * plan.pointee.panels.pointee.kernel.vectors <= vectorsPerCall {
             block.blocksPerCall = inputs / channelBlock
         }
-        // Planes read in place.
-        if plan.pointee.strategy == .columns, plan.pointee.readsInputDirectly {
+        // Planes are read in place.
+        let arePlanes = plan.pointee.strategy == .columns && plan.pointee.readsInputDirectly
+        if arePlanes {
             if inputs % channelBlock == 0, inputs <= channelsPerCall { block.blocksPerCall = inputs / channelBlock }
             block.fetchesInput = inputBytes(layer) * Double(layer.batch) >= Double(fetchedPlaneBytes)
         }
@@ -679,6 +683,9 @@ extension Draft {
                 block.fetchesInput = staysInCache()
                 if !block.fetchesInput { tiles = 64 }
             }
+        }
+        if arePlanes, !isAlone {
+            tiles = max(2, min(tiles, planeGroupBytes / (inputs * reach * plan.pointee.table.lanes * size)))
         }
         block.tilesPerGroup = max(1, min(tiles, addressBytes / (block.segments * largestTileSide * 8)) >> economy)
         plan.pointee.divide(
