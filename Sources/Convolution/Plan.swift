@@ -666,7 +666,8 @@ extension Draft {
         // again; but their addresses are to stay in the cache as well.
         let isAlone = plan.pointee.panelCount == 1
         let reach = plan.pointee.leastReach
-        var tiles = !block.hasOneCall ? 64 : isAlone ? 48 : max(16, min(groupTerms / terms, 48))
+        var tiles = !block.hasOneCall ? 64
+            : isAlone ? max(48, min(3 * groupTerms / terms, 96)) : max(16, min(groupTerms / terms, 48))
         if areDense, !isAlone, rowLattices * columnLattices == 1 {
             /// What a group reads and writes between two panels.
             func staysInCache() -> Bool {
