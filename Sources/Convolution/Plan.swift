@@ -494,7 +494,7 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     given = given.thinned.lying
     let chain = given.productChain()
     let turns = chain == nil && economy == 0 && given.mayTurn && given.coversOutput
-        && chooseStrategy(given, given.table) == .channels
+        && chooseStrategy(given.flattened, given.table) == .channels
     var draft = try Draft(asked.arrays, given.drawn(turns: turns, chain: chain), turns: turns, chain: chain, economy: economy)
     let plan = draft.plan
     do throws(Failure) {
