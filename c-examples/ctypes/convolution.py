@@ -219,7 +219,7 @@ class _Upsample2DParams(_Params):
 
 
 class _UpsampledParams:
-    """An upsampling and a convolution of what it makes: input and its strides are of the one, output and its strides of the other."""
+    """An upsampling and a convolution of what it makes: the input's strides are those of the one, the output's of the other."""
 
     def __init__(self, upsampling, convolution):
         self.upsampling, self.convolution = upsampling, convolution
@@ -241,8 +241,8 @@ class _UpsampledParams:
 
 
 class _Verb:
-    """The C functions of one verb, which take structs of `params_types`, and whose calls read `constants` arrays (kernel, bias) beside
-    the input."""
+    """The C functions of one verb, which take structs of `params_types`, and whose calls read `constants` arrays (kernel, bias)
+    beside the input."""
 
     def __init__(self, name, params_types, constants):
         params, arrays = [POINTER(kind) for kind in params_types], [c_void_p] * constants
@@ -398,8 +398,8 @@ def _set_padding(params, padding):
     try:
         sides = [side for sides in _both("padding", padding) for side in _both("padding", sides)]
     except ValueError:
-        raise ValueError(f"padding is {padding!r}; it must be a word, a number, (height, width) or ((top, bottom), (left, right))") \
-            from None
+        forms = "a word, a number, (height, width) or ((top, bottom), (left, right))"
+        raise ValueError(f"padding is {padding!r}; it must be {forms}") from None
     sides = [_integer("padding", side) for side in sides]
     params.padding = _EXPLICIT
     params.pad_top, params.pad_bottom, params.pad_left, params.pad_right = sides
@@ -740,7 +740,8 @@ def conv2d_backward_input(output_gradient, kernel, input_shape, *, out=None, acc
 
     The other options and the errors are conv2d's, for the forward layer. The activation plays no part."""
     gradient, kernel = np.asarray(output_gradient), np.asarray(kernel)
-    return _backward_input(_CONV2D, _conv2d_params(input_shape, kernel.shape, **options), input_shape, gradient, kernel, out, accumulate)
+    params = _conv2d_params(input_shape, kernel.shape, **options)
+    return _backward_input(_CONV2D, params, input_shape, gradient, kernel, out, accumulate)
 
 
 def conv2d_backward_kernel(x, output_gradient, kernel_shape, *, out=None, accumulate=False, **options):
@@ -1030,8 +1031,8 @@ def conv2d_transpose_adjoint_test(kernel, input_shape, *, seed=0, **options):
 def conv2d_transpose_backward_input(output_gradient, kernel, input_shape, *, out=None, accumulate=False, **options):
     """As conv2d_backward_input, for conv2d_transpose and with its options."""
     gradient, kernel = np.asarray(output_gradient), np.asarray(kernel)
-    return _backward_input(
-        _CONV2D_TRANSPOSE, _conv2d_transpose_params(input_shape, kernel.shape, **options), input_shape, gradient, kernel, out, accumulate)
+    params = _conv2d_transpose_params(input_shape, kernel.shape, **options)
+    return _backward_input(_CONV2D_TRANSPOSE, params, input_shape, gradient, kernel, out, accumulate)
 
 
 def conv2d_transpose_backward_kernel(x, output_gradient, kernel_shape, *, out=None, accumulate=False, **options):
@@ -1043,8 +1044,8 @@ def conv2d_transpose_backward_kernel(x, output_gradient, kernel_shape, *, out=No
 
 def conv2d_transpose_backward_bias(output_gradient, input_shape, kernel_shape, *, out=None, accumulate=False, **options):
     """As conv2d_backward_bias, for conv2d_transpose and with its options."""
-    return _backward_bias(
-        _CONV2D_TRANSPOSE, _conv2d_transpose_params(input_shape, kernel_shape, **options), np.asarray(output_gradient), out, accumulate)
+    params = _conv2d_transpose_params(input_shape, kernel_shape, **options)
+    return _backward_bias(_CONV2D_TRANSPOSE, params, np.asarray(output_gradient), out, accumulate)
 
 
 def conv2d_transpose_workspace_size(input_shape, kernel_shape, *, dtype=np.float32, **options):
@@ -1117,8 +1118,8 @@ def upsample2d(x, size=2, *, output_size=None, scale=None, data_format="channels
                    "tf_half_pixel_for_nn" or "tf_crop_and_resize"; None: by the preset
     preset         "keras" (on TensorFlow), "keras_jax", "torch", "torch_exact", "onnx" or "opencv": whose defaults and whose
                    arithmetic; None: PyTorch's
-    rounding       nearest: "prefer_floor", "prefer_ceil" (or with ONNX's "round_" before them), "floor", "ceil", or "simple", which
-                   is "ceil" along an axis that shrinks and else "floor"; None: by the preset
+    rounding       nearest: "prefer_floor", "prefer_ceil" (or with ONNX's "round_" before them), "floor", "ceil", or "simple",
+                   which is "ceil" along an axis that shrinks and else "floor"; None: by the preset
     edge           "clamp" repeats the border, "renormalise" leaves what is outside out; None: by the preset
     cubic_coefficient  bicubic: the kernel's a, such as -0.5 or -0.75; None: by the preset
     antialias      True: every input element counts when the image shrinks (bilinear, bicubic, lanczos)
@@ -1313,8 +1314,8 @@ class Upsample2DPlan(_Plan):
 class Upsample2DConv2DPlan(_Plan):
     __doc__ = _Plan.__doc__ + """
 
-    Upsample2DConv2DPlan(input_shape, kernel, bias=None, **upsample2d_conv2d's options but out). Its type is that of kernel and bias
-    by the rules of the module's text."""
+    Upsample2DConv2DPlan(input_shape, kernel, bias=None, **upsample2d_conv2d's options but out). Its type is that of kernel and
+    bias by the rules of the module's text."""
 
     def __init__(self, input_shape, kernel, bias=None, **options):
         _, kernel, bias = _arrays((), kernel, bias)
