@@ -378,7 +378,7 @@ private let channelsPerCall = 256
 /// Planes of this many bytes are fetched ahead; of fewer, most are in a level-2 cache.
 private let fetchedPlaneBytes = 2 << 20
 
-/// Of them a group's columns, which it keeps from panel to panel.
+/// Of them a group's columns, which it keeps from panel to panel, or from when they are fetched.
 private let planeGroupBytes = 3 << 17
 
 /// A level-2 cache keeps this much from panel to panel: what a group reads, a panel's weights, its sums.
@@ -685,7 +685,7 @@ extension Draft {
                 if !block.fetchesInput { tiles = 64 }
             }
         }
-        if arePlanes, !isAlone {
+        if arePlanes, !isAlone || block.fetchesInput {
             tiles = max(2, min(tiles, planeGroupBytes / (inputs * reach * plan.pointee.table.lanes * size)))
         }
         block.tilesPerGroup = max(1, min(tiles, addressBytes / (block.segments * largestTileSide * 8)) >> economy)

@@ -27,8 +27,8 @@ public struct TileArguments<Scalar> {
     public var groupPitch = 0
     /// `accumulateTile`: what to fetch into the cache for a later call, `aheadStep` bytes per channel of a segment, at most two
     /// lines (of one vector, one line; of one pixel none: weights read once, front to back, are best foreseen by the processor).
-    /// `accumulateColumns` of the most channels, and `accumulateWide`, fetch what lies `aheadStep` bytes after their input unless
-    /// that is 0 (AVX-512).
+    /// `accumulateColumns` of the most channels, and `accumulateWide` of more than one, fetch what lies `aheadStep` bytes after
+    /// their input unless that is 0 (AVX-512).
     public var ahead: UnsafeRawPointer
     public var aheadStep: Int
     /// `[R][N vectors]`: the sums so far, between calls and chunks.
@@ -647,7 +647,7 @@ public func accumulateWide<I: InstructionSet, let R: Int, let N: Int>(
             runs += N
             var c = 0
             repeat {
-                if I.storesParts, arguments.aheadStep != 0 {
+                if I.storesParts, R > 1, arguments.aheadStep != 0 {
                     let ahead = input + arguments.aheadStep
                     for n in 0..<N { shim_prefetch(ahead + n &* I.bytes) }
                 }
