@@ -51,6 +51,14 @@ let rectangleLimit = 1 << 19
 /// Planes packed together stay in a level-1 cache. (Those of one alone would be read the moment they are written.)
 private let planesLimit = 1 << 14
 
+/// What an item takes to begin, an element to be packed, turned or not, and a weight to be read, where a level-2 cache holds all
+/// or not: in vectors of multiply-adds.
+private let itemStart = 3000.0
+private let turnedElement = 2.5
+private let copiedElement = 0.2
+private let nearWeight = 1.0
+private let farWeight = 6.0
+
 /// Output that the phases of a band may write before the next band begins.
 private let phaseBytes = 1 << 19
 
@@ -74,12 +82,13 @@ struct Rectangle {
 /// Into how many even parts, up to `most`, `units` are divided so that `threads` are done first, and when that is. `repeats`
 /// ranges are divided alike, and a part takes `cost` of its units: so few parts where many would leave a thread without work
 /// at the end, or cut tiles off.
+@inline(never)
 private func evenParts(
     _ units: Int, most: Int, repeats: Int, threads: Int, cost: (Int) -> Double
 ) -> (count: Int, time: Double) {
     var best = (count: 1, time: Double.infinity)
     let most = max(1, min(most, units))
-    for count in min(threads, most)...most {
+    for count in 1...most {
         let (least, longer) = units.quotientAndRemainder(dividingBy: count)
         let (short, long) = (cost(least), cost(longer > 0 ? least + 1 : least))
         let (rounds, rest) = (count * repeats).quotientAndRemainder(dividingBy: threads)
@@ -267,31 +276,65 @@ extension ConvolutionPlan {
         return isWide ? rows * ceilDivide(positions, step) : ceilDivide(rows * positions, step)
     }
 
-    /// Divides rows, or panels where that is done first: then each panel chunk lays out the addresses of its tiles anew.
+    /// Divides a few long rows into pieces of whole tiles, or rows, or few pixels' panels, whichever is done first. Each item lays
+    /// out the addresses of its tiles, packs what it reads of the input, and reads its panels' weights.
     private mutating func balance(_ block: inout Block, parts: Int, threads: Int, wanted: Int, mayDividePanels: Bool) {
-        let rows = rows(block)
+        let (rows, columns) = (rows(block), block.horizontal.count)
         let step = leastReach
-        func tiles(_ bandRows: Int) -> Double {
-            Double(
-                walks || stencils
-                    ? ceilDivide(bandRows, rowUnit) : tileCount(rows: bandRows, columns: block.horizontal.count, step))
-        }
         // Of one input pixel, a tile has addresses for all taps and one of them to multiply.
         let tapsPerUse = strategy == .channels && panels[0].kernel.rows == 1 ? block.taps : 1
-        // In panels. Where the work of a panel is little, its addresses are much.
-        let layOut = Double(10 * tapsPerUse) / Double(layer.inChannelsPerGroup * width / panelCount / table.lanes + 3)
-        let perTile = Double(panelCount) + layOut
-        let byRows = evenParts(ceilDivide(rows, rowUnit), most: wanted, repeats: parts, threads: threads) {
-            tiles($0 * rowUnit) * perTile
+        // Everything in panels of a tile. Where the work of a panel is little, its addresses are much.
+        let tap = Double(inputs * width / panelCount) / (strategy == .columns ? 1 : Double(table.lanes)) + 3
+        let layOut = Double(10 * tapsPerUse) / tap
+        let panelWork = Double(block.taps) * (stencils ? Double(ceilDivide(columns, table.lanes) * rowUnit)
+            : walks ? Double(columns * rowUnit) : tap * Double(step))
+        let turnsInput = strategy == .columns ? layer.input.column != 1 : layer.input.channel != 1
+        let perElement = turnsInput ? turnedElement : copiedElement
+        let isLarge = inputs * width * block.taps * layer.elementBytes > rectangleLimit
+        let weights = strategy != .channels ? 0 : (isLarge ? farWeight : nearWeight) / Double(step)
+        // The last piece no shorter than a tile.
+        let (tile, widest) = isWide ? (step, step) : (table.pointee.columnTiles[4].vectors, table.pointee.columnTiles[0].vectors)
+        let (unit, shortest) = strategy == .columns ? (table.lanes * tile, table.lanes * widest) : (step, 1)
+        let (pieces, rest) = (ceilDivide(columns, unit), columns % unit)
+        var least = Double.infinity
+        for way in 0..<3 {
+            let (units, most, repeats) = switch way {
+            case 0: (pieces, min(rest > 0 && rest < shortest ? pieces / 2 : pieces, ceilDivide(wanted, rows)), parts * rows)
+            case 1: (ceilDivide(rows, rowUnit), wanted, parts)
+            default: (panelCount, min(max(wanted, threads), mostPanelChunks), parts)
+            }
+            let isPossible = switch way {
+            case 0: !walks && !stencils && rows < (mayDividePanels ? threads : wanted)
+            // Whole channels of stencils share nothing.
+            case 1: !stencils || turnsPlanes || panelCount < wanted
+            default: mayDividePanels && block.panelChunks == 1 && mostPanelChunks >= threads
+            }
+            if !isPossible { continue }
+            @inline(never) func cost(_ count: Int) -> Double {
+                let bandRows = way == 0 ? 1 : way == 1 ? min(count * rowUnit, rows) : rows
+                let bandColumns = way == 0 ? min(count * unit, columns) : columns
+                let panels = Double(way == 2 ? count : panelCount)
+                var others = itemStart
+                if !readsInputDirectly {
+                    let first = (rows - bandRows) / 2
+                    let part = rectangle(block, rows: first..<first + bandRows, columns: 0..<bandColumns)
+                    others += perElement * Double(part.elements) * (layer.groups > 1 ? panels / Double(panelCount) : 1)
+                }
+                let tiles = walks || stencils
+                    ? ceilDivide(bandRows, rowUnit) : tileCount(rows: bandRows, columns: bandColumns, step)
+                // A walk does so little with a cache line that it matters whether another thread writes the next one.
+                return Double(walks && way == 2 ? 2 * tiles : tiles) * (panels + layOut) + panels * weights + others / panelWork
+            }
+            let best = evenParts(units, most: most, repeats: repeats, threads: threads, cost: cost)
+            if best.time >= least { continue }
+            least = best.time
+            (block.bandRows, block.rowBands, block.columnBands, block.columnUnit) = (rows, 1, 1, table.lanes)
+            switch way {
+            case 0: (block.bandRows, block.columnBands, block.columnUnit) = (1, best.count, unit)
+            case 1: block.rowBands = best.count
+            default: block.panelChunks = best.count
+            }
         }
-        block.rowBands = byRows.count
-        guard mayDividePanels, block.panelChunks == 1, mostPanelChunks >= threads else { return }
-        // A walk does so little with a cache line that it matters whether another thread writes the next one.
-        let perPanel = tiles(rows) * (walks ? 2 : 1)
-        let byPanels = evenParts(
-            panelCount, most: min(max(wanted, threads), mostPanelChunks), repeats: parts, threads: threads
-        ) { perPanel * (Double($0) + layOut) }
-        if byPanels.time < byRows.time { (block.rowBands, block.panelChunks) = (1, byPanels.count) }
     }
 
     /// Chooses bands and panel chunks: enough items to keep `threads` busy to the end, bands of whole rows where that suffices,
@@ -307,22 +350,10 @@ extension ConvolutionPlan {
         let wanted = threads == 1 ? 1 : ceilDivide(4 * threads, parts)
         let columns = block.horizontal.count
         let hasManyPixels = rows * columns >= wanted * 64
-        if blocks == 1, rows < wanted, hasManyPixels, readsInputDirectly, !walks {
-            // A few long rows are cut into pieces of whole tiles, the last of them no shorter than a tile.
-            let (tile, widest) = isWide
-                ? (leastReach, leastReach) : (table.pointee.columnTiles[4].vectors, table.pointee.columnTiles[0].vectors)
-            let (unit, least) = strategy == .columns ? (table.lanes * tile, table.lanes * widest) : (leastReach, 1)
-            let (units, rest) = (ceilDivide(columns, unit), columns % unit)
-            let most = rest > 0 && rest < least ? units / 2 : units
-            block.bandRows = 1
-            block.columnUnit = unit
-            block.columnBands = evenParts(
-                units, most: min(most, ceilDivide(wanted, rows)), repeats: parts * rows, threads: threads) { Double($0) }.count
-        } else if stencils, !turnsPlanes, panelCount >= wanted {
-            // Whole channels.
-            block.panelChunks = wanted
-        } else if blocks == 1, wanted > 1, hasManyPixels || readsInputDirectly {
-            balance(&block, parts: parts, threads: threads, wanted: wanted, mayDividePanels: !hasManyPixels)
+        if blocks == 1, wanted > 1 {
+            balance(
+                &block, parts: parts, threads: threads, wanted: wanted,
+                mayDividePanels: !hasManyPixels || stencils && !turnsPlanes && panelCount >= wanted)
         } else if hasManyPixels {
             block.bandRows = ceilDivide(max(1, rows / wanted), rowUnit) * rowUnit
             if blocks > 1 {
