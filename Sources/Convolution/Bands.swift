@@ -56,6 +56,8 @@ private let planesLimit = 1 << 14
 private let itemStart = 3000.0
 private let turnedElement = 2.5
 private let copiedElement = 0.2
+/// Planes that two threads share meet in a line of the caches.
+private let sharedLine = 400.0
 private let nearWeight = 1.0
 private let farWeight = 6.0
 
@@ -276,8 +278,8 @@ extension ConvolutionPlan {
         return isWide ? rows * ceilDivide(positions, step) : ceilDivide(rows * positions, step)
     }
 
-    /// Divides a few long rows into pieces of whole tiles, or rows, or few pixels' panels, whichever is done first. Each item lays
-    /// out the addresses of its tiles, packs what it reads of the input, and reads its panels' weights.
+    /// Divides a few long rows into pieces of whole tiles, or rows, or few pixels' panels, whichever is done first. Each item
+    /// lays out the addresses of its tiles, packs what it reads of the input, and reads its panels' weights.
     private mutating func balance(_ block: inout Block, parts: Int, threads: Int, wanted: Int, mayDividePanels: Bool) {
         let (rows, columns) = (rows(block), block.horizontal.count)
         let step = leastReach
@@ -315,6 +317,7 @@ extension ConvolutionPlan {
                 let bandColumns = way == 0 ? min(count * unit, columns) : columns
                 let panels = Double(way == 2 ? count : panelCount)
                 var others = itemStart
+                if way < 2, layer.output.channel != 1 { others += sharedLine * Double(layer.outChannels) }
                 if !readsInputDirectly {
                     let first = (rows - bandRows) / 2
                     let part = rectangle(block, rows: first..<first + bandRows, columns: 0..<bandColumns)

@@ -53,7 +53,8 @@ private func execute(_ shared: UnsafeMutableRawPointer?, _ workspace: UnsafeMuta
     }
     if plan.pointee.items > 0 {
         runThreads(
-            execution.pointee.threads, items: plan.pointee.items, isDouble ? { work($0, Double.self) } : { work($0, Float.self) },
+            execution.pointee.threads, items: plan.pointee.items, work: plan.pointee.work,
+            isDouble ? { work($0, Double.self) } : { work($0, Float.self) },
             shared: shared)
     }
     if plan.pointee.mendsBorder {

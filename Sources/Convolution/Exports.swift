@@ -621,6 +621,7 @@ private func run(
     // An empty batch needs no plan, however large its layer.
     if !layer.hasOutput { return }
     let plan = try createPlan(layer, kernel: kernel, bias: bias)
+    plan.pointee.leaveToCaller()
     defer { destroy(plan) }
     try execute(plan, input: input, output: output)
 }

@@ -417,7 +417,7 @@ func backwardKernel(
         plan: plan, image: image, points: points, result: kernelGradient, workspace: memory)
     withUnsafeMutablePointer(to: &execution) { shared in
         runThreads(
-            threads, items: plan.items, layer.isDouble ? { runItems($0, Double.self) } : { runItems($0, Float.self) },
+            threads, items: plan.items, work: work, layer.isDouble ? { runItems($0, Double.self) } : { runItems($0, Float.self) },
             shared: UnsafeMutableRawPointer(shared))
     }
     shim_free(memory)

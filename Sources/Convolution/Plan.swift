@@ -129,7 +129,7 @@ struct ConvolutionPlan: ~Copyable {
     var blockCount: Int
     /// Of the block that has most. Items of all blocks take turns.
     var itemsPerBlock: Int
-    /// Multiply-adds of one execution.
+    /// Of one execution, about: in multiply-adds that full vectors of 64 bytes do in the same time.
     var work: Double
     var weights: UnsafeMutableRawPointer
     /// `[width]`, zeros where there is no bias.
@@ -185,6 +185,13 @@ struct ConvolutionPlan: ~Copyable {
         if items == 0 { return }
         mostThreads = max(1, min(mostThreadsToUse(items: items, work: work), layer.means.workspaceLimit / workspace.bytes))
         if layer.threads > 0 { mostThreads = min(mostThreads, layer.threads) }
+    }
+
+    /// Of a plan that is executed once: what was just packed is in the caches of who packed it, and another thread fetches it
+    /// from there in about twice as long as packing it takes.
+    mutating func leaveToCaller() {
+        let work = work - 2 * Double(layer.kernelElements) * workPerWeight
+        mostThreads = min(mostThreads, mostThreadsToUse(items: items, work: work))
     }
 
     /// Threads of an execution.
@@ -352,6 +359,9 @@ private func outsidePart(_ block: Block, _ layer: Layer) -> Double {
     return 1 - inside(block.vertical, layer.vertical.input) * inside(block.horizontal, layer.horizontal.input)
 }
 
+/// Multiply-adds of a full vector, as threads are worth.
+private let workOfVector = 16.0
+
 /// Less is not worth tiles that jump.
 private let worthwhilePart = 0.03
 
@@ -494,7 +504,7 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     given = given.thinned.lying
     let chain = given.productChain()
     let turns = chain == nil && economy == 0 && given.mayTurn && given.coversOutput
-        && chooseStrategy(given.flattened, given.table) == .channels
+        && chooseStrategy(given.flattened, given.table).strategy == .channels
     var draft = try Draft(asked.arrays, given.drawn(turns: turns, chain: chain), turns: turns, chain: chain, economy: economy)
     let plan = draft.plan
     do throws(Failure) {
@@ -521,7 +531,7 @@ extension Layer {
     fileprivate func drawn(turns: Bool, chain: Int?) throws(Failure) -> Layer {
         let layer = turns ? try onPixels(lanes: table.lanes) : flattened
         if chain == nil, let widened = layer.widened,
-            turns ? widened.savesVectors(layer, table.lanes) : chooseStrategy(widened, table) == .channels {
+            turns ? widened.savesVectors(layer, table.lanes) : chooseStrategy(widened, table).strategy == .channels {
             return widened
         }
         return layer
@@ -543,7 +553,14 @@ extension Draft {
         }
         let fullyCovered = !hasOutput || inputs > 0 && layer.coversOutput
 
-        var strategy = turns ? .channels : chain == nil ? chooseStrategy(layer, table) : .columns
+        let (rows, columns) = (layer.vertical, layer.horizontal)
+        let pixels = layer.transposed ? Double(rows.input) * Double(columns.input) : Double(rows.output) * Double(columns.output)
+        // Where it is not estimated, in vectors of multiply-adds as well.
+        var (strategy, work) = (turns ? Strategy.channels : .columns,
+            pixels * Double(layer.batch) * Double(layer.outChannels) * Double(inputs) * Double(rows.kernel)
+                * Double(columns.kernel) / Double(table.lanes))
+        if !turns, chain == nil { (strategy, work) = chooseStrategy(layer, table) }
+        work *= workOfVector
         var borders = false
         var pixelsPerVector = 1
         if economy == 0, !turns, strategy == .channels {
@@ -572,19 +589,14 @@ extension Draft {
         memory.plan.initialize(to: ConvolutionPlan(
             arrays: arrays, layer: layer, inputs: inputs, table: table, strategy: panels.strategy, isWide: panels.isWide,
             walks: panels.walks, pairs: pairs, stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels,
-            panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: 0,
+            panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: work,
             weights: memory.header, bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows,
             coveredColumns: memory.coveredColumns, fullyCovered: fullyCovered, mendsBorder: false, skipsOutside: false,
             readsInputDirectly: readsInputDirectly, borders: borders, pixelsPerVector: borders ? pixelsPerVector : 1,
             workspace: WorkspaceLayout(),
             spansImages: readsInputDirectly
                 || panels.strategy == .channels && !borders && inputBytes(layer) <= Double(rectangleLimit >> economy)))
-        let (rows, columns) = (layer.vertical, layer.horizontal)
-        let pixels = layer.transposed ? Double(rows.input) * Double(columns.input) : Double(rows.output) * Double(columns.output)
-        threads = threadsToUse(
-            requested: layer.threads, items: .max,
-            work: pixels * Double(layer.batch) * Double(layer.outChannels) * Double(inputs) * Double(rows.kernel)
-                * Double(columns.kernel))
+        threads = threadsToUse(requested: layer.threads, items: .max, work: work)
         areDense = panels.strategy == .channels && readsInputDirectly && layer.input.column == inputs
             && rows.stride <= rows.kernel && columns.stride <= columns.kernel
         if hasOutput, !turns {
@@ -697,8 +709,6 @@ extension Draft {
         block.tilesPerGroup = min(block.tilesPerGroup, needed)
         block.items = (plan.pointee.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
         plan.pointee.itemsPerBlock = max(plan.pointee.itemsPerBlock, block.items)
-        plan.pointee.work += Double(terms) * Double(vertical.count * horizontal.count) * Double(layer.batch)
-            * Double(layer.outChannels)
         let (more, tooMany) = terms.multipliedReportingOverflow(by: plan.pointee.width)
         overflows = overflows || tooMany || more > largestLength
         weightElements = overflows ? 0 : weightElements + more

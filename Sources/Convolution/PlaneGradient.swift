@@ -298,7 +298,7 @@ func backwardKernelByPlanes(
         plan: plan, image: image, points: points, totals: memory, workspace: memory + plan.totalBytes)
     withUnsafeMutablePointer(to: &execution) { shared in
         runThreads(
-            threads, items: plan.parts, layer.isDouble ? { runParts($0, Double.self) } : { runParts($0, Float.self) },
+            threads, items: plan.parts, work: work, layer.isDouble ? { runParts($0, Double.self) } : { runParts($0, Float.self) },
             shared: UnsafeMutableRawPointer(shared))
     }
     layer.isDouble

@@ -253,15 +253,13 @@ func writesPixels(_ layer: Layer) -> Bool {
     layer.output.channel == 1 && layer.output.column != 1 && !layer.means.accumulates
 }
 
-/// The strategy with the least work, counted in vectors of multiply-adds per output pixel.
-func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Strategy {
+/// The strategy with the least work, and that work: vectors of multiply-adds.
+func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (strategy: Strategy, work: Double) {
     let outputs = layer.outChannelsPerGroup
     // Beside an axis without elements the other may be longer than memory, and what is packed of it too.
-    if outputs == 0 || layer.vertical.input == 0 || layer.horizontal.input == 0 { return .channels }
+    if outputs == 0 || layer.vertical.input == 0 || layer.horizontal.input == 0 { return (.channels, 0) }
     let isStencil = takesStencil(layer, table) && (layer.input.column == 1 || layer.input.channel == 1)
         && (layer.output.column == 1 || writesPixels(layer)) && fitsColumns(layer.horizontal)
-    // Bands of a layer are all computed alike, however few rows they have: so what one of them needs says what all do.
-    if maySeparate(layer) || isStencil && layer.means.keepsRows && layer.output.column == 1 { return .columns }
     let lanes = Double(table.lanes)
     let channelsFirst = layer.output.column == 1 && layer.output.channel != 1
     // Phases are narrower than the output, and interleave in it.
@@ -271,6 +269,11 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Stra
     let phases = layer.transposed ? Double(layer.vertical.stride) * Double(layer.horizontal.stride) : 1
     let terms = Double(layer.inChannelsPerGroup) * Double(layer.vertical.kernel) * Double(layer.horizontal.kernel) / phases
     let pixels = max(Double(layer.vertical.output) * Double(layer.horizontal.output), 1)
+    let allPixels = pixels * Double(layer.batch)
+    // Bands of a layer are all computed alike, however few rows they have: so what one of them needs says what all do.
+    if maySeparate(layer) || isStencil && layer.means.keepsRows && layer.output.column == 1 {
+        return (.columns, Double(layer.outChannels) * terms * allPixels / lanes)
+    }
     let rowsRead = min(Double(layer.vertical.input), Double(layer.vertical.output) * Double(layer.vertical.kernel))
     let linesRead = Double(layer.inChannels) * rowsRead / pixels
     let read = linesRead * Double(layer.horizontal.input)
@@ -281,7 +284,7 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Stra
     var byChannels = Double(layer.groups) * table.pointee.vectors(channels: outputs) * (vectors == 1 ? singleVector : 1) * terms
     // Without groups, the few channels of a kernel row's taps are neighbours.
     let tapStarts = layer.groups > 1 ? tapStart * terms / Double(layer.inChannelsPerGroup) : 0
-    let panelShare = panelStart / min(pixels * Double(layer.batch), panelPixels)
+    let panelShare = panelStart / min(allPixels, panelPixels)
     let imageShare = layer.batch > 1 ? imageStart / pixels : 0
     byChannels += Double(layer.groups * ceilDivide(vectors, table.pointee.widestTile)) * (tileStart + tapStarts + panelShare)
     if turnsInput { byChannels += turned(layer) * read }
@@ -331,8 +334,8 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Stra
         }
         if channelsFirst { byLanes += turning(columns) * stored }
     }
-    if byLanes <= byChannels, byLanes <= byColumns { return .lanes }
-    return byColumns < byChannels ? .columns : .channels
+    if byLanes <= byChannels, byLanes <= byColumns { return (.lanes, byLanes * allPixels) }
+    return byColumns < byChannels ? (.columns, byColumns * allPixels) : (.channels, byChannels * allPixels)
 }
 
 /// Whether `accumulateWalk` computes this layer: a tap's column is the next pixel's, or the next but one's, column of another

@@ -143,6 +143,7 @@ private struct ResamplingExecution {
     var output: UnsafeMutableRawPointer
     var scratch: UnsafeMutableRawPointer
     var threads: Int
+    var work: Double
 }
 
 /// What the blended rows and the table of columns together may take of a level-1 cache: the table is larger than the rows.
@@ -488,14 +489,14 @@ func execute(_ plan: UnsafePointer<ResamplingPlan>, input: UnsafeRawPointer?, ou
         * Double(resampling.batch * resampling.channels)
         * Double(resampling.vertical.output * resampling.horizontal.output)
     let threads = threadsToUse(requested: resampling.threads, items: plan.pointee.items, work: work)
-    var execution = ResamplingExecution(plan: plan, input: input, output: output, scratch: output, threads: threads)
+    var execution = ResamplingExecution(plan: plan, input: input, output: output, scratch: output, threads: threads, work: work)
     try withWorkspace(threads, of: plan.pointee.scratch.bytes, &execution) { shared, workspace in
         guard let shared, let workspace else { return }
         let execution = shared.assumingMemoryBound(to: ResamplingExecution.self)
         execution.pointee.scratch = workspace
         let plan = execution.pointee.plan
         runThreads(
-            execution.pointee.threads, items: plan.pointee.items,
+            execution.pointee.threads, items: plan.pointee.items, work: execution.pointee.work,
             plan.pointee.resampling.isDouble ? { resampleItems($0, Double.self) } : { resampleItems($0, Float.self) },
             shared: shared)
     }

@@ -248,7 +248,7 @@ func execute(
         plan: plan, input: input, output: output, workspace: memory, workspaceBytes: workspaceBytes)
     withUnsafeMutablePointer(to: &execution) { shared in
         runThreads(
-            threads, items: plan.pointee.both.layer.batch * plan.pointee.band.count,
+            threads, items: plan.pointee.both.layer.batch * plan.pointee.band.count, work: .infinity,
             plan.pointee.both.layer.isDouble ? { runBands($0, Double.self) } : { runBands($0, Float.self) },
             shared: UnsafeMutableRawPointer(shared))
     }

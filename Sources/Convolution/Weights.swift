@@ -18,11 +18,12 @@ private struct Packing {
     var share: Int
     var shares: Int
     var threads: Int
+    var work: Double
     var isNotFinite: Int32 = 0
 }
 
 /// An element takes about as long to pack as so many multiply-adds.
-private let workPerWeight = 32.0
+let workPerWeight = 32.0
 
 /// Input channels of a panel that stay in the nearest caches before they are transformed, and after.
 let winogradShare = 16
@@ -42,7 +43,8 @@ func packKernel<Scalar: KernelScalar>(
     let share = plan.winograd == nil ? plan.blocks.pointee.channelBlock : winogradShare
     let shares = ceilDivide(layer.inChannelsPerGroup, share)
     let items = plan.panelCount * shares
-    let threads = threadsToUse(requested: layer.threads, items: items, work: Double(elements) * workPerWeight)
+    let work = Double(elements) * workPerWeight
+    let threads = threadsToUse(requested: layer.threads, items: items, work: work)
     // Beside the places a list of targets, and a line of what no tap uses.
     let widest = largestTileScalars / largestTileSide
     let placesPerThread = layer.placesOfTaps + turnedElements + widest
@@ -51,14 +53,14 @@ func packKernel<Scalar: KernelScalar>(
     return try withUnsafePointer(to: plan) { (plan) throws(Failure) in
         var packing = Packing(
             plan: plan, kernel: UnsafeRawPointer(kernel), scratch: plan.pointee.weights, scratchPerThread: scratchPerThread,
-            placesPerThread: placesPerThread, share: share, shares: shares, threads: threads)
+            placesPerThread: placesPerThread, share: share, shares: shares, threads: threads, work: work)
         try withWorkspace(threads, of: scratchPerThread, &packing) { shared, scratch in
             guard let shared, let scratch else { return }
             let packing = shared.assumingMemoryBound(to: Packing.self)
             packing.pointee.scratch = scratch
             runThreads(
                 packing.pointee.threads, items: packing.pointee.plan.pointee.panelCount * packing.pointee.shares,
-                packing.pointee.plan.pointee.layer.isDouble
+                work: packing.pointee.work, packing.pointee.plan.pointee.layer.isDouble
                     ? { packItems($0, Double.self) } : { packItems($0, Float.self) },
                 shared: shared)
         }

@@ -48,6 +48,15 @@ static int is_right(int32_t threads) {
     return right;
 }
 
+/* About 10 microseconds. */
+static int call_short_layer(void) {
+    static float output[14 * 14 * 32];
+    const conv2d_params p = { .struct_size = sizeof p, .batch = 1, .height = 14, .width = 14, .in_channels = 16,
+                              .out_channels = 32, .kernel_height = 3, .kernel_width = 3,
+                              .padding = CONVOLUTION_PADDING_SAME, .threads = 2 };
+    return convolve(&p, input, kernel, NULL, output) == CONVOLUTION_OK;
+}
+
 enum { STACK = 64 << 10, BELOW = 1 << 20 };
 
 static void *call_small_layer(void *output) {
@@ -111,6 +120,11 @@ int main(int count, char **arguments) {
     CHECK(tasks() == 1);
     CHECK(small_stack_is_enough());
     CHECK(settles_at(1));
+
+    /* Alone it is not worth a thread; many in a row are. */
+    CHECK(call_short_layer() && tasks() == 1);
+    for (int i = 0; i < 10000 && tasks() == 1; i++) call_short_layer(), call_short_layer();
+    CHECK(tasks() == 2);
 
     CHECK(is_right(3));
     CHECK(tasks() == 3);
