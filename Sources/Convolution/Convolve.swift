@@ -69,32 +69,18 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
     let execution = context.shared.assumingMemoryBound(to: Execution.self)
     let plan = execution.pointee.plan
     let workspace = execution.pointee.workspace + context.number * plan.pointee.workspace.bytes
+    let input = execution.pointee.input.assumingMemoryBound(to: Scalar.self)
+    let output = execution.pointee.output.assumingMemoryBound(to: Scalar.self)
     while let item = context.nextItem() {
-        if plan.pointee.runsBlocks {
+        switch plan.pointee.algorithm {
+        case .blocks:
             // Phases take turns: they read the same rows, and what they write interleaves.
             var part = item
             let block = plan.pointee.blocks + takeRemainder(&part, dividingBy: plan.pointee.blockCount)
-            if part >= block.pointee.items { continue }
-            runItem(plan, block, part, execution.pointee.input.assumingMemoryBound(to: Scalar.self),
-                execution.pointee.output.assumingMemoryBound(to: Scalar.self), workspace)
-            continue
-        }
-        if let winograd = plan.pointee.winograd {
-            runWinograd(
-                plan, winograd, item, execution.pointee.input.assumingMemoryBound(to: Scalar.self),
-                execution.pointee.output.assumingMemoryBound(to: Scalar.self), workspace)
-            continue
-        }
-        if let part = plan.pointee.tapProducts {
-            runProducts(
-                plan, part, item, execution.pointee.input.assumingMemoryBound(to: Scalar.self),
-                execution.pointee.output.assumingMemoryBound(to: Scalar.self), workspace)
-            continue
-        }
-        if let part = plan.pointee.turning {
-            runTurned(
-                plan, part, item, execution.pointee.input.assumingMemoryBound(to: Scalar.self),
-                execution.pointee.output.assumingMemoryBound(to: Scalar.self), workspace)
+            if part < block.pointee.items { runItem(plan, block, part, input, output, workspace) }
+        case .winograd(let part): runWinograd(plan, part, item, input, output, workspace)
+        case .products(let part): runProducts(plan, part, item, input, output, workspace)
+        case .turned(let part): runTurned(plan, part, item, input, output, workspace)
         }
     }
 }

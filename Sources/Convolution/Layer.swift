@@ -139,20 +139,18 @@ struct Layer {
     /// An image of one column, of which a kernel of one column makes one column, as an image of one row: in the same arrays, with
     /// the same taps in the same order. Vectors of neighbouring columns, and all that goes on along a row, then find what there
     /// is.
-    var lying: Layer {
-        guard vertical.output > 1, horizontal.input == 1, horizontal.kernel == 1, horizontal.output == 1,
-            !means.keepsRows else { return self }
-        var layer = self
-        (layer.vertical, layer.horizontal) = (horizontal, vertical)
-        (layer.input.row, layer.input.column) = (input.column, input.row)
-        (layer.output.row, layer.output.column) = (output.column, output.row)
-        return layer
+    mutating func layDown() {
+        guard vertical.output > 1, horizontal.input == 1, horizontal.kernel == 1, horizontal.output == 1, !means.keepsRows
+        else { return }
+        swap(&vertical, &horizontal)
+        swap(&input.row, &input.column)
+        swap(&output.row, &output.column)
     }
 
     /// A kernel of one row, or column, that steps over others never reads these: as an image of the rows that it reads, without a
     /// stride, in the same arrays.
-    var thinned: Layer {
-        if transposed || means.keepsRows { return self }
+    mutating func thinOut() {
+        if transposed || means.keepsRows { return }
         func thin(_ axis: inout Axis, _ stride: inout Int) {
             if axis.kernel > 1 || axis.stride == 1 || axis.start != 0 || axis.repetition > 1
                 || axis.output != ceilDivide(axis.input, axis.stride) { return }
@@ -160,28 +158,24 @@ struct Layer {
             if axis.output > 1 { stride *= axis.stride }
             (axis.input, axis.stride) = (axis.output, 1)
         }
-        var layer = self
-        thin(&layer.vertical, &layer.input.row)
-        thin(&layer.horizontal, &layer.input.column)
-        return layer
+        thin(&vertical, &input.row)
+        thin(&horizontal, &input.column)
     }
 
     /// With single taps, rows that follow each other without a gap are one long row, and so are the small images of a batch,
     /// which a depthwise layer would compute one by one.
-    var flattened: Layer {
+    mutating func flatten() {
         func areGapless(_ strides: Strides) -> Bool {
             vertical.input == 1 || strides.row == horizontal.input * strides.column
         }
-        guard hasOutput, hasSingleTaps, !means.keepsRows, areGapless(input), areGapless(output) else { return self }
-        var layer = self
+        guard hasOutput, hasSingleTaps, !means.keepsRows, areGapless(input), areGapless(output) else { return }
         let pixels = vertical.input * horizontal.input
-        layer.horizontal.input = pixels
+        horizontal.input = pixels
         if groups > 1, pixels <= 64, input.batch == pixels * input.column, output.batch == pixels * output.column {
-            layer.horizontal.input *= batch
-            layer.batch = 1
+            horizontal.input *= batch
+            batch = 1
         }
-        (layer.vertical.input, layer.vertical.output, layer.horizontal.output) = (1, 1, layer.horizontal.input)
-        return layer
+        (vertical.input, vertical.output, horizontal.output) = (1, 1, horizontal.input)
     }
 
     /// Index of a kernel element in the caller's array.

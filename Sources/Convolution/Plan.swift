@@ -89,6 +89,21 @@ struct Panel {
     }
 }
 
+/// How a plan's items are computed.
+enum Algorithm {
+    /// One block's bands and panels each.
+    case blocks
+    case winograd(Winograd)
+    /// The blocks are phases of this, and have no weights of their own.
+    case products(TapProducts)
+    /// The blocks make pixels in scratch memory.
+    case turned(Turning)
+
+    var isProducts: Bool { if case .products = self { true } else { false } }
+    var isWinograd: Bool { if case .winograd = self { true } else { false } }
+    var isTurned: Bool { if case .turned = self { true } else { false } }
+}
+
 /// A layer with its kernel and bias packed and its work divided. Read-only after creation.
 ///
 /// Packed weights: `[block][panel][channel block][tap][channel][output channel]`; a panel's output channels are padded with zeros
@@ -99,7 +114,7 @@ struct Panel {
 struct ConvolutionPlan: ~Copyable {
     /// The caller's.
     var arrays: Arrays
-    /// As given, or `thinned`, `lying`, `flattened` or `widened`.
+    /// As given, or thinned out, laid down, flattened, on pixels, widened.
     var layer: Layer
     /// Input channels of a group.
     var inputs: Int
@@ -155,12 +170,7 @@ struct ConvolutionPlan: ~Copyable {
     /// More than 1: so many neighbouring pixels are groups of one, which share their weights and a vector.
     var pixelsPerVector = 1
     var workspace: WorkspaceLayout
-    /// Not nil: the plan has this instead of blocks.
-    var winograd: Winograd? = nil
-    /// Not nil: the blocks are phases of this, and have no weights of their own.
-    var tapProducts: TapProducts? = nil
-    /// Not nil: the blocks make pixels in scratch memory.
-    var turning: Turning? = nil
+    var algorithm = Algorithm.blocks
 
     /// Bands run on from image to image, so that small images share a pass over the weights. What is packed for such a band is
     /// whole images: not large ones.
@@ -175,13 +185,15 @@ struct ConvolutionPlan: ~Copyable {
     /// Items of an execution, and threads at most, each with a workspace of its own; of 0 threads asked for, one per core.
     var items = 0
     var mostThreads = 1
-    /// Items are those of blocks.
-    var runsBlocks = false
 
     /// Once the work is divided.
     mutating func countItems() {
-        items = winograd?.items ?? turning?.items ?? (tapProducts == nil ? itemsPerBlock * blockCount : itemsPerBlock)
-        runsBlocks = winograd == nil && turning == nil && tapProducts == nil
+        items = switch algorithm {
+        case .blocks: itemsPerBlock * blockCount
+        case .winograd(let part): part.items
+        case .products: itemsPerBlock
+        case .turned(let part): part.items
+        }
         if items == 0 { return }
         mostThreads = max(1, min(mostThreadsToUse(items: items, work: work), layer.means.workspaceLimit / workspace.bytes))
         if layer.threads > 0 { mostThreads = min(mostThreads, layer.threads) }
@@ -501,11 +513,19 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     // What the most frugal draft needs is the same for any number of threads.
     if economy == mostEconomy { given.threads = 1 }
     if let side = given.winogradTile { return try winogradDraft(given, side: side, economy: economy) }
-    given = given.thinned.lying
+    given.thinOut()
+    given.layDown()
     let chain = given.productChain()
+    var drawn = given
+    drawn.flatten()
     let turns = chain == nil && economy == 0 && given.mayTurn && given.coversOutput
-        && chooseStrategy(given.flattened, given.table).strategy == .channels
-    var draft = try Draft(asked.arrays, given.drawn(turns: turns, chain: chain), turns: turns, chain: chain, economy: economy)
+        && chooseStrategy(drawn, given.table).strategy == .channels
+    if turns {
+        drawn = given
+        try drawn.putOnPixels()
+    }
+    if chain == nil { drawn.widen(turns: turns) }
+    var draft = try Draft(asked.arrays, drawn, turns: turns, chain: chain, economy: economy)
     let plan = draft.plan
     do throws(Failure) {
         draft.addBlocks()
@@ -526,15 +546,12 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
 }
 
 extension Layer {
-    /// As it is computed: flattened, on pixels, or widened.
+    /// Widened, if that takes less time.
     @inline(never)
-    fileprivate func drawn(turns: Bool, chain: Int?) throws(Failure) -> Layer {
-        let layer = turns ? try onPixels(lanes: table.lanes) : flattened
-        if chain == nil, let widened = layer.widened,
-            turns ? widened.savesVectors(layer, table.lanes) : chooseStrategy(widened, table).strategy == .channels {
-            return widened
+    fileprivate mutating func widen(turns: Bool) {
+        if let widened, turns ? widened.savesVectors(self, table.lanes) : chooseStrategy(widened, table).strategy == .channels {
+            self = widened
         }
-        return layer
     }
 }
 
@@ -730,7 +747,7 @@ private func leavingRoomForBorder<Scalar: KernelScalar>(
     else { return layer }
     let frugal = try draft(layer, economy: mostEconomy)
     defer { shim_free(frugal.plan) }
-    if frugal.plan.pointee.tapProducts != nil || frugal.plan.pointee.winograd != nil { return layer }
+    if frugal.plan.pointee.algorithm.isProducts || frugal.plan.pointee.algorithm.isWinograd { return layer }
     var pixels = 0
     forEachBorderPixel(frugal.plan) { _ in pixels += 1 }
     let border = pixels * layer.outChannels * MemoryLayout<Scalar>.stride
@@ -777,10 +794,10 @@ private func packedPlan<Scalar: KernelScalar>(
             shim_free(plan)
             throw error
         }
-        plan.pointee.mendsBorder = layer.transposed && plan.pointee.tapProducts == nil && !isFinite
+        plan.pointee.mendsBorder = layer.transposed && !plan.pointee.algorithm.isProducts && !isFinite
         plan.pointee.skipsOutside = plan.pointee.strategy != .columns && !plan.pointee.permutes && layer.paddingMode == .constant
             && layer.paddingValue == 0 && isFinite
-        if !isFinite, plan.pointee.winograd != nil || plan.pointee.turning != nil || plan.pointee.pairs {
+        if !isFinite, plan.pointee.algorithm.isWinograd || plan.pointee.algorithm.isTurned || plan.pointee.pairs {
             // With Winograd's algorithm an infinity or NaN would spread to all elements; the default one keeps it where it
             // belongs. And the border is mended in the caller's arrays.
             shim_free(plan.pointee.weights)
@@ -797,7 +814,7 @@ private func packedPlan<Scalar: KernelScalar>(
     }
     let packedBias = plan.pointee.bias.assumingMemoryBound(to: Scalar.self)
     // What leaves every sum as it is, in place of a bias: -0 + 0 would be 0.
-    if plan.pointee.winograd != nil { (packedBias - plan.pointee.width).update(repeating: -0.0, count: plan.pointee.width) }
+    if plan.pointee.algorithm.isWinograd { (packedBias - plan.pointee.width).update(repeating: -0.0, count: plan.pointee.width) }
     packedBias.update(repeating: 0, count: plan.pointee.width)
     for index in 0..<plan.pointee.panelCount {
         let panel = plan.pointee.panels[index]

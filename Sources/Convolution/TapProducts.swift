@@ -159,7 +159,7 @@ extension ConvolutionPlan {
         workspace = WorkspaceLayout()
         workspace.sums = part.sums
         workspace.bytes = part.layOut(lanes: table.lanes, elementBytes: size)
-        tapProducts = part
+        algorithm = .products(part)
         let parts = ceilDivide(layer.outChannelsPerGroup, part.partChannels)
         return try times(times(layer.inChannels, parts, "the packed kernel"), part.weightPitch, "the packed kernel")
     }
@@ -196,7 +196,9 @@ func packProductWeights<Scalar: KernelScalar>(
             first += channels
         }
     }
-    plan.tapProducts?.clearsOutside = !isFinite
+    var part = part
+    part.clearsOutside = !isFinite
+    plan.algorithm = .products(part)
     return isFinite
 }
 

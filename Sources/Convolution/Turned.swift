@@ -50,13 +50,12 @@ extension Layer {
     }
 
     /// The layer on pixels, without gaps but one that keeps the pixels of a column from meeting in few sets of the cache.
-    func onPixels(lanes: Int) throws(Failure) -> Layer {
-        var layer = self
+    mutating func putOnPixels() throws(Failure) {
+        let lanes = table.lanes
         let pixel = inChannels % (16 * lanes) == 0 ? inChannels + lanes : inChannels
         let row = try times(horizontal.input, pixel, "a row of pixels")
-        layer.input = Strides(batch: try times(vertical.input, row, "pixels"), row: row, column: pixel, channel: 1)
-        layer.output = try outputPixels(of: outChannels)
-        return layer
+        input = Strides(batch: try times(vertical.input, row, "pixels"), row: row, column: pixel, channel: 1)
+        output = try outputPixels(of: outChannels)
     }
 
     func outputPixels(of channels: Int) throws(Failure) -> Strides {
@@ -111,7 +110,7 @@ extension ConvolutionPlan {
                     (part.bandImages - 1) * layer.vertical.input + min(part.inputRows(part.bandRows), layer.vertical.input),
                     "pixels"))
         workspace.bytes = part.outputAt + aligned(try times(outputRow, part.bandImages * part.bandRows, "pixels"))
-        turning = part
+        algorithm = .turned(part)
         return true
     }
 }

@@ -17,6 +17,7 @@ private struct Packing {
     /// Input channels that an item packs, for one panel, and how many such items a panel has.
     var share: Int
     var shares: Int
+    var items: Int
     var threads: Int
     var work: Double
     var isNotFinite: Int32 = 0
@@ -32,7 +33,8 @@ let winogradShare = 16
 func packKernel<Scalar: KernelScalar>(
     _ plan: inout ConvolutionPlan, _ kernel: UnsafePointer<Scalar>, elements: Int
 ) throws(Failure) -> Bool {
-    if let part = plan.tapProducts { return packProductWeights(&plan, part, kernel) }
+    if case .products(let part) = plan.algorithm { return packProductWeights(&plan, part, kernel) }
+    let isWinograd = plan.algorithm.isWinograd
     let layer = plan.layer
     guard plan.blockCount > 0, elements > 0 else { return true }
     if plan.stencils, layer.torchKernel, !layer.flipKernel, !layer.transposed {
@@ -40,7 +42,7 @@ func packKernel<Scalar: KernelScalar>(
         copyElements(kernel, count: elements, to: plan.weights.assumingMemoryBound(to: Scalar.self))
         return areFinite(kernel, count: elements)
     }
-    let share = plan.winograd == nil ? plan.blocks.pointee.channelBlock : winogradShare
+    let share = isWinograd ? winogradShare : plan.blocks.pointee.channelBlock
     let shares = ceilDivide(layer.inChannelsPerGroup, share)
     let items = plan.panelCount * shares
     let work = Double(elements) * workPerWeight
@@ -48,19 +50,20 @@ func packKernel<Scalar: KernelScalar>(
     // Beside the places a list of targets, and a line of what no tap uses.
     let widest = largestTileScalars / largestTileSide
     let placesPerThread = layer.placesOfTaps + turnedElements + widest
-    let transformed = plan.winograd == nil ? 0 : (9 * share + (winogradSide + 3) * winogradSide) * widest
+    let transformed = isWinograd ? (9 * share + (winogradSide + 3) * winogradSide) * widest : 0
     let scratchPerThread = aligned(placesPerThread * 8 + transformed * MemoryLayout<Scalar>.stride)
     return try withUnsafePointer(to: plan) { (plan) throws(Failure) in
         var packing = Packing(
             plan: plan, kernel: UnsafeRawPointer(kernel), scratch: plan.pointee.weights, scratchPerThread: scratchPerThread,
-            placesPerThread: placesPerThread, share: share, shares: shares, threads: threads, work: work)
+            placesPerThread: placesPerThread, share: share, shares: shares, items: items, threads: threads,
+            work: work)
         try withWorkspace(threads, of: scratchPerThread, &packing) { shared, scratch in
             guard let shared, let scratch else { return }
             let packing = shared.assumingMemoryBound(to: Packing.self)
             packing.pointee.scratch = scratch
             runThreads(
-                packing.pointee.threads, items: packing.pointee.plan.pointee.panelCount * packing.pointee.shares,
-                work: packing.pointee.work, packing.pointee.plan.pointee.layer.isDouble
+                packing.pointee.threads, items: packing.pointee.items, work: packing.pointee.work,
+                packing.pointee.plan.pointee.layer.isDouble
                     ? { packItems($0, Double.self) } : { packItems($0, Float.self) },
                 shared: shared)
         }
@@ -87,7 +90,7 @@ private func packItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _:
         let first = item % packing.pointee.shares * packing.pointee.share
         let range = first..<min(first + packing.pointee.share, inputs)
         packer.panel = plan.pointee.panels[item / packing.pointee.shares]
-        if let part = plan.pointee.winograd {
+        if case .winograd(let part) = plan.pointee.algorithm {
             let scratch = (memory + packing.pointee.placesPerThread * 8).assumingMemoryBound(to: Scalar.self)
             for block in 0..<count { packer.packTransformed(plan.pointee.blocks[block], part, range, by: scratch) }
         } else {
@@ -99,7 +102,7 @@ private func packItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _:
     if !packer.isFinite { shim_atomic_store(&packing.pointee.isNotFinite, 1) }
 }
 
-/// Packs the weights of one panel.
+/// Packs the weights of one panel. Too long to be copied for each piece of one: methods that change nothing are `mutating` too.
 private struct PanelPacker<Scalar: KernelScalar> {
     var plan: UnsafePointer<ConvolutionPlan>
     var kernel: UnsafePointer<Scalar>
@@ -241,7 +244,7 @@ private struct PanelPacker<Scalar: KernelScalar> {
     }
 
     @inline(never)
-    private func lines(from lane: Int) -> Lines {
+    private mutating func lines(from lane: Int) -> Lines {
         let outputs = layer.outChannelsPerGroup
         let channel = panel.firstChannel + lane
         let rest = panel.channels - lane
@@ -264,7 +267,9 @@ private struct PanelPacker<Scalar: KernelScalar> {
 
     /// Rows of neighbouring output channels.
     @inline(never)
-    private func copy(_ source: UnsafePointer<Scalar>, _ count: Int, _ lines: Lines, to target: UnsafeMutablePointer<Scalar>) {
+    private mutating func copy(
+        _ source: UnsafePointer<Scalar>, _ count: Int, _ lines: Lines, to target: UnsafeMutablePointer<Scalar>
+    ) {
         let stride = strides.input
         if stride == panel.width, lines.count == panel.width {
             copyLine(source, count: count * stride, to: target)
@@ -275,7 +280,7 @@ private struct PanelPacker<Scalar: KernelScalar> {
 
     /// `count` neighbouring elements of each line: those in `range` of input channel number `row`, of the next, and so on.
     @inline(never)
-    private func turn(_ source: UnsafePointer<Scalar>, _ count: Int, of range: Range<Int>, _ lines: Lines, row: Int) {
+    private mutating func turn(_ source: UnsafePointer<Scalar>, _ count: Int, of range: Range<Int>, _ lines: Lines, row: Int) {
         let targets = UnsafeMutableRawPointer(places + elements)
             .assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self)
         let unused = UnsafeMutableRawPointer(targets + turnedElements).assumingMemoryBound(to: Scalar.self)

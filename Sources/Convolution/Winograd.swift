@@ -312,7 +312,7 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
         bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows, coveredColumns: memory.coveredColumns,
         fullyCovered: true, mendsBorder: false, skipsOutside: false, readsInputDirectly: part.readsInputDirectly,
         workspace: WorkspaceLayout()))
-    memory.plan.pointee.winograd = part
+    memory.plan.pointee.algorithm = .winograd(part)
     memory.plan.pointee.workspace.bytes = workspace
     return Draft(plan: memory.plan, bytes: memory.bytes, weightElements: weightElements)
 }

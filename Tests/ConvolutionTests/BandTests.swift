@@ -56,7 +56,7 @@ import Testing
             let kernel = [Float](repeating: 1, count: checked.kernelElements)
             let plan = try createPlan(checked, kernel: kernel, bias: nil)
             defer { destroy(plan) }
-            if plan.pointee.readsInputDirectly || plan.pointee.winograd != nil { continue }
+            if plan.pointee.readsInputDirectly || plan.pointee.algorithm.isWinograd { continue }
             for index in 0..<plan.pointee.blockCount {
                 let block = plan.pointee.blocks[index]
                 var most = 0
