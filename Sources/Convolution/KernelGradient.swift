@@ -331,28 +331,13 @@ private enum GradientPlan {
     case byOuterProducts(KernelGradientPlan)
     case byWalk(WalkGradientPlan)
     case byWinograd(WinogradGradientPlan)
-
-    var items: Int {
-        switch self {
-        case .byOuterProducts(let plan): plan.items
-        case .byWalk(let plan): plan.items
-        case .byWinograd(let plan): plan.items
-        }
-    }
-
-    /// Of one thread's scratch memory.
-    var bytes: Int {
-        switch self {
-        case .byOuterProducts(let plan): plan.bytes
-        case .byWalk(let plan): plan.bytes
-        case .byWinograd(let plan): plan.bytes
-        }
-    }
 }
 
 /// One call, shared by its threads.
 private struct KernelGradientExecution {
     var plan: GradientPlan
+    /// Of one thread's scratch memory.
+    var bytes: Int
     var image: UnsafeRawPointer
     var points: UnsafeRawPointer
     var result: UnsafeMutableRawPointer
@@ -400,24 +385,25 @@ func backwardKernel(
         return try backwardKernelByPlanes(convolution, work: work, image: image, points: points, to: kernelGradient)
     }
     let plan: GradientPlan
+    let (items, bytes): (Int, Int)
     if convolution.takesWinogradGradient {
-        plan = .byWinograd(try WinogradGradientPlan(convolution, table))
+        let chosen = try WinogradGradientPlan(convolution, table)
+        (plan, items, bytes) = (.byWinograd(chosen), chosen.items, chosen.bytes)
     } else if byWalk <= byOuterProducts {
-        plan = .byWalk(try WalkGradientPlan(convolution, table, work: work))
+        let chosen = try WalkGradientPlan(convolution, table, work: work)
+        (plan, items, bytes) = (.byWalk(chosen), chosen.items, chosen.bytes)
     } else {
-        plan = .byOuterProducts(try KernelGradientPlan(convolution))
+        let chosen = try KernelGradientPlan(convolution)
+        (plan, items, bytes) = (.byOuterProducts(chosen), chosen.items, chosen.bytes)
     }
-    if plan.bytes > layer.means.workspaceLimit {
-        throw Failure.workspace(layer, "this kernel gradient needs at least", plan.bytes)
-    }
-    let threads = min(threadsToUse(requested: layer.threads, items: plan.items, work: work),
-        layer.means.workspaceLimit / plan.bytes)
-    let memory = try allocate(threads, of: plan.bytes, "the workspace")
+    if bytes > layer.means.workspaceLimit { throw Failure.workspace(layer, "this kernel gradient needs at least", bytes) }
+    let threads = min(threadsToUse(requested: layer.threads, items: items, work: work), layer.means.workspaceLimit / bytes)
+    let memory = try allocate(threads, of: bytes, "the workspace")
     var execution = KernelGradientExecution(
-        plan: plan, image: image, points: points, result: kernelGradient, workspace: memory)
+        plan: plan, bytes: bytes, image: image, points: points, result: kernelGradient, workspace: memory)
     withUnsafeMutablePointer(to: &execution) { shared in
         runThreads(
-            threads, items: plan.items, work: work, layer.isDouble ? { runItems($0, Double.self) } : { runItems($0, Float.self) },
+            threads, items: items, work: work, layer.isDouble ? { runItems($0, Double.self) } : { runItems($0, Float.self) },
             shared: UnsafeMutableRawPointer(shared))
     }
     shim_free(memory)
@@ -427,18 +413,20 @@ private func runItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: 
     guard let raw else { return }
     let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
     let execution = context.shared.assumingMemoryBound(to: KernelGradientExecution.self)
-    let plan = execution.pointee.plan
-    let workspace = execution.pointee.workspace + context.number * plan.bytes
+    let workspace = execution.pointee.workspace + context.number * execution.pointee.bytes
     let image = execution.pointee.image.assumingMemoryBound(to: Scalar.self)
     let points = execution.pointee.points.assumingMemoryBound(to: Scalar.self)
     let result = execution.pointee.result.assumingMemoryBound(to: Scalar.self)
-    while let item = context.nextItem() {
-        switch plan {
-        case .byWalk(let plan): plan.run(item, image: image, points: points, workspace, to: result)
-        case .byWinograd(let plan):
+    switch execution.pointee.plan {
+    case .byWalk(let plan):
+        while let item = context.nextItem() { plan.run(item, image: image, points: points, workspace, to: result) }
+    case .byWinograd(let plan):
+        while let item = context.nextItem() {
             plan.run(
                 item, image: execution.pointee.image, points: execution.pointee.points, workspace, to: execution.pointee.result)
-        case .byOuterProducts(let plan):
+        }
+    case .byOuterProducts(let plan):
+        while let item = context.nextItem() {
             let run = ItemRun(plan, item, image: image, points: points, workspace)
             run.addUp(result)
             run.write(to: result)
@@ -464,7 +452,6 @@ private struct GradientTile {
 /// One item of work on one thread.
 private struct ItemRun<Scalar: KernelScalar> {
     let plan: KernelGradientPlan
-    let layer: Layer
     let image: UnsafePointer<Scalar>
     let points: UnsafePointer<Scalar>
     let group: Int
@@ -481,12 +468,13 @@ private struct ItemRun<Scalar: KernelScalar> {
     let packedImage: UnsafeMutablePointer<Scalar>
     let sums: UnsafeMutablePointer<Scalar>
 
+    private var layer: Layer { plan.layer }
+
     init(
         _ plan: KernelGradientPlan, _ item: Int, image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>,
         _ workspace: UnsafeMutableRawPointer
     ) {
         self.plan = plan
-        layer = plan.layer
         self.image = image
         self.points = points
         var rest = item
@@ -496,7 +484,7 @@ private struct ItemRun<Scalar: KernelScalar> {
         rest /= plan.tapRowChunks
         let panelChunk = rest % plan.panelChunks
         group = rest / plan.panelChunks
-        kernelStrides = layer.kernelStrides
+        kernelStrides = plan.layer.kernelStrides
         pointsInVectors = plan.pointsInVectors
         let unit = plan.leftUnitsPerItem * commonTileRows
         lefts = leftChunk * unit..<min((leftChunk + 1) * unit, plan.lefts)

@@ -178,10 +178,10 @@ private nonisolated(unsafe) var float32 =
                 accumulateWide(AVX2Float32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
             TileKernel(rows: 3, vectors: 3) {
-                accumulateWide(AVX2Float32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(AVX2Float32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateWide(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
         layOutAxis: { layOutAxis($0) },
