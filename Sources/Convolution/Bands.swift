@@ -256,21 +256,6 @@ extension ConvolutionPlan {
     /// Output rows that a tile takes together.
     private var rowUnit: Int { stencils ? stencilRows : walks ? 2 : 1 }
 
-    @inline(__always)
-    var leastReach: Int {
-        var step = largestTileSide
-        for index in 0..<panelCount { step = min(step, panels[index].reach(strategy)) }
-        return step
-    }
-
-    /// Sums of the largest tile.
-    @inline(__always)
-    var tileScalars: Int {
-        var most = 0
-        for index in 0..<panelCount { most = max(most, panels[index].kernel.rows * panels[index].width) }
-        return most
-    }
-
     /// Of `step` positions.
     @inline(__always)
     func tileCount(rows: Int, columns: Int, _ step: Int) -> Int {

@@ -22,6 +22,9 @@ struct Means {
     var joinsPhases = true
 }
 
+/// Channels of a pixel of a widened layer, at most.
+private let mostWidenedChannels = 65536.0
+
 /// A checked conv2d or conv2d_transpose: nothing in it can fail any more but memory.
 struct Layer {
     var transposed: Bool
@@ -72,7 +75,8 @@ struct Layer {
         let axis = horizontal
         let common = greatestCommonDivisor(
             greatestCommonDivisor(axis.stride, axis.kernel), greatestCommonDivisor(axis.output, abs(axis.start)))
-        if common == 1 { return nil }
+        // Of very many channels the panels alone would take gigabytes and a minute.
+        if common == 1 || Double(common) * Double(outChannels) > mostWidenedChannels { return nil }
         var layer = self
         layer.columnsPerPixel = common
         layer.outChannels *= common

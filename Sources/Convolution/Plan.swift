@@ -138,6 +138,9 @@ struct ConvolutionPlan: ~Copyable {
     var streams = false
     var panels: UnsafeMutablePointer<Panel>
     var panelCount: Int
+    /// Positions of a tile of the panel whose tiles have fewest, and sums of the largest tile.
+    var leastReach = largestTileSide
+    var tileScalars = 0
     /// Packed output channels, padding included: the sum of all panels' widths.
     var width: Int
     var blocks: UnsafeMutablePointer<Block>
@@ -595,7 +598,13 @@ extension Draft {
         let memory = try PlanMemory(
             panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"),
             rows: fullyCovered ? 0 : layer.vertical.output, columns: fullyCovered ? 0 : layer.horizontal.output)
-        for index in 0..<panels.count { (memory.panels + index).initialize(to: panels.panel(index, layer, table)) }
+        var (leastReach, tileScalars) = (largestTileSide, 0)
+        for index in 0..<panels.count {
+            let panel = panels.panel(index, layer, table)
+            (memory.panels + index).initialize(to: panel)
+            leastReach = min(leastReach, panel.reach(panels.strategy))
+            tileScalars = max(tileScalars, panel.kernel.rows * panel.width)
+        }
         let readsInputDirectly = switch panels.strategy {
         case _ where borders: false
         case .channels: layer.input.channel == 1 && !hasFarGroups(layer, table) || layer.inChannels <= 1
@@ -606,7 +615,8 @@ extension Draft {
         memory.plan.initialize(to: ConvolutionPlan(
             arrays: arrays, layer: layer, inputs: inputs, table: table, strategy: panels.strategy, isWide: panels.isWide,
             walks: panels.walks, pairs: pairs, stencils: panels.stencils, permutes: panels.permutes, panels: memory.panels,
-            panelCount: panels.count, width: panels.width, blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: work,
+            panelCount: panels.count, leastReach: leastReach, tileScalars: tileScalars, width: panels.width,
+            blocks: memory.blocks, blockCount: 0, itemsPerBlock: 0, work: work,
             weights: memory.header, bias: memory.header, outside: memory.header, coveredRows: memory.coveredRows,
             coveredColumns: memory.coveredColumns, fullyCovered: fullyCovered, mendsBorder: false, skipsOutside: false,
             readsInputDirectly: readsInputDirectly, borders: borders, pixelsPerVector: borders ? pixelsPerVector : 1,
