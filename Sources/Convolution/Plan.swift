@@ -90,7 +90,7 @@ struct Panel {
 }
 
 /// How a plan's items are computed.
-enum Algorithm {
+enum PlanAlgorithm {
     /// One block's bands and panels each.
     case blocks
     case winograd(Winograd)
@@ -173,7 +173,7 @@ struct ConvolutionPlan: ~Copyable {
     /// More than 1: so many neighbouring pixels are groups of one, which share their weights and a vector.
     var pixelsPerVector = 1
     var workspace: WorkspaceLayout
-    var algorithm = Algorithm.blocks
+    var algorithm = PlanAlgorithm.blocks
 
     /// Bands run on from image to image, so that small images share a pass over the weights. What is packed for such a band is
     /// whole images: not large ones.
