@@ -240,7 +240,7 @@ func run<Scalar: KernelScalar>(
         while tileCount < block.pointee.tilesPerGroup, !route.isDone {
             let tile = tiles + stripCount
             tile.pointee.count = 0
-            (tile.pointee.repeats, tile.pointee.rowRepeats) = (1, 1)
+            (tile.pointee.repeats, tile.pointee.rowRepeats, tile.pointee.overlap) = (1, 1, 0)
             let row = route.row
             // Within these, and in one row, its positions, and others, have the same taps inside.
             let likeRows = roundsBorder ? route.partRows : insideRows
@@ -249,7 +249,8 @@ func run<Scalar: KernelScalar>(
             var isStraight = true
             let endsRow = rowTile > 0 && route.partColumns == route.innerColumns && route.partRows == route.innerRows
             let whole = endsRow ? rowTile : step
-            if overlaps || endsRow && whole == step { route.column = min(route.column, route.columnEnd - stride) }
+            let endsEarly = overlaps || endsRow && whole == step
+            if endsEarly { route.column = min(route.column, route.columnEnd - stride) }
             var height = step
             if shortens {
                 if left == 0 { left = inner }
@@ -285,15 +286,17 @@ func run<Scalar: KernelScalar>(
                 }
             }
             if repeats, route.row == row, route.column == last + unit {
+                let rest = likeColumns.upperBound - route.column
                 var more = min(
-                    (likeColumns.upperBound - route.column) / stride, block.pointee.tilesPerGroup - tileCount - 1)
+                    endsEarly ? ceilDivide(rest, stride) : rest / stride, block.pointee.tilesPerGroup - tileCount - 1)
                 if shortens {
                     more = min(more, tallTiles(left, step))
                     left -= more * step
                 }
                 if more > 0 {
                     tile.pointee.repeats += more
-                    _ = route.advance(more * stride)
+                    tile.pointee.overlap = max(0, more * stride - rest)
+                    _ = route.advance(more * stride - tile.pointee.overlap)
                 }
             }
             // Whole rows of such tiles.
@@ -358,8 +361,8 @@ func run<Scalar: KernelScalar>(
             multiply(
                 plan, block, index, source, tiles, strips: stripCount, tiles: tileCount, taps: tapsOfTiles,
                 inputSteps: (stride &* columnUnit, tileRows &* vertical.inputStep &* source.rowStride),
-                outputSteps: (stride &* columnStep, tileRows &* rowStep), sums, places, fetchesInput: fetchesInput,
-                ahead: ahead, following: isLast && route.isDone
+                outputSteps: (stride &* columnStep, tileRows &* rowStep), overlapSteps: (columnUnit, columnStep), sums, places,
+                fetchesInput: fetchesInput, ahead: ahead, following: isLast && route.isDone
                     ? plan.pointee.weights(of: portion.nextPanel, plan.pointee.after(block))
                     : plan.pointee.weights(of: isLast ? panels.lowerBound : index + 1, block))
         }
@@ -373,9 +376,9 @@ func run<Scalar: KernelScalar>(
 private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panelIndex: Int, _ source: Source<Scalar>,
     _ tiles: UnsafeMutablePointer<Tile<Scalar>>, strips: Int, tiles tileCount: Int, taps tapsOfTiles: Int,
-    inputSteps: (column: Int, row: Int), outputSteps: (column: Int, row: Int), _ sums: UnsafeMutablePointer<Scalar>,
-    _ places: UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>, fetchesInput: Bool, ahead: Int,
-    following: UnsafePointer<Scalar>
+    inputSteps: (column: Int, row: Int), outputSteps: (column: Int, row: Int), overlapSteps: (input: Int, output: Int),
+    _ sums: UnsafeMutablePointer<Scalar>, _ places: UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>, fetchesInput: Bool,
+    ahead: Int, following: UnsafePointer<Scalar>
 ) {
     let panel = plan.pointee.panels + panelIndex
     let strategy = plan.pointee.strategy
@@ -477,6 +480,8 @@ private func multiply<Scalar: KernelScalar>(
             let tileKernel = panel.pointee.kernel(for: count)
             let tileStep = gathers ? tileKernel.rows * width : block.pointee.hasOneCall ? 0 : largestTileScalars
             let ahead = tile.pointee.taps * length * arguments.aheadStep
+            let back = (
+                input: tile.pointee.overlap &* overlapSteps.input, output: tile.pointee.overlap &* overlapSteps.output)
             tile.pointee.targets.span.withUnsafeBufferPointer { targets in
                 arguments.outputs = finishes ? targets.baseAddress : nil
                 withUnsafeMutablePointer(to: &arguments) { arguments in
@@ -494,6 +499,10 @@ private func multiply<Scalar: KernelScalar>(
                                 continue
                             }
                             left &-= 1
+                            if left == 0 {
+                                arguments.pointee.channelOffset &-= back.input
+                                arguments.pointee.outputOffset &-= back.output
+                            }
                             tileKernel.accumulate(arguments)
                             if isLast, !finishes {
                                 if strategy == .columns {
@@ -513,7 +522,9 @@ private func multiply<Scalar: KernelScalar>(
                         rows -= 1
                         if rows == 0 { break }
                         arguments.pointee.channelOffset &+= inputSteps.row &- tile.pointee.repeats &* inputSteps.column
+                            &+ back.input
                         arguments.pointee.outputOffset &+= outputSteps.row &- tile.pointee.repeats &* outputSteps.column
+                            &+ back.output
                     }
                 }
             }

@@ -685,9 +685,9 @@ extension Draft {
             block.roundsBorder = !plan.pointee.borders && part > worthwhilePart && saved > partStart
                 * Double(parts(vertical, layer.vertical.input) * parts(horizontal, layer.horizontal.input))
         }
-        // Inside, tiles of lanes then share their addresses.
+        // Inside, tiles of lanes then share their addresses, however small the border.
         if plan.pointee.strategy == .lanes {
-            block.roundsBorder = !plan.pointee.borders && outsidePart(block, layer) > worthwhilePart
+            block.roundsBorder = !plan.pointee.borders && outsidePart(block, layer) > 0
                 && plan.pointee.rows(block) * horizontal.count > fewPositions
         }
         if plan.pointee.strategy == .channels, block.taps == 1, inputs % channelBlock == 0,

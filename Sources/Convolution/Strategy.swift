@@ -350,7 +350,8 @@ private func canWalk(_ layer: Layer) -> Bool {
         && (layer.transposed
             ? horizontal.stride % horizontal.dilation == 0
             && (horizontal.kernel <= 16 || vertical.stride == 1 && horizontal.stride == 1)
-            : horizontal.stride <= 2 && horizontal.stride <= horizontal.kernel && horizontal.dilation == 1)
+            : horizontal.stride <= (layer.table.pointee.stridedWalk == nil ? 1 : 2) && horizontal.stride <= horizontal.kernel
+            && horizontal.dilation == 1)
         && (layer.transposed || !hasFewOutputs(layer) && !sharesNothing(layer) && !isPart(layer))
         && fitsColumns(vertical) && fitsColumns(horizontal)
         && chunkTerms(vertical.kernel * horizontal.kernel) >= horizontal.kernel
@@ -358,10 +359,27 @@ private func canWalk(_ layer: Layer) -> Bool {
 
 /// Whether most of a walk's tile would be computed in vain, or more be packed for it than outputs can share: 3x3 s2 on 7 times
 /// 128 channels of 3x3 2.4 us, by tiles that go on from row to row and from image to image 0.8; 11x11 s2 on 512 of 13x13 32 and
-/// 8.
+/// 8. With stride 2 a walk saves few loads, so that of AVX-512 it takes less than that.
 private func hasFewOutputs(_ layer: Layer) -> Bool {
     let (rows, columns) = (layer.vertical.output, layer.horizontal.output)
-    return columns <= 2 || layer.vertical.kernel * layer.horizontal.kernel > walkTaps && rows * columns <= 36
+    let taps = layer.vertical.kernel * layer.horizontal.kernel
+    let table = layer.table
+    if columns <= table.pointee.walk.columns / 2 || taps > walkTaps && rows * columns <= 36 { return true }
+    guard table.pointee.storesParts, layer.horizontal.stride == 2, layer.input.channel == 1 else { return false }
+    // By tiles of lanes: those of the inside, and of its sides and corners, where each position has taps of its own.
+    let step = table.pointee.laneTiles[min(ceilDivide(layer.outChannels, table.lanes), 4) - 1].rows
+    let innerRows = insideRange(Lattice.convolution(layer.vertical), 0..<layer.vertical.input).count
+    let innerColumns = insideRange(Lattice.convolution(layer.horizontal), 0..<layer.horizontal.input).count
+    let (sideRows, sideColumns) = (rows - innerRows, columns - innerColumns)
+    let (high, wide) = (ceilDivide(innerRows, step), ceilDivide(innerColumns, step))
+    let inside = endsRows(innerColumns, step) ? innerRows * wide : ceilDivide(innerRows * innerColumns, step)
+    let tiles = step * (2 + inside + sideRows * wide + sideColumns * (high + sideRows))
+    let reach = table.pointee.walk.columns
+    let walked = ceilDivide(columns, reach) * reach * ceilDivide(rows, 2) * 2
+    // What a walk reads at once lies in few sets of a level-1 cache where pixels are a multiple of these bytes apart.
+    let pitch = layer.input.column * layer.elementBytes
+    let slowness = pitch % 2048 == 0 ? 1.5 : pitch % 512 == 0 ? 1.2 : 1
+    return Double(walked) * slowness > Double(tiles) * (1.1 + Double(min(taps, walkTaps)) / 150)
 }
 
 /// Whether pixels of less than a vector are read in place by kernels that read parts of a vector; a walk packs them.

@@ -20,6 +20,8 @@ struct Tile<Scalar> {
     /// some rows.
     var repeats: Int
     var rowRepeats: Int
+    /// The last of a row begins so many columns early.
+    var overlap: Int
     /// A row of taps is one segment.
     var mergesTaps: Bool
     /// Where the taps' addresses are, and what to add to them.
@@ -213,9 +215,11 @@ func computedPositions(_ positions: Int, _ step: Int) -> Int { max(positions, ce
 @inline(never)
 func rowTile(_ plan: UnsafePointer<ConvolutionPlan>, step: Int, columns: Int) -> Int {
     plan.pointee.strategy == .lanes && !plan.pointee.permutes && !plan.pointee.borders
-        && !plan.pointee.layer.means.accumulates
-        && 4 * step * ceilDivide(columns, step) <= 5 * columns ? min(step, columns) : 0
+        && !plan.pointee.layer.means.accumulates && endsRows(columns, step) ? min(step, columns) : 0
 }
+
+/// Whether tiles of `step` columns that end with rows of so many compute little in vain.
+func endsRows(_ columns: Int, _ step: Int) -> Bool { 4 * step * ceilDivide(columns, step) <= 5 * columns }
 
 /// The outputs whose taps all read inside `input`.
 func insideRange(_ lattice: Lattice, _ input: Range<Int>) -> Range<Int> {

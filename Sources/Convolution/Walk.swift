@@ -25,7 +25,8 @@ extension ConvolutionPlan {
     @inline(__always)
     var walkKernel: WalkKernel {
         if pairs, let kernel = table.pointee.pairWalks[layer.horizontal.kernel - 3] { return kernel }
-        return table.pointee.walks[layer.transposed ? 0 : layer.horizontal.stride - 1]
+        if !layer.transposed, layer.horizontal.stride == 2, let kernel = table.pointee.stridedWalk { return kernel }
+        return table.pointee.walk
     }
 
     /// The kernel without loops, if there is one for this layer.
@@ -49,7 +50,7 @@ extension ConvolutionPlan {
 
     /// Output that lies in planes is gathered as pixels first, two rows of up to this many columns, and then turned: whole cache
     /// lines of a plane are stored at once, however few columns a tile has.
-    var walkLineColumns: Int { min(layer.horizontal.output, 16 * table.pointee.walks[0].columns) }
+    var walkLineColumns: Int { min(layer.horizontal.output, 16 * table.pointee.walk.columns) }
     @inline(__always)
     var walkLines: Int { turnsWalk ? 2 * walkLineColumns * table.lanes : 0 }
     @inline(__always)

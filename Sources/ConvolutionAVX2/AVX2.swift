@@ -125,20 +125,18 @@ private nonisolated(unsafe) var float32 =
             { accumulateTapGradients(AVX2Float32.self, step: InlineArray<1, Bool>.self, points: InlineArray<1, Bool>.self, $0) },
             nil,
         ],
-        walks: [
-            WalkKernel(columns: 4) {
-                accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
-            } small: {
-                accumulateSmallWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self,
-                    size: InlineArray<3, Bool>.self, $0)
-            },
-            WalkKernel(columns: 4) {
-                accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
-            } small: {
-                accumulateSmallWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self,
-                    size: InlineArray<3, Bool>.self, $0)
-            },
-        ],
+        walk: WalkKernel(columns: 4) {
+            accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+        } small: {
+            accumulateSmallWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self,
+                size: InlineArray<3, Bool>.self, $0)
+        },
+        stridedWalk: WalkKernel(columns: 4) {
+            accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
+        } small: {
+            accumulateSmallWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self,
+                size: InlineArray<3, Bool>.self, $0)
+        },
         pairWalks: [
             WalkKernel(columns: 8) {
                 accumulatePairs(AVX2Float32.self, columns: InlineArray<8, Bool>.self, kernel: InlineArray<3, Bool>.self, $0)
@@ -258,14 +256,9 @@ private nonisolated(unsafe) var float64 =
         tapGradients: {
             accumulateTapGradients(AVX2Float64.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
         },
-        walks: [
-            WalkKernel(columns: 4) {
-                accumulateWalk(AVX2Float64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
-            },
-            WalkKernel(columns: 4) {
-                accumulateWalk(AVX2Float64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
-            },
-        ],
+        walk: WalkKernel(columns: 4) {
+            accumulateWalk(AVX2Float64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+        },
         stencil: StencilKernel(vectors: 2) { accumulateStencil(AVX2Float64.self, vectors: InlineArray<2, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX2Float64.self, $0) },
         smallStencils: [nil, nil, nil],

@@ -211,23 +211,21 @@ private nonisolated(unsafe) var float32 =
                 accumulateTapGradients(AVX512Float32.self, step: InlineArray<2, Bool>.self, points: InlineArray<2, Bool>.self, $0)
             },
         ],
-        walks: [
-            WalkKernel(columns: 7) {
-                accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
-            } small: {
-                accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self,
-                    size: InlineArray<3, Bool>.self, $0)
-            } smallest: {
-                accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self,
-                    size: InlineArray<2, Bool>.self, $0)
-            },
-            WalkKernel(columns: 7) {
-                accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
-            } small: {
-                accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self,
-                    size: InlineArray<3, Bool>.self, $0)
-            },
-        ],
+        walk: WalkKernel(columns: 7) {
+            accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+        } small: {
+            accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self,
+                size: InlineArray<3, Bool>.self, $0)
+        } smallest: {
+            accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self,
+                size: InlineArray<2, Bool>.self, $0)
+        },
+        stridedWalk: WalkKernel(columns: 7) {
+            accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
+        } small: {
+            accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self,
+                size: InlineArray<3, Bool>.self, $0)
+        },
         pairWalks: [
             WalkKernel(columns: 8) {
                 accumulatePairs(AVX512Float32.self, columns: InlineArray<8, Bool>.self, kernel: InlineArray<3, Bool>.self, $0)
@@ -354,14 +352,9 @@ private nonisolated(unsafe) var float64 =
         tapGradients: {
             accumulateTapGradients(AVX512Float64.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
         },
-        walks: [
-            WalkKernel(columns: 7) {
-                accumulateWalk(AVX512Float64.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
-            },
-            WalkKernel(columns: 7) {
-                accumulateWalk(AVX512Float64.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
-            },
-        ],
+        walk: WalkKernel(columns: 7) {
+            accumulateWalk(AVX512Float64.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+        },
         stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float64.self, vectors: InlineArray<4, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX512Float64.self, $0) },
         smallStencils: [nil, nil, nil],

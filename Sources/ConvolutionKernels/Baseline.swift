@@ -128,14 +128,12 @@ private nonisolated(unsafe) var float32 =
             },
             nil,
         ],
-        walks: [
-            WalkKernel(columns: 4) {
-                accumulateWalk(BaselineFloat32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
-            },
-            WalkKernel(columns: 4) {
-                accumulateWalk(BaselineFloat32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
-            },
-        ],
+        walk: WalkKernel(columns: 4) {
+            accumulateWalk(BaselineFloat32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+        },
+        stridedWalk: WalkKernel(columns: 4) {
+            accumulateWalk(BaselineFloat32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
+        },
         stencil: StencilKernel(vectors: 2) { accumulateStencil(BaselineFloat32.self, vectors: InlineArray<2, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(BaselineFloat32.self, $0) },
         smallStencils: [
@@ -259,14 +257,9 @@ private nonisolated(unsafe) var float64 =
         tapGradients: {
             accumulateTapGradients(BaselineFloat64.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
         },
-        walks: [
-            WalkKernel(columns: 4) {
-                accumulateWalk(BaselineFloat64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
-            },
-            WalkKernel(columns: 4) {
-                accumulateWalk(BaselineFloat64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
-            },
-        ],
+        walk: WalkKernel(columns: 4) {
+            accumulateWalk(BaselineFloat64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+        },
         stencil: StencilKernel(vectors: 2) { accumulateStencil(BaselineFloat64.self, vectors: InlineArray<2, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(BaselineFloat64.self, $0) },
         smallStencils: [nil, nil, nil],

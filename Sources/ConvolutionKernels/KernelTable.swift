@@ -33,8 +33,9 @@ public struct KernelTable {
     public var tapGradients: @convention(c) (UnsafeRawPointer) -> Void
     /// The same for a step of 1 and 2 addresses, where the tier has registers for that.
     public var slidingTapGradients: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
-    /// Kernels for neighbouring pixels that read 1 and 2 input columns apart.
-    public var walks: InlineArray<2, WalkKernel>
+    /// Kernels for neighbouring pixels that read 1 input column apart, and 2 where the tier has one.
+    public var walk: WalkKernel
+    public var stridedWalk: WalkKernel?
     /// `accumulatePairs` for kernels of 3x3 and 4x4, where the tier has them.
     public var pairWalks: InlineArray<2, WalkKernel?>
     /// Of the most vectors that this tier has registers for.
@@ -85,7 +86,8 @@ public struct KernelTable {
         planes: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         tapGradients: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         slidingTapGradients: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
-        walks: InlineArray<2, WalkKernel>, pairWalks: InlineArray<2, WalkKernel?> = [nil, nil], stencil: StencilKernel,
+        walk: WalkKernel, stridedWalk: WalkKernel? = nil, pairWalks: InlineArray<2, WalkKernel?> = [nil, nil],
+        stencil: StencilKernel,
         narrowStencil: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         smallStencils: InlineArray<3, (@convention(c) (UnsafeRawPointer) -> Void)?>, widestTile: Int, storesParts: Bool = false,
         columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>,
@@ -123,7 +125,8 @@ public struct KernelTable {
         self.planes = planes
         self.tapGradients = tapGradients
         self.slidingTapGradients = slidingTapGradients
-        self.walks = walks
+        self.walk = walk
+        self.stridedWalk = stridedWalk
         self.pairWalks = pairWalks
         self.stencil = stencil
         self.narrowStencil = narrowStencil

@@ -194,11 +194,12 @@ private enum TileKind: CaseIterable {
             #expect((0..<4).allSatisfy { table.laneTiles[$0].vectors == min($0 + 1, table.laneTiles[3].vectors) })
             #expect((0..<4).allSatisfy { table.columnTiles[$0].rows == $0 + 1 } && table.columnTiles[4].rows >= 4)
             #expect((0..<4).allSatisfy { table.wideTiles[$0].rows == $0 + 1 })
-            #expect((0..<2).allSatisfy { (1...largestTileSide).contains(table.walks[$0].columns) })
+            let walks = [table.walk, table.stridedWalk].compactMap { $0 }
+            #expect(walks.allSatisfy { (1...largestTileSide).contains($0.columns) })
             #expect(stencilRows == 4)
             #expect(stencilRows * table.stencil.vectors * table.lanes <= largestTileScalars
                 && table.stencil.vectors <= largestTileSide)
-            #expect((0..<2).allSatisfy { 2 * table.walks[$0].columns * table.lanes <= largestTileScalars })
+            #expect(walks.allSatisfy { 2 * $0.columns * table.lanes <= largestTileScalars })
         }
     }
 }
@@ -331,7 +332,8 @@ private enum TileKind: CaseIterable {
 
 @Suite struct WalkKernelTests {
     private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
-        for step in 1...2 {
+        for (step, kernel) in [(1, table.walk), (2, table.stridedWalk)] {
+            guard let kernel else { continue }
             // Kernels, how far the lower row is from the upper, chunks, vectors; the result in the tile or in the output.
             for (kernelRows, kernelColumns, rowStep, perChunk) in [
                 (1, 2, 1, 1), (2, 2, 1, 2), (2, 2, 2, 3), (3, 3, 1, 3), (3, 3, 2, 5), (5, 4, 1, 2), (4, 7, 3, 2), (5, 2, 5, 5),
@@ -339,7 +341,6 @@ private enum TileKind: CaseIterable {
             ] {
                 for vectors in [1, 3] {
                     for (rows, missing) in [(2, 0), (2, 2), (1, 0), (1, 1), (0, 0)] where rows > 0 || vectors == 1 {
-                        let kernel = table.walks[step - 1]
                         var functions = [kernel.accumulate]
                         if (2...3).contains(kernelRows), kernelColumns == kernelRows, rowStep == step, rows > 0,
                             let small = kernel.small[kernelRows - 2] {
@@ -347,7 +348,7 @@ private enum TileKind: CaseIterable {
                         }
                         for accumulate in functions {
                             check(
-                                table, step, kernelRows, kernelColumns, rowStep, perChunk, vectors, rows,
+                                table, kernel, step, kernelRows, kernelColumns, rowStep, perChunk, vectors, rows,
                                 kernel.columns - missing, Scalar.self, accumulate)
                         }
                     }
@@ -357,12 +358,12 @@ private enum TileKind: CaseIterable {
     }
 
     private func check<Scalar: KernelScalar>(
-        _ table: KernelTable, _ step: Int, _ kernelRows: Int, _ kernelColumns: Int, _ rowStep: Int, _ perChunk: Int,
-        _ vectors: Int, _ rows: Int, _ columns: Int, _: Scalar.Type, _ accumulate: @convention(c) (UnsafeRawPointer) -> Void
+        _ table: KernelTable, _ kernel: WalkKernel, _ step: Int, _ kernelRows: Int, _ kernelColumns: Int, _ rowStep: Int,
+        _ perChunk: Int, _ vectors: Int, _ rows: Int, _ columns: Int, _: Scalar.Type,
+        _ accumulate: @convention(c) (UnsafeRawPointer) -> Void
     ) {
         var numbers = SeededNumbers(seed: kernelRows * 100 + kernelColumns)
         func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
-        let kernel = table.walks[step - 1]
         let (lanes, channelOffset) = (table.lanes, 2)
         // The last vector begins one channel early; a whole tile is followed by another.
         let lastVector = vectors > 1 ? (vectors - 1) * lanes - 1 : 0
