@@ -198,9 +198,10 @@ struct Panels {
 
 /// An element turned from pixels into planes, or back, while it is packed or stored,
 private func turned(_ layer: Layer) -> Double { layer.isDouble ? 5 : 2.5 }
-/// for a walk, to which each piece of a row adds the second,
+/// for a walk, to which each piece of a row adds the second, of tiles of lanes the third,
 private let turnedInWalk = 2.2
 private let turnedPiece = 28.0
+private let turnedLane = 3.2
 /// for vectors of columns,
 private let turnedIntoLines = 2.0
 /// and for stencils and permuted groups, which take half as long again per multiply-add.
@@ -327,7 +328,7 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
     let permutes = canPermute(layer, table)
     if layer.groups > 1, permutes || layer.inChannelsPerGroup == 1 && outputs == 1 {
         byLanes = Double(ceilDivide(layer.outChannels, table.lanes)) * (permutes ? 1 : isPart(layer) ? partVector : 2) * terms
-        let piece = canWalk(layer) || sharesNothing(layer) ? turnedPiece : 0
+        let piece = canWalk(layer) || sharesNothing(layer) ? turnedPiece : turnedLane
         func turning(_ columns: Int) -> Double { permutes ? turnedBySquares : turnedInWalk + piece / Double(columns) }
         if turnsInput { byLanes += turning(layer.horizontal.input) * read + imageShare }
         if !turnsInput, !permutes, layer.outChannels < table.lanes {
@@ -365,7 +366,10 @@ private func hasFewOutputs(_ layer: Layer) -> Bool {
     let taps = layer.vertical.kernel * layer.horizontal.kernel
     let table = layer.table
     if columns <= table.pointee.walk.columns / 2 || taps > walkTaps && rows * columns <= 36 { return true }
-    guard table.pointee.storesParts, layer.horizontal.stride == 2, layer.input.channel == 1 else { return false }
+    if layer.horizontal.stride == 1 { return false }
+    // Of planes a walk packs each vector of channels apart: 3x3 s2 on 512 channels of 14x14 53 us, so 32.
+    if layer.input.channel != 1 { return taps <= walkTaps }
+    if !table.pointee.storesParts { return false }
     // By tiles of lanes: those of the inside, and of its sides and corners, where each position has taps of its own.
     let step = table.pointee.laneTiles[min(ceilDivide(layer.outChannels, table.lanes), 4) - 1].rows
     let innerRows = insideRange(Lattice.convolution(layer.vertical), 0..<layer.vertical.input).count
