@@ -37,7 +37,8 @@ struct Panels {
     var endsInPart = false
     /// Strategy `channels`: panels have as many vectors, or one more. Else they are as wide as can be, but for the last.
     var isEven = true
-    /// Strategy `channels`: one input pixel, each of whose products goes to a pixel of its own, or one output pixel.
+    /// Strategy `channels`: one input pixel, each of whose products goes to a pixel of its own, or one output pixel. Strategy
+    /// `lanes`: one output pixel.
     var isPixel = false
 
     init(_ layer: Layer, _ table: UnsafePointer<KernelTable>, _ strategy: Strategy) {
@@ -61,6 +62,7 @@ struct Panels {
             vectors = ceilDivide(layer.outChannels, table.lanes)
             walks = canWalk(layer)
             permutes = canPermute(layer, table)
+            isPixel = layer.batch == 1 && layer.vertical.output == 1 && layer.horizontal.output == 1
             perGroup = ceilDivide(vectors, walks || permutes ? 1 : table.pointee.laneTiles[3].vectors)
             let mayBeDirect = !permutes && layer.input.channel == 1
                 && (!walks || layer.vertical.kernel * layer.horizontal.kernel <= walkTaps)
@@ -169,7 +171,8 @@ struct Panels {
                 group: group, firstChannel: group * outputs + start, channels: channels,
                 offset: group * vectors * table.lanes + first, width: count * table.lanes,
                 kernel: permutes ? table.pointee.groupTile ?? table.pointee.laneTiles[0]
-                    : strategy == .lanes ? table.pointee.laneTiles[count - 1]
+                    : strategy == .lanes ? (isPixel && count == 4 ? table.pointee.pixelLanes : nil)
+                        ?? table.pointee.laneTiles[count - 1]
                     : isPixel && isWidest ? table.pointee.pixelTile : table.pointee.tile(channels: channels),
                 shortKernel: strategy == .channels && !isPixel && !pairs ? shortKernel(count, layer, table) : nil)
         case .columns:
@@ -366,10 +369,14 @@ private func hasFewOutputs(_ layer: Layer) -> Bool {
     let taps = layer.vertical.kernel * layer.horizontal.kernel
     let table = layer.table
     if columns <= table.pointee.walk.columns / 2 || taps > walkTaps && rows * columns <= 36 { return true }
-    if layer.horizontal.stride == 1 { return false }
-    // Of planes a walk packs each vector of channels apart: 3x3 s2 on 512 channels of 14x14 53 us, so 32.
-    if layer.input.channel != 1 { return taps <= walkTaps }
-    if !table.pointee.storesParts { return false }
+    let isStrided = layer.horizontal.stride == 2
+    // Of planes a walk packs each vector of channels apart: 3x3 s2 on 512 channels of 14x14 53 us, so 32; 5x5 on 576 of 7x7 46
+    // and 34.
+    if layer.input.channel != 1 {
+        return taps <= walkTaps && (isStrided || table.pointee.storesParts && taps > 9 && rows * columns <= 100
+            && layer.outChannels >= 12 * table.lanes)
+    }
+    guard isStrided, table.pointee.storesParts else { return false }
     // By tiles of lanes: those of the inside, and of its sides and corners, where each position has taps of its own.
     let step = table.pointee.laneTiles[min(ceilDivide(layer.outChannels, table.lanes), 4) - 1].rows
     let innerRows = insideRange(Lattice.convolution(layer.vertical), 0..<layer.vertical.input).count

@@ -176,6 +176,9 @@ private nonisolated(unsafe) var float32 =
                 accumulateLanes(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
+        pixelLanes: TileKernel(rows: 1, vectors: 4) {
+            accumulateLanes(AVX512Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+        },
         groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX512Float32.self, rows: InlineArray<8, Bool>.self, $0) },
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {

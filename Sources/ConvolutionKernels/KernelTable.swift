@@ -7,6 +7,8 @@ public struct KernelTable {
     /// and may repeat one before it. `tiles` broadcast the input, `laneTiles` do not.
     public var tiles: InlineArray<4, TileKernel>
     public var laneTiles: InlineArray<4, TileKernel>
+    /// As the widest of `laneTiles`, for one pixel.
+    public var pixelLanes: TileKernel?
     /// As the second of `tiles`, for two groups of one vector each.
     public var pairTile: TileKernel?
     /// The second and third of `tiles` for panels that fill no more than half of their last vector, where the tier needs less
@@ -80,7 +82,8 @@ public struct KernelTable {
         pairTile: TileKernel? = nil,
         twinTile: (@convention(c) (UnsafeRawPointer) -> Void)? = nil,
         halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
-        laneTiles: InlineArray<4, TileKernel>, groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>,
+        laneTiles: InlineArray<4, TileKernel>, pixelLanes: TileKernel? = nil, groupTile: TileKernel?,
+        outerTiles: InlineArray<4, TileKernel>,
         shortOuterTile: TileKernel? = nil,
         tapRowTile: TileKernel? = nil,
         planes: @escaping @convention(c) (UnsafeRawPointer) -> Void,
@@ -118,6 +121,7 @@ public struct KernelTable {
         self.twinTile = twinTile
         self.halfTiles = halfTiles
         self.laneTiles = laneTiles
+        self.pixelLanes = pixelLanes
         self.groupTile = groupTile
         self.outerTiles = outerTiles
         self.shortOuterTile = shortOuterTile

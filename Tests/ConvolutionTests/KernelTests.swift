@@ -51,7 +51,7 @@ private enum TileKind: CaseIterable {
         switch self {
         case .channels: (0..<4).map { table.tiles[$0] }
         case .halves: (1...2).map { table.tile(channels: $0 * table.lanes + table.lanes / 2) }
-        case .lanes: (0..<4).map { table.laneTiles[$0] }
+        case .lanes: (0..<4).map { table.laneTiles[$0] } + [table.pixelLanes].compactMap { $0 }
         case .partOfLanes: table.storesParts ? (0..<4).map { table.laneTiles[$0] } : []
         case .columns: (0..<5).map { table.columnTiles[$0] }
         case .wide: (0..<4).map { table.wideTiles[$0] }
