@@ -27,6 +27,17 @@ private func finishPixel<Scalar: KernelScalar>(
     }
 }
 
+/// A panel's channels of a pixel that no tap reaches: the activated bias. In a thread's scratch memory for sums.
+func finishedBias<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ panel: Panel, _ workspace: UnsafeMutableRawPointer, _: Scalar.Type
+) -> UnsafePointer<Scalar> {
+    let values = (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
+    let finished = values + largestTileScalars / 4
+    values.update(repeating: 0, count: panel.channels)
+    finishPixel(plan, panel, values, finished, channelStride: 1, scratch: values + largestTileScalars / 2)
+    return UnsafePointer(finished)
+}
+
 /// Output elements that no tap reaches (between the strokes of a kernel shorter than the stride, beyond the natural result, or
 /// all of them where there are no input channels): the activated bias.
 func fillUncovered<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) {
@@ -34,25 +45,28 @@ func fillUncovered<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type)
     let layer = plan.pointee.layer
     let output = execution.output.assumingMemoryBound(to: Scalar.self)
     let values = execution.workspace.advanced(by: plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
+    let accumulates = layer.means.accumulates
     for index in 0..<plan.pointee.panelCount {
         let panel = plan.pointee.panels[index]
-        values.update(repeating: 0, count: panel.channels)
-        let finished = values + largestTileScalars / 4
-        let scratch = values + largestTileScalars / 2
-        if !layer.means.accumulates { finishPixel(plan, panel, values, finished, channelStride: 1, scratch: scratch) }
-        for image in 0..<layer.batch {
-            for row in 0..<layer.vertical.output {
-                for column in 0..<layer.horizontal.output {
-                    if plan.pointee.coveredRows[row] != 0, plan.pointee.coveredColumns[column] != 0 { continue }
-                    let target = output + image * layer.output.batch + row * layer.output.row + column * layer.output.column
-                        + panel.firstChannel * layer.output.channel
-                    if layer.means.accumulates {
-                        finishPixel(plan, panel, values, target, channelStride: layer.output.channel, scratch: scratch)
-                    } else if layer.output.channel == 1 {
-                        UnsafeMutableRawPointer(target).copyMemory(
-                            from: finished, byteCount: panel.channels * MemoryLayout<Scalar>.stride)
-                    } else {
-                        for channel in 0..<panel.channels { target[channel * layer.output.channel] = finished[channel] }
+        let finished = accumulates ? UnsafePointer(values) : finishedBias(plan, panel, execution.workspace, Scalar.self)
+        if accumulates { values.update(repeating: 0, count: panel.channels) }
+        // Planes one after another.
+        let channels = accumulates || layer.output.channel == 1 ? panel.channels : 1
+        for first in stride(from: 0, to: panel.channels, by: channels) {
+            for image in 0..<layer.batch {
+                for row in 0..<layer.vertical.output {
+                    for column in 0..<layer.horizontal.output {
+                        if plan.pointee.coveredRows[row] != 0, plan.pointee.coveredColumns[column] != 0 { continue }
+                        let target = output + image * layer.output.batch + row * layer.output.row
+                            + column * layer.output.column + (panel.firstChannel + first) * layer.output.channel
+                        if accumulates {
+                            finishPixel(
+                                plan, panel, finished, target, channelStride: layer.output.channel,
+                                scratch: values + largestTileScalars / 2)
+                        } else {
+                            UnsafeMutableRawPointer(target).copyMemory(
+                                from: finished + first, byteCount: channels * MemoryLayout<Scalar>.stride)
+                        }
                     }
                 }
             }

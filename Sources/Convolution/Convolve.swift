@@ -48,7 +48,7 @@ private func execute(_ shared: UnsafeMutableRawPointer?, _ workspace: UnsafeMuta
     execution.pointee.workspace = workspace
     let plan = execution.pointee.plan
     let isDouble = plan.pointee.layer.isDouble
-    if !plan.pointee.fullyCovered {
+    if !plan.pointee.fullyCovered, !plan.pointee.algorithm.isTurned {
         isDouble ? fillUncovered(execution.pointee, Double.self) : fillUncovered(execution.pointee, Float.self)
     }
     if plan.pointee.items > 0 {

@@ -55,6 +55,7 @@ struct Layer {
     var kernelElements: Int {
         vertical.kernel * horizontal.kernel * (transposed ? inChannels * outChannelsPerGroup : outChannels * inChannelsPerGroup)
     }
+    var isDepthwise: Bool { inChannelsPerGroup == 1 && outChannelsPerGroup == 1 }
     /// Output columns from one to the next that uses the same taps.
     var columnPhases: Int { transposed ? horizontal.stride : horizontal.phases }
     /// Sizes beside a 0 may be so large that even their product, which validation does not take then, overflows.

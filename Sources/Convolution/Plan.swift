@@ -521,14 +521,18 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     let chain = given.productChain()
     var drawn = given
     drawn.flatten()
-    let turns = chain == nil && economy == 0 && given.mayTurn && given.coversOutput
-        && chooseStrategy(drawn, given.table).strategy == .channels
-    if turns {
+    // Of a layer that is computed on pixels.
+    var turned: Strategy?
+    if chain == nil, economy == 0, given.mayTurn {
+        let strategy = chooseStrategy(drawn, given.table).strategy
+        if strategy == .channels || strategy == .lanes && given.mayTurnLanes(given.table) { turned = strategy }
+    }
+    if turned != nil {
         drawn = given
         try drawn.putOnPixels()
     }
-    if chain == nil { drawn.widen(turns: turns) }
-    var draft = try Draft(asked.arrays, drawn, turns: turns, chain: chain, economy: economy)
+    if chain == nil { drawn.widen(turns: turned != nil) }
+    var draft = try Draft(asked.arrays, drawn, turned: turned, chain: chain, economy: economy)
     let plan = draft.plan
     do throws(Failure) {
         draft.addBlocks()
@@ -536,7 +540,7 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
         if let chain, plan.pointee.blockCount > 0 {
             draft.weightElements = try plan.pointee.divideProducts(chain: chain, threads: draft.threads, economy: economy)
         }
-        if !turns { return draft }
+        if turned == nil { return draft }
         if try plan.pointee.divideTurned(given, threads: draft.threads) { return draft }
     } catch {
         shim_free(plan)
@@ -561,7 +565,7 @@ extension Layer {
 extension Draft {
     /// Without blocks yet.
     @inline(never)
-    fileprivate init(_ arrays: Arrays, _ layer: Layer, turns: Bool, chain: Int?, economy: Int) throws(Failure) {
+    fileprivate init(_ arrays: Arrays, _ layer: Layer, turned: Strategy?, chain: Int?, economy: Int) throws(Failure) {
         let table = layer.table
         let inputs = layer.inChannelsPerGroup
         // No blocks where there is nothing to add up or nothing to store; then no size of theirs is multiplied either.
@@ -576,14 +580,14 @@ extension Draft {
         let (rows, columns) = (layer.vertical, layer.horizontal)
         let pixels = layer.transposed ? Double(rows.input) * Double(columns.input) : Double(rows.output) * Double(columns.output)
         // Where it is not estimated, in vectors of multiply-adds as well.
-        var (strategy, work) = (turns ? Strategy.channels : .columns,
+        var (strategy, work) = (turned ?? .columns,
             pixels * Double(layer.batch) * Double(layer.outChannels) * Double(inputs) * Double(rows.kernel)
                 * Double(columns.kernel) / Double(table.lanes))
-        if !turns, chain == nil { (strategy, work) = chooseStrategy(layer, table) }
+        if turned == nil, chain == nil { (strategy, work) = chooseStrategy(layer, table) }
         work *= workOfVector
         var borders = false
         var pixelsPerVector = 1
-        if economy == 0, !turns, strategy == .channels {
+        if economy == 0, turned == nil, strategy == .channels {
             let shared = mayShareVectors(layer, table) ? table.lanes / inputs : 1
             if shared > 1, takesBorder(layer, table, pixelsPerVector: shared) {
                 (borders, pixelsPerVector, strategy) = (true, shared, .lanes)
@@ -626,7 +630,7 @@ extension Draft {
         threads = threadsToUse(requested: layer.threads, items: .max, work: work)
         areDense = panels.strategy == .channels && readsInputDirectly && layer.input.column == inputs
             && rows.stride <= rows.kernel && columns.stride <= columns.kernel
-        if hasOutput, !turns {
+        if hasOutput, turned == nil {
             let elements = Double(layer.batch * layer.outChannels) * Double(rows.output * columns.output)
             memory.plan.pointee.streams = elements * Double(layer.elementBytes) >= Double(streamedBytes)
         }

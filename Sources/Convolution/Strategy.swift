@@ -64,8 +64,11 @@ struct Panels {
             permutes = canPermute(layer, table)
             isPixel = layer.batch == 1 && layer.vertical.output == 1 && layer.horizontal.output == 1
             perGroup = ceilDivide(vectors, walks || permutes ? 1 : table.pointee.laneTiles[3].vectors)
-            let mayBeDirect = !permutes && layer.input.channel == 1
-                && (!walks || layer.vertical.kernel * layer.horizontal.kernel <= walkTaps)
+            // Of one phase.
+            let rowTaps = layer.transposed ? ceilDivide(layer.vertical.kernel, layer.vertical.stride) : layer.vertical.kernel
+            let columnTaps = layer.transposed
+                ? ceilDivide(layer.horizontal.kernel, layer.horizontal.stride) : layer.horizontal.kernel
+            let mayBeDirect = !permutes && layer.input.channel == 1 && (!walks || rowTaps * columnTaps <= walkTaps)
             let isWhole = layer.outChannels % table.lanes == 0
             endsInPart = !walks && table.pointee.storesParts
             // A panel of several vectors becomes two, so that the last may begin early: 3x3 on 7 times 33 channels of 3x3 2.7 us,
@@ -329,9 +332,9 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
 
     var byLanes = Double.infinity
     let permutes = canPermute(layer, table)
-    if layer.groups > 1, permutes || layer.inChannelsPerGroup == 1 && outputs == 1 {
+    if layer.groups > 1, permutes || layer.isDepthwise {
         byLanes = Double(ceilDivide(layer.outChannels, table.lanes)) * (permutes ? 1 : isPart(layer) ? partVector : 2) * terms
-        let piece = canWalk(layer) || sharesNothing(layer) ? turnedPiece : turnedLane
+        let piece = layer.mayTurnLanes(table) ? 0 : canWalk(layer) || sharesNothing(layer) ? turnedPiece : turnedLane
         func turning(_ columns: Int) -> Double { permutes ? turnedBySquares : turnedInWalk + piece / Double(columns) }
         if turnsInput { byLanes += turning(layer.horizontal.input) * read + imageShare }
         if !turnsInput, !permutes, layer.outChannels < table.lanes {

@@ -3,7 +3,7 @@ import ConvolutionKernels
 
 // Transposed convolutions of channels-first arrays whose kernels work on pixels. The phases of an output line would be stored
 // element by element, each into a cache line that lies a plane from the one before. So a band of the input is turned into pixels
-// once, all phases make pixels of it, and these are turned into whole output lines.
+// once, all phases make pixels of it, beside those that no tap reaches, and these are turned into whole output lines.
 
 /// What such a plan has in addition: its layer's strides are those of pixels in scratch memory.
 struct Turning {
@@ -18,8 +18,10 @@ struct Turning {
     var panelChunks = 1
     /// Panels whose pixels are turned together.
     var panels = 1
-    /// Lines of the output from one place to the next, and the input rows that the first place's taps read.
+    /// Lines of the output from one place to the next, and the first of the first; of pairs it may be the one before the output.
     var outputStep: Int
+    var outputStart: Int
+    /// The input rows that the first place's taps read.
     var rowReach: ClosedRange<Int>
     /// Places of an image, of the phase that has most.
     var places: Int
@@ -43,10 +45,18 @@ private let fewestPixels = 64
 private let planes = 8
 
 extension Layer {
-    /// Whether a plan of the strategy `channels` may be `Turning`.
+    /// Whether a plan may be `Turning`, if kernels that work on pixels are the fastest.
     var mayTurn: Bool {
         transposed && means.joinsPhases && !means.accumulates && hasOutput && outChannels > 1 && inChannels > 1
-            && output.column == 1 && output.channel != 1 && input.channel != 1
+            && vertical.input > 0 && horizontal.input > 0 && output.column == 1 && output.channel != 1 && input.channel != 1
+    }
+
+    /// The same of the strategy `lanes`: whole vectors of pixels are read in place.
+    func mayTurnLanes(_ table: UnsafePointer<KernelTable>) -> Bool {
+        guard mayTurn, columnPhases > 1, isDepthwise else { return false }
+        var pixels = self
+        (pixels.input.channel, pixels.output.channel) = (1, 1)
+        return Panels(pixels, table, .lanes).isDirect
     }
 
     /// The layer on pixels, without gaps but one that keeps the pixels of a column from meeting in few sets of the cache.
@@ -68,22 +78,23 @@ extension ConvolutionPlan {
     /// Divides the work of a plan on pixels whose blocks are there. False if that takes too much memory.
     mutating func divideTurned(_ given: Layer, threads: Int) throws(Failure) -> Bool {
         let size = layer.elementBytes
-        var (low, high, places) = (Int.max, Int.min, 0)
+        if blockCount == 0 { return false }
+        var (low, high) = (Int.max, Int.min)
         for i in 0..<blockCount {
             let vertical = blocks[i].vertical
-            let reach = (vertical.taps - 1) * vertical.offsetStep
+            let reach = (window(vertical) - 1) * vertical.offsetStep
             low = min(low, vertical.offsetStart + min(reach, 0))
             high = max(high, vertical.offsetStart + max(reach, 0))
-            places = max(places, vertical.count)
         }
-        var part = Turning(input: given.input, output: given.output, outputStep: layer.vertical.stride, rowReach: low...high,
-            places: places)
-        // Phases side by side are turned with all their channels.
-        let isWidened = layer.columnsPerPixel > 1
-        part.panels = isWidened ? panelCount : 1
-        var channels = isWidened ? layer.outChannels : 0
+        let places = pairs ? blocks[0].vertical.count : ceilDivide(layer.vertical.output, layer.vertical.stride)
+        var part = Turning(input: given.input, output: given.output, outputStep: layer.vertical.stride,
+            outputStart: pairs ? blocks[0].vertical.outputStart : 0, rowReach: low...high, places: places)
+        // Phases side by side, and channels that are not summed, are turned together.
+        let isWhole = layer.columnsPerPixel > 1 || strategy == .lanes
+        part.panels = isWhole ? panelCount : 1
+        var channels = isWhole ? layer.outChannels : 0
         for i in 0..<panelCount { channels = max(channels, panels[i].channels) }
-        if !isWidened { layer.output = try layer.outputPixels(of: channels) }
+        if !isWhole { layer.output = try layer.outputPixels(of: channels) }
 
         // A stride that is never taken may be as long as can be.
         let fits = Double(layer.input.row * size) * Double(min(part.inputRows(1), layer.vertical.input)) <= Double(mostBytes)
@@ -100,7 +111,7 @@ extension ConvolutionPlan {
         let bands = ceilDivide(places, rows)
         part.bandRows = ceilDivide(places, bands > 1 && layer.batch == 1 ? ceilDivide(bands, threads) * threads : bands)
         part.rowBands = ceilDivide(places, part.bandRows)
-        if threads > 1, !isWidened { part.panelChunks = min(panelCount, max(1, 2 * threads / part.items)) }
+        if threads > 1, !isWhole { part.panelChunks = min(panelCount, max(1, 2 * threads / part.items)) }
 
         part.inputAt = workspace.bytes
         part.outputAt = part.inputAt
@@ -128,7 +139,8 @@ func runTurned<Scalar: KernelScalar>(
     let places = firstRow..<min(firstRow + part.bandRows, part.places)
     let firstRead = min(max(0, places.lowerBound + part.rowReach.lowerBound), layer.vertical.input)
     let rows = firstRead..<max(firstRead, min(layer.vertical.input, places.upperBound + part.rowReach.upperBound))
-    let lines = places.lowerBound * part.outputStep..<min(layer.vertical.output, places.upperBound * part.outputStep)
+    let lines = max(0, part.outputStart + places.lowerBound * part.outputStep)
+        ..< min(layer.vertical.output, part.outputStart + places.upperBound * part.outputStep)
 
     // The rows that the band reads: several images lie as far apart as whole ones.
     let pixels = (workspace + part.inputAt).assumingMemoryBound(to: Scalar.self)
@@ -144,6 +156,17 @@ func runTurned<Scalar: KernelScalar>(
         let end = min(first + part.panels, panels.upperBound)
         let last = plan.pointee.panels[end - 1]
         let firstChannel = plan.pointee.panels[first].firstChannel
+        if !plan.pointee.fullyCovered {
+            for index in first..<end {
+                let panel = plan.pointee.panels[index]
+                let finished = finishedBias(plan, panel, workspace, Scalar.self)
+                var pixel = results + (panel.firstChannel - firstChannel)
+                for _ in 0..<((images.count - 1) * layer.vertical.output + lines.count) * layer.horizontal.output {
+                    copyElements(finished, count: panel.channels, to: pixel)
+                    pixel += layer.output.column
+                }
+            }
+        }
         for index in 0..<plan.pointee.blockCount {
             let block = plan.pointee.blocks + index
             let height = block.pointee.vertical.count

@@ -104,16 +104,15 @@ struct WalkGradientPlan {
         let work = layer.outChannelsPerGroup * ceilDivide(layer.inChannels, table.lanes) * tiles * tileTaps * tileTaps
         // Few registers, or many copies.
         let slides = table.pointee.slidingTapGradients[1] != nil
-        return Double(work) * (!isDepthwise(layer) && !permutes(layer, table) ? 4 : slides ? 1 : 1.5)
+        return Double(work) * (!layer.isDepthwise && !permutes(layer, table) ? 4 : slides ? 1 : 1.5)
     }
 
-    private static func isDepthwise(_ layer: Layer) -> Bool { layer.inChannelsPerGroup == 1 && layer.outChannelsPerGroup == 1 }
 
     /// Whether each vector of image channels has its points in one vector.
     private static func permutes(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
         let (outputs, lanes) = (layer.outChannelsPerGroup, table.lanes)
         // A tier with a `groupTile` has the instruction.
-        if table.pointee.groupTile == nil || isDepthwise(layer) { return false }
+        if table.pointee.groupTile == nil || layer.isDepthwise { return false }
         for vector in 0..<ceilDivide(layer.inChannels, lanes) {
             let channels = Self.channels(vector, layer, lanes)
             if (groups(channels, layer) - 1) * outputs >= lanes { return false }
@@ -135,7 +134,7 @@ struct WalkGradientPlan {
         self.layer = layer
         self.table = table
         bands = GradientBands(layer, pixels: pixelsOfBand)
-        isDepthwise = Self.isDepthwise(layer)
+        isDepthwise = layer.isDepthwise
         let inputBytes = layer.batch * layer.vertical.input * layer.horizontal.input * layer.inChannels * layer.elementBytes
         ahead = inputBytes > fetchedBytes.many ? pointsAhead.many : inputBytes > fetchedBytes.some ? pointsAhead.some : 0
         permutes = Self.permutes(layer, table)

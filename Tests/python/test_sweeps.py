@@ -212,6 +212,29 @@ def test_conv2d_transpose_planes(isa):
         check("conv2d_transpose", x, kernel, bias, options, isa)
 
 
+def test_conv2d_transpose_depthwise(isa):
+    """Vectors of channels, whole and not, several images, strokes that meet, overlap or leave gaps; threads change nothing."""
+    rng = np.random.default_rng(16)
+    for _ in range(200 if isa == FULL_TIER else 50):
+        (height, kh, sh, dh), (width, kw, sw, dw) = random_axis(rng), random_axis(rng)
+        channels = int(rng.choice([2, 3, 4, 7, 8, 16, 17, 33, 40]))
+        x = whole_numbers(rng, (int(rng.integers(1, 4)), height, width, channels))
+        kernel = whole_numbers(rng, (kh, kw, 1, channels))
+        bias = whole_numbers(rng, (channels,)) if rng.integers(2) else None
+        pads = tuple(tuple(int(rng.integers(-1, 3)) for _ in range(2)) for _ in range(2))
+        options = {"strides": (sh, sw), "dilation_rate": (dh, dw), "padding": pads, "groups": channels, "rule": "window",
+                   "output_padding": (int(rng.integers(3)), int(rng.integers(5))), "flip_kernel": bool(rng.integers(2)),
+                   "activation": [None, "relu"][rng.integers(2)]}
+        if rng.integers(4) == 0:
+            kernel[0, 0] = np.inf
+        with np.errstate(invalid="ignore"):
+            check("conv2d_transpose", x, kernel, bias, options, isa)
+        first = np.ascontiguousarray(oracle.from_nhwc(x, "channels_first"))
+        options |= {"data_format": "channels_first", "isa": isa, "allow_empty_output": True}
+        np.testing.assert_array_equal(convolution.conv2d_transpose(first, kernel, bias, threads=2, **options),
+                                      convolution.conv2d_transpose(first, kernel, bias, threads=1, **options))
+
+
 def test_conv2d_transpose_of_neighbouring_phases(isa):
     """Kernel, stride and crop are multiples of a number: so many neighbouring columns read the same input. Many channels, either order
     of the kernel, turned or not, a residual, and rows that no product reaches."""
