@@ -379,7 +379,7 @@ private func hasFewOutputs(_ layer: Layer) -> Bool {
         return taps <= walkTaps && (isStrided || table.pointee.storesParts && taps > 9 && rows * columns <= 100
             && layer.outChannels >= 12 * table.lanes)
     }
-    guard isStrided, table.pointee.storesParts else { return false }
+    guard isStrided, table.pointee.storesParts, !layer.isDouble else { return false }
     // By tiles of lanes: those of the inside, and of its sides and corners, where each position has taps of its own.
     let step = table.pointee.laneTiles[min(ceilDivide(layer.outChannels, table.lanes), 4) - 1].rows
     let innerRows = insideRange(Lattice.convolution(layer.vertical), 0..<layer.vertical.input).count

@@ -358,6 +358,9 @@ private nonisolated(unsafe) var float64 =
         walk: WalkKernel(columns: 7) {
             accumulateWalk(AVX512Float64.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
         },
+        stridedWalk: WalkKernel(columns: 7) {
+            accumulateWalk(AVX512Float64.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
+        },
         stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float64.self, vectors: InlineArray<4, Bool>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX512Float64.self, $0) },
         smallStencils: [nil, nil, nil],
