@@ -398,6 +398,8 @@ extension ConvolutionPlan {
             } else if block.bandRows > 1 {
                 block.bandRows = (block.bandRows + 1) / 2
             } else if block.bandColumns > 4 * table.lanes {
+                // Pieces of whole tiles may have been wider: rounded up to those, half would be as much again.
+                block.columnUnit = table.lanes
                 block.bandColumns = ceilDivide(ceilDivide(block.bandColumns, 2), table.lanes) * table.lanes
             } else {
                 return
