@@ -48,8 +48,9 @@ func fillUncovered<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type)
     let accumulates = layer.means.accumulates
     for index in 0..<plan.pointee.panelCount {
         let panel = plan.pointee.panels[index]
+        // What is added to is finished element by element, from nothing.
+        values.update(repeating: 0, count: panel.channels)
         let finished = accumulates ? UnsafePointer(values) : finishedBias(plan, panel, execution.workspace, Scalar.self)
-        if accumulates { values.update(repeating: 0, count: panel.channels) }
         // Planes one after another.
         let channels = accumulates || layer.output.channel == 1 ? panel.channels : 1
         for first in stride(from: 0, to: panel.channels, by: channels) {

@@ -694,16 +694,13 @@ extension Draft {
             block.roundsBorder = !plan.pointee.borders && outsidePart(block, layer) > 0
                 && plan.pointee.rows(block) * horizontal.count > fewPositions
         }
-        if plan.pointee.strategy == .channels, block.taps == 1, inputs % channelBlock == 0,
-            inputs * plan.pointee.panels.pointee.kernel.vectors <= vectorsPerCall {
-            block.blocksPerCall = inputs / channelBlock
-        }
         // Planes are read in place.
         let arePlanes = plan.pointee.strategy == .columns && plan.pointee.readsInputDirectly
-        if arePlanes {
-            if inputs % channelBlock == 0, inputs <= channelsPerCall { block.blocksPerCall = inputs / channelBlock }
-            block.fetchesInput = inputBytes(layer) * Double(layer.batch) >= Double(fetchedPlaneBytes)
-        }
+        if arePlanes { block.fetchesInput = inputBytes(layer) * Double(layer.batch) >= Double(fetchedPlaneBytes) }
+        let fitsOneCall = arePlanes ? inputs <= channelsPerCall
+            : plan.pointee.strategy == .channels && block.taps == 1
+            && inputs * plan.pointee.panels.pointee.kernel.vectors <= vectorsPerCall
+        if fitsOneCall, inputs % channelBlock == 0 { block.blocksPerCall = inputs / channelBlock }
         block.hasOneCall = channelBlock * block.blocksPerCall == inputs
         // More tiles where the weights come in several passes, a tile is little work, or no other panel reads the input
         // again; but their addresses are to stay in the cache as well.

@@ -23,7 +23,7 @@ struct Turning {
     var outputStart: Int
     /// The input rows that the first place's taps read.
     var rowReach: ClosedRange<Int>
-    /// Places of an image, of the phase that has most.
+    /// Places of an image: a line of the output of each phase, of which some may have no taps.
     var places: Int
     /// One thread's scratch memory, as byte offsets.
     var inputAt = 0

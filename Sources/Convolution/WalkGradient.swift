@@ -107,7 +107,6 @@ struct WalkGradientPlan {
         return Double(work) * (!layer.isDepthwise && !permutes(layer, table) ? 4 : slides ? 1 : 1.5)
     }
 
-
     /// Whether each vector of image channels has its points in one vector.
     private static func permutes(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
         let (outputs, lanes) = (layer.outChannelsPerGroup, table.lanes)
