@@ -94,7 +94,7 @@ enum {
     CONVOLUTION_ERROR_INTERPOLATION,   /* interpolation, or one that the preset, antialias or cubic_coefficient cannot take */
     CONVOLUTION_ERROR_COORDINATES,     /* coordinates, rounding, edge or roi, or one that this interpolation cannot take    */
     CONVOLUTION_ERROR_FACTOR,          /* factor_*, scale_*                                                                 */
-    CONVOLUTION_ERROR_ACTIVATION,      /* activation, or its numbers                                                        */
+    CONVOLUTION_ERROR_ACTIVATION,      /* activation, its numbers, or numbers that it does not read                         */
     CONVOLUTION_ERROR_ELEMENT_STRIDES, /* output_strides let two elements share one place, or a span overflows              */
     CONVOLUTION_ERROR_OVERLAP,         /* a gapless output overlaps a gapless argument (strided views are the caller's care)  */
     CONVOLUTION_ERROR_CAPACITY,        /* a caller's array is too short for the result                                      */
@@ -283,9 +283,9 @@ typedef struct conv2d_params {
     int64_t output_strides[4];             /* elements, within +-2^48; may be negative; the pointer is that of element      */
                                            /* [0][0][0][0]. 0 means packed: the next faster axis's stride times its length  */
                                            /* (the fastest: 1)                                                              */
-    double padding_value;                  /* for padding_mode CONSTANT                                                     */
-    double activation_alpha;               /* for LEAKY_RELU; 0 means 0.01                                                  */
-    double activation_min, activation_max; /* for CLAMP; may be infinite                                                    */
+    double padding_value;                  /* for padding_mode CONSTANT alone, else 0                                       */
+    double activation_alpha;               /* for LEAKY_RELU alone, else 0; finite; 0 means 0.01                            */
+    double activation_min, activation_max; /* for CLAMP alone, else 0; may be infinite                                      */
     const char *isa;                       /* tier by name; NULL: the best, or what CONVOLUTION_ISA says                     */
     int32_t dtype;                         /* CONVOLUTION_FLOAT32 or _FLOAT64                                               */
     int32_t data_format;                   /* CONVOLUTION_NHWC or _NCHW                                                     */
@@ -635,7 +635,7 @@ int32_t conv2d_transpose_overlap(const conv2d_transpose_params *params, int64_t 
  *   ALIGN_CORNERS          t * (i-1) / (o-1), 0 if o = 1. ONNX's reference evaluator puts i * scale, unrounded, for o: which is
  *                          ASYMMETRIC with output, and (i * scale - 1) / (i - 1) for the scale
  *   ASYMMETRIC             t * r
- *   TF_HALF_PIXEL_FOR_NN   (t + 0.5) * r (ONNX)
+ *   TF_HALF_PIXEL_FOR_NN   (t + 0.5) * r, but t where the axis keeps its size (ONNX)
  *   TF_CROP_AND_RESIZE     start * (i-1) + t * r with r = (end - start) * (i-1) / (o-1), or 0.5 * (start + end) * (i-1) if o = 1:
  *                          a region of the image, with start and end from roi. Output elements that lie outside the image, on
  *                          either axis at x < 0 or x > i-1, are extrapolation_value (ONNX)

@@ -387,9 +387,12 @@ extension ResamplingMethod {
     fileprivate var isLanczos: Bool { if case .lanczos = interpolation { true } else { false } }
     fileprivate var isArea: Bool { if case .area = interpolation { true } else { false } }
 
-    /// PyTorch and ONNX Runtime do not touch an axis that keeps its length, whatever the scale, when they antialias.
+    /// PyTorch and ONNX Runtime do not touch an axis that keeps its length, whatever the scale, when they antialias; and all of
+    /// ONNX's implementations let TF_HALF_PIXEL_FOR_NN, which would shift it by half an element, be without effect there.
     fileprivate func leavesAlone(_ axis: ResamplingAxis) -> Bool {
-        antialias && axis.output == axis.input && (isTorch || isONNX) && !extrapolates
+        guard axis.output == axis.input else { return false }
+        if case .tensorFlowHalfPixel = coordinates { return axis.scale == 0 || axis.scale == 1 }
+        return antialias && (isTorch || isONNX) && !extrapolates
     }
 
     /// The taps' weights are divided by their sum.

@@ -83,6 +83,18 @@ private func activation(
     _ kind: Int32, alpha: Double, min low: Double, max high: Double
 ) throws(Failure) -> TileActivation<Double> {
     try choice(kind, "activation", 7, CONVOLUTION_ERROR_ACTIVATION)
+    func unread(_ value: Double, _ name: StaticString, _ reader: StaticString) throws(Failure) {
+        if value != 0 {
+            throw Failure(
+                CONVOLUTION_ERROR_ACTIVATION,
+                "\(name) is \(value) and activation is \(kind); only activation \(reader) reads it, else it must be 0")
+        }
+    }
+    if Int(kind) != CONVOLUTION_ACTIVATION_LEAKY_RELU { try unread(alpha, "activation_alpha", "LEAKY_RELU (4)") }
+    if Int(kind) != CONVOLUTION_ACTIVATION_CLAMP {
+        try unread(low, "activation_min", "CLAMP (3)")
+        try unread(high, "activation_max", "CLAMP (3)")
+    }
     switch Int(kind) {
     case CONVOLUTION_ACTIVATION_RELU: return .bounded(0, .infinity)
     case CONVOLUTION_ACTIVATION_RELU6: return .bounded(0, 6)

@@ -252,6 +252,14 @@ static const struct {
         .activation_max = 0.25),
     BAD(ACTIVATION, "activation_min|inf|activation_max|-inf", .activation = CONVOLUTION_ACTIVATION_CLAMP,
         .activation_min = INFINITY, .activation_max = -INFINITY),
+    /* A number that the activation does not read was meant for another one. */
+    BAD(ACTIVATION, "activation_alpha|0.25|activation is 0|LEAKY_RELU", .activation_alpha = 0.25),
+    BAD(ACTIVATION, "activation_alpha|nan", .activation_alpha = NAN),
+    BAD(ACTIVATION, "activation_min|-1|activation is 0|CLAMP", .activation_min = -1, .activation_max = 1),
+    BAD(ACTIVATION, "activation_max|6|activation is 1|CLAMP", .activation = CONVOLUTION_ACTIVATION_RELU, .activation_max = 6),
+    BAD(ACTIVATION, "activation_alpha|0.5|activation is 3", .activation = CONVOLUTION_ACTIVATION_CLAMP, .activation_alpha = 0.5),
+    BAD(ACTIVATION, "activation_min|-inf|activation is 4", .activation = CONVOLUTION_ACTIVATION_LEAKY_RELU,
+        .activation_min = -INFINITY),
 
     BAD(EMPTY_OUTPUT, "height|5|6|allow_empty_output", .kernel_height = 6),
     BAD(EMPTY_OUTPUT, "width|6|9", .kernel_width = 9),
@@ -379,6 +387,8 @@ static const struct {
     BAD(ACTIVATION, "activation_alpha|nan", .activation = CONVOLUTION_ACTIVATION_LEAKY_RELU, .activation_alpha = NAN),
     BAD(ACTIVATION, "activation_min|1|activation_max|-1", .activation = CONVOLUTION_ACTIVATION_CLAMP, .activation_min = 1,
         .activation_max = -1),
+    BAD(ACTIVATION, "activation_alpha|0.25|activation is 0|LEAKY_RELU", .activation_alpha = 0.25),
+    BAD(ACTIVATION, "activation_max|6|activation is 1|CLAMP", .activation = CONVOLUTION_ACTIVATION_RELU, .activation_max = 6),
 
     BAD(IMAGE_SIZE, "batch|-1", .batch = -1),
     BAD(IMAGE_SIZE, "height|-1", .height = -1),

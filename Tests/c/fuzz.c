@@ -245,7 +245,8 @@ static void random_conv2d(conv2d_params *p) {
     if (p->padding_mode == CONVOLUTION_PADDING_MODE_CONSTANT) p->padding_value = 1.5;
     p->dtype = (int32_t)below(2), p->data_format = (int32_t)below(2), p->kernel_format = (int32_t)below(2);
     p->flip_kernel = (int32_t)below(2), p->activation = (int32_t)below(7), p->threads = (int32_t)below(4);
-    p->allow_empty_output = (int32_t)below(2), p->activation_max = 3;
+    p->allow_empty_output = (int32_t)below(2);
+    if (p->activation == CONVOLUTION_ACTIVATION_CLAMP) p->activation_max = 3;
     if (one_in(8)) p->input_strides[below(4)] = below(400) - 200;
     if (one_in(8)) p->output_strides[below(4)] = below(400) - 200;
 }
@@ -309,7 +310,8 @@ static void random_transpose(conv2d_transpose_params *p) {
     if (one_in(6)) p->output_height = 1 + below(20), p->output_width = 1 + below(20);
     p->dtype = (int32_t)below(2), p->data_format = (int32_t)below(2), p->kernel_format = (int32_t)below(2);
     p->flip_kernel = (int32_t)below(2), p->activation = (int32_t)below(7), p->threads = (int32_t)below(4);
-    p->allow_empty_output = (int32_t)below(2), p->activation_max = 3;
+    p->allow_empty_output = (int32_t)below(2);
+    if (p->activation == CONVOLUTION_ACTIVATION_CLAMP) p->activation_max = 3;
     if (one_in(8)) p->input_strides[below(4)] = below(400) - 200;
     if (one_in(8)) p->output_strides[below(4)] = below(400) - 200;
 }

@@ -180,7 +180,7 @@ static int64_t border(int64_t i, int64_t length, int32_t mode) {
 
 struct geometry { /* of both layers; with the defaults written out */
     int64_t n, h, w, ci, co, kh, kw, sh, sw, dh, dw, groups, oh, ow, top, left;
-    int32_t algorithm;
+    int32_t algorithm, activation;
 };
 
 /* kernel[a][b][i][o] of the Keras or PyTorch order; conv2d: i within the group. conv2d_transpose: o within the group. */
@@ -277,6 +277,7 @@ static void random_geometry(struct geometry *g, int64_t longest_side) {
     g->kh = between(1, one_in(5) ? 7 : 3), g->kw = between(1, one_in(5) ? 7 : 3);
     g->sh = between(1, 3), g->sw = between(1, 3);
     g->dh = one_in(4) ? between(2, 3) : 1, g->dw = one_in(4) ? between(2, 3) : 1;
+    if (one_in(3)) g->activation = (int32_t)between(1, 4);
     switch (below(5)) {
     case 0: /* groups */
         g->groups = between(2, 4);
@@ -331,9 +332,11 @@ static void describe(const struct way *way) {
 #define LAYER_FIELDS(g)                                                                                                 \
     .batch = g.n, .height = g.h, .width = g.w, .in_channels = g.ci, .out_channels = g.co, .kernel_height = g.kh,        \
     .kernel_width = g.kw, .stride_height = g.sh, .stride_width = g.sw, .dilation_height = g.dh, .dilation_width = g.dw, \
-    .groups = g.groups, .activation_alpha = 0.5, .activation_min = -5, .activation_max = 9, .dtype = (int32_t)below(2), \
-    .data_format = (int32_t)below(2), .kernel_format = (int32_t)below(2), .flip_kernel = one_in(4),                     \
-    .algorithm = g.algorithm, .activation = one_in(3) ? (int32_t)between(1, 4) : CONVOLUTION_ACTIVATION_NONE
+    .groups = g.groups, .dtype = (int32_t)below(2), .data_format = (int32_t)below(2), .algorithm = g.algorithm,         \
+    .kernel_format = (int32_t)below(2), .flip_kernel = one_in(4), .activation = g.activation,                           \
+    .activation_alpha = g.activation == CONVOLUTION_ACTIVATION_LEAKY_RELU ? 0.5 : 0,                                    \
+    .activation_min = g.activation == CONVOLUTION_ACTIVATION_CLAMP ? -5 : 0,                                            \
+    .activation_max = g.activation == CONVOLUTION_ACTIVATION_CLAMP ? 9 : 0
 
 static int64_t padding_before(int32_t padding, int64_t i, int64_t ke, int64_t s, int64_t o) {
     int64_t total = (o - 1) * s + ke - i;

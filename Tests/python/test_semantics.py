@@ -582,6 +582,18 @@ def test_tf_half_pixel_for_nn(line):
     assert near(line.upsample2d(x, interpolation="bilinear", **options), [1.3, 1.9, 3, 4, 4])
 
 
+@pytest.mark.parametrize("options", [{"rounding": "ceil"}, {"rounding": "prefer_ceil"}, {"rounding": "floor"},
+                                     {"interpolation": "bilinear"}, {"interpolation": "bicubic"}])
+def test_tf_half_pixel_for_nn_leaves_an_axis_that_keeps_its_size(options, line, isa):
+    """resize_op_test.cc of ONNX Runtime: ResizeOpNearest_OneToOneMappingBetweenInputAndOutputDataDims."""
+    options = {"coordinates": "tf_half_pixel_for_nn", "preset": "onnx"} | options
+    assert line.upsample2d([1, 2, 4], output_size=3, **options) == line.upsample2d([1, 2, 4], scale=1, **options) == [1, 2, 4]
+    got = convolution.upsample2d(plane([[1, 2, 3], [4, 5, 6]]), scale=(1, 0.5), isa=isa, **options)[0, :, :, 0]
+    if options.get("rounding") == "ceil":
+        assert got.tolist() == [[2], [5]]
+    assert near(got[1] - got[0], [3])
+
+
 def test_simple_rounding_is_up_where_an_axis_shrinks(line):
     options = dict(coordinates="asymmetric", rounding="simple")
     for preset in (None, "onnx"):
@@ -703,6 +715,14 @@ def test_activations(line):
     assert line.conv2d([200, -200], [1], activation="tanh") == [1, -1]
     assert line.conv2d([1, 2], [1], bias=[-1.5], activation="relu") == [0, .5]  # the bias comes first
     assert line.conv2d_transpose([-1, 2], [1, -3], activation="relu") == [0, 5, 0]
+
+
+@pytest.mark.parametrize("activation, name", [
+    (None, "alpha"), ("relu", "alpha"), ("clamp", "alpha"), (None, "min"), ("relu6", "max"), ("leaky_relu", "max")])
+def test_numbers_that_an_activation_does_not_read_are_refused(activation, name, line):
+    for function in line.conv2d, line.conv2d_transpose:
+        with pytest.raises(ValueError, match=f"activation_{name} is 0.25 and activation is [0-4]; only activation "):
+            function([1], [1], activation=activation, **{"activation_" + name: 0.25})
 
 
 @pytest.mark.parametrize("activation", [None, "relu", "relu6", "clamp", "leaky_relu", "sigmoid", "tanh"])
@@ -1000,3 +1020,56 @@ def test_padding_longer_than_the_kernel_in_the_tests_of_arm_nn(isa):
     assert got[0, 1:5, :4, 0].tolist() == [[-242, -594, -934, -372], [-495, -1190, -1850, -725], [-538, -1256, -1916, -748],
                                            [-273, -626, -946, -363]]
     assert got.shape == (1, 8, 6, 1) and np.count_nonzero(got) == 16
+
+
+def test_window_strides_beside_lhs_dilation_in_the_tests_of_stablehlo(isa):
+    """convolution.mlir of the interpreter: every fourth row and column of what lhs_dilation 2 makes; two groups in the last."""
+    rows = plane([[1, 2, 5, 6], [3, 4, 7, 8], [10, 11, 14, 15], [12, 13, 16, 17]])
+    for pads, want in ((0, [[10, 26], [46, 62]]), (1, [[1, 5], [10, 14]])):
+        got = convolution.conv2d_transpose(rows, np.ones((3, 3, 1, 1)), rule="window", strides=2, flip_kernel=True,
+                                           padding=2 - pads, isa=isa)
+        assert got[0, ::4, ::4, 0].tolist() == want
+    got = convolution.conv2d_transpose(rows.transpose(0, 1, 3, 2), np.ones((1, 1, 2, 4)), rule="window", strides=(2, 1), groups=2,
+                                       flip_kernel=True, isa=isa)
+    assert got[0, ::4, 0].tolist() == [[3, 3, 11, 11], [21, 21, 29, 29]]
+
+
+@pytest.mark.parametrize("size, options, want", [
+    (5, {"coordinates": "align_corners"}, [0, 0.25, 0.5, 0.75, 1]),                       # STRICT_ALIGN_CORNERS
+    (5, {"coordinates": "asymmetric"}, [0, 0.4, 0.8, 1, 1]),                              # DEFAULT
+    (5, {"coordinates": "tf_crop_and_resize", "roi": (0, 0.1, 0, 0.9)}, [0.1, 0.3, 0.5, 0.7, 0.9]),  # OFFSET_CORNERS
+    (5, {}, [0, 0.1, 0.5, 0.9, 1]),                                                       # upsample_bilinear by 2.6
+    (6, {"coordinates": "align_corners"}, [0, 0.2, 0.4, 0.6, 0.8, 1])])
+def test_sampling_modes_in_the_tests_of_core_ml(size, options, want, isa):
+    """coremltools, test_image_resizing.py."""
+    got = convolution.upsample2d(plane([[0, 1]]), output_size=(1, size), interpolation="bilinear", isa=isa, **options)
+    np.testing.assert_allclose(got.ravel(), want, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("region, side, want", [
+    ((1, 1, 2, 2), 2, [6, 7, 10, 11]), ((1, 1, 2, 2), 1, [8.5]), ((2, 2, 1, 1), 2, [11, 10, 7, 6]),
+    ((0, 0, 1, 1), 2, [1, 2, 5, 6])])
+def test_crop_resize_in_the_tests_of_core_ml(region, side, want, isa):
+    """The same file: regions in elements, so roi is each over the side less one."""
+    got = convolution.upsample2d(counted(1, 4, 4, 1, start=1), output_size=side, interpolation="bilinear", isa=isa,
+                                 coordinates="tf_crop_and_resize", roi=[place / 3 for place in region])
+    assert near(got.ravel(), want)
+
+
+def test_asymmetric_pads_of_a_transposed_convolution_in_the_tests_of_glow(isa):
+    """OperatorTest.cpp: ConvTransposedAsymmetric, pads top 0, left 3, bottom 1, right 2, kernel OHWI."""
+    w = 2 * counted(2, 3, 2, 3)
+    got = convolution.conv2d_transpose(counted(1, 4, 4, 3), w.transpose(1, 2, 0, 3), rule="window", strides=(1, 2),
+                                       padding=((0, 1), (3, 2)), kernel_format="keras", isa=isa)
+    assert got[0].reshape(5, -1).tolist() == [
+        [100, 532, 46, 802, 172, 928], [632, 2792, 416, 3224, 884, 3692], [2028, 7212, 1542, 7698, 2568, 8724],
+        [4188, 13260, 3054, 13098, 4728, 14772], [5096, 12440, 4232, 12224, 5564, 13556]]
+
+
+def test_shrinking_in_the_tests_of_ggml(isa):
+    """test-interpolate.cpp: downscale_bilinear, 4 by 3 to 3 by 2, with and without align_corners."""
+    image = plane([[0, -1, -2, 0], [1, 2, 4, 4], [2, 2, 1, 1]])
+    for coordinates, want in (("half_pixel", [[1 / 6, -0.375, 0.75], [1.791667, 1.875, 1.75]]),
+                              ("align_corners", [[0, -1.5, 0], [2, 1.5, 1]])):
+        got = convolution.upsample2d(image, output_size=(2, 3), interpolation="bilinear", coordinates=coordinates, isa=isa)
+        np.testing.assert_allclose(got[0, :, :, 0], want, rtol=0, atol=1e-6)
