@@ -67,11 +67,11 @@ private let phaseBytes = 1 << 19
 /// The part of the input that an item packs. Columns are input columns, or for the strategy `columns` places on the lattice of
 /// input columns that the taps read, border included, dealt into one plane per residue modulo the input step.
 struct Rectangle {
-    var images: Range<Int>
-    var rows: Range<Int>
-    var columns: Range<Int>
+    var images = 0..<0
+    var rows = 0..<0
+    var columns = 0..<0
     /// Input channels, or lanes for the strategy `lanes`.
-    var channels: Range<Int>
+    var channels = 0..<0
     /// Strategy `columns`: elements of one plane.
     var plane = 0
     /// Elements from channel to channel, from one block of channels to the next, from row to row, and in all.
@@ -104,20 +104,40 @@ private func evenParts(
 }
 
 extension ConvolutionPlan {
+    /// What a portion of a block packs. A single item's was worked out before: of a tiny layer that takes a tenth of its time.
     @inline(__always)
-    @_optimize(speed)
-    func rectangle(
-        _ block: Block, firstRow: Int, rows: Int, firstColumn: Int, columns: Int, panels: Range<Int>, image: Int
+    static func rectangle(
+        _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, rows: Range<Int>, columns: Range<Int>,
+        panels: Range<Int>, image: Int
     ) -> Rectangle {
+        if block.pointee.items == 1, rows.count == plan.pointee.rows(block.pointee), panels.count == plan.pointee.panelCount,
+            columns.count == block.pointee.horizontal.count
+        {
+            return block.pointee.rectangle
+        }
+        return rectangle(
+            plan, block, firstRow: rows.lowerBound, rows: rows.count, firstColumn: columns.lowerBound, columns: columns.count,
+            panels: panels, image: image)
+    }
+
+    /// One copy for plans and their drafts: a method that changes nothing would be given a copy of the latter.
+    @inline(never)
+    @_optimize(speed)
+    static func rectangle(
+        _ plan: UnsafePointer<ConvolutionPlan>, _ given: UnsafePointer<Block>, firstRow: Int, rows: Int, firstColumn: Int,
+        columns: Int, panels: Range<Int>, image: Int
+    ) -> Rectangle {
+        let (layer, table, strategy) = (plan.pointee.layer, plan.pointee.table, plan.pointee.strategy)
+        let block = given.pointee
         // A band within one image reads a part of its rows, one across images all rows of each.
         let height = block.vertical.count
         let lastRow = firstRow + rows - 1
-        let images = spansImages ? firstRow / height..<lastRow / height + 1 : image..<image + 1
+        let images = plan.pointee.spansImages ? firstRow / height..<lastRow / height + 1 : image..<image + 1
         let (first, count) = images.count > 1 ? (0, height) : (firstRow % height, rows)
         let rowRange = inputRange(block.vertical, first: first, count: count, input: layer.vertical.input,
             mode: layer.paddingMode)
-        let low = self.panels[panels.lowerBound]
-        let high = self.panels[panels.upperBound - 1]
+        let low = plan.pointee.panels[panels.lowerBound]
+        let high = plan.pointee.panels[panels.upperBound - 1]
         let inputs = layer.inChannelsPerGroup
         if strategy == .columns {
             let horizontal = block.horizontal
@@ -129,7 +149,7 @@ extension ConvolutionPlan {
                 channels: low.group * inputs..<(high.group + 1) * inputs)
             // Vectors of the last columns read on to a whole vector, or a whole tile; those places hold zeros.
             let line = ceilDivide(span, horizontal.inputStep)
-            if stencils {
+            if plan.pointee.stencils {
                 let tile = table.pointee.stencil.vectors * table.lanes
                 // Whole vectors, so that some tap's are aligned.
                 part.plane = ceilDivide(line + ceilDivide(columns, tile) * tile - columns, table.lanes) * table.lanes
@@ -138,10 +158,11 @@ extension ConvolutionPlan {
                 let top = firstRow * vertical.inputStep + vertical.offsetStart
                 part.rows = top..<top + (rows - 1) * vertical.inputStep + (vertical.taps - 1) * vertical.offsetStep + 1
                 part.channelPitch = part.rowPitch * part.rows.count
-                part.elements = part.channelPitch * block.planes + (turnsPlanes ? rows * columns * panels.count + tile : 0)
+                part.elements = part.channelPitch * block.planes
+                    + (plan.pointee.turnsPlanes ? rows * columns * panels.count + tile : 0)
                 return part
             }
-            part.plane = line + table.lanes * (isWide ? low.kernel.vectors : 1)
+            part.plane = line + table.lanes * (plan.pointee.isWide ? low.kernel.vectors : 1)
             part.channelPitch = part.plane * horizontal.inputStep
             part.blockPitch = part.channelPitch * block.channelBlock
             part.rowPitch = part.channelPitch * part.channels.count
@@ -149,19 +170,19 @@ extension ConvolutionPlan {
             part.elements = part.rowPitch * (rowRange.count + 1)
             return part
         }
-        if walks || borders {
+        if plan.pointee.walks || plan.pointee.borders {
             let (vertical, horizontal) = (block.vertical, block.horizontal)
-            let top = firstRow * vertical.inputStep + vertical.offsetStart
+            let top = first * vertical.inputStep + vertical.offsetStart
             let left = firstColumn * horizontal.inputStep + horizontal.offsetStart
             var part = Rectangle(
                 images: images,
-                rows: top..<top + (rows - 1) * vertical.inputStep + vertical.lastOffset - vertical.offsetStart + 1,
+                rows: top..<top + (count - 1) * vertical.inputStep + vertical.lastOffset - vertical.offsetStart + 1,
                 columns: left..<left + (columns - 1) * horizontal.inputStep + horizontal.lastOffset - horizontal.offsetStart + 1,
                 channels: low.offset..<(high.offset + high.width))
-            if borders {
+            if plan.pointee.borders {
                 part.channels = low.group * inputs..<(high.group + high.groups) * inputs
                 part.rowPitch = part.columns.count * block.channelBlock
-                part.blockPitch = part.rows.count * part.rowPitch
+                part.blockPitch = images.count * part.rows.count * part.rowPitch
                 part.elements = part.blockPitch * (high.group + high.groups - low.group) * ceilDivide(inputs, block.channelBlock)
                 return part
             }
@@ -195,10 +216,15 @@ extension ConvolutionPlan {
 
     /// What an item of those rows and columns packs.
     @inline(never)
-    private mutating func rectangle(_ block: Block, rows: Range<Int>, columns: Range<Int>, chunk: Int = 0) -> Rectangle {
-        rectangle(
-            block, firstRow: rows.lowerBound, rows: rows.count, firstColumn: columns.lowerBound, columns: columns.count,
-            panels: block.panels(chunk, of: self), image: 0)
+    mutating func rectangle(_ block: Block, rows: Range<Int>, columns: Range<Int>, chunk: Int = 0) -> Rectangle {
+        let panels = block.panels(chunk, of: self)
+        return withUnsafePointer(to: block) { block in
+            withUnsafePointer(to: &self) {
+                Self.rectangle(
+                    $0, block, firstRow: rows.lowerBound, rows: rows.count, firstColumn: columns.lowerBound,
+                    columns: columns.count, panels: panels, image: 0)
+            }
+        }
     }
 
     /// What a band of the first panels packs.

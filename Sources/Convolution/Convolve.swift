@@ -140,7 +140,7 @@ func run<Scalar: KernelScalar>(
             panels: panels, output, workspace)
         return
     }
-    var rectangle = Rectangle(images: 0..<0, rows: 0..<0, columns: 0..<0, channels: 0..<0)
+    var rectangle = Rectangle()
     var source = Source(
         base: input, imageStride: layer.input.batch, rowStride: layer.input.row, columnStride: layer.input.column,
         rows: 0..<layer.vertical.input, columns: 0..<layer.horizontal.input, plane: 0,
@@ -151,9 +151,8 @@ func run<Scalar: KernelScalar>(
             (source.channelPitch, source.blockPitch) = (layer.input.channel, layer.input.channel * block.pointee.channelBlock)
         }
     } else {
-        rectangle = plan.pointee.rectangle(
-            block.pointee, firstRow: firstRow, rows: rows, firstColumn: firstColumn, columns: columns, panels: panels,
-            image: image)
+        rectangle = ConvolutionPlan.rectangle(
+            plan, block, rows: portion.rows, columns: portion.columns, panels: panels, image: image)
         let memory = (workspace + layout.rectangle).assumingMemoryBound(to: Scalar.self)
         pack(rectangle, plan, block, input, memory)
         source.imageStride = rectangle.rows.count * rectangle.rowPitch
@@ -220,8 +219,6 @@ func run<Scalar: KernelScalar>(
     let rowTile = rowTile(plan, step: step, columns: route.innerColumns.count)
     let overlaps = strategy == .columns && plan.pointee.readsInputDirectly || isWide && mayOverlap
     let lastColumn = mayOverlap ? columnEnd - unit : columnEnd
-    // Of a bordered copy tiles may be some whole rows.
-    let tileRows = plan.pointee.borders && stride % columns == 0 ? stride / columns : 1
     // Positions that tiles of two heights make up without a rest, where they can: the border's first, then the others.
     // If more would be computed in vain for each apart, both together.
     var left = 0
@@ -234,10 +231,34 @@ func run<Scalar: KernelScalar>(
             (left, inner) = (left + inner, 0)
         }
     }
-    while !route.isDone {
+    let bordered = plan.pointee.borders
+    let shape = block.pointee.shape
+    var grid = TileGrid(
+        rows: portion.rows, height: vertical.count, columns: bordered && unit > 1 ? columns / unit : columns, unit: unit,
+        shape: shape, mergesTaps: block.pointee.mergesTaps)
+    let (tileRows, tileColumns) = bordered ? (shape.rows, min(shape.columns, grid.columns) * unit) : (1, stride)
+    let steps = (input: tileColumns &* columnUnit, output: tileColumns &* columnStep)
+    let rowSteps = (input: tileRows &* vertical.inputStep &* source.rowStride, output: tileRows &* rowStep)
+    let mayTwin = strategy == .channels && plan.pointee.width == plan.pointee.table.lanes
+    while !(bordered ? grid.rows.isEmpty : route.isDone) {
         var stripCount = 0
+        var images = 1
         var tileCount = 0
-        while tileCount < block.pointee.tilesPerGroup, !route.isDone {
+        if bordered {
+            (stripCount, images) = grid.next(
+                tiles, most: block.pointee.tilesPerGroup, image: image, firstColumn: firstColumn)
+            for t in 0..<stripCount {
+                let tile = tiles + t
+                tile.pointee.aim(at: corner, image: layer.output.batch, row: rowStep, column: columnStep)
+                (tile.pointee.steps, tile.pointee.rowSteps) = (steps, rowSteps)
+                // Twins are one above the other where fewer are left alone.
+                if mayTwin, tile.pointee.repeats % 2 > tile.pointee.rowRepeats % 2 || tile.pointee.repeats == 1 {
+                    swap(&tile.pointee.repeats, &tile.pointee.rowRepeats)
+                    swap(&tile.pointee.steps, &tile.pointee.rowSteps)
+                }
+            }
+        }
+        while !bordered, tileCount < block.pointee.tilesPerGroup, !route.isDone {
             let tile = tiles + stripCount
             tile.pointee.count = 0
             (tile.pointee.repeats, tile.pointee.rowRepeats, tile.pointee.overlap) = (1, 1, 0)
@@ -271,8 +292,8 @@ func run<Scalar: KernelScalar>(
             }
             let (first, last) = (tile.pointee.columns[0], tile.pointee.columns[tile.pointee.count - 1])
             tile.pointee.aim(at: corner, image: layer.output.batch, row: rowStep, column: columnStep)
-            tile.pointee.isPlain = tileRows > 1 && tile.pointee.count == step
-                || (tile.pointee.count == whole || isWide || shortens && tile.pointee.count == step - 1)
+            (tile.pointee.steps, tile.pointee.rowSteps) = (steps, rowSteps)
+            tile.pointee.isPlain = (tile.pointee.count == whole || isWide || shortens && tile.pointee.count == step - 1)
                 && isStraight
                 && meetsNoBorder(vertical, tile.pointee.rows[0], tile.pointee.rows[0], source.rows)
                 && (strategy == .columns || meetsNoBorder(horizontal, first, last, source.columns))
@@ -300,14 +321,14 @@ func run<Scalar: KernelScalar>(
                 }
             }
             // Whole rows of such tiles.
-            if repeats, !route.isDone, !shortens, first == route.column, route.row == row + tileRows,
+            if repeats, !route.isDone, !shortens, first == route.column, route.row == row + 1,
                 route.imageRow > tile.pointee.rows[0]
             {
-                let rows = min(portion.rows.upperBound - row, likeRows.upperBound - tile.pointee.rows[0]) / tileRows
+                let rows = min(portion.rows.upperBound - row, likeRows.upperBound - tile.pointee.rows[0])
                 let more = min(rows, (block.pointee.tilesPerGroup - tileCount) / tile.pointee.repeats) - 1
                 if more > 0 {
                     tile.pointee.rowRepeats += more
-                    route.advance(rows: more * tileRows)
+                    route.advance(rows: more)
                 }
             }
             stripCount += 1
@@ -355,14 +376,14 @@ func run<Scalar: KernelScalar>(
             }
             // The weights after the last panel's are those of the next group's first, or of the next phase's.
             let isLast = index + 1 == panels.upperBound
+            let isDone = bordered ? grid.rows.isEmpty : route.isDone
             // After the last group follows the next band's input, or weights.
             let fetchesInput = block.pointee.fetchesInput && index == panels.lowerBound
-                && !(route.isDone && block.pointee.fetchesWeights)
+                && !(isDone && block.pointee.fetchesWeights)
             multiply(
-                plan, block, index, source, tiles, strips: stripCount, tiles: tileCount, taps: tapsOfTiles,
-                inputSteps: (stride &* columnUnit, tileRows &* vertical.inputStep &* source.rowStride),
-                outputSteps: (stride &* columnStep, tileRows &* rowStep), overlapSteps: (columnUnit, columnStep), sums, places,
-                fetchesInput: fetchesInput, ahead: ahead, following: isLast && route.isDone
+                plan, block, index, source, tiles, strips: stripCount, images: images, tiles: tileCount,
+                taps: tapsOfTiles * images, overlapSteps: (columnUnit, columnStep), sums, places, fetchesInput: fetchesInput,
+                ahead: ahead, following: isLast && isDone
                     ? plan.pointee.weights(of: portion.nextPanel, plan.pointee.after(block))
                     : plan.pointee.weights(of: isLast ? panels.lowerBound : index + 1, block))
         }
@@ -370,15 +391,15 @@ func run<Scalar: KernelScalar>(
     if plan.pointee.streams { shim_finish_streaming() }
 }
 
-/// One panel of output channels over a group of tiles. `inputSteps` and `outputSteps` lead from one repetition of a plain tile,
-/// and from one row of them, to the next; planes that are fetched ahead are so `ahead` elements.
+/// One panel of output channels over a group of tiles, and the same tiles of the next images. Planes that are fetched ahead are
+/// so `ahead` elements.
 @inline(never)
 private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panelIndex: Int, _ source: Source<Scalar>,
-    _ tiles: UnsafeMutablePointer<Tile<Scalar>>, strips: Int, tiles tileCount: Int, taps tapsOfTiles: Int,
-    inputSteps: (column: Int, row: Int), outputSteps: (column: Int, row: Int), overlapSteps: (input: Int, output: Int),
-    _ sums: UnsafeMutablePointer<Scalar>, _ places: UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>, fetchesInput: Bool,
-    ahead: Int, following: UnsafePointer<Scalar>
+    _ tiles: UnsafeMutablePointer<Tile<Scalar>>, strips: Int, images: Int, tiles tileCount: Int, taps tapsOfTiles: Int,
+    overlapSteps: (input: Int, output: Int), _ sums: UnsafeMutablePointer<Scalar>,
+    _ places: UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>, fetchesInput: Bool, ahead: Int,
+    following: UnsafePointer<Scalar>
 ) {
     let panel = plan.pointee.panels + panelIndex
     let strategy = plan.pointee.strategy
@@ -444,7 +465,6 @@ private func multiply<Scalar: KernelScalar>(
     // Of tiles that repeat, two are twins: each call with the same tiles, whose sums lie side by side.
     let twin = strategy == .channels && mayFinish && kernel.vectors == 1 && kernel.rows > 1 && !streams
         ? plan.pointee.table.pointee.twinTile : nil
-    if twin != nil { (arguments.groupPitch, arguments.outputPitch) = (inputSteps.column, outputSteps.column) }
     var pixels = GatheredPixels(sums: sums, places: places)
     var blockOffset = firstInput
     while channel < inputs {
@@ -463,68 +483,71 @@ private func multiply<Scalar: KernelScalar>(
             kernel.vectors > 1 && panel.pointee.groups == 1 ? 128 : 64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))
         if strategy == .columns { arguments.aheadStep = fetchesInput ? ahead &* MemoryLayout<Scalar>.stride : 0 }
         let isPixel = kernel.rows == 1 && strategy == .channels
-        for t in 0..<strips {
-            // Of one input pixel, each tile has a tap of its own, the first the kernel's last: so weights are read from front to
-            // back.
-            let tile = tiles + (isPixel ? strips - 1 - t : t)
-            let count = tile.pointee.count
-            let finishes = isLast && mayFinish
-                && (strategy != .columns || count == reach && tile.pointee.isFull(lanes: plan.pointee.table.lanes))
-            arguments.runs = UnsafePointer(tile.pointee.runs)
-            arguments.channelOffset = tile.pointee.shift + blockOffset
-            arguments.order = UnsafePointer(tile.pointee.order)
-            arguments.chunks = tile.pointee.chunks
-            arguments.length = tile.pointee.mergesTaps ? length * mergedTaps : length
-            arguments.outputOffset = outputOffset
-            if strategy != .columns { arguments.rows = count }
-            let tileKernel = panel.pointee.kernel(for: count)
-            let tileStep = gathers ? tileKernel.rows * width : block.pointee.hasOneCall ? 0 : largestTileScalars
-            let ahead = tile.pointee.taps * length * arguments.aheadStep
-            let back = (
-                input: tile.pointee.overlap &* overlapSteps.input, output: tile.pointee.overlap &* overlapSteps.output)
-            tile.pointee.targets.span.withUnsafeBufferPointer { targets in
-                arguments.outputs = finishes ? targets.baseAddress : nil
-                withUnsafeMutablePointer(to: &arguments) { arguments in
-                    var rows = tile.pointee.rowRepeats
-                    while true {
-                        var left = tile.pointee.repeats
-                        while left > 0 {
-                            if let twin, left > 1 {
-                                twin(arguments)
-                                arguments.pointee.channelOffset &+= 2 &* inputSteps.column
-                                arguments.pointee.outputOffset &+= 2 &* outputSteps.column
-                                arguments.pointee.tile += 2 &* tileStep
-                                arguments.pointee.ahead += 2 &* ahead
-                                left &-= 2
-                                continue
-                            }
-                            left &-= 1
-                            if left == 0 {
-                                arguments.pointee.channelOffset &-= back.input
-                                arguments.pointee.outputOffset &-= back.output
-                            }
-                            tileKernel.accumulate(arguments)
-                            if isLast, !finishes {
-                                if strategy == .columns {
-                                    finish(
-                                        plan, panel, tile, arguments.pointee.tile, arguments.pointee.outputOffset, bias,
-                                        activation, columnStep: columnStep)
-                                } else {
-                                    pixels.add(arguments.pointee.tile, targets, count: count, arguments.pointee.outputOffset)
-                                    if !gathers || count < tileKernel.rows { pixels.finish(plan, panel, bias, activation) }
+        for image in 0..<images {
+            for t in 0..<strips {
+                // Of one input pixel, each tile has a tap of its own, the first the kernel's last: so weights are read from front
+                // to back.
+                let tile = tiles + (isPixel ? strips - 1 - t : t)
+                let count = tile.pointee.count
+                let finishes = isLast && mayFinish
+                    && (strategy != .columns || count == reach && tile.pointee.isFull(lanes: plan.pointee.table.lanes))
+                arguments.runs = UnsafePointer(tile.pointee.runs)
+                let steps = tile.pointee.steps
+                if twin != nil { (arguments.groupPitch, arguments.outputPitch) = steps }
+                arguments.channelOffset = tile.pointee.shift + blockOffset + image * source.imageStride
+                arguments.outputOffset = outputOffset + image * plan.pointee.layer.output.batch
+                arguments.order = UnsafePointer(tile.pointee.order)
+                arguments.chunks = tile.pointee.chunks
+                arguments.length = tile.pointee.mergesTaps ? length * mergedTaps : length
+                if strategy != .columns { arguments.rows = count }
+                let tileKernel = panel.pointee.kernel(for: count)
+                let tileStep = gathers ? tileKernel.rows * width : block.pointee.hasOneCall ? 0 : largestTileScalars
+                let ahead = tile.pointee.taps * length * arguments.aheadStep
+                let back = (
+                    input: tile.pointee.overlap &* overlapSteps.input, output: tile.pointee.overlap &* overlapSteps.output)
+                tile.pointee.targets.span.withUnsafeBufferPointer { targets in
+                    arguments.outputs = finishes ? targets.baseAddress : nil
+                    withUnsafeMutablePointer(to: &arguments) { arguments in
+                        var rows = tile.pointee.rowRepeats
+                        while true {
+                            var left = tile.pointee.repeats
+                            while left > 0 {
+                                if let twin, left > 1 {
+                                    twin(arguments)
+                                    arguments.pointee.channelOffset &+= 2 &* steps.input
+                                    arguments.pointee.outputOffset &+= 2 &* steps.output
+                                    arguments.pointee.tile += 2 &* tileStep
+                                    arguments.pointee.ahead += 2 &* ahead
+                                    left &-= 2
+                                    continue
                                 }
+                                left &-= 1
+                                if left == 0 {
+                                    arguments.pointee.channelOffset &-= back.input
+                                    arguments.pointee.outputOffset &-= back.output
+                                }
+                                tileKernel.accumulate(arguments)
+                                if isLast, !finishes {
+                                    if strategy == .columns {
+                                        finish(
+                                            plan, panel, tile, arguments.pointee.tile, arguments.pointee.outputOffset, bias,
+                                            activation, columnStep: columnStep)
+                                    } else {
+                                        pixels.add(arguments.pointee.tile, targets, count: count, arguments.pointee.outputOffset)
+                                        if !gathers || count < tileKernel.rows { pixels.finish(plan, panel, bias, activation) }
+                                    }
+                                }
+                                arguments.pointee.channelOffset &+= steps.input
+                                arguments.pointee.outputOffset &+= steps.output
+                                arguments.pointee.tile += tileStep
+                                arguments.pointee.ahead += ahead
                             }
-                            arguments.pointee.channelOffset &+= inputSteps.column
-                            arguments.pointee.outputOffset &+= outputSteps.column
-                            arguments.pointee.tile += tileStep
-                            arguments.pointee.ahead += ahead
+                            rows -= 1
+                            if rows == 0 { break }
+                            let (rowSteps, repeats) = (tile.pointee.rowSteps, tile.pointee.repeats)
+                            arguments.pointee.channelOffset &+= rowSteps.input &- repeats &* steps.input &+ back.input
+                            arguments.pointee.outputOffset &+= rowSteps.output &- repeats &* steps.output &+ back.output
                         }
-                        rows -= 1
-                        if rows == 0 { break }
-                        arguments.pointee.channelOffset &+= inputSteps.row &- tile.pointee.repeats &* inputSteps.column
-                            &+ back.input
-                        arguments.pointee.outputOffset &+= outputSteps.row &- tile.pointee.repeats &* outputSteps.column
-                            &+ back.output
                     }
                 }
             }

@@ -36,14 +36,16 @@ func pack<Scalar: KernelScalar>(
     switch plan.pointee.strategy {
     case _ where plan.pointee.borders:
         var part = rectangle
-        (part.channelPitch, part.elements) = (block.pointee.channelBlock, rectangle.blockPitch)
+        (part.channelPitch, part.elements) = (block.pointee.channelBlock, rectangle.rows.count * rectangle.rowPitch)
         var place = target
         while part.channels.lowerBound < rectangle.channels.upperBound {
             let first = part.channels.lowerBound
             part.channels = first..<first + min(block.pointee.channelBlock, inputs - first % inputs)
-            packBordered(part, layer, corner: input + rectangle.images.lowerBound * layer.input.batch, place)
+            for image in rectangle.images {
+                packBordered(part, layer, corner: input + image * layer.input.batch, place)
+                place += part.elements
+            }
             part.channels = part.channels.upperBound..<rectangle.channels.upperBound
-            place += rectangle.blockPitch
         }
     case .channels:
         var place = target
@@ -111,7 +113,7 @@ private func packBordered<Scalar: KernelScalar>(
 ) {
     let pitch = rectangle.channelPitch
     let channels = min(rectangle.channels.upperBound, layer.inChannels) - rectangle.channels.lowerBound
-    if channels < pitch { target.update(repeating: 0, count: rectangle.elements) }
+    if channels < pitch { fill(target, with: 0, count: rectangle.elements) }
     let first = image + rectangle.channels.lowerBound * layer.input.channel
     // The columns inside the input, all of a row at once; a constant border from the end of one row to the start of the next.
     let inside = rectangle.columns.clamped(to: 0..<layer.horizontal.input)
@@ -124,7 +126,7 @@ private func packBordered<Scalar: KernelScalar>(
             let columns = column == inside.lowerBound ? max(inside.count, 1) : 1
             if let source = borderIndex(column, layer.horizontal.input, layer.paddingMode) {
                 let place = target + row * rectangle.rowPitch + (column - rectangle.columns.lowerBound) * pitch
-                end.update(repeating: outside, count: place - end)
+                fill(end, with: outside, count: place - end)
                 packPixels(
                     from: first + line * layer.input.row + source * layer.input.column, columnStride: layer.input.column,
                     channelStride: layer.input.channel, columns: columns, channels: channels, pixelPitch: pitch, to: place)
@@ -133,7 +135,7 @@ private func packBordered<Scalar: KernelScalar>(
             column += columns
         }
     }
-    end.update(repeating: outside, count: target + rectangle.elements - end)
+    fill(end, with: outside, count: target + rectangle.elements - end)
 }
 
 /// Every `inputStep`-th column of a rectangle, border included, which are packed as neighbours.
@@ -160,8 +162,8 @@ struct ResidueLine {
     func place(_ q: Int) -> Int { inside.contains(q) ? first + q * inputStep : 0 }
 }
 
-/// Of a kernel dilated far the border is most of a line.
-@inline(never)
+/// Of a kernel dilated far the border is most of a line. By vectors, which this module has only where it asks for them.
+@inline(never) @_optimize(speed)
 private func fill<Scalar: KernelScalar>(_ target: UnsafeMutablePointer<Scalar>, with value: Scalar, count: Int) {
     target.update(repeating: value, count: count)
 }

@@ -41,6 +41,10 @@ struct Block {
     var fetchesWeights = true
     /// Strategies `channels` and `lanes`: tiles take pixels with the same taps inside the input together, as many lie outside.
     var roundsBorder = false
+    /// Of a bordered copy.
+    var shape = TileShape()
+    /// What the block's item packs, if there is but one.
+    var rectangle = Rectangle()
 
     var taps: Int { vertical.taps * horizontal.taps }
 
@@ -168,7 +172,7 @@ struct ConvolutionPlan: ~Copyable {
     var skipsOutside: Bool
     /// The caller's input lies as the kernels read it; else a rectangle of it is packed first.
     var readsInputDirectly: Bool
-    /// Strategy `channels`, or shared vectors: what is packed includes the border.
+    /// Strategy `channels`, or shared vectors: no tile meets a border, since what is packed includes it or nothing reads it.
     var borders = false
     /// More than 1: so many neighbouring pixels are groups of one, which share their weights and a vector.
     var pixelsPerVector = 1
@@ -587,7 +591,7 @@ extension Draft {
         work *= workOfVector
         var borders = false
         var pixelsPerVector = 1
-        if economy == 0, turned == nil, strategy == .channels {
+        if hasOutput, economy == 0, turned == nil, strategy == .channels {
             let shared = mayShareVectors(layer, table) ? table.lanes / inputs : 1
             if shared > 1, takesBorder(layer, table, pixelsPerVector: shared) {
                 (borders, pixelsPerVector, strategy) = (true, shared, .lanes)
@@ -610,7 +614,7 @@ extension Draft {
             tileScalars = max(tileScalars, panel.kernel.rows * panel.width)
         }
         let readsInputDirectly = switch panels.strategy {
-        case _ where borders: false
+        case _ where borders && (pixelsPerVector > 1 || meetsBorder(layer)): false
         case .channels: layer.input.channel == 1 && !hasFarGroups(layer, table) || layer.inChannels <= 1
         case .lanes where panels.permutes: layer.input.channel == 1 && layer.outChannels % table.lanes == 0
         case .lanes: panels.isDirect
@@ -626,9 +630,9 @@ extension Draft {
             readsInputDirectly: readsInputDirectly, borders: borders, pixelsPerVector: borders ? pixelsPerVector : 1,
             workspace: WorkspaceLayout(),
             spansImages: readsInputDirectly
-                || panels.strategy == .channels && !borders && inputBytes(layer) <= Double(rectangleLimit >> economy)))
+                || (panels.strategy == .channels || borders) && inputBytes(layer) <= Double(rectangleLimit >> economy)))
         threads = threadsToUse(requested: layer.threads, items: .max, work: work)
-        areDense = panels.strategy == .channels && readsInputDirectly && layer.input.column == inputs
+        areDense = panels.strategy == .channels && readsInputDirectly && !borders && layer.input.column == inputs
             && rows.stride <= rows.kernel && columns.stride <= columns.kernel
         if hasOutput, turned == nil {
             let elements = Double(layer.batch * layer.outChannels) * Double(rows.output * columns.output)
@@ -731,19 +735,32 @@ extension Draft {
         block.tilesPerGroup = max(1, min(tiles, addressBytes / (block.segments * largestTileSide * 8)) >> economy)
         plan.pointee.divide(
             &block, blocks: rowLattices * columnLattices, threads: threads, rectangleLimit: rectangleLimit >> economy)
-        // One more, since those of the border and the others may each have a rest; of lanes, which may end with rows, a quarter.
+        if plan.pointee.borders {
+            let rows = min(block.bandRows, vertical.count)
+            block.shape = TileShape(covering: rows, block.bandColumns / plan.pointee.pixelsPerVector, step: reach)
+        }
+        // One more, since those of the border and the others may each have a rest; a quarter where tiles may end with rows.
         let tileCount = plan.pointee.tileCount(rows: block.bandRows, columns: block.bandColumns, reach)
-        let needed = 1 + (plan.pointee.strategy == .lanes ? tileCount + ceilDivide(tileCount, 4) : tileCount)
+        let endsRows = plan.pointee.strategy == .lanes || plan.pointee.borders
+        let needed = 1 + (endsRows ? tileCount + ceilDivide(tileCount, 4) : tileCount)
         block.tilesPerGroup = min(block.tilesPerGroup, needed)
         block.items = (plan.pointee.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
         plan.pointee.itemsPerBlock = max(plan.pointee.itemsPerBlock, block.items)
+        var largest = 0
+        if !plan.pointee.readsInputDirectly {
+            if block.items == 1 {
+                block.rectangle = plan.pointee.rectangle(
+                    block, rows: 0..<plan.pointee.rows(block), columns: 0..<block.horizontal.count)
+            }
+            largest = block.items == 1 ? block.rectangle.elements : plan.pointee.largestRectangle(block)
+        }
         let (more, tooMany) = terms.multipliedReportingOverflow(by: plan.pointee.width)
         overflows = overflows || tooMany || more > largestLength
         weightElements = overflows ? 0 : weightElements + more
         plan.pointee.workspace.include(
             block, walkRuns: plan.pointee.walks ? 2 * plan.pointee.walkRuns(block) : 0, walkLines: plan.pointee.walkLines,
             tileScalars: plan.pointee.gathersTiles ? plan.pointee.tileScalars : block.hasOneCall ? 0 : largestTileScalars,
-            rectangleBytes: plan.pointee.readsInputDirectly ? 0 : plan.pointee.largestRectangle(block) * size, elementBytes: size)
+            rectangleBytes: largest * size, elementBytes: size)
         plan.pointee.blocks[plan.pointee.blockCount] = block
         plan.pointee.blockCount += 1
     }

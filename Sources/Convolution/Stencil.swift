@@ -132,9 +132,7 @@ func stencil<Scalar: KernelScalar>(
     let layer = plan.pointee.layer
     let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
     let separates = plan.pointee.separates
-    let part = plan.pointee.rectangle(
-        block.pointee, firstRow: rows.lowerBound, rows: rows.count, firstColumn: columns.lowerBound, columns: columns.count,
-        panels: panels, image: image)
+    let part = ConvolutionPlan.rectangle(plan, block, rows: rows, columns: columns, panels: panels, image: image)
     let packed = (workspace + plan.pointee.workspace.rectangle).assumingMemoryBound(to: Scalar.self)
     let offsets = (workspace + plan.pointee.workspace.columnOffsets).assumingMemoryBound(to: Int.self)
     let addresses = (workspace + plan.pointee.workspace.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)

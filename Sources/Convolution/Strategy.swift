@@ -446,16 +446,27 @@ func mayShareVectors(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Boo
         && layer.output.column == layer.outChannels
 }
 
-/// Whether a small image is copied with its border, so that all its tiles, whole rows of them, read at the same distances: where
-/// the addresses of tiles at the border take as long as their sums.
+/// Whether an output may read what is not inside the input.
+func meetsBorder(_ layer: Layer) -> Bool {
+    func meets(_ axis: Axis) -> Bool {
+        axis.start > 0 || axis.repetition > 1
+            || (axis.output - 1) * axis.stride + (axis.kernel - 1) * axis.dilation - axis.start >= axis.input
+    }
+    return layer.transposed || meets(layer.vertical) || meets(layer.horizontal)
+}
+
+/// Whether a small image is copied with its border, if outputs meet it, so that all tiles (`TileShape`) read at the same
+/// distances: where the addresses of other tiles take as long as their sums, or there is one vector of them.
 @inline(never)
 func takesBorder(_ layer: Layer, _ table: UnsafePointer<KernelTable>, pixelsPerVector: Int) -> Bool {
     let (rows, columns) = (layer.vertical.output, layer.horizontal.output / layer.columnPhases)
-    let tile = largestTileSide * pixelsPerVector
-    // Fewer pixels have few tiles, and images of a batch should share them.
-    guard (4...64).contains(columns), rows * columns >= 32,
+    let vectors = ceilDivide(layer.outChannelsPerGroup, table.lanes)
+    let isAlone = vectors == 1 && layer.groups == 1 && pixelsPerVector == 1 && table.pointee.twinTile != nil
+    guard rows * columns >= 2 * largestTileSide, !layer.means.accumulates,
         layer.horizontal.output % (layer.columnPhases * pixelsPerVector) == 0
     else { return false }
+    let step = pixelsPerVector > 1 ? largestTileSide : table.pointee.tiles[min(vectors, table.pointee.widestTile) - 1].rows
+    let tiles = TileShape(covering: rows, columns / pixelsPerVector, step: step).count
     func length(_ axis: Axis) -> Double {
         layer.transposed
             ? Double(axis.input) + 2 * Double((axis.kernel - 1) * axis.dilation / axis.stride)
@@ -464,10 +475,14 @@ func takesBorder(_ layer: Layer, _ table: UnsafePointer<KernelTable>, pixelsPerV
     let phases = layer.transposed ? Double(layer.vertical.stride) * Double(layer.horizontal.stride) : 1
     let terms = Double(layer.inChannelsPerGroup) * Double(layer.vertical.kernel) * Double(layer.horizontal.kernel) / phases
     let pixels = length(layer.vertical) * length(layer.horizontal)
-    return (columns % tile == 0 || !layer.transposed && tile % columns == 0 && rows % (tile / columns) == 0)
-        && pixels > Double(layer.vertical.input) * Double(layer.horizontal.input)
-        && pixels * Double(layer.inChannels) * Double(layer.elementBytes) <= borderedBytes
-        && terms * Double(ceilDivide(layer.outChannelsPerGroup, table.lanes)) <= borderedTerms
+    let read = Double(layer.vertical.input) * Double(layer.horizontal.input)
+    return Double(rows * columns) >= 0.8 * Double(tiles) * Double(step * pixelsPerVector)
+        && (meetsBorder(layer) ? pixels > read && pixels <= (rows > 1 ? 2 : borderOfRow) * read
+            : terms > Double(layer.inChannelsPerGroup) && inputBytes(layer) * Double(layer.batch) <= twinBytes)
+        && (layer.groups == 1 && terms * Double(vectors) <= fewTerms
+            && Double(rows * columns) * terms * Double(vectors) >= copiedOften * pixels * Double(layer.inChannels)
+            || pixels * Double(layer.inChannels) * Double(layer.elementBytes) <= (isAlone ? twinBytes : borderedBytes)
+            && (isAlone || terms * Double(vectors) <= borderedTerms))
 }
 
 /// The strategy `columns`, and a walk over packed input, lay out the border and all residues of the stride. A kernel dilated far
@@ -483,3 +498,13 @@ private let walkTaps = 49
 /// An image that is copied with its border leaves a level-1 cache room, and an output pixel has so few vectors of multiply-adds.
 private let borderedBytes = 16e3
 private let borderedTerms = 400.0
+/// Of so few, of any image: bands of it, whose elements are each multiplied with as many vectors. 3x3 s2 3->32, 8 of 224x224,
+/// 1.1 ms, so 1.4. (Not of groups: their packed pixels lie apart, 3x3 of 32 groups 1.25 times as long.)
+private let fewTerms = 160.0
+private let copiedOften = 6.0
+/// A copy of a single row has so many times its columns. With more border, tiles that leave out the taps outside are faster: 2x3,
+/// dilation 1x22, 16->1 at 2x100 1.85 us, so 2.04; dilation 1x52 1.23 and 2.25.
+private let borderOfRow = 4.0 / 3
+/// The same of one vector, whose tiles are twins wherever they share addresses: of larger images most are so anyway, and what is
+/// read in place is fetched ahead instead.
+private let twinBytes = 400e3

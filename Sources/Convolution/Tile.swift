@@ -13,13 +13,15 @@ struct Tile<Scalar> {
     var targets: InlineArray<8, UnsafeMutablePointer<Scalar>>
     /// Columns of each vector that exist.
     var widths: InlineArray<8, Int>
-    /// It reads at the same distances as every other such tile: its positions lie in one row, or are some whole rows of a
-    /// bordered copy, meet no border and, unless the tile is wide and thus goes by the first alone, all exist.
+    /// It reads at the same distances as every other such tile: its positions lie in one row, or are a rectangle of a bordered
+    /// copy, meet no border and, unless the tile is wide and thus goes by the first alone, all exist.
     var isPlain: Bool
     /// A plain tile stands for this many in a row, where the next begins where the one before ends, and for as many in each of
-    /// some rows.
+    /// some rows. From one to the next, and from row to row, input and output are so far apart.
     var repeats: Int
     var rowRepeats: Int
+    var steps: (input: Int, output: Int)
+    var rowSteps: (input: Int, output: Int)
     /// The last of a row begins so many columns early.
     var overlap: Int
     /// A row of taps is one segment.
@@ -36,10 +38,10 @@ struct Tile<Scalar> {
     /// One more position, `unit` columns or what there is of them before `end`.
     @inline(__always)
     mutating func add(image: Int, row: Int, column: Int, end: Int, unit: Int) {
-        images[count] = image
-        rows[count] = row
-        columns[count] = column
-        widths[count] = min(unit, end &- column)
+        images[unchecked: count] = image
+        rows[unchecked: count] = row
+        columns[unchecked: count] = column
+        widths[unchecked: count] = min(unit, end &- column)
         count &+= 1
     }
 
@@ -47,9 +49,14 @@ struct Tile<Scalar> {
     @inline(__always)
     mutating func aim(at corner: UnsafeMutablePointer<Scalar>, image: Int, row: Int, column: Int) {
         let last = count - 1
-        for r in count..<largestTileSide { (images[r], rows[r], columns[r]) = (images[last], rows[last], columns[last]) }
+        for r in count..<largestTileSide {
+            images[unchecked: r] = images[unchecked: last]
+            rows[unchecked: r] = rows[unchecked: last]
+            columns[unchecked: r] = columns[unchecked: last]
+        }
         for r in 0..<largestTileSide {
-            targets[r] = corner + (images[r] &* image &+ rows[r] &* row &+ columns[r] &* column)
+            targets[unchecked: r] = corner
+                + (images[unchecked: r] &* image &+ rows[unchecked: r] &* row &+ columns[unchecked: r] &* column)
         }
     }
 }
@@ -186,6 +193,85 @@ struct Route {
         row += count - 1
         imageRow += count - 1
         if !nextRow() { nextPart() }
+    }
+}
+
+/// How tiles of a bordered copy lie: rectangles side by side, all of which read at the same distances.
+struct TileShape {
+    var rows = 0
+    var columns = 0
+    /// How many tiles cover the outputs.
+    var count = Int.max
+
+    init() {}
+
+    /// Of at most `step` positions.
+    init(covering rows: Int, _ columns: Int, step: Int) {
+        for tileRows in 1...max(1, min(step, rows)) {
+            let tileColumns = max(1, min(step / tileRows, columns))
+            let count = ceilDivide(rows, tileRows) * ceilDivide(columns, tileColumns)
+            if count < self.count { (self.rows, self.columns, self.count) = (tileRows, tileColumns, count) }
+        }
+    }
+}
+
+/// The tiles of an item of a bordered copy. The last of an image's rows and columns begin early.
+struct TileGrid {
+    /// The rows left, of all images or of one, each of `height` rows of so many positions of `unit` columns.
+    var rows: Range<Int>
+    var height: Int
+    var columns: Int
+    var unit: Int
+    var shape: TileShape
+    var mergesTaps: Bool
+    /// The next tile.
+    var row = 0
+    var column = 0
+
+    /// A group of up to `most` tiles: those that begin early apart, else each stands for as many as it can. Returns their number
+    /// and that of the images that have the same.
+    @inline(never)
+    mutating func next<Scalar>(
+        _ tiles: UnsafeMutablePointer<Tile<Scalar>>, most: Int, image: Int, firstColumn: Int
+    ) -> (strips: Int, images: Int) {
+        let (above, top) = rows.lowerBound.quotientAndRemainder(dividingBy: height)
+        let count = min(height &- top, rows.count)
+        let size = (rows: min(shape.rows, count), columns: min(shape.columns, columns))
+        let (down, across) = (ceilDivide(count, size.rows), ceilDivide(columns, size.columns))
+        let width = min(across &- column, most)
+        let lines = width < across ? 1 : min(down &- row, max(1, most / across))
+        let images = lines == down && count == height ? max(1, min(rows.count / height, most / (down &* across))) : 1
+        let (wholeRows, wholeColumns) = (count / size.rows, columns / size.columns)
+        var strips = 0
+        var line = row
+        while line < row &+ lines {
+            let rowRepeats = line < wholeRows ? min(row &+ lines, wholeRows) &- line : 1
+            var place = column
+            while place < column &+ width {
+                let repeats = place < wholeColumns ? min(column &+ width, wholeColumns) &- place : 1
+                let tile = tiles + strips
+                strips &+= 1
+                tile.pointee.count = 0
+                (tile.pointee.repeats, tile.pointee.rowRepeats, tile.pointee.overlap) = (repeats, rowRepeats, 0)
+                (tile.pointee.isPlain, tile.pointee.mergesTaps) = (true, mergesTaps)
+                let first = top &+ min(line &* size.rows, count &- size.rows)
+                let left = firstColumn &+ min(place &* size.columns, columns &- size.columns) &* unit
+                for r in 0..<size.rows {
+                    for c in 0..<size.columns {
+                        tile.pointee.add(
+                            image: image &+ above, row: first &+ r, column: left &+ c &* unit, end: Int.max, unit: unit)
+                    }
+                }
+                place &+= repeats
+            }
+            line &+= rowRepeats
+        }
+        column &+= width
+        if column == across {
+            (row, column) = (row &+ lines, 0)
+            if row == down { (row, rows) = (0, rows.lowerBound &+ images &* count..<rows.upperBound) }
+        }
+        return (strips, images)
     }
 }
 

@@ -326,17 +326,17 @@ func multiply<I: InstructionSet, let R: Int, let N: Int>(
     }
 }
 
-/// Two input channels from `c` on, for vector n of a tile. Each value loaded by itself would be a load per multiply-add, and more
-/// than the load units can do together with the weights; all parted by shuffles are more than the one unit can do that does not
-/// multiply. So one vector has `shuffles`, and the other not.
+/// Two input channels from `c` on, for vector n of a tile, whose weights are `pitch` bytes apart. Each value loaded by itself
+/// would be a load per multiply-add, and more than the load units can do together with the weights; all parted by shuffles are
+/// more than the one unit can do that does not multiply. So one vector has `shuffles`, and the other not.
 @inlinable @inline(__always)
 func multiplyTwo<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>,
     _ starts: borrowing InlineArray<R, UnsafePointer<I.Scalar>>,
-    _ c: Int, _ panel: UnsafeRawPointer, _ n: Int, shuffles: Bool
+    _ c: Int, _ panel: UnsafeRawPointer, _ n: Int, pitch: Int, shuffles: Bool
 ) {
-    let first = panel.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
-    let second = panel.loadUnaligned(fromByteOffset: (N &+ n) &* I.bytes, as: I.Vector.self)
+    let first = panel.loadUnaligned(as: I.Vector.self)
+    let second = panel.loadUnaligned(fromByteOffset: pitch, as: I.Vector.self)
     for r in 0..<R {
         let place = starts[unchecked: r] + c
         let x = shuffles ? I.twos(place) : I.Vector(repeating: place[0])
@@ -410,14 +410,18 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
             for r in 0..<R { starts[unchecked: r] = runs[r] + arguments.channelOffset }
             runs += R
             var c = 0
-            if spansGroups, I.splitsTwos {
+            if spansGroups || areTwins, I.splitsTwos {
                 while c &+ 2 <= arguments.length {
-                    shim_prefetch(ahead)
-                    shim_prefetch(ahead + arguments.aheadStep)
-                    ahead += 2 &* arguments.aheadStep
-                    multiplyTwo(I.self, &sums, starts, c, panel, 0, shuffles: true)
-                    multiplyTwo(I.self, &sums, starts, shim_opaque(c &+ arguments.groupPitch), panel, 1, shuffles: false)
-                    panel += 2 &* N &* I.bytes
+                    for _ in 0..<(areTwins ? 2 : 1) {
+                        shim_prefetch(ahead)
+                        shim_prefetch(ahead + arguments.aheadStep)
+                        ahead += 2 &* arguments.aheadStep
+                    }
+                    multiplyTwo(I.self, &sums, starts, c, panel, 0, pitch: channelBytes, shuffles: true)
+                    multiplyTwo(
+                        I.self, &sums, starts, shim_opaque(c &+ arguments.groupPitch), areTwins ? panel : panel + I.bytes, 1,
+                        pitch: channelBytes, shuffles: false)
+                    panel += 2 &* channelBytes
                     c &+= 2
                 }
                 if c == arguments.length { continue }

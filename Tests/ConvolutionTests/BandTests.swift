@@ -65,9 +65,10 @@ import Testing
                         for columnBand in 0..<block.columnBands {
                             let rows = plan.pointee.rows(of: block, band: rowBand)
                             let columns = block.columns(band: columnBand)
-                            let rectangle = plan.pointee.rectangle(
-                                block, firstRow: rows.lowerBound, rows: rows.count, firstColumn: columns.lowerBound,
-                                columns: columns.count, panels: block.panels(chunk, of: plan.pointee), image: 0)
+                            let rectangle = ConvolutionPlan.rectangle(
+                                plan, plan.pointee.blocks + index, firstRow: rows.lowerBound, rows: rows.count,
+                                firstColumn: columns.lowerBound, columns: columns.count,
+                                panels: block.panels(chunk, of: plan.pointee), image: 0)
                             most = max(most, rectangle.elements)
                         }
                     }
