@@ -212,10 +212,6 @@ struct WalkGradientPlan {
                 let channels = Self.channels(vector, layer, table.lanes)
                 let target = addsInPlace ? result + channels.lowerBound
                     : bands.isSingle ? sums : sums + (vector - vectors.lowerBound) * vectorSums
-                if isFirst {
-                    let pitch = addsInPlace ? layer.inChannels : table.lanes
-                    for line in 0..<vectorSums / table.lanes { (target + line &* pitch).update(repeating: 0, count: table.lanes) }
-                }
                 if !readsImage {
                     let area = packsInside ? inside(band) : nil
                     if let area {
@@ -251,7 +247,7 @@ struct WalkGradientPlan {
                             : matchPoints(channels, output, first, last, places.assumingMemoryBound(to: Int32.self))
                     }
                     last = first
-                    multiply(band, across, channels, first, workspace, to: target + output * table.lanes)
+                    multiply(band, across, channels, first, workspace, to: target + output * table.lanes, continues: !isFirst)
                 }
                 if bands.isSingle, !addsInPlace { write(vector, target, to: result) }
             }
@@ -305,6 +301,7 @@ struct WalkGradientPlan {
     }
 
     /// The addresses of a band's pixels: of the image row by row, and of the rows that each segment reads.
+    @_optimize(speed)
     private func layOut(
         _ band: GradientBand, _ across: TapColumns, image: UnsafeRawPointer, points: UnsafeRawPointer,
         _ workspace: UnsafeMutableRawPointer
@@ -317,25 +314,39 @@ struct WalkGradientPlan {
         let addresses = (workspace + addressesAt).assumingMemoryBound(to: UnsafeRawPointer.self)
         var address = addresses
         let outside = UnsafeRawPointer(workspace + outsideAt)
+        let isPacked = !readsImage && !packsInside
         // The pixel of index 0 in the band's first image, and from pixel to pixel.
         var origin = image + band.images.lowerBound &* layer.input.batch &* size
         var (batch, line, pixel) = (layer.input.batch &* size, layer.input.row &* size, layer.input.column &* size)
+        if !readsImage {
+            origin = UnsafeRawPointer(workspace) + imageAt
+            pixel = table.lanes &* size
+        }
         if packsInside {
             let inside = inside(band)
-            pixel = table.lanes &* size
             line = inside.columns.count &* pixel
             batch = inside.rows.count &* line
-            origin = UnsafeRawPointer(workspace) + imageAt
             origin -= inside.rows.lowerBound &* line &+ inside.columns.lowerBound &* pixel
+        } else if isPacked {
+            line = pitch &* pixel
+            batch = down.places &* line
+        }
+        // From here on bytes from the first pixel of a row.
+        let nowhere = Int.min
+        for column in 0..<pitch {
+            columns[column] = isPacked ? column &* pixel : columns[column] < 0 ? nowhere : columns[column] &* pixel
         }
         for image in 0..<band.images.count {
             for row in 0..<down.places {
-                let first = origin + (image &* batch &+ rows[row] &* line)
-                let packed = UnsafeRawPointer(workspace + imageAt) + (address - addresses) &* (table.lanes &* size)
-                for column in 0..<pitch {
-                    let place = columns[column]
-                    address[column] = !readsImage && !packsInside ? packed + column &* (table.lanes &* size)
-                        : rows[row] < 0 || place < 0 ? outside : first + place &* pixel
+                let place = isPacked ? row : rows[row]
+                if place < 0 {
+                    for column in 0..<pitch { address[column] = outside }
+                } else {
+                    let first = origin + (image &* batch &+ place &* line)
+                    for column in 0..<pitch {
+                        let offset = columns[column]
+                        address[column] = offset == nowhere ? outside : first + offset
+                    }
                 }
                 address += pitch
             }
@@ -370,7 +381,7 @@ struct WalkGradientPlan {
     /// The products of a vector of image channels and one output channel of each of their groups.
     private func multiply(
         _ band: GradientBand, _ across: TapColumns, _ channels: Range<Int>, _ firstPoint: Int,
-        _ workspace: UnsafeMutableRawPointer, to sums: UnsafeMutableRawPointer
+        _ workspace: UnsafeMutableRawPointer, to sums: UnsafeMutableRawPointer, continues: Bool
     ) {
         let segments = band.images.count &* band.rows.count &* across.classes
         let word = MemoryLayout<UnsafeRawPointer>.stride
@@ -382,7 +393,7 @@ struct WalkGradientPlan {
             imageOffset: readsImage ? channels.lowerBound &* size : 0, pointOffset: readsPoints ? firstPoint &* size : 0,
             pointPitch: pitch,
             pointAhead: ahead &* pitch, ahead: ahead &* word, places: workspace + placesAt, tile: sums,
-            tilePitch: (addsInPlace ? layer.inChannels : layer.outChannelsPerGroup &* table.lanes) &* size)
+            tilePitch: (addsInPlace ? layer.inChannels : layer.outChannelsPerGroup &* table.lanes) &* size, continues: continues)
         for _ in 0..<tileRows {
             arguments.column = 0
             for _ in 0..<tileColumns {
@@ -451,12 +462,16 @@ struct WalkGradientPlan {
             let (group, input) = inputs == 1 ? (channel, 0) : channel.quotientAndRemainder(dividingBy: inputs)
             let count = inputs == 1 ? channels.upperBound - channel : min(inputs - input, channels.upperBound - channel)
             let corner = result + layer.kernelIndex(row: 0, column: 0, input: input, output: 0, group: group)
+            // Taps that are neighbours in the array, of whole tiles or of their rows, are turned together.
+            let turnsTaps = outputs == 1 && laneStride != 1 && !layer.means.accumulates
+            let turnsTiles = turnsTaps && layer.horizontal.kernel == tileTaps && rowStride == tileTaps &* columnStride
             // Of the taps of a row of tiles, and of the tile.
             var (rowOfTile, tilesBefore) = (0, 0)
             for row in 0..<layer.vertical.kernel {
                 var (columnOfTile, tap) = (0, tilesBefore &+ rowOfTile &* tileTaps)
                 for column in 0..<layer.horizontal.kernel {
                     let source = sums + (tap &* outputs &* lanes &+ channel &- channels.lowerBound)
+                    let (rowOfTap, columnOfTap) = (rowOfTile, columnOfTile)
                     tap &+= 1
                     columnOfTile &+= 1
                     if columnOfTile == tileTaps {
@@ -464,7 +479,16 @@ struct WalkGradientPlan {
                         tap &+= (tileTaps &- 1) &* tileTaps
                     }
                     let target = corner + (row &* rowStride &+ column &* columnStride)
-                    if layer.means.accumulates || strides.output != 1 && outputs > 1 {
+                    if turnsTaps {
+                        if columnOfTap > 0 || turnsTiles && rowOfTap > 0 { continue }
+                        let taps = turnsTiles ? min(tileTaps, layer.vertical.kernel &- row) &* tileTaps
+                            : min(tileTaps, layer.horizontal.kernel &- column)
+                        // The first in the array is the last tap if the kernel is flipped.
+                        let last = layer.flipKernel ? taps &- 1 : 0
+                        packPixels(
+                            from: source + last &* lanes, columnStride: 1, channelStride: layer.flipKernel ? -lanes : lanes,
+                            columns: count, channels: taps, pixelPitch: laneStride, to: target - last)
+                    } else if layer.means.accumulates || strides.output != 1 && outputs > 1 {
                         for output in 0..<outputs {
                             for i in 0..<count {
                                 let place = target + (output &* strides.output &+ i &* laneStride)

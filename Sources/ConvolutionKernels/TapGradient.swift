@@ -35,15 +35,16 @@ public struct TapGradientArguments {
     public var ahead: Int
     /// See `InstructionSet.arranged`: the points' channels that the image channels meet.
     public var places: UnsafeRawPointer
-    /// `[3][3]` vectors, `tilePitch` apart, to which the sums are added.
+    /// `[3][3]` vectors, `tilePitch` apart: the sums so far, if it continues.
     public var tile: UnsafeMutableRawPointer
     public var tilePitch: Int
+    public var continues: Bool
 
     @inlinable @inline(__always)
     public init(
         segments: UnsafePointer<TapSegment>, count: Int, segmentsPerChunk: Int, column: Int, step: Int, imageOffset: Int,
         pointOffset: Int, pointPitch: Int, pointAhead: Int, ahead: Int,
-        places: UnsafeRawPointer, tile: UnsafeMutableRawPointer, tilePitch: Int
+        places: UnsafeRawPointer, tile: UnsafeMutableRawPointer, tilePitch: Int, continues: Bool
     ) {
         self.segments = segments
         self.count = count
@@ -58,11 +59,12 @@ public struct TapGradientArguments {
         self.places = places
         self.tile = tile
         self.tilePitch = tilePitch
+        self.continues = continues
     }
 }
 
-/// tile[a][b][lane] += sum over segments, points p of
-///     image[a][column + p * step + b][imageOffset + lane] * points[p][places[lane]]
+/// tile[a][b][lane] = sum over segments, points p of
+///     image[a][column + p * step + b][imageOffset + lane] * points[p][places[lane]], or += if the tile continues.
 ///
 /// Of P neighbouring points each has sums of its own: 9 sums are too few for two units of latency 4. Pixels that the next point
 /// meets too stay in registers, S being the step; where S is 3, for any step, none do.
@@ -77,6 +79,7 @@ public func accumulateTapGradients<I: InstructionSet, let S: Int, let P: Int>(
     let step = S < 3 ? S &* address : arguments.step
     var segment = arguments.segments
     var remaining = arguments.count
+    var continues = arguments.continues
     while remaining > 0 {
         var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
         remaining &-= chunk
@@ -95,19 +98,17 @@ public func accumulateTapGradients<I: InstructionSet, let S: Int, let P: Int>(
                 }
             }
             var length = segment.pointee.length
-            if P == 1 || length >= P {
-                repeat {
-                    for p in 0..<P {
-                        let g = I.arranged(point.loadUnaligned(as: I.Vector.self), places)
-                        shim_prefetch_near(point + arguments.pointAhead)
-                        if S == 1 { shim_prefetch_near(pixelAddress(rows[unchecked: 2], column &+ arguments.ahead) + offset) }
-                        multiplyTaps(
-                            I.self, step: InlineArray<S, Bool>.self, &sums[unchecked: p], &window, rows, column, offset, g)
-                        column &+= step
-                        point += arguments.pointPitch
-                    }
-                    length &-= P
-                } while length >= P
+            if length < P {
+                // Nothing for all of them.
+            } else if P > 1, arguments.ahead == 0 {
+                // A level-2 cache holds the image: what fetches it would take as long as one of a point's nine products.
+                walkPoints(
+                    I.self, step: InlineArray<S, Bool>.self, fetches: false, &sums, &window, rows, &column, step, &point, &length,
+                    arguments)
+            } else {
+                walkPoints(
+                    I.self, step: InlineArray<S, Bool>.self, fetches: true, &sums, &window, rows, &column, step, &point, &length,
+                    arguments)
             }
             if P > 1, length > 0 {
                 let g = I.arranged(point.loadUnaligned(as: I.Vector.self), places)
@@ -120,9 +121,36 @@ public func accumulateTapGradients<I: InstructionSet, let S: Int, let P: Int>(
             let target = arguments.tile + tap &* arguments.tilePitch
             var total = sums[unchecked: 0][unchecked: tap]
             if P > 1 { total = I.sum(total, sums[unchecked: P &- 1][unchecked: tap]) }
-            target.storeBytes(of: I.sum(target.loadUnaligned(as: I.Vector.self), total), as: I.Vector.self)
+            if continues { total = I.sum(target.loadUnaligned(as: I.Vector.self), total) }
+            target.storeBytes(of: total, as: I.Vector.self)
         }
+        continues = true
     }
+}
+
+/// P points at a time.
+@inlinable @inline(__always)
+func walkPoints<I: InstructionSet, let S: Int, let P: Int>(
+    _: I.Type, step _: InlineArray<S, Bool>.Type, fetches: Bool, _ sums: inout InlineArray<P, InlineArray<9, I.Vector>>,
+    _ window: inout InlineArray<3, InlineArray<2, I.Vector>>, _ rows: InlineArray<3, UnsafeRawPointer>, _ column: inout Int,
+    _ step: Int, _ point: inout UnsafeRawPointer, _ length: inout Int, _ arguments: TapGradientArguments
+) {
+    repeat {
+        for p in 0..<P {
+            let g = I.arranged(point.loadUnaligned(as: I.Vector.self), arguments.places)
+            if fetches {
+                shim_prefetch_near(point + arguments.pointAhead)
+                if S == 1 {
+                    shim_prefetch_near(pixelAddress(rows[unchecked: 2], column &+ arguments.ahead) + arguments.imageOffset)
+                }
+            }
+            multiplyTaps(
+                I.self, step: InlineArray<S, Bool>.self, &sums[unchecked: p], &window, rows, column, arguments.imageOffset, g)
+            column &+= step
+            point += arguments.pointPitch
+        }
+        length &-= P
+    } while length >= P
 }
 
 /// One point. `window` has the pixels of the first taps, and then those of the next point.
