@@ -1,5 +1,6 @@
 /*
- * picture.h - PNG files as arrays [height][width][red, green, blue] of float from 0 to 1, for 08-picture.c. Needs libpng.
+ * picture.h - PNG files as arrays [height][width][red, green, blue] of float from 0 to 1, for the programs whose names end in
+ * -picture. Needs libpng.
  */
 #ifndef PICTURE_H
 #define PICTURE_H

@@ -1034,6 +1034,18 @@ def test_window_strides_beside_lhs_dilation_in_the_tests_of_stablehlo(isa):
     assert got[0, ::4, 0].tolist() == [[3, 3, 11, 11], [21, 21, 29, 29]]
 
 
+def test_dilations_of_both_sides_in_the_tests_of_xla(isa):
+    """convolution_variants_test.cc: FlatLhsDilation, window_strides (2, 1) and padding 1 above beside lhs_dilation (3, 2);
+    NegativePaddingAndDilation, both dilations 2 along a row, padding -3 and -2; pads are (kernel - 1) * dilation less XLA's."""
+    w = weights([[100, 10, 1], [200, 20, 2], [300, 30, 3], [400, 40, 4]])
+    got = convolution.conv2d_transpose(counted(1, 3, 4, 1, start=1), w, rule="window", strides=(3, 2), flip_kernel=True,
+                                       padding=((3 - 1, 3), 2), isa=isa)
+    assert got[0, ::2, :, 0].tolist() == [[204, 40, 406, 60, 608], [1518, 180, 1821, 210, 2124], [4146, 460, 4651, 510, 5156]]
+    got = convolution.conv2d_transpose(counted(1, 1, 5, 1, start=1), weights([[10, 1]]), rule="window", strides=(1, 2),
+                                       dilation_rate=(1, 2), flip_kernel=True, padding=((0, 0), (2 + 3, 2 + 2)), isa=isa)
+    assert got.ravel().tolist() == [0, 34]
+
+
 @pytest.mark.parametrize("size, options, want", [
     (5, {"coordinates": "align_corners"}, [0, 0.25, 0.5, 0.75, 1]),                       # STRICT_ALIGN_CORNERS
     (5, {"coordinates": "asymmetric"}, [0, 0.4, 0.8, 1, 1]),                              # DEFAULT
