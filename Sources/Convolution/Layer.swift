@@ -56,6 +56,11 @@ struct Layer {
         vertical.kernel * horizontal.kernel * (transposed ? inChannels * outChannelsPerGroup : outChannels * inChannelsPerGroup)
     }
     var isDepthwise: Bool { inChannelsPerGroup == 1 && outChannelsPerGroup == 1 }
+    /// Taps of an output element, at most.
+    var phaseTaps: Int {
+        transposed ? ceilDivide(vertical.kernel, vertical.stride) * ceilDivide(horizontal.kernel, horizontal.stride)
+            : vertical.kernel * horizontal.kernel
+    }
     /// Output columns from one to the next that uses the same taps.
     var columnPhases: Int { transposed ? horizontal.stride : horizontal.phases }
     /// Sizes beside a 0 may be so large that even their product, which validation does not take then, overflows.

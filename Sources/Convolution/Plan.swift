@@ -579,7 +579,6 @@ extension Draft {
             forEachLattice(layer.vertical, transposed: layer.transposed) { _ in rowLattices += 1 }
             forEachLattice(layer.horizontal, transposed: layer.transposed) { _ in columnLattices += 1 }
         }
-        let fullyCovered = !hasOutput || inputs > 0 && layer.coversOutput
 
         let (rows, columns) = (layer.vertical, layer.horizontal)
         let pixels = layer.transposed ? Double(rows.input) * Double(columns.input) : Double(rows.output) * Double(columns.output)
@@ -603,6 +602,8 @@ extension Draft {
         // A kernel that is not finite is computed without them, in no more than the least workspace.
         let pairs = economy == 0 && rowLattices > 0 && panels.pairsPhases(layer, table)
         if pairs { (rowLattices, columnLattices) = (1, 1) }
+        // Pairs go on where no tap reaches.
+        let fullyCovered = !hasOutput || pairs || inputs > 0 && layer.coversOutput
         let memory = try PlanMemory(
             panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"),
             rows: fullyCovered ? 0 : layer.vertical.output, columns: fullyCovered ? 0 : layer.horizontal.output)

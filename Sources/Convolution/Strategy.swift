@@ -65,10 +65,7 @@ struct Panels {
             isPixel = layer.batch == 1 && layer.vertical.output == 1 && layer.horizontal.output == 1
             perGroup = ceilDivide(vectors, walks || permutes ? 1 : table.pointee.laneTiles[3].vectors)
             // Of one phase.
-            let rowTaps = layer.transposed ? ceilDivide(layer.vertical.kernel, layer.vertical.stride) : layer.vertical.kernel
-            let columnTaps = layer.transposed
-                ? ceilDivide(layer.horizontal.kernel, layer.horizontal.stride) : layer.horizontal.kernel
-            let mayBeDirect = !permutes && layer.input.channel == 1 && (!walks || rowTaps * columnTaps <= walkTaps)
+            let mayBeDirect = !permutes && layer.input.channel == 1 && (!walks || layer.phaseTaps <= walkTaps)
             let isWhole = layer.outChannels % table.lanes == 0
             endsInPart = !walks && table.pointee.storesParts
             // A panel of several vectors becomes two, so that the last may begin early: 3x3 on 7 times 33 channels of 3x3 2.7 us,
@@ -138,12 +135,7 @@ struct Panels {
     /// Whether a walk computes all phases of a transposed convolution together: its input is read in place, and whole vectors of
     /// output are finished.
     func pairsPhases(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
-        let (vertical, horizontal) = (layer.vertical, layer.horizontal)
-        return walks && isDirect && layer.transposed && layer.means.joinsPhases && !layer.means.accumulates
-            && layer.output.channel == 1 && layer.activation.bounds != nil
-            && vertical.stride == 2 && horizontal.stride == 2 && vertical.dilation == 1 && horizontal.dilation == 1
-            && vertical.kernel == horizontal.kernel && (3...4).contains(vertical.kernel)
-            && table.pointee.pairWalks[vertical.kernel - 3] != nil
+        walks && isDirect && canPair(layer) && layer.output.channel == 1
     }
 
     func panel(_ index: Int, _ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Panel {
@@ -205,15 +197,16 @@ struct Panels {
 /// An element turned from pixels into planes, or back, while it is packed or stored,
 private func turned(_ layer: Layer) -> Double { layer.isDouble ? 5 : 2.5 }
 /// for a walk, to which each piece of a row adds the second, of tiles of lanes the third,
-private let turnedInWalk = 2.2
-private let turnedPiece = 28.0
+private let turnedInWalk = 1.9
+private let turnedPiece = 10.0
 private let turnedLane = 3.2
 /// for vectors of columns,
 private let turnedIntoLines = 2.0
 /// and for stencils and permuted groups, which take half as long again per multiply-add.
 private let turnedBySquares = 1.0
-/// A pixel of fewer channels than a vector, packed or stored.
+/// A pixel of fewer channels than a vector, packed or stored; the same of planes, and of pixels that are read in place.
 private let pixelStart = 30.0
+private let partStart = 17.0
 /// An element of a tile whose stores are not neighbours.
 private let scattered = 20.0
 /// An element of a line stored beside those of other phases.
@@ -241,7 +234,9 @@ private let stencilLine = 16.0
 private func takesStencil(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
     let outputs = layer.outChannelsPerGroup
     // Single taps read in place are `accumulateColumns`' alone: its tiles go on from image to image and end with the row.
+    // Fewer rows than a tile's would be computed several times: 1x31 on 100000 columns 346 us, by `accumulateColumns` 87.
     guard canStencil(layer), !readsColumns(layer, table),
+        layer.vertical.output >= stencilRows || layer.means.keepsRows || maySeparate(layer),
         outputs == 1 || outputs <= 4 && (layer.output.column == 1 || writesPixels(layer) && layer.vertical.output >= stencilRows)
     else { return false }
     // Where the vectors do not run on, they end with the row.
@@ -276,6 +271,9 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
     let columns = ceilDivide(layer.horizontal.output, layer.columnPhases)
     let filled = Double(columns) / (Double(ceilDivide(columns, table.lanes)) * lanes)
     let phases = layer.transposed ? Double(layer.vertical.stride) * Double(layer.horizontal.stride) : 1
+    // Each phase that has taps packs the input anew.
+    let blocks = layer.transposed
+        ? Double(min(layer.vertical.stride, layer.vertical.kernel) * min(layer.horizontal.stride, layer.horizontal.kernel)) : 1
     let terms = Double(layer.inChannelsPerGroup) * Double(layer.vertical.kernel) * Double(layer.horizontal.kernel) / phases
     let pixels = max(Double(layer.vertical.output) * Double(layer.horizontal.output), 1)
     let allPixels = pixels * Double(layer.batch)
@@ -300,7 +298,7 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
     if channelsFirst { byChannels += stored * (hasPhases && !layer.mayTurn ? scattered : turned(layer)) }
 
     var byColumns = Double.infinity
-    let panels = panelStart / pixels * Double(layer.groups * ceilDivide(outputs, table.pointee.columnTiles[4].rows))
+    let panels = blocks * panelStart / pixels * Double(layer.groups * ceilDivide(outputs, table.pointee.columnTiles[4].rows))
     if readsColumns(layer, table) {
         // In place, in whole tiles; inputs that lie a plane apart come late.
         let tile = table.pointee.columnTiles[4].vectors * table.lanes
@@ -322,7 +320,7 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
         // One accumulator row loads a vector per multiply-add.
         byColumns = Double(layer.outChannels) / lanes / filled * (outputs == 1 ? 2.4 : 1.1) * terms
         let planes = Double(layer.transposed ? 1 : min(layer.horizontal.stride, layer.horizontal.kernel))
-        byColumns += linesRead * planes * (outputs == 1 ? singleLineStart : lineStart)
+        byColumns += blocks * linesRead * planes * (outputs == 1 ? singleLineStart : lineStart)
         byColumns += panels + imageShare
         let turning = layer.isDouble ? turned(layer) : turnedIntoLines
         if layer.input.column != 1 { byColumns += turning * read }
@@ -336,12 +334,18 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
         byLanes = Double(ceilDivide(layer.outChannels, table.lanes)) * (permutes ? 1 : isPart(layer) ? partVector : 2) * terms
         let piece = layer.mayTurnLanes(table) ? 0 : canWalk(layer) || sharesNothing(layer) ? turnedPiece : turnedLane
         func turning(_ columns: Int) -> Double { permutes ? turnedBySquares : turnedInWalk + piece / Double(columns) }
-        if turnsInput { byLanes += turning(layer.horizontal.input) * read + imageShare }
-        if !turnsInput, !permutes, layer.outChannels < table.lanes {
-            let packed = isPart(layer) ? 0 : linesRead / Double(layer.inChannels) * Double(layer.horizontal.input)
-            byLanes += pixelStart * (packed + 1) + (isPart(layer) ? 0 : imageShare)
+        if turnsInput { byLanes += (piece > 0 ? blocks : 1) * turning(layer.horizontal.input) * read + imageShare }
+        if !permutes, layer.outChannels < table.lanes {
+            let packed = isPart(layer) ? 0 : blocks * linesRead / Double(layer.inChannels) * Double(layer.horizontal.input)
+            // Pixels of phases are finished channel by channel where parts of a vector cannot be stored.
+            let storedPixels = hasPhases && !turnsInput && !table.pointee.storesParts ? 4.0 : 1
+            byLanes += (turnsInput || isPart(layer) ? partStart : pixelStart) * (packed + storedPixels)
+            if !turnsInput, !isPart(layer) { byLanes += imageShare }
         }
-        if channelsFirst { byLanes += turning(columns) * stored }
+        // A vector for each channel is the best of a few small images alone.
+        if layer.isDepthwise, layer.outChannels > 4 || hasPhases && pixels >= 64, fitsColumns(layer.vertical),
+            fitsColumns(layer.horizontal) { byChannels = .infinity }
+        if channelsFirst { byLanes += (hasPhases && piece > 0 ? interleaved : turning(columns)) * stored }
     }
     if byLanes <= byChannels, byLanes <= byColumns { return (.lanes, byLanes * allPixels) }
     return byColumns < byChannels ? (.columns, byColumns * allPixels) : (.channels, byChannels * allPixels)
@@ -359,20 +363,38 @@ private func canWalk(_ layer: Layer) -> Bool {
             && (horizontal.kernel <= 16 || vertical.stride == 1 && horizontal.stride == 1)
             : horizontal.stride <= (layer.table.pointee.stridedWalk == nil ? 1 : 2) && horizontal.stride <= horizontal.kernel
             && horizontal.dilation == 1)
-        && (layer.transposed || !hasFewOutputs(layer) && !sharesNothing(layer) && !isPart(layer))
+        && !isPart(layer) && (canPair(layer) || !hasFewOutputs(layer) && !sharesNothing(layer))
         && fitsColumns(vertical) && fitsColumns(horizontal)
         && chunkTerms(vertical.kernel * horizontal.kernel) >= horizontal.kernel
+}
+
+/// Whether a walk can compute all phases of the layer together, if its pixels are read in place.
+private func canPair(_ layer: Layer) -> Bool {
+    let (vertical, horizontal) = (layer.vertical, layer.horizontal)
+    return layer.transposed && layer.means.joinsPhases && !layer.means.accumulates && layer.activation.bounds != nil
+        && vertical.stride == 2 && horizontal.stride == 2 && vertical.dilation == 1 && horizontal.dilation == 1
+        && vertical.kernel == horizontal.kernel && (2...4).contains(vertical.kernel)
+        && layer.table.pointee.pairWalks[vertical.kernel - 2] != nil
 }
 
 /// Whether most of a walk's tile would be computed in vain, or more be packed for it than outputs can share: 3x3 s2 on 7 times
 /// 128 channels of 3x3 2.4 us, by tiles that go on from row to row and from image to image 0.8; 11x11 s2 on 512 of 13x13 32 and
 /// 8. With stride 2 a walk saves few loads, so that of AVX-512 it takes less than that.
 private func hasFewOutputs(_ layer: Layer) -> Bool {
-    let (rows, columns) = (layer.vertical.output, layer.horizontal.output)
-    let taps = layer.vertical.kernel * layer.horizontal.kernel
+    // Of one phase.
+    let rows = layer.transposed ? ceilDivide(layer.vertical.output, layer.vertical.stride) : layer.vertical.output
+    let columns = ceilDivide(layer.horizontal.output, layer.columnPhases)
+    let taps = layer.phaseTaps
     let table = layer.table
+    // On AVX2 3x3 on 7 times 33 channels of 2x2 took 1.6 times as long.
+    if layer.transposed, layer.input.channel == 1, !table.pointee.storesParts { return false }
     if columns <= table.pointee.walk.columns / 2 || taps > walkTaps && rows * columns <= 36 { return true }
+    if layer.transposed, layer.horizontal.stride > 1 { return false }
     let isStrided = layer.horizontal.stride == 2
+    // Outputs side by side are 4 KiB apart, and what a walk stores and reads again lies in one set of a level-1 cache: 3x3 on
+    // 8 times 1024 channels of 10x10 369 us, so 247; 5x5 on 1024 of 32x32 790 and 608.
+    if !layer.transposed, layer.input.channel == 1, table.pointee.storesParts, taps <= 25,
+        layer.input.column * layer.elementBytes % 4096 == 0 { return true }
     // Of planes a walk packs each vector of channels apart: 3x3 s2 on 512 channels of 14x14 53 us, so 32; 5x5 on 576 of 7x7 46
     // and 34.
     if layer.input.channel != 1 {
@@ -396,15 +418,21 @@ private func hasFewOutputs(_ layer: Layer) -> Bool {
     return Double(walked) * slowness > Double(tiles) * (1.1 + Double(min(taps, walkTaps)) / 150)
 }
 
-/// Whether pixels of less than a vector are read in place by kernels that read parts of a vector; a walk packs them.
+/// Whether pixels of less than a vector are read in place by kernels that read parts of a vector; a walk packs them. Of large
+/// kernels a transposed layer has more taps outside than a row of tiles can leave out.
 private func isPart(_ layer: Layer) -> Bool {
-    layer.outChannels < layer.table.lanes && layer.input.channel == 1 && layer.table.pointee.storesParts && !layer.transposed
+    layer.outChannels < layer.table.lanes && layer.input.channel == 1 && layer.table.pointee.storesParts
+        && (!layer.transposed || layer.phaseTaps <= 9)
 }
 
-/// Whether outputs side by side read no input together: tiles that take four vectors at a time are faster than a walk. 2x2 s2 on
-/// 512 channels of 15x15, padded, 15 us, so 6.8.
+/// Whether outputs side by side (of a phase) read no input together: tiles that take four vectors at a time are faster than a
+/// walk. 2x2 s2 on 512 channels of 15x15, padded, 15 us, so 6.8.
 private func sharesNothing(_ layer: Layer) -> Bool {
     let (vertical, horizontal) = (layer.vertical, layer.horizontal)
+    if layer.transposed {
+        return horizontal.stride >= max(horizontal.kernel, 2) && layer.outChannels >= 4 * layer.table.lanes
+            && layer.table.pointee.storesParts
+    }
     return horizontal.stride == 2 && horizontal.kernel == 2 && vertical.stride >= vertical.kernel
 }
 

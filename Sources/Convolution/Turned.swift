@@ -48,7 +48,8 @@ extension Layer {
     /// Whether a plan may be `Turning`, if kernels that work on pixels are the fastest.
     var mayTurn: Bool {
         transposed && means.joinsPhases && !means.accumulates && hasOutput && outChannels > 1 && inChannels > 1
-            && vertical.input > 0 && horizontal.input > 0 && output.column == 1 && output.channel != 1 && input.channel != 1
+            && vertical.input > 0 && horizontal.input > 0 && output.column == 1 && output.channel != 1
+            && (input.channel != 1 || isDepthwise && batch > 1)
     }
 
     /// The same of the strategy `lanes`: whole vectors of pixels are read in place.

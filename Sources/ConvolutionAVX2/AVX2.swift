@@ -139,6 +139,9 @@ private nonisolated(unsafe) var float32 =
         },
         pairWalks: [
             WalkKernel(columns: 8) {
+                accumulatePairs(AVX2Float32.self, columns: InlineArray<8, Bool>.self, kernel: InlineArray<2, Bool>.self, $0)
+            },
+            WalkKernel(columns: 8) {
                 accumulatePairs(AVX2Float32.self, columns: InlineArray<8, Bool>.self, kernel: InlineArray<3, Bool>.self, $0)
             },
             nil,

@@ -231,6 +231,9 @@ private nonisolated(unsafe) var float32 =
         },
         pairWalks: [
             WalkKernel(columns: 8) {
+                accumulatePairs(AVX512Float32.self, columns: InlineArray<8, Bool>.self, kernel: InlineArray<2, Bool>.self, $0)
+            },
+            WalkKernel(columns: 8) {
                 accumulatePairs(AVX512Float32.self, columns: InlineArray<8, Bool>.self, kernel: InlineArray<3, Bool>.self, $0)
             },
             WalkKernel(columns: 8) {

@@ -38,8 +38,8 @@ public struct KernelTable {
     /// Kernels for neighbouring pixels that read 1 input column apart, and 2 where the tier has one.
     public var walk: WalkKernel
     public var stridedWalk: WalkKernel?
-    /// `accumulatePairs` for kernels of 3x3 and 4x4, where the tier has them.
-    public var pairWalks: InlineArray<2, WalkKernel?>
+    /// `accumulatePairs` for kernels of 2x2 to 4x4, where the tier has them.
+    public var pairWalks: InlineArray<3, WalkKernel?>
     /// Of the most vectors that this tier has registers for.
     public var stencil: StencilKernel
     /// For `NarrowStencilArguments`: kernels of any size; of 3x3 for output rows 1 and 2 input rows apart, and of 2x2 for 1.
@@ -89,7 +89,7 @@ public struct KernelTable {
         planes: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         tapGradients: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         slidingTapGradients: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
-        walk: WalkKernel, stridedWalk: WalkKernel? = nil, pairWalks: InlineArray<2, WalkKernel?> = [nil, nil],
+        walk: WalkKernel, stridedWalk: WalkKernel? = nil, pairWalks: InlineArray<3, WalkKernel?> = [nil, nil, nil],
         stencil: StencilKernel,
         narrowStencil: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         smallStencils: InlineArray<3, (@convention(c) (UnsafeRawPointer) -> Void)?>, widestTile: Int, storesParts: Bool = false,

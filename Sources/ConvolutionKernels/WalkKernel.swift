@@ -300,10 +300,10 @@ public func accumulateSmallWalk<I: InstructionSet, let R: Int, let S: Int, let K
     }
 }
 
-/// All phases of transposed convolutions with stride 2 and K x K taps, K being 3 or 4, for each vector of channels: from each 2x2
-/// neighbouring input pixels the 2x2 output pixels that read no others. In one direction input pixel w of the two meets kernel
-/// element K - 2 + i - 2w for output pixel i, if there is one. `upper` and `lower` are the rows of the first of up to P pairs,
-/// which lie `columnStride` apart; addresses are those of 2 rows and P + 1 columns.
+/// All phases of transposed convolutions with stride 2 and K x K taps, K being 2, 3 or 4, for each vector of channels: from each
+/// 2x2 neighbouring input pixels (of K = 2 from each pixel) the 2x2 output pixels that read no others. In one direction input
+/// pixel w of the two meets kernel element K - 2 + i - 2w for output pixel i, if there is one. `upper` and `lower` are the rows of
+/// the first of up to P pairs, which lie `columnStride` apart; addresses are those of 2 rows and P + 1 columns (1 and P).
 @inlinable @inline(__always)
 public func accumulatePairs<I: InstructionSet, let P: Int, let K: Int>(
     _: I.Type, columns: InlineArray<P, Bool>.Type, kernel: InlineArray<K, Bool>.Type, _ raw: UnsafeRawPointer
@@ -331,13 +331,15 @@ public func accumulatePairs<I: InstructionSet, let P: Int, let K: Int>(
             UnsafeRawPointer(runs[row &* (P &+ 1) &+ column]).loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
         }
         // The input pixels of the upper row, and of the lower.
-        var (x0, y0) = (pixel(0, 0), pixel(1, 0))
+        var x0 = pixel(0, 0)
+        var y0 = K == 2 ? x0 : pixel(1, 0)
         var upper = UnsafeMutableRawPointer(top) + output
         var lower = UnsafeMutableRawPointer(bottom) + output
         var hasFirst = arguments.edges.hasFirst
         var left = arguments.columns
         repeat {
-            let (x1, y1) = (pixel(0, 1), pixel(1, 1))
+            if K == 2 { x0 = pixel(0, 0) }
+            let (x1, y1) = K == 2 ? (x0, x0) : (pixel(0, 1), pixel(1, 1))
             left &-= 1
             func store(_ i: Int, _ j: Int, to place: UnsafeMutableRawPointer) {
                 let (a, b) = (K &- 2 &+ i, K &- 2 &+ j)
@@ -389,8 +391,8 @@ func forEachWalkVector<I: InstructionSet, let R: Int, let S: Int>(
             panel += arguments.kernelRows &* arguments.kernelColumns &* I.bytes
             vector &+= 1
         }
-        input &+= R &* S &* arguments.pixelStep &* size
-        output &+= R &* arguments.columnStride &* size
+        input &+= arguments.columns &* S &* arguments.pixelStep &* size
+        output &+= arguments.columns &* arguments.columnStride &* size
     }
 }
 

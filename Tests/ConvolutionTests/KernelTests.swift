@@ -444,8 +444,8 @@ private enum TileKind: CaseIterable {
 
 @Suite struct PairKernelTests {
     private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
-        for taps in 3...4 {
-            guard let kernel = table.pairWalks[taps - 3] else { continue }
+        for taps in 2...4 {
+            guard let kernel = table.pairWalks[taps - 2] else { continue }
             for vectors in [1, 3] {
                 for (tiles, columns) in [(2, kernel.columns), (1, kernel.columns), (1, 3), (1, 1)] {
                     // Tiles that follow each other have no edges.
