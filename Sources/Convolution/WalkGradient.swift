@@ -463,7 +463,7 @@ struct WalkGradientPlan {
             let count = inputs == 1 ? channels.upperBound - channel : min(inputs - input, channels.upperBound - channel)
             let corner = result + layer.kernelIndex(row: 0, column: 0, input: input, output: 0, group: group)
             // Taps that are neighbours in the array, of whole tiles or of their rows, are turned together.
-            let turnsTaps = outputs == 1 && laneStride != 1 && !layer.means.accumulates
+            let turnsTaps = outputs == 1 && laneStride != 1 && strides.column == 1 && !layer.means.accumulates
             let turnsTiles = turnsTaps && layer.horizontal.kernel == tileTaps && rowStride == tileTaps &* columnStride
             // Of the taps of a row of tiles, and of the tile.
             var (rowOfTile, tilesBefore) = (0, 0)
