@@ -306,8 +306,8 @@ extension ConvolutionPlan {
         let isLarge = inputs * width * block.taps * layer.elementBytes > rectangleLimit
         let weights = strategy != .channels ? 0 : (isLarge ? farWeight : nearWeight) / Double(step)
         // The last piece no shorter than a tile.
-        let (tile, widest) = isWide ? (step, step) : (table.pointee.columnTiles[4].vectors, table.pointee.columnTiles[0].vectors)
-        let (unit, shortest) = strategy == .columns ? (table.lanes * tile, table.lanes * widest) : (step, 1)
+        let tile = isWide ? step : table.pointee.shortColumnTile == nil ? table.pointee.columnTiles[4].vectors : 1
+        let (unit, shortest) = strategy == .columns ? (table.lanes * tile, table.lanes * (isWide ? step : 1)) : (step, 1)
         let (pieces, rest) = (ceilDivide(columns, unit), columns % unit)
         var least = Double.infinity
         for way in 0..<3 {

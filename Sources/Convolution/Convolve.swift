@@ -217,12 +217,12 @@ func run<Scalar: KernelScalar>(
     // if it is wide or what would follow its input is not the caller's.
     let mayOverlap = strategy == .columns && columnStep == 1 && columns >= (isWide ? stride : unit) && !layer.means.accumulates
     let rowTile = rowTile(plan, step: step, columns: route.innerColumns.count)
-    let overlaps = strategy == .columns && plan.pointee.readsInputDirectly || isWide && mayOverlap
+    let overlaps = isWide && mayOverlap
     let lastColumn = mayOverlap ? columnEnd - unit : columnEnd
     // Positions that tiles of two heights make up without a rest, where they can: the border's first, then the others.
     // If more would be computed in vain for each apart, both together.
     var left = 0
-    var inner = rows * columns
+    var inner = rows * ceilDivide(columns, unit)
     if shortens {
         left = route.borderPositions
         inner -= left
@@ -335,13 +335,15 @@ func run<Scalar: KernelScalar>(
             tileCount += tile.pointee.repeats * tile.pointee.rowRepeats
         }
 
-        var laidOut = 0
+        var laidOut = (0, 0)
         var tapsOfTiles = 0
         // Planes: from the input of the first tile to that of the next group's.
         let ahead = (image &+ route.image &- tiles.pointee.images[0]) &* source.imageStride
             &+ (route.imageRow &- tiles.pointee.rows[0]) &* source.rowStride &+ route.column &- tiles.pointee.columns[0]
         for index in panels {
-            let reach = plan.pointee.panels[index].reach(strategy)
+            // Panels whose tiles, and short ones, are as long share their addresses.
+            let reach = (
+                plan.pointee.panels[index].reach(strategy), plan.pointee.panels[index].kernel(for: 1, strategy).reach(strategy))
             if reach != laidOut {
                 laidOut = reach
                 // Plain tiles share the addresses of the first of them, or of the first short one: these are all as long.
@@ -364,7 +366,7 @@ func run<Scalar: KernelScalar>(
                     tile.pointee.shift = 0
                     layOut(
                         plan, block, source, tile,
-                        reach: strategy == .columns ? reach : plan.pointee.panels[index].kernel(for: tile.pointee.count).rows,
+                        reach: plan.pointee.panels[index].kernel(for: tile.pointee.count, strategy).reach(strategy),
                         rowOffsets: (workspace + layout.rowOffsets).assumingMemoryBound(to: Int.self),
                         columnOffsets: (workspace + layout.columnOffsets).assumingMemoryBound(to: Int.self))
                     if tile.pointee.isPlain {
@@ -490,7 +492,8 @@ private func multiply<Scalar: KernelScalar>(
                 let tile = tiles + (isPixel ? strips - 1 - t : t)
                 let count = tile.pointee.count
                 let finishes = isLast && mayFinish
-                    && (strategy != .columns || count == reach && tile.pointee.isFull(lanes: plan.pointee.table.lanes))
+                    && (strategy != .columns
+                        || (count == reach || !plan.pointee.isWide) && tile.pointee.isFull(lanes: plan.pointee.table.lanes))
                 arguments.runs = UnsafePointer(tile.pointee.runs)
                 let steps = tile.pointee.steps
                 if twin != nil { (arguments.groupPitch, arguments.outputPitch) = steps }
@@ -500,7 +503,7 @@ private func multiply<Scalar: KernelScalar>(
                 arguments.chunks = tile.pointee.chunks
                 arguments.length = tile.pointee.mergesTaps ? length * mergedTaps : length
                 if strategy != .columns { arguments.rows = count }
-                let tileKernel = panel.pointee.kernel(for: count)
+                let tileKernel = panel.pointee.kernel(for: count, strategy)
                 let tileStep = gathers ? tileKernel.rows * width : block.pointee.hasOneCall ? 0 : largestTileScalars
                 let ahead = tile.pointee.taps * length * arguments.aheadStep
                 let back = (
@@ -530,8 +533,8 @@ private func multiply<Scalar: KernelScalar>(
                                 if isLast, !finishes {
                                     if strategy == .columns {
                                         finish(
-                                            plan, panel, tile, arguments.pointee.tile, arguments.pointee.outputOffset, bias,
-                                            activation, columnStep: columnStep)
+                                            plan, panel, tile, tileKernel.vectors, arguments.pointee.tile,
+                                            arguments.pointee.outputOffset, bias, activation, columnStep: columnStep)
                                     } else {
                                         pixels.add(arguments.pointee.tile, targets, count: count, arguments.pointee.outputOffset)
                                         if !gathers || count < tileKernel.rows { pixels.finish(plan, panel, bias, activation) }
@@ -592,7 +595,7 @@ private struct GatheredPixels<Scalar: KernelScalar> {
 
 /// The same of vectors of columns.
 private func finish<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ panel: UnsafePointer<Panel>, _ tile: UnsafePointer<Tile<Scalar>>,
+    _ plan: UnsafePointer<ConvolutionPlan>, _ panel: UnsafePointer<Panel>, _ tile: UnsafePointer<Tile<Scalar>>, _ vectors: Int,
     _ sums: UnsafeMutablePointer<Scalar>, _ outputOffset: Int, _ bias: UnsafePointer<Scalar>,
     _ activation: TileActivation<Scalar>, columnStep: Int
 ) {
@@ -604,7 +607,7 @@ private func finish<Scalar: KernelScalar>(
             finishColumns(
                 plan.pointee.table,
                 ColumnEpilogueArguments(
-                    tile: sums, channels: panel.pointee.channels, tileVectors: panel.pointee.kernel.vectors,
+                    tile: sums, channels: panel.pointee.channels, tileVectors: vectors,
                     vectors: tile.pointee.count, outputs: targets, columns: widths, bias: bias,
                     channelStride: plan.pointee.layer.output.channel, columnStride: columnStep, activation: activation,
                     accumulates: plan.pointee.layer.means.accumulates))

@@ -67,6 +67,11 @@ struct Block {
     func columns(band: Int) -> Range<Int> { evenPart(band, of: columnBands, horizontal.count, unit: columnUnit) }
 }
 
+extension TileKernel {
+    @inline(__always)
+    func reach(_ strategy: Strategy) -> Int { strategy == .columns ? vectors : rows }
+}
+
 /// Output channels that one tile kernel computes together.
 struct Panel {
     var group: Int
@@ -78,17 +83,17 @@ struct Panel {
     var offset: Int
     var width: Int
     var kernel: TileKernel
-    /// For tiles of fewer pixels than the kernel's.
+    /// For tiles of fewer positions than the kernel's.
     var shortKernel: TileKernel?
 
     /// Positions of a tile: pixels, or vectors of columns.
     @inline(__always)
-    func reach(_ strategy: Strategy) -> Int { strategy == .columns ? kernel.vectors : kernel.rows }
+    func reach(_ strategy: Strategy) -> Int { kernel.reach(strategy) }
 
-    /// The kernel for a tile of `count` pixels.
+    /// The kernel for a tile of `count` positions.
     @inline(__always)
-    func kernel(for count: Int) -> TileKernel {
-        if let shortKernel, count <= shortKernel.rows { return shortKernel }
+    func kernel(for count: Int, _ strategy: Strategy) -> TileKernel {
+        if let shortKernel, count <= shortKernel.reach(strategy) { return shortKernel }
         return kernel
     }
 }

@@ -112,7 +112,7 @@ struct Panels {
                 let panel = panel(index, layer, table)
                 let isHalf = table.pointee.halfTile(channels: panel.channels) != nil
                 for isShort in 0...1 {
-                    let kernel = panel.kernel(for: first.kernel.rows - isShort)
+                    let kernel = panel.kernel(for: first.kernel.rows - isShort, strategy)
                     // By multiply-adds, or by loads.
                     cost += (isShort == 0 ? tall : tiles - tall)
                         * max((2 * kernel.vectors - (isHalf ? 1 : 0)) * kernel.rows, 2 * (kernel.rows + kernel.vectors))
@@ -187,7 +187,8 @@ struct Panels {
             let channel = group * outputs + start
             return Panel(
                 group: group, firstChannel: channel, channels: count, offset: channel, width: count,
-                kernel: isWide ? table.pointee.wideTiles[count - 1] : table.pointee.columnTiles[count == most ? 4 : count - 1])
+                kernel: isWide ? table.pointee.wideTiles[count - 1] : table.pointee.columnTiles[count == most ? 4 : count - 1],
+                shortKernel: count == most ? table.pointee.shortColumnTile : nil)
         }
     }
 }
@@ -300,10 +301,13 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
     var byColumns = Double.infinity
     let panels = blocks * panelStart / pixels * Double(layer.groups * ceilDivide(outputs, table.pointee.columnTiles[4].rows))
     if readsColumns(layer, table) {
-        // In place, in whole tiles; inputs that lie a plane apart come late.
-        let tile = table.pointee.columnTiles[4].vectors * table.lanes
-        byColumns = Double(layer.outChannels) / lanes * Double(ceilDivide(columns, tile) * tile) / Double(columns)
-            * (outputs == 1 ? 2 : 1.15) * terms + panels
+        // In place, by tiles that go on from image to image; inputs that lie a plane apart come late.
+        let tile = table.pointee.columnTiles[4].vectors
+        let vectors = min(Double(layer.batch) * Double(ceilDivide(columns, table.lanes)), Double(Int32.max))
+        let computed = table.pointee.shortColumnTile == nil
+            ? ceilDivide(Int(vectors), tile) * tile : computedPositions(Int(vectors), tile)
+        byColumns = Double(layer.outChannels) * Double(computed) / allPixels * (outputs == 1 ? 2 : 1.15) * terms
+            + panels * pixels / (2 * allPixels)
     } else if isStencil {
         let isSmall = layer.vertical.kernel == 3 && layer.horizontal.kernel == 3
         let tile = isSmall || table.pointee.isNarrow(columns: columns) ? 1 : table.pointee.stencil.vectors
@@ -444,11 +448,11 @@ private func canPermute(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> 
 }
 
 /// Whether the strategy `columns` can read the input where it lies: single taps that meet no border, neighbouring columns, and
-/// rows as long as a tile. The last tile of a row is then moved back over the one before, so an output that is added to may not
-/// be such a layer's.
+/// rows as long as a vector. The last of a row is then moved back over the one before, so an output that is added to may not be
+/// such a layer's.
 func readsColumns(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
     layer.hasSingleTaps && layer.input.column == 1 && layer.output.column == 1 && !layer.means.accumulates
-        && layer.horizontal.output >= table.pointee.columnTiles[0].vectors * table.lanes
+        && layer.horizontal.output >= table.lanes
 }
 
 /// Of the input of one image.

@@ -171,6 +171,9 @@ private nonisolated(unsafe) var float32 =
                 accumulateColumns(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        shortColumnTile: TileKernel(rows: 4, vectors: 2) {
+            accumulateColumns(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+        },
         wideTiles: [
             TileKernel(rows: 1, vectors: 8) {
                 accumulateWide(AVX2Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)

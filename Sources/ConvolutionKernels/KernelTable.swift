@@ -50,6 +50,8 @@ public struct KernelTable {
     public var storesParts: Bool
     /// Kernels of 1, 2, 3, 4 and the most output channels, over vectors of columns. The last may repeat the fourth.
     public var columnTiles: InlineArray<5, TileKernel>
+    /// As the last of them, over a vector less: tiles of both make up rows that those do not divide.
+    public var shortColumnTile: TileKernel?
     /// Kernels of 1 to 4 output channels over vectors that follow each other in one row, or `columnTiles` again.
     public var wideTiles: InlineArray<4, TileKernel>
     public var layOutAxis: @convention(c) (UnsafeRawPointer) -> Void
@@ -93,7 +95,7 @@ public struct KernelTable {
         stencil: StencilKernel,
         narrowStencil: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         smallStencils: InlineArray<3, (@convention(c) (UnsafeRawPointer) -> Void)?>, widestTile: Int, storesParts: Bool = false,
-        columnTiles: InlineArray<5, TileKernel>, wideTiles: InlineArray<4, TileKernel>,
+        columnTiles: InlineArray<5, TileKernel>, shortColumnTile: TileKernel? = nil, wideTiles: InlineArray<4, TileKernel>,
         layOutAxis: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         layOutRuns: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void,
         finish: @escaping @convention(c) (UnsafeRawPointer) -> Void,
@@ -138,6 +140,7 @@ public struct KernelTable {
         self.widestTile = widestTile
         self.storesParts = storesParts
         self.columnTiles = columnTiles
+        self.shortColumnTile = shortColumnTile
         self.wideTiles = wideTiles
         self.layOutAxis = layOutAxis
         self.layOutRuns = layOutRuns

@@ -53,7 +53,7 @@ private enum TileKind: CaseIterable {
         case .halves: (1...2).map { table.tile(channels: $0 * table.lanes + table.lanes / 2) }
         case .lanes: (0..<4).map { table.laneTiles[$0] } + [table.pixelLanes].compactMap { $0 }
         case .partOfLanes: table.storesParts ? (0..<4).map { table.laneTiles[$0] } : []
-        case .columns: (0..<5).map { table.columnTiles[$0] }
+        case .columns: (0..<5).map { table.columnTiles[$0] } + [table.shortColumnTile].compactMap { $0 }
         case .wide: (0..<4).map { table.wideTiles[$0] }
         }
     }
@@ -194,6 +194,9 @@ private enum TileKind: CaseIterable {
             #expect((0..<4).allSatisfy { table.laneTiles[$0].vectors == min($0 + 1, table.laneTiles[3].vectors) })
             #expect((0..<4).allSatisfy { table.columnTiles[$0].rows == $0 + 1 } && table.columnTiles[4].rows >= 4)
             #expect((0..<4).allSatisfy { table.wideTiles[$0].rows == $0 + 1 })
+            if let short = table.shortColumnTile {
+                #expect(short.rows == table.columnTiles[4].rows && short.vectors == table.columnTiles[4].vectors - 1)
+            }
             let walks = [table.walk, table.stridedWalk].compactMap { $0 }
             #expect(walks.allSatisfy { (1...largestTileSide).contains($0.columns) })
             #expect(stencilRows == 4)
