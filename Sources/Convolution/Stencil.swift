@@ -179,7 +179,8 @@ func stencil<Scalar: KernelScalar>(
     let mayBeNarrow = rows.count >= stencilRows && item.finishes && !item.streams && !separates
     let small = mayBeNarrow && vertical.taps == horizontal.taps
         ? table.pointee.smallStencil(size: vertical.taps, step: rowStep) : nil
-    let narrow = small ?? (mayBeNarrow && table.pointee.isNarrow(columns: columns.count) ? table.pointee.narrowStencil : nil)
+    let isNarrow = table.pointee.isNarrow(columns: columns.count)
+    let narrow = small ?? (mayBeNarrow && isNarrow ? table.pointee.narrowStencil : nil)
 
     let channelFilter = item.arguments.filter
     var index = panels.lowerBound
@@ -236,6 +237,19 @@ func stencil<Scalar: KernelScalar>(
                 let count = min(stencilRows, rows.upperBound - row)
                 let last = vertical.taps + (count - 1) * rowStep - 1
                 let line = first + row * vertical.inputStep * part.rowPitch
+                if let narrow, isNarrow {
+                    // What would be written after the last rows is another's.
+                    let pitch = ceilDivide(columns.count, table.lanes) * table.lanes
+                    let arguments = NarrowStencilArguments(
+                        filter: filter, input: line, rowPitch: vertical.offsetStep * part.rowPitch, output: item.arguments.tile,
+                        outputPitch: pitch, tiles: pitch / table.lanes, lastColumn: pitch - table.lanes, tileRows: 1, lastRow: 0)
+                    withUnsafePointer(to: arguments) { narrow($0) }
+                    for p in 0..<stencilRows {
+                        (corner + (row + p) * rowStride).update(from: item.arguments.tile + p * pitch, count: columns.count)
+                    }
+                    row += stencilRows
+                    continue
+                }
                 for i in 0..<(vertical.taps + (stencilRows - 1) * rowStep) {
                     item.rows[i] = line + min(i, last) * vertical.offsetStep * part.rowPitch
                 }

@@ -494,9 +494,7 @@ func takesBorder(_ layer: Layer, _ table: UnsafePointer<KernelTable>, pixelsPerV
     let (rows, columns) = (layer.vertical.output, layer.horizontal.output / layer.columnPhases)
     let vectors = ceilDivide(layer.outChannelsPerGroup, table.lanes)
     let isAlone = vectors == 1 && layer.groups == 1 && pixelsPerVector == 1 && table.pointee.twinTile != nil
-    guard rows * columns >= 2 * largestTileSide, !layer.means.accumulates,
-        layer.horizontal.output % (layer.columnPhases * pixelsPerVector) == 0
-    else { return false }
+    guard !layer.means.accumulates, layer.horizontal.output % (layer.columnPhases * pixelsPerVector) == 0 else { return false }
     let step = pixelsPerVector > 1 ? largestTileSide : table.pointee.tiles[min(vectors, table.pointee.widestTile) - 1].rows
     let tiles = TileShape(covering: rows, columns / pixelsPerVector, step: step).count
     func length(_ axis: Axis) -> Double {
@@ -508,11 +506,13 @@ func takesBorder(_ layer: Layer, _ table: UnsafePointer<KernelTable>, pixelsPerV
     let terms = Double(layer.inChannelsPerGroup) * Double(layer.vertical.kernel) * Double(layer.horizontal.kernel) / phases
     let pixels = length(layer.vertical) * length(layer.horizontal)
     let read = Double(layer.vertical.input) * Double(layer.horizontal.input)
-    return Double(rows * columns) >= 0.8 * Double(tiles) * Double(step * pixelsPerVector)
-        && (meetsBorder(layer) ? pixels > read && pixels <= (rows > 1 ? 2 : borderOfRow) * read
+    // Of so few, addresses are most of the time.
+    let areFew = layer.groups == 1 && terms * Double(vectors) <= fewTerms
+    return rows * columns >= 2 * largestTileSide
+        && Double(rows * columns) >= (areFew ? 0.55 : 0.8) * Double(tiles) * Double(step * pixelsPerVector)
+        && (meetsBorder(layer) ? pixels > read && pixels <= (rows == 1 ? borderOfRow : 2) * read
             : terms > Double(layer.inChannelsPerGroup) && inputBytes(layer) * Double(layer.batch) <= twinBytes)
-        && (layer.groups == 1 && terms * Double(vectors) <= fewTerms
-            && Double(rows * columns) * terms * Double(vectors) >= copiedOften * pixels * Double(layer.inChannels)
+        && (areFew && Double(rows * columns) * terms * Double(vectors) >= copiedOften * pixels * Double(layer.inChannels)
             || pixels * Double(layer.inChannels) * Double(layer.elementBytes) <= (isAlone ? twinBytes : borderedBytes)
             && (isAlone || terms * Double(vectors) <= borderedTerms))
 }

@@ -97,6 +97,12 @@ import Testing
             Case(shape: [3, 8, 8, 8], kernel: [3, 3, 8, 8], pads: [1, 1, 1, 1]),
             Case(shape: [2, 10, 16, 4], kernel: [3, 3, 4, 4], pads: [1, 1, 1, 1], mode: .replicate),
             Case(shape: [2, 8, 8, 6], kernel: [3, 3, 3, 32], pads: [1, 1, 1, 1], groups: 2),
+            // Tiles of which much is computed in vain.
+            Case(shape: [2, 5, 5, 3], kernel: [3, 3, 3, 16], pads: [1, 1, 1, 1]),
+            // Stencils whose vectors are wider than what is left of the output.
+            Case(shape: [1, 13, 13, 1], kernel: [11, 11, 1, 1], pads: [2, 0, 2, 0]),
+            Case(shape: [2, 15, 15, 1], kernel: [7, 7, 1, 1], strides: (2, 2)),
+            Case(shape: [1, 30, 9, 1], kernel: [4, 5, 1, 1], strides: (1, 2), pads: [0, 0, 1, 2], mode: .replicate),
         ]
         var (inPlace, packed, shared, ofOneVector) = (0, 0, 0, 0)
         for (number, test) in cases.enumerated() {
@@ -145,7 +151,7 @@ import Testing
         // What the layers are there for: a change of mind about them should change them too.
         if isa == "avx512" {
             let counts = (inPlace, packed, shared, ofOneVector)
-            #expect(inPlace >= 2 && packed >= 8 && shared >= 2 && ofOneVector >= 5, "\(counts)")
+            #expect(inPlace >= 2 && packed >= 9 && shared >= 2 && ofOneVector >= 6, "\(counts)")
         } else {
             #expect(inPlace + packed >= 3, "\(inPlace) \(packed)")
         }
