@@ -21,7 +21,7 @@
  * has written nothing to the output. No function prints, aborts or exits.
  *
  * ARRAYS hold float (dtype 0) or double (dtype 1). Only their own elements are touched: no spare bytes are read around them.
- * Alignment beyond the element's own is not needed.
+ * Alignment beyond the element's own is not needed. An array without elements may be NULL.
  *
  * THREADS: every function may be called from any thread at any time. A plan is read-only after creation, so many threads may
  * execute one plan at once. The library's worker threads are started when first needed, sleep from 150 microseconds after a call
@@ -71,7 +71,7 @@ int32_t convolution_version(void);
 /* "Invalid" codes say that no version of this library will ever accept the call; UNSUPPORTED that this one does not yet. */
 enum {
     CONVOLUTION_OK = 0,
-    CONVOLUTION_ERROR_NULL_POINTER,    /* params, input, kernel, output, plan or a result pointer is NULL                   */
+    CONVOLUTION_ERROR_NULL_POINTER,    /* params, plan, a result pointer or an array that has elements is NULL              */
     CONVOLUTION_ERROR_STRUCT_SIZE,     /* struct_size is not a size this struct ever had, or its unknown tail is not zero   */
     CONVOLUTION_ERROR_DTYPE,           /* dtype                                                                             */
     CONVOLUTION_ERROR_DATA_FORMAT,     /* data_format                                                                       */

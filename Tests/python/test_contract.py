@@ -14,7 +14,7 @@ import pytest
 
 from native import LIBRARY, ROOT, assert_all_passed, compile_c, run
 
-OK, STRUCT_SIZE, ISA, STRIDE = 0, 2, 8, 12
+OK, NULL_POINTER, STRUCT_SIZE, ISA, STRIDE = 0, 1, 2, 8, 12
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +141,28 @@ def test_shorter_struct_is_refused(library, verb):
         status, _ = shape_of(library, verb, params(verb, struct_size=size))
         assert status == STRUCT_SIZE
         assert "struct_size" in message(library) and f" {size};" in message(library) + ";", message(library)
+
+
+def test_an_array_without_elements_may_be_null(library):
+    """What an empty vector's data() is in C++, and an empty array's baseAddress in Swift."""
+    array, none, zero = ctypes.create_string_buffer(4096), None, ctypes.c_int64(0)
+    empty = params("conv2d", batch=0)
+    assert library.conv2d(empty, none, array, none, none) == OK
+    assert library.conv2d_backward_input(empty, none, array, none) == OK
+    assert library.conv2d_backward_kernel(empty, none, none, array) == OK
+    assert library.conv2d_backward_bias(empty, none, array) == OK
+    assert library.conv2d_gram(empty, array, none, none) == OK
+    assert library.conv2d_solve(empty, none, array, none, none, none, none) == OK
+    channelless = params("conv2d", in_channels=0)
+    assert library.conv2d(channelless, none, none, none, array) == OK
+    assert library.conv2d_backward_kernel(channelless, none, array, none) == OK
+    assert library.conv2d_matrix(channelless, none, none, zero) == OK
+    assert library.conv2d_matrix_csr(channelless, none, array, none, none, zero) == OK
+    assert library.conv2d_transpose(params("conv2d_transpose", out_channels=0), array, none, none, none) == OK
+    for function in library.upsample2d, library.upsample2d_gram, library.upsample2d_backward:
+        assert function(params("upsample2d", channels=0), none, none) == OK
+    assert library.conv2d(params("conv2d"), array, none, none, ctypes.create_string_buffer(4096)) == NULL_POINTER
+    assert message(library) == "kernel is NULL; it must point to 36 elements"
 
 
 # ----------------------------------------------------------------------------------------------------- texts of errors
