@@ -190,7 +190,7 @@ public enum Coordinates: Hashable, Sendable, CaseIterable {
     case pytorchHalfPixel
     /// As `halfPixel`, with what a scale leaves over cut off at both ends alike: (i - o * r) / 2 further on.
     case halfPixelSymmetric
-    /// (t + 0.5) * r. ONNX's tf_half_pixel_for_nn.
+    /// (t + 0.5) * r, but t where the axis keeps its size. ONNX's tf_half_pixel_for_nn.
     case tfHalfPixelForNN
 
     var code: Int {
