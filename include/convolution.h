@@ -383,13 +383,20 @@ int32_t conv2d_backward_kernel(const conv2d_params *params, const void *input, c
                                void *kernel_gradient);
 int32_t conv2d_backward_bias(const conv2d_params *params, const void *output_gradient, void *bias_gradient);
 
-/* conv2d_backward_input in two steps, as for conv2d_plan. (The other two have no such steps: both of their arrays are new with
- * each call, and nothing could be kept.) */
+/* conv2d_backward_input in two steps, as for conv2d_plan. */
 typedef struct conv2d_backward_input_plan conv2d_backward_input_plan;
 int32_t conv2d_backward_input_plan_create(const conv2d_params *params, const void *kernel, conv2d_backward_input_plan **plan);
 int32_t conv2d_backward_input_plan_execute(const conv2d_backward_input_plan *plan, const void *output_gradient,
                                            void *input_gradient);
 void conv2d_backward_input_plan_destroy(conv2d_backward_input_plan *plan);
+
+/* conv2d_backward_kernel in two steps, as for conv2d_plan, with the same bits. Both of its arrays are new with each execution:
+ * the plan holds what the sizes decide alone, which is half of a call of some microseconds, and nothing of large layers. */
+typedef struct conv2d_backward_kernel_plan conv2d_backward_kernel_plan;
+int32_t conv2d_backward_kernel_plan_create(const conv2d_params *params, conv2d_backward_kernel_plan **plan);
+int32_t conv2d_backward_kernel_plan_execute(const conv2d_backward_kernel_plan *plan, const void *input,
+                                            const void *output_gradient, void *kernel_gradient);
+void conv2d_backward_kernel_plan_destroy(conv2d_backward_kernel_plan *plan);
 
 /* result = C' * (C * input) for each image, of the input's shape and strides (the Gram product, the normal equations' left side);
  * the activation plays no part, accumulate 1 adds to what the result holds. CONSTANT other than 0 is UNSUPPORTED
@@ -596,6 +603,13 @@ int32_t conv2d_transpose_backward_input_plan_create(const conv2d_transpose_param
 int32_t conv2d_transpose_backward_input_plan_execute(const conv2d_transpose_backward_input_plan *plan,
                                                      const void *output_gradient, void *input_gradient);
 void conv2d_transpose_backward_input_plan_destroy(conv2d_transpose_backward_input_plan *plan);
+
+typedef struct conv2d_transpose_backward_kernel_plan conv2d_transpose_backward_kernel_plan;
+int32_t conv2d_transpose_backward_kernel_plan_create(const conv2d_transpose_params *params,
+                                                     conv2d_transpose_backward_kernel_plan **plan);
+int32_t conv2d_transpose_backward_kernel_plan_execute(const conv2d_transpose_backward_kernel_plan *plan, const void *input,
+                                                      const void *output_gradient, void *kernel_gradient);
+void conv2d_transpose_backward_kernel_plan_destroy(conv2d_transpose_backward_kernel_plan *plan);
 
 /* The layer as an operator, as for conv2d. The matrix is the transpose of a conv2d's. */
 int32_t conv2d_transpose_matrix_size(const conv2d_transpose_params *params, int64_t *rows, int64_t *columns, int64_t *nonzeros);

@@ -165,6 +165,29 @@ public func conv2d_backward_input_plan_destroy(_ plan: OpaquePointer?) {
 }
 
 @c @implementation
+public func conv2d_backward_kernel_plan_create(
+    _ params: UnsafePointer<conv2d_params>?, _ plan: UnsafeMutablePointer<OpaquePointer?>?
+) -> Int32 {
+    status { () throws(Failure) in
+        let plan = try cleared(plan)
+        plan.pointee = OpaquePointer(try createKernelGradientPlan(validate(params)))
+    }
+}
+
+@c @implementation
+public func conv2d_backward_kernel_plan_execute(
+    _ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output_gradient: UnsafeRawPointer?,
+    _ kernel_gradient: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in try runBackwardKernel(given(plan), input, output_gradient, kernel_gradient) }
+}
+
+@c @implementation
+public func conv2d_backward_kernel_plan_destroy(_ plan: OpaquePointer?) {
+    destroyKernelGradientPlan(plan)
+}
+
+@c @implementation
 public func conv2d_gram(
     _ params: UnsafePointer<conv2d_params>?, _ kernel: UnsafeRawPointer?, _ input: UnsafeRawPointer?,
     _ result: UnsafeMutableRawPointer?
@@ -325,6 +348,29 @@ public func conv2d_transpose_backward_input_plan_execute(
 @c @implementation
 public func conv2d_transpose_backward_input_plan_destroy(_ plan: OpaquePointer?) {
     destroyInputGradientPlan(plan)
+}
+
+@c @implementation
+public func conv2d_transpose_backward_kernel_plan_create(
+    _ params: UnsafePointer<conv2d_transpose_params>?, _ plan: UnsafeMutablePointer<OpaquePointer?>?
+) -> Int32 {
+    status { () throws(Failure) in
+        let plan = try cleared(plan)
+        plan.pointee = OpaquePointer(try createKernelGradientPlan(validate(params)))
+    }
+}
+
+@c @implementation
+public func conv2d_transpose_backward_kernel_plan_execute(
+    _ plan: OpaquePointer?, _ input: UnsafeRawPointer?, _ output_gradient: UnsafeRawPointer?,
+    _ kernel_gradient: UnsafeMutableRawPointer?
+) -> Int32 {
+    status { () throws(Failure) in try runBackwardKernel(given(plan), input, output_gradient, kernel_gradient) }
+}
+
+@c @implementation
+public func conv2d_transpose_backward_kernel_plan_destroy(_ plan: OpaquePointer?) {
+    destroyKernelGradientPlan(plan)
 }
 
 @c @implementation
@@ -657,8 +703,20 @@ private func destroyInputGradientPlan(_ plan: OpaquePointer?) {
 private func runBackwardKernel(
     _ layer: Layer, _ input: UnsafeRawPointer?, _ outputGradient: UnsafeRawPointer?, _ kernelGradient: UnsafeMutableRawPointer?
 ) throws(Failure) {
-    try checkKernelGradient(layer, input: input, outputGradient: outputGradient, kernelGradient: kernelGradient)
-    try backwardKernel(layer, input: input, outputGradient: outputGradient, kernelGradient: kernelGradient)
+    var plan = try KernelGradientPlan(layer)
+    try runBackwardKernel(&plan, input, outputGradient, kernelGradient)
+}
+
+private func runBackwardKernel(
+    _ plan: UnsafePointer<KernelGradientPlan>, _ input: UnsafeRawPointer?, _ outputGradient: UnsafeRawPointer?,
+    _ kernelGradient: UnsafeMutableRawPointer?
+) throws(Failure) {
+    try plan.pointee.check(input: input, outputGradient: outputGradient, kernelGradient: kernelGradient)
+    try execute(plan, input: input, outputGradient: outputGradient, kernelGradient: kernelGradient)
+}
+
+private func destroyKernelGradientPlan(_ plan: OpaquePointer?) {
+    if let plan = UnsafeMutablePointer<KernelGradientPlan>(plan) { destroy(plan) }
 }
 
 private func runBackwardBias(

@@ -49,7 +49,7 @@ private struct GradientWork {
     }
 }
 
-private struct KernelGradientPlan {
+private struct OuterProductPlan {
     /// The convolution whose input is the image.
     var layer: Layer
     var table: UnsafePointer<KernelTable>
@@ -327,111 +327,193 @@ private func hasTapRows(_ axis: Axis) -> Bool {
 }
 
 /// How a layer's gradient is computed.
-private enum GradientPlan {
-    case byOuterProducts(KernelGradientPlan)
-    case byWalk(WalkGradientPlan)
-    case byWinograd(WinogradGradientPlan)
+private enum GradientAlgorithm {
+    /// There are no products.
+    case zeros
+    case outerProducts(OuterProductPlan)
+    case walk(WalkGradientPlan)
+    case winograd(WinogradGradientPlan)
+    case planes(PlaneGradientPlan)
 }
 
-/// One call, shared by its threads.
-private struct KernelGradientExecution {
-    var plan: GradientPlan
-    /// Of one thread's scratch memory.
-    var bytes: Int
-    var image: UnsafeRawPointer
-    var points: UnsafeRawPointer
-    var result: UnsafeMutableRawPointer
-    var workspace: UnsafeMutableRawPointer
-}
+/// A layer's kernel gradient: all that its sizes decide. Read-only after creation.
+struct KernelGradientPlan {
+    /// The forward layer.
+    fileprivate let layer: Layer
+    private let input: Footprint
+    private let output: Footprint
+    private let algorithm: GradientAlgorithm
+    fileprivate let items: Int
+    /// Multiply-adds.
+    fileprivate let work: Double
+    /// Of one thread's scratch memory, and what all share.
+    fileprivate let bytes: Int
+    fileprivate let sharedBytes: Int
 
-func checkKernelGradient(
-    _ layer: Layer, input: UnsafeRawPointer?, outputGradient: UnsafeRawPointer?, kernelGradient: UnsafeRawPointer?
-) throws(Failure) {
-    if kernelGradient == nil, layer.kernelElements > 0 {
-        throw Failure(CONVOLUTION_ERROR_NULL_POINTER,
-            "kernel_gradient is NULL; it must point to \(layer.kernelElements) elements")
+    init(_ layer: Layer) throws(Failure) {
+        self.layer = layer
+        input = try layer.inputFootprint
+        output = try layer.outputFootprint
+        let convolution = layer.transposed ? layer.adjoint : layer
+        work = Double(layer.kernelElements) * Double(layer.batch)
+            * Double(convolution.vertical.output * convolution.horizontal.output)
+        var sharedBytes = 0
+        if layer.kernelElements == 0 || !convolution.hasOutput || convolution.vertical.input == 0
+            || convolution.horizontal.input == 0
+        {
+            (algorithm, items, bytes) = (.zeros, 0, 0)
+        } else {
+            let table = layer.table
+            let vectors = GradientWork(
+                convolution, table, PackedAxis(convolution.horizontal, outputs: convolution.horizontal.output))
+            let byOuterProducts = min(vectors.byPoints, vectors.byImage) * Double(convolution.vertical.kernel)
+            let byWalk = WalkGradientPlan.work(convolution, table)
+            // For few channels, whatever lies beside them, and rows of some vectors.
+            if convolution.inChannels + convolution.outChannels <= 12, convolution.horizontal.output >= 2 * table.lanes,
+                let byPlanes = PlaneGradientPlan.work(convolution, lanes: table.lanes),
+                byPlanes <= 2.5 * min(byOuterProducts, byWalk)
+            {
+                let chosen = try PlaneGradientPlan(convolution)
+                (algorithm, items, bytes) = (.planes(chosen), chosen.parts, chosen.bytes)
+                sharedBytes = chosen.totalBytes
+            } else if convolution.takesWinogradGradient {
+                let chosen = try WinogradGradientPlan(convolution, table)
+                (algorithm, items, bytes) = (.winograd(chosen), chosen.items, chosen.bytes)
+            } else if byWalk <= byOuterProducts {
+                let chosen = try WalkGradientPlan(convolution, table, work: work)
+                (algorithm, items, bytes) = (.walk(chosen), chosen.items, chosen.bytes)
+            } else {
+                let chosen = try OuterProductPlan(convolution)
+                (algorithm, items, bytes) = (.outerProducts(chosen), chosen.items, chosen.bytes)
+            }
+        }
+        self.sharedBytes = sharedBytes
+        if bytes + sharedBytes > layer.means.workspaceLimit {
+            throw Failure.workspace(layer, "this kernel gradient needs at least", bytes + sharedBytes)
+        }
     }
-    let result = extent(kernelGradient, bytes: layer.kernelElements * layer.elementBytes)
-    try checkApart(result, of: "kernel_gradient", layer.inputFootprint.extent(at: input, "input"), "input")
-    try checkApart(
-        result, of: "kernel_gradient", layer.outputFootprint.extent(at: outputGradient, "output_gradient"), "output_gradient")
+
+    func check(
+        input: UnsafeRawPointer?, outputGradient: UnsafeRawPointer?, kernelGradient: UnsafeRawPointer?
+    ) throws(Failure) {
+        if kernelGradient == nil, layer.kernelElements > 0 {
+            throw Failure(CONVOLUTION_ERROR_NULL_POINTER,
+                "kernel_gradient is NULL; it must point to \(layer.kernelElements) elements")
+        }
+        let result = extent(kernelGradient, bytes: layer.kernelElements * layer.elementBytes)
+        try checkApart(result, of: "kernel_gradient", self.input.extent(at: input, "input"), "input")
+        try checkApart(
+            result, of: "kernel_gradient", output.extent(at: outputGradient, "output_gradient"), "output_gradient")
+    }
+
+    fileprivate func execute(_ execution: UnsafeMutablePointer<KernelGradientExecution>) {
+        runThreads(
+            execution.pointee.threads, items: items, work: work,
+            layer.isDouble ? { runItems($0, Double.self) } : { runItems($0, Float.self) },
+            shared: UnsafeMutableRawPointer(execution))
+        guard case .planes(let plan) = algorithm, let totals = execution.pointee.workspace else { return }
+        func write<Scalar: KernelScalar>(_: Scalar.Type) {
+            plan.write(
+                totals.assumingMemoryBound(to: CompensatedSum<Scalar>.self),
+                to: execution.pointee.result.assumingMemoryBound(to: Scalar.self))
+        }
+        layer.isDouble ? write(Double.self) : write(Float.self)
+    }
+
+    /// What one thread does.
+    fileprivate func takeItems<Scalar: KernelScalar>(
+        _ context: ThreadContext, _ execution: KernelGradientExecution, _ shared: UnsafeMutableRawPointer, _: Scalar.Type
+    ) {
+        let workspace = shared + (sharedBytes + context.number * bytes)
+        let image = execution.image.assumingMemoryBound(to: Scalar.self)
+        let points = execution.points.assumingMemoryBound(to: Scalar.self)
+        let result = execution.result.assumingMemoryBound(to: Scalar.self)
+        switch algorithm {
+        case .zeros:
+            break
+        case .walk(let plan):
+            while let item = context.nextItem() { plan.run(item, image: image, points: points, workspace, to: result) }
+        case .winograd(let plan):
+            while let item = context.nextItem() {
+                plan.run(item, image: execution.image, points: execution.points, workspace, to: execution.result)
+            }
+        case .outerProducts(let plan):
+            while let item = context.nextItem() {
+                let run = ItemRun(plan, item, image: image, points: points, workspace)
+                run.addUp(result)
+                run.write(to: result)
+            }
+        case .planes(let plan):
+            let totals = shared.assumingMemoryBound(to: CompensatedSum<Scalar>.self)
+            while let part = context.nextItem() {
+                plan.addUp(part: part, image: image, points: points, workspace, to: totals + part * plan.elements)
+            }
+        }
+    }
 }
 
-func backwardKernel(
-    _ layer: Layer, input: UnsafeRawPointer?, outputGradient: UnsafeRawPointer?, kernelGradient: UnsafeMutableRawPointer?
+/// With arrays that have been checked.
+func execute(
+    _ plan: UnsafePointer<KernelGradientPlan>, input: UnsafeRawPointer?, outputGradient: UnsafeRawPointer?,
+    kernelGradient: UnsafeMutableRawPointer?
 ) throws(Failure) {
+    let layer = plan.pointee.layer
     guard let kernelGradient, layer.kernelElements > 0 else { return }
-    let convolution = layer.transposed ? layer.adjoint : layer
-    guard let image = layer.transposed ? outputGradient : input, let points = layer.transposed ? input : outputGradient,
-        convolution.hasOutput, convolution.vertical.input > 0, convolution.horizontal.input > 0
+    guard plan.pointee.items > 0, let image = layer.transposed ? outputGradient : input,
+        let points = layer.transposed ? input : outputGradient
     else {
-        // No products: nothing to add.
+        // Nothing to add.
         if !layer.means.accumulates {
             let bytes = kernelGradient.assumingMemoryBound(to: UInt8.self)
             bytes.update(repeating: 0, count: layer.kernelElements * layer.elementBytes)
         }
         return
     }
-    let work = Double(layer.kernelElements) * Double(layer.batch)
-        * Double(convolution.vertical.output * convolution.horizontal.output)
-    let table = layer.table
-    let vectors = GradientWork(convolution, table, PackedAxis(convolution.horizontal, outputs: convolution.horizontal.output))
-    let byOuterProducts = min(vectors.byPoints, vectors.byImage) * Double(convolution.vertical.kernel)
-    let byWalk = WalkGradientPlan.work(convolution, table)
-    // For few channels, whatever lies beside them, and rows of some vectors.
-    if convolution.inChannels + convolution.outChannels <= 12, convolution.horizontal.output >= 2 * table.lanes,
-        let byPlanes = PlaneGradientPlan.work(convolution, lanes: table.lanes), byPlanes <= 2.5 * min(byOuterProducts, byWalk)
-    {
-        return try backwardKernelByPlanes(convolution, work: work, image: image, points: points, to: kernelGradient)
+    let (bytes, sharedBytes) = (plan.pointee.bytes, plan.pointee.sharedBytes)
+    let threads = min(
+        threadsToUse(requested: layer.threads, items: plan.pointee.items, work: plan.pointee.work),
+        (layer.means.workspaceLimit - sharedBytes) / bytes)
+    var execution = KernelGradientExecution(plan: plan, threads: threads, image: image, points: points, result: kernelGradient)
+    try withWorkspace(1, of: sharedBytes + threads * bytes, &execution) { shared, workspace in
+        guard let execution = shared?.assumingMemoryBound(to: KernelGradientExecution.self) else { return }
+        execution.pointee.workspace = workspace
+        execution.pointee.plan.pointee.execute(execution)
     }
-    let plan: GradientPlan
-    let (items, bytes): (Int, Int)
-    if convolution.takesWinogradGradient {
-        let chosen = try WinogradGradientPlan(convolution, table)
-        (plan, items, bytes) = (.byWinograd(chosen), chosen.items, chosen.bytes)
-    } else if byWalk <= byOuterProducts {
-        let chosen = try WalkGradientPlan(convolution, table, work: work)
-        (plan, items, bytes) = (.byWalk(chosen), chosen.items, chosen.bytes)
-    } else {
-        let chosen = try KernelGradientPlan(convolution)
-        (plan, items, bytes) = (.byOuterProducts(chosen), chosen.items, chosen.bytes)
-    }
-    if bytes > layer.means.workspaceLimit { throw Failure.workspace(layer, "this kernel gradient needs at least", bytes) }
-    let threads = min(threadsToUse(requested: layer.threads, items: items, work: work), layer.means.workspaceLimit / bytes)
-    let memory = try allocate(threads, of: bytes, "the workspace")
-    var execution = KernelGradientExecution(
-        plan: plan, bytes: bytes, image: image, points: points, result: kernelGradient, workspace: memory)
-    withUnsafeMutablePointer(to: &execution) { shared in
-        runThreads(
-            threads, items: items, work: work, layer.isDouble ? { runItems($0, Double.self) } : { runItems($0, Float.self) },
-            shared: UnsafeMutableRawPointer(shared))
-    }
-    shim_free(memory)
+}
+
+/// One execution, shared by its threads.
+private struct KernelGradientExecution {
+    var plan: UnsafePointer<KernelGradientPlan>
+    var threads: Int
+    var image: UnsafeRawPointer
+    var points: UnsafeRawPointer
+    var result: UnsafeMutableRawPointer
+    /// What all share, then each thread's.
+    var workspace: UnsafeMutableRawPointer?
 }
 
 private func runItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
     guard let raw else { return }
     let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
-    let execution = context.shared.assumingMemoryBound(to: KernelGradientExecution.self)
-    let workspace = execution.pointee.workspace + context.number * execution.pointee.bytes
-    let image = execution.pointee.image.assumingMemoryBound(to: Scalar.self)
-    let points = execution.pointee.points.assumingMemoryBound(to: Scalar.self)
-    let result = execution.pointee.result.assumingMemoryBound(to: Scalar.self)
-    switch execution.pointee.plan {
-    case .byWalk(let plan):
-        while let item = context.nextItem() { plan.run(item, image: image, points: points, workspace, to: result) }
-    case .byWinograd(let plan):
-        while let item = context.nextItem() {
-            plan.run(
-                item, image: execution.pointee.image, points: execution.pointee.points, workspace, to: execution.pointee.result)
-        }
-    case .byOuterProducts(let plan):
-        while let item = context.nextItem() {
-            let run = ItemRun(plan, item, image: image, points: points, workspace)
-            run.addUp(result)
-            run.write(to: result)
-        }
+    let execution = context.shared.assumingMemoryBound(to: KernelGradientExecution.self).pointee
+    guard let workspace = execution.workspace else { return }
+    execution.plan.pointee.takeItems(context, execution, workspace, Scalar.self)
+}
+
+func createKernelGradientPlan(_ layer: Layer) throws(Failure) -> UnsafeMutablePointer<KernelGradientPlan> {
+    let memory = try allocate(1, of: MemoryLayout<KernelGradientPlan>.size, "the plan")
+        .bindMemory(to: KernelGradientPlan.self, capacity: 1)
+    do throws(Failure) {
+        memory.initialize(to: try KernelGradientPlan(layer))
+        return memory
+    } catch {
+        shim_free(memory)
+        throw error
     }
+}
+
+func destroy(_ plan: UnsafeMutablePointer<KernelGradientPlan>) {
+    shim_free(plan)
 }
 
 /// A register tile of an item: some lefts, the lanes of a panel, and one tap.
@@ -451,7 +533,7 @@ private struct GradientTile {
 
 /// One item of work on one thread.
 private struct ItemRun<Scalar: KernelScalar> {
-    let plan: KernelGradientPlan
+    let plan: OuterProductPlan
     let image: UnsafePointer<Scalar>
     let points: UnsafePointer<Scalar>
     let group: Int
@@ -471,7 +553,7 @@ private struct ItemRun<Scalar: KernelScalar> {
     private var layer: Layer { plan.layer }
 
     init(
-        _ plan: KernelGradientPlan, _ item: Int, image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>,
+        _ plan: OuterProductPlan, _ item: Int, image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>,
         _ workspace: UnsafeMutableRawPointer
     ) {
         self.plan = plan

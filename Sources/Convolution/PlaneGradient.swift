@@ -84,7 +84,7 @@ struct PlaneGradientPlan {
     }
 
     /// The bands of one part of the sum.
-    fileprivate func addUp<Scalar: KernelScalar>(
+    func addUp<Scalar: KernelScalar>(
         part: Int, image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>, _ workspace: UnsafeMutableRawPointer,
         to totals: UnsafeMutablePointer<CompensatedSum<Scalar>>
     ) {
@@ -237,7 +237,7 @@ struct PlaneGradientPlan {
     }
 
     /// Adds the parts and stores them, or adds them to what is there.
-    fileprivate func write<Scalar: KernelScalar>(
+    func write<Scalar: KernelScalar>(
         _ totals: UnsafePointer<CompensatedSum<Scalar>>, to result: UnsafeMutablePointer<Scalar>
     ) {
         var element = 0
@@ -269,54 +269,4 @@ private struct PlaneBand {
     var image: Int
     var rows: Range<Int>
     var columns: Range<Int>
-}
-
-/// One call, shared by its threads.
-private struct PlaneGradientExecution {
-    var plan: PlaneGradientPlan
-    var image: UnsafeRawPointer
-    var points: UnsafeRawPointer
-    /// `[part][element]`
-    var totals: UnsafeMutableRawPointer
-    var workspace: UnsafeMutableRawPointer
-}
-
-/// The kernel gradient of a layer that has images and points.
-func backwardKernelByPlanes(
-    _ layer: Layer, work: Double, image: UnsafeRawPointer, points: UnsafeRawPointer, to result: UnsafeMutableRawPointer
-) throws(Failure) {
-    let plan = try PlaneGradientPlan(layer)
-    let least = plan.bytes + plan.totalBytes
-    if least > layer.means.workspaceLimit {
-        throw Failure.workspace(layer, "this kernel gradient needs at least", least)
-    }
-    let threads = min(
-        threadsToUse(requested: layer.threads, items: plan.parts, work: work),
-        (layer.means.workspaceLimit - plan.totalBytes) / plan.bytes)
-    let memory = try allocate(1, of: plan.totalBytes + threads * plan.bytes, "the workspace")
-    var execution = PlaneGradientExecution(
-        plan: plan, image: image, points: points, totals: memory, workspace: memory + plan.totalBytes)
-    withUnsafeMutablePointer(to: &execution) { shared in
-        runThreads(
-            threads, items: plan.parts, work: work, layer.isDouble ? { runParts($0, Double.self) } : { runParts($0, Float.self) },
-            shared: UnsafeMutableRawPointer(shared))
-    }
-    layer.isDouble
-        ? plan.write(memory.assumingMemoryBound(to: CompensatedSum<Double>.self), to: result.assumingMemoryBound(to: Double.self))
-        : plan.write(memory.assumingMemoryBound(to: CompensatedSum<Float>.self), to: result.assumingMemoryBound(to: Float.self))
-    shim_free(memory)
-}
-
-private func runParts<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
-    guard let raw else { return }
-    let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
-    let execution = context.shared.assumingMemoryBound(to: PlaneGradientExecution.self)
-    let plan = execution.pointee.plan
-    let workspace = execution.pointee.workspace + context.number * plan.bytes
-    let totals = execution.pointee.totals.assumingMemoryBound(to: CompensatedSum<Scalar>.self)
-    while let part = context.nextItem() {
-        plan.addUp(
-            part: part, image: execution.pointee.image.assumingMemoryBound(to: Scalar.self),
-            points: execution.pointee.points.assumingMemoryBound(to: Scalar.self), workspace, to: totals + part * plan.elements)
-    }
 }

@@ -114,8 +114,12 @@ final class Callable {
             destroy = { conv2d_backward_input_plan_destroy(plan) }
         case (.conv2d, .kernel):
             var params = layer.conv2dParameters(variant, isa)
-            body = { conv2d_backward_kernel(&params, input, output, kernel) }
-            destroy = {}
+            if isPlan { try check(conv2d_backward_kernel_plan_create(&params, &created)) }
+            let plan = created
+            body = isPlan
+                ? { conv2d_backward_kernel_plan_execute(plan, input, output, kernel) }
+                : { conv2d_backward_kernel(&params, input, output, kernel) }
+            destroy = { conv2d_backward_kernel_plan_destroy(plan) }
         case (.conv2dTranspose, .forward):
             var params = layer.conv2dTransposeParameters(variant, isa)
             if isPlan { try check(conv2d_transpose_plan_create(&params, kernel, nil, &created)) }
@@ -136,8 +140,12 @@ final class Callable {
             destroy = { conv2d_transpose_backward_input_plan_destroy(plan) }
         case (.conv2dTranspose, .kernel):
             var params = layer.conv2dTransposeParameters(variant, isa)
-            body = { conv2d_transpose_backward_kernel(&params, input, output, kernel) }
-            destroy = {}
+            if isPlan { try check(conv2d_transpose_backward_kernel_plan_create(&params, &created)) }
+            let plan = created
+            body = isPlan
+                ? { conv2d_transpose_backward_kernel_plan_execute(plan, input, output, kernel) }
+                : { conv2d_transpose_backward_kernel(&params, input, output, kernel) }
+            destroy = { conv2d_transpose_backward_kernel_plan_destroy(plan) }
         case (.upsample2d, _):
             var params = layer.upsample2dParameters(variant, isa)
             if isPlan { try check(upsample2d_plan_create(&params, &created)) }

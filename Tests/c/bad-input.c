@@ -307,11 +307,14 @@ static const struct {
     do {                                                                                                              \
         int64_t *counts = (int64_t *)(void *)output.bytes;                                                            \
         verb##_backward_input_plan *back = (verb##_backward_input_plan *)(void *)&not_a_plan;                         \
+        verb##_backward_kernel_plan *kernels = (verb##_backward_kernel_plan *)(void *)&not_a_plan;                    \
         JUDGE(verb##_workspace_size(p, counts, counts + 1, counts + 2));                                              \
         JUDGE(verb##_backward_input(p, input, kernel, output.bytes));                                                 \
         JUDGE(verb##_backward_input_plan_create(p, kernel, &back));                                                   \
         check(line, "a failing call made a plan", back == NULL);                                                      \
         JUDGE(verb##_backward_kernel(p, input, input, output.bytes));                                                 \
+        JUDGE(verb##_backward_kernel_plan_create(p, &kernels));                                                       \
+        check(line, "a failing call made a plan", kernels == NULL);                                                   \
         JUDGE(verb##_backward_bias(p, input, output.bytes));                                                          \
         JUDGE(verb##_gram(p, kernel, input, output.bytes));                                                           \
         JUDGE(verb##_adjoint_test(p, kernel, 1, (double *)(void *)output.bytes));                                     \

@@ -67,6 +67,7 @@ static upsample2d_plan *upsampled_plan;
 static upsample2d_conv2d_plan *both_plan, *bands_plan;
 static conv2d_backward_input_plan *gradient_plan;
 static conv2d_transpose_backward_input_plan *transposed_gradient_plan;
+static conv2d_backward_kernel_plan *kernel_gradient_plan;
 static upsample2d_backward_plan *upsampled_gradient_plan;
 
 /* upsample2d_conv2d by phases (nearest), and by bands of rows. */
@@ -107,6 +108,7 @@ static int32_t planned(int verb, float *output) {
     case BOTH: return upsample2d_conv2d_plan_execute(both_plan, input, output);
     case BANDS: return upsample2d_conv2d_plan_execute(bands_plan, input, output);
     case INPUT_GRADIENT: return conv2d_backward_input_plan_execute(gradient_plan, gradient, output);
+    case KERNEL_GRADIENT: return conv2d_backward_kernel_plan_execute(kernel_gradient_plan, input, gradient, output);
     case TRANSPOSE_GRADIENT: return conv2d_transpose_backward_input_plan_execute(transposed_gradient_plan, gradient, output);
     case UPSAMPLE_GRADIENT: return upsample2d_backward_plan_execute(upsampled_gradient_plan, gradient, output);
     default: return plain(verb, 2, output);
@@ -122,6 +124,7 @@ static int32_t make_plans(void) {
                            upsample2d_conv2d_plan_create(&bicubic, &after, kernel, bias, &bands_plan),
                            conv2d_backward_input_plan_create(&reflected, kernel, &gradient_plan),
                            conv2d_transpose_backward_input_plan_create(&transposed, kernel, &transposed_gradient_plan),
+                           conv2d_backward_kernel_plan_create(&conv, &kernel_gradient_plan),
                            upsample2d_backward_plan_create(&enlarged, &upsampled_gradient_plan) };
     for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++)
         if (statuses[i] != CONVOLUTION_OK) return statuses[i];
@@ -136,6 +139,7 @@ static void destroy_plans(void) {
     upsample2d_conv2d_plan_destroy(bands_plan);
     conv2d_backward_input_plan_destroy(gradient_plan);
     conv2d_transpose_backward_input_plan_destroy(transposed_gradient_plan);
+    conv2d_backward_kernel_plan_destroy(kernel_gradient_plan);
     upsample2d_backward_plan_destroy(upsampled_gradient_plan);
 }
 

@@ -120,6 +120,18 @@ static int64_t product(const int64_t shape[4]) { return shape[0] * shape[1] * sh
             check("forward", verb(&p, arrays[X], arrays[W], NULL, arrays[Y]) == CONVOLUTION_OK);                                 \
             check("input", verb##_backward_input(&p, arrays[DY], arrays[W], arrays[DX]) == CONVOLUTION_OK);                      \
             check("kernel", verb##_backward_kernel(&p, arrays[X], arrays[DY], arrays[DW]) == CONVOLUTION_OK);                    \
+            static unsigned char alone[GUARDED_BYTES];                                                                           \
+            size_t bytes = (size_t)weights * element;                                                                            \
+            memcpy(alone, arrays[DW], bytes);                                                                                    \
+            verb##_backward_kernel_plan *plan = NULL;                                                                            \
+            check("kernel plan", verb##_backward_kernel_plan_create(&p, &plan) == CONVOLUTION_OK);                               \
+            for (int turn = 0; turn < 2; turn++) {                                                                               \
+                memset(arrays[DW], 0xFF, bytes);                                                                                 \
+                check("executed",                                                                                                \
+                      verb##_backward_kernel_plan_execute(plan, arrays[X], arrays[DY], arrays[DW]) == CONVOLUTION_OK);           \
+                check("same bits by plan", memcmp(alone, arrays[DW], bytes) == 0);                                               \
+            }                                                                                                                    \
+            verb##_backward_kernel_plan_destroy(plan);                                                                           \
             check("bias", verb##_backward_bias(&p, arrays[DY], arrays[DB]) == CONVOLUTION_OK);                                   \
             double scalar = dot(Y, DY, element);                                                                                 \
             double rounds = p.algorithm ? 1e-6 * sqrt(dot(Y, Y, element) * dot(DY, DY, element)) : 0;                            \
@@ -240,6 +252,21 @@ static int upsample_case(void) {
     EXPECT(OVERLAP, "kernel_gradient overlaps output_gradient", verb##_backward_kernel(&p, data, result + 1, result));           \
     EXPECT(OVERLAP, "bias_gradient overlaps output_gradient", verb##_backward_bias(&p, result, result));                         \
     EXPECT(OVERLAP, "result overlaps input", verb##_gram(&p, data, result, result));                                             \
+    do {                                                                                                                         \
+        verb##_backward_kernel_plan *plan = (verb##_backward_kernel_plan *)(void *)result;                                       \
+        EXPECT(NULL_POINTER, "plan", verb##_backward_kernel_plan_create(&p, NULL));                                              \
+        EXPECT(NULL_POINTER, "params", verb##_backward_kernel_plan_create(NULL, &plan));                                         \
+        check("no plan", plan == NULL);                                                                                          \
+        EXPECT(NULL_POINTER, "plan", verb##_backward_kernel_plan_execute(NULL, data, data, result));                             \
+        check("a plan", verb##_backward_kernel_plan_create(&p, &plan) == CONVOLUTION_OK);                                        \
+        EXPECT(NULL_POINTER, "input", verb##_backward_kernel_plan_execute(plan, NULL, data, result));                            \
+        EXPECT(NULL_POINTER, "output_gradient", verb##_backward_kernel_plan_execute(plan, data, NULL, result));                  \
+        EXPECT(NULL_POINTER, "kernel_gradient", verb##_backward_kernel_plan_execute(plan, data, data, NULL));                    \
+        EXPECT(OVERLAP, "kernel_gradient overlaps input", verb##_backward_kernel_plan_execute(plan, result, data, result));      \
+        EXPECT(OVERLAP, "output_gradient", verb##_backward_kernel_plan_execute(plan, data, result, result));                     \
+        verb##_backward_kernel_plan_destroy(plan);                                                                               \
+        verb##_backward_kernel_plan_destroy(NULL);                                                                               \
+    } while (0);                                                                                                                 \
     do {                                                                                                                         \
         plan_type *plan = (plan_type *)(void *)result;                                                                           \
         EXPECT(NULL_POINTER, "plan", verb##_backward_input_plan_create(&p, data, NULL));                                         \

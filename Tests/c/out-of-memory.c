@@ -130,9 +130,9 @@ static const upsample2d_params repeated = { .struct_size = sizeof repeated, .bat
 static const conv2d_params after = { .struct_size = sizeof after, .out_channels = 8, .kernel_height = 3, .kernel_width = 3 };
 
 enum kind { CONV, CONV_PLAN, CONV_EXECUTE, TRANSPOSE, TRANSPOSE_PLAN, TRANSPOSE_EXECUTE, UPSAMPLE, UPSAMPLE_PLAN,
-            UPSAMPLE_EXECUTE, BOTH, BOTH_PLAN, BOTH_EXECUTE, BACK_INPUT, BACK_INPUT_PLAN, BACK_KERNEL, BACK_BIAS,
-            TRANSPOSE_BACK_INPUT, TRANSPOSE_BACK_KERNEL, UPSAMPLE_BACK, UPSAMPLE_BACK_PLAN, GRAM, ADJOINT, OVERLAP, MATRIX,
-            MATRIX_CSR, TRANSPOSE_MATRIX, UPSAMPLE_MATRIX, SOLVE, RANK };
+            UPSAMPLE_EXECUTE, BOTH, BOTH_PLAN, BOTH_EXECUTE, BACK_INPUT, BACK_INPUT_PLAN, BACK_KERNEL, BACK_KERNEL_PLAN,
+            BACK_BIAS, TRANSPOSE_BACK_INPUT, TRANSPOSE_BACK_KERNEL, UPSAMPLE_BACK, UPSAMPLE_BACK_PLAN, GRAM, ADJOINT, OVERLAP,
+            MATRIX, MATRIX_CSR, TRANSPOSE_MATRIX, UPSAMPLE_MATRIX, SOLVE, RANK };
 static const struct scenario {
     const char *name;
     enum kind kind;
@@ -168,6 +168,7 @@ static const struct scenario {
     { "conv2d_backward_kernel", BACK_KERNEL, &wide },
     { "conv2d_backward_kernel, grouped", BACK_KERNEL, &grouped },
     { "conv2d_backward_kernel, depthwise", BACK_KERNEL, &depthwise },
+    { "conv2d_backward_kernel_plan", BACK_KERNEL_PLAN, &wide },
     { "conv2d_backward_bias", BACK_BIAS, &wide },
     { "conv2d_transpose_backward_input", TRANSPOSE_BACK_INPUT, &transposed },
     { "conv2d_transpose_backward_kernel", TRANSPOSE_BACK_KERNEL, &transposed },
@@ -190,6 +191,7 @@ static conv2d_transpose_plan *transpose_plan;
 static upsample2d_plan *upsample_plan;
 static upsample2d_conv2d_plan *both_plan;
 static conv2d_backward_input_plan *back_plan;
+static conv2d_backward_kernel_plan *back_kernel_plan;
 static upsample2d_backward_plan *upsample_back_plan;
 
 static conv2d_params after_of(const upsample2d_params *upsampling) {
@@ -230,6 +232,7 @@ static int32_t act(const struct scenario *s) {
     case BACK_INPUT: return conv2d_backward_input(s->params, input, kernel, output);
     case BACK_INPUT_PLAN: return conv2d_backward_input_plan_create(s->params, kernel, &back_plan);
     case BACK_KERNEL: return conv2d_backward_kernel(s->params, input, kernel, output);
+    case BACK_KERNEL_PLAN: return conv2d_backward_kernel_plan_create(s->params, &back_kernel_plan);
     case BACK_BIAS: return conv2d_backward_bias(s->params, input, output);
     case TRANSPOSE_BACK_INPUT: return conv2d_transpose_backward_input(s->params, input, kernel, output);
     case TRANSPOSE_BACK_KERNEL: return conv2d_transpose_backward_kernel(s->params, input, kernel, output);
@@ -266,19 +269,24 @@ static int32_t settle(const struct scenario *s, int32_t status) {
         if (s->kind == UPSAMPLE_PLAN) later = upsample2d_plan_execute(upsample_plan, input, output);
         if (s->kind == BOTH_PLAN) later = upsample2d_conv2d_plan_execute(both_plan, input, output);
         if (s->kind == BACK_INPUT_PLAN) later = conv2d_backward_input_plan_execute(back_plan, input, output);
+        if (s->kind == BACK_KERNEL_PLAN) later = conv2d_backward_kernel_plan_execute(back_kernel_plan, input, kernel, output);
         if (s->kind == UPSAMPLE_BACK_PLAN) later = upsample2d_backward_plan_execute(upsample_back_plan, input, output);
     } else {
         int creates = s->kind == CONV_PLAN || s->kind == TRANSPOSE_PLAN || s->kind == UPSAMPLE_PLAN || s->kind == BOTH_PLAN ||
-                      s->kind == BACK_INPUT_PLAN || s->kind == UPSAMPLE_BACK_PLAN;
-        if (creates && (conv_plan || transpose_plan || upsample_plan || both_plan || back_plan || upsample_back_plan)) later = -1;
+                      s->kind == BACK_INPUT_PLAN || s->kind == BACK_KERNEL_PLAN || s->kind == UPSAMPLE_BACK_PLAN;
+        int made = conv_plan || transpose_plan || upsample_plan || both_plan || back_plan || back_kernel_plan ||
+                   upsample_back_plan;
+        if (creates && made) later = -1;
     }
     conv2d_plan_destroy(conv_plan);
     conv2d_transpose_plan_destroy(transpose_plan);
     upsample2d_plan_destroy(upsample_plan);
     upsample2d_conv2d_plan_destroy(both_plan);
     conv2d_backward_input_plan_destroy(back_plan);
+    conv2d_backward_kernel_plan_destroy(back_kernel_plan);
     upsample2d_backward_plan_destroy(upsample_back_plan);
-    conv_plan = NULL, transpose_plan = NULL, upsample_plan = NULL, both_plan = NULL, back_plan = NULL, upsample_back_plan = NULL;
+    conv_plan = NULL, transpose_plan = NULL, upsample_plan = NULL, both_plan = NULL, back_plan = NULL, back_kernel_plan = NULL;
+    upsample_back_plan = NULL;
     return later;
 }
 

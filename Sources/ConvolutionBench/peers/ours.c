@@ -30,7 +30,11 @@ static int create(struct prepared *self, const native_layer *l) {
     self->transposed = (conv2d_transpose_params){
         .struct_size = sizeof self->transposed, FIELDS(l), .rule = CONV2D_TRANSPOSE_RULE_WINDOW,
     };
-    if (l->pass == KERNEL) return CONVOLUTION_OK; /* there is nothing to be packed ahead */
+    if (l->pass == KERNEL)
+        return l->operation == DIRECT
+            ? conv2d_backward_kernel_plan_create(&self->direct, (conv2d_backward_kernel_plan **)&self->plan)
+            : conv2d_transpose_backward_kernel_plan_create(
+                  &self->transposed, (conv2d_transpose_backward_kernel_plan **)&self->plan);
     if (l->operation == DIRECT)
         return l->pass == INPUT
             ? conv2d_backward_input_plan_create(&self->direct, self->kernel, (conv2d_backward_input_plan **)&self->plan)
@@ -67,11 +71,11 @@ int native_run(void *prepared) {
     switch (self->layer.operation * 3 + self->layer.pass) {
     case DIRECT * 3 + FORWARD: return conv2d_plan_execute(self->plan, self->input, self->output);
     case DIRECT * 3 + INPUT: return conv2d_backward_input_plan_execute(self->plan, self->output, self->input);
-    case DIRECT * 3 + KERNEL: return conv2d_backward_kernel(&self->direct, self->input, self->output, self->kernel);
+    case DIRECT * 3 + KERNEL: return conv2d_backward_kernel_plan_execute(self->plan, self->input, self->output, self->kernel);
     case TRANSPOSED * 3 + FORWARD: return conv2d_transpose_plan_execute(self->plan, self->input, self->output);
     case TRANSPOSED * 3 + INPUT: return conv2d_transpose_backward_input_plan_execute(self->plan, self->output, self->input);
     case TRANSPOSED * 3 + KERNEL:
-        return conv2d_transpose_backward_kernel(&self->transposed, self->input, self->output, self->kernel);
+        return conv2d_transpose_backward_kernel_plan_execute(self->plan, self->input, self->output, self->kernel);
     default: return upsample2d_plan_execute(self->plan, self->input, self->output);
     }
 }
@@ -83,8 +87,10 @@ void native_destroy(void *prepared) {
     switch (self->layer.operation * 3 + self->layer.pass) {
     case DIRECT * 3 + FORWARD: conv2d_plan_destroy(self->plan); break;
     case DIRECT * 3 + INPUT: conv2d_backward_input_plan_destroy(self->plan); break;
+    case DIRECT * 3 + KERNEL: conv2d_backward_kernel_plan_destroy(self->plan); break;
     case TRANSPOSED * 3 + FORWARD: conv2d_transpose_plan_destroy(self->plan); break;
     case TRANSPOSED * 3 + INPUT: conv2d_transpose_backward_input_plan_destroy(self->plan); break;
+    case TRANSPOSED * 3 + KERNEL: conv2d_transpose_backward_kernel_plan_destroy(self->plan); break;
     case UPSAMPLE * 3: upsample2d_plan_destroy(self->plan); break;
     }
     free(self);
