@@ -395,17 +395,18 @@ private func hasFewOutputs(_ layer: Layer) -> Bool {
     if columns <= table.pointee.walk.columns / 2 || taps > walkTaps && rows * columns <= 36 { return true }
     if layer.transposed, layer.horizontal.stride > 1 { return false }
     let isStrided = layer.horizontal.stride == 2
-    // Outputs side by side are 4 KiB apart, and what a walk stores and reads again lies in one set of a level-1 cache: 3x3 on
-    // 8 times 1024 channels of 10x10 369 us, so 247; 5x5 on 1024 of 32x32 790 and 608.
-    if !layer.transposed, layer.input.channel == 1, table.pointee.storesParts, taps <= 25,
-        layer.input.column * layer.elementBytes % 4096 == 0 { return true }
     // Of planes a walk packs each vector of channels apart: 3x3 s2 on 512 channels of 14x14 53 us, so 32; 5x5 on 576 of 7x7 46
     // and 34.
     if layer.input.channel != 1 {
         return taps <= walkTaps && (isStrided || table.pointee.storesParts && taps > 9 && rows * columns <= 100
             && layer.outChannels >= 12 * table.lanes)
     }
-    guard isStrided, table.pointee.storesParts, !layer.isDouble else { return false }
+    // What a walk reads and stores at once lies in few sets of a level-1 cache where pixels are a multiple of these bytes apart.
+    // With stride 1 that alone is not worth it, but 5x5 on 1024 channels of 13x13, of whose tiles a walk computes 140 pixels for
+    // 81, takes 83 us, so 57.
+    let pitch = layer.input.column * layer.elementBytes
+    guard isStrided || !layer.transposed && taps <= 25 && pitch % 2048 == 0, table.pointee.storesParts, !layer.isDouble
+    else { return false }
     // By tiles of lanes: those of the inside, and of its sides and corners, where each position has taps of its own.
     let step = table.pointee.laneTiles[min(ceilDivide(layer.outChannels, table.lanes), 4) - 1].rows
     let innerRows = insideRange(Lattice.convolution(layer.vertical), 0..<layer.vertical.input).count
@@ -416,9 +417,7 @@ private func hasFewOutputs(_ layer: Layer) -> Bool {
     let tiles = step * (2 + inside + sideRows * wide + sideColumns * (high + sideRows))
     let reach = table.pointee.walk.columns
     let walked = ceilDivide(columns, reach) * reach * ceilDivide(rows, 2) * 2
-    // What a walk reads at once lies in few sets of a level-1 cache where pixels are a multiple of these bytes apart.
-    let pitch = layer.input.column * layer.elementBytes
-    let slowness = pitch % 2048 == 0 ? 1.5 : pitch % 512 == 0 ? 1.2 : 1
+    let slowness = !isStrided ? 1 : pitch % 2048 == 0 ? 1.5 : pitch % 512 == 0 ? 1.2 : 1
     return Double(walked) * slowness > Double(tiles) * (1.1 + Double(min(taps, walkTaps)) / 150)
 }
 

@@ -302,8 +302,8 @@ public func accumulateSmallWalk<I: InstructionSet, let R: Int, let S: Int, let K
 
 /// All phases of transposed convolutions with stride 2 and K x K taps, K being 2, 3 or 4, for each vector of channels: from each
 /// 2x2 neighbouring input pixels (of K = 2 from each pixel) the 2x2 output pixels that read no others. In one direction input
-/// pixel w of the two meets kernel element K - 2 + i - 2w for output pixel i, if there is one. `upper` and `lower` are the rows of
-/// the first of up to P pairs, which lie `columnStride` apart; addresses are those of 2 rows and P + 1 columns (1 and P).
+/// pixel w of the two meets kernel element K - 2 + i - 2w for output pixel i, if there is one. `upper` and `lower` are the rows
+/// of the first of up to P pairs, which lie `columnStride` apart; addresses are those of 2 rows and P + 1 columns (1 and P).
 @inlinable @inline(__always)
 public func accumulatePairs<I: InstructionSet, let P: Int, let K: Int>(
     _: I.Type, columns: InlineArray<P, Bool>.Type, kernel: InlineArray<K, Bool>.Type, _ raw: UnsafeRawPointer
