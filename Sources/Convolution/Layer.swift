@@ -49,6 +49,8 @@ struct Layer {
     var means: Means
     /// More than 1: so many columns of the output, and of the kernel, count as one, their channels side by side. See `widened`.
     var columnsPerPixel = 1
+    /// More than 0: the one row is so many columns of a row of the caller's input, then as many of the next one. See `joined`.
+    var sourceColumns = 0
 
     var inChannelsPerGroup: Int { groups == 0 ? 0 : inChannels / groups }
     var outChannelsPerGroup: Int { groups == 0 ? 0 : outChannels / groups }
@@ -186,6 +188,19 @@ struct Layer {
             batch = 1
         }
         (vertical.input, vertical.output, horizontal.output) = (1, 1, horizontal.input)
+    }
+
+    /// With single taps, the same for planes of which only the output's rows follow each other: what the input has between the
+    /// elements that are read is left out where it is packed. 1x1 with stride 2, for one. nil for other layers.
+    var joined: Layer? {
+        guard hasOutput, hasSingleTaps, !transposed, !means.keepsRows, vertical.input > 1, input.channel != 1,
+            output.column == 1, output.row == horizontal.output
+        else { return nil }
+        var layer = self
+        layer.sourceColumns = horizontal.input
+        layer.horizontal.input *= vertical.input
+        (layer.vertical.input, layer.vertical.output, layer.horizontal.output) = (1, 1, layer.horizontal.input)
+        return layer
     }
 
     /// Index of a kernel element in the caller's array.

@@ -81,6 +81,21 @@ func pack<Scalar: KernelScalar>(
                 columnStride: layer.input.column, channelStride: layer.input.channel, columns: rectangle.columns.count,
                 channels: channels, pixelPitch: rectangle.channelPitch, to: target + row * rectangle.rowPitch)
         }
+    case .columns where layer.sourceColumns > 0:
+        for channel in 0..<rectangle.channels.count {
+            let plane = corner + (rectangle.channels.lowerBound + channel) * layer.input.channel
+            var place = target + channel * rectangle.channelPitch
+            var next = rectangle.columns.lowerBound
+            while next < rectangle.columns.upperBound {
+                let (row, column) = next.quotientAndRemainder(dividingBy: layer.sourceColumns)
+                let count = min(layer.sourceColumns - column, rectangle.columns.upperBound - next)
+                packLine(
+                    from: plane + row * layer.input.row + column * layer.input.column, stride: layer.input.column, count: count,
+                    to: place)
+                place += count
+                next += count
+            }
+        }
     case .columns:
         let horizontal = block.pointee.horizontal
         for residue in 0..<horizontal.inputStep where horizontal.meets(rectangle.columns.lowerBound + residue) {

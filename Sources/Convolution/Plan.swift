@@ -530,6 +530,7 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     let chain = given.productChain()
     var drawn = given
     drawn.flatten()
+    if chain == nil, economy == 0 { drawn.joinRows() }
     // Of a layer that is computed on pixels.
     var turned: Strategy?
     if chain == nil, economy == 0, given.mayTurn {
@@ -562,6 +563,14 @@ private func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
 }
 
 extension Layer {
+    /// Joined, if that takes less time.
+    @inline(never)
+    fileprivate mutating func joinRows() {
+        guard let joined, takesPlanes(joined, table) else { return }
+        let (strategy, work) = chooseStrategy(joined, table)
+        if strategy == .columns, work < chooseStrategy(self, table).work { self = joined }
+    }
+
     /// Widened, if that takes less time.
     @inline(never)
     fileprivate mutating func widen(turns: Bool) {
@@ -704,9 +713,10 @@ extension Draft {
             block.roundsBorder = !plan.pointee.borders && outsidePart(block, layer) > 0
                 && plan.pointee.rows(block) * horizontal.count > fewPositions
         }
-        // Planes are read in place.
-        let arePlanes = plan.pointee.strategy == .columns && plan.pointee.readsInputDirectly
-        if arePlanes { block.fetchesInput = inputBytes(layer) * Double(layer.batch) >= Double(fetchedPlaneBytes) }
+        // Planes are read in place, or packed as if they were.
+        let arePlanes = plan.pointee.strategy == .columns && (plan.pointee.readsInputDirectly || layer.sourceColumns > 0)
+        block.fetchesInput = arePlanes && plan.pointee.readsInputDirectly
+            && inputBytes(layer) * Double(layer.batch) >= Double(fetchedPlaneBytes)
         let fitsOneCall = arePlanes ? inputs <= channelsPerCall
             : plan.pointee.strategy == .channels && block.taps == 1
             && inputs * plan.pointee.panels.pointee.kernel.vectors <= vectorsPerCall

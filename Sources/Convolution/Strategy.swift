@@ -226,6 +226,10 @@ private let partVector = 3.2
 /// The start of a line that is packed alone; that is computed alone too.
 private let lineStart = 125.0
 private let singleLineStart = 360.0
+/// The start of a row's piece of a joined plane.
+private let joinedPiece = 25.0
+/// So many channels fall into few sets of a cache: NCHW 1x1 2048->256 at 32x32 7.0 ms by columns, by channels 5.4.
+private let crowdedChannels = 1024.0
 /// The start of four rows of a stencil; of a line packed for one.
 private let stencilStart = 60.0
 private let stencilLine = 16.0
@@ -236,7 +240,7 @@ private func takesStencil(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -
     let outputs = layer.outChannelsPerGroup
     // Single taps read in place are `accumulateColumns`' alone: its tiles go on from image to image and end with the row.
     // Fewer rows than a tile's would be computed several times: 1x31 on 100000 columns 346 us, by `accumulateColumns` 87.
-    guard canStencil(layer), !readsColumns(layer, table),
+    guard canStencil(layer), !takesPlanes(layer, table),
         layer.vertical.output >= stencilRows || layer.means.keepsRows || maySeparate(layer),
         outputs == 1 || outputs <= 4 && (layer.output.column == 1 || writesPixels(layer) && layer.vertical.output >= stencilRows)
     else { return false }
@@ -300,14 +304,24 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
 
     var byColumns = Double.infinity
     let panels = blocks * panelStart / pixels * Double(layer.groups * ceilDivide(outputs, table.pointee.columnTiles[4].rows))
-    if readsColumns(layer, table) {
-        // In place, by tiles that go on from image to image; inputs that lie a plane apart come late.
+    if takesPlanes(layer, table) {
+        // In place, by tiles that go on from image to image; inputs that lie a plane apart come late. What is packed has tiles of
+        // each image.
         let tile = table.pointee.columnTiles[4].vectors
-        let vectors = min(Double(layer.batch) * Double(ceilDivide(columns, table.lanes)), Double(Int32.max))
+        let images = layer.sourceColumns > 0 ? Double(layer.batch) : 1
+        let rows = Double(layer.batch) / images * Double(layer.vertical.output)
+        let vectors = min(rows * Double(ceilDivide(columns, table.lanes)), Double(Int32.max))
         let computed = table.pointee.shortColumnTile == nil
             ? ceilDivide(Int(vectors), tile) * tile : computedPositions(Int(vectors), tile)
-        byColumns = Double(layer.outChannels) * Double(computed) / allPixels * (outputs == 1 ? 2 : 1.15) * terms
-            + panels * pixels / (2 * allPixels)
+        // Of many channels a multiple of 1 KiB apart, a level-2 cache keeps little from panel to panel.
+        let isCrowded = layer.sourceColumns == 0 && terms >= crowdedChannels
+            && layer.input.channel * layer.elementBytes % 1024 == 0
+        byColumns = Double(layer.outChannels) * Double(computed) * images / allPixels
+            * (outputs == 1 ? 2 : isCrowded ? 1.3 : 1.15) * terms
+            + panels * pixels * images / (2 * allPixels)
+        if layer.sourceColumns > 0 {
+            byColumns += (turnedIntoLines + joinedPiece / Double(layer.sourceColumns)) * read + imageShare
+        }
     } else if isStencil {
         let isSmall = layer.vertical.kernel == 3 && layer.horizontal.kernel == 3
         let tile = isSmall || table.pointee.isNarrow(columns: columns) ? 1 : table.pointee.stencil.vectors
@@ -450,8 +464,13 @@ private func canPermute(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> 
 /// rows as long as a vector. The last of a row is then moved back over the one before, so an output that is added to may not be
 /// such a layer's.
 func readsColumns(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
-    layer.hasSingleTaps && layer.input.column == 1 && layer.output.column == 1 && !layer.means.accumulates
-        && layer.horizontal.output >= table.lanes
+    takesPlanes(layer, table) && layer.sourceColumns == 0
+}
+
+/// The same for planes that are packed, or read where they lie.
+func takesPlanes(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
+    layer.hasSingleTaps && (layer.input.column == 1 || layer.sourceColumns > 0) && layer.output.column == 1
+        && !layer.means.accumulates && layer.horizontal.output >= table.lanes
 }
 
 /// Of the input of one image.
