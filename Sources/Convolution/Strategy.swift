@@ -188,7 +188,7 @@ struct Panels {
             return Panel(
                 group: group, firstChannel: channel, channels: count, offset: channel, width: count,
                 kernel: isWide ? table.pointee.wideTiles[count - 1] : table.pointee.columnTiles[count == most ? 4 : count - 1],
-                shortKernel: count == most ? table.pointee.shortColumnTile : nil)
+                shortKernel: count == most && !isWide ? table.pointee.shortColumnTile : nil)
         }
     }
 }

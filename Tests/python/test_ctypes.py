@@ -257,6 +257,19 @@ def test_views_of_each_kind():
     assert np.array_equal(conv2d(image[None], turned, BIAS[::-1]), correlate(image[None], turned) + BIAS[::-1])
 
 
+@pytest.mark.parametrize("tier", isas())
+@pytest.mark.parametrize("outputs", [1, 2, 3, 4, 8])
+def test_rows_of_planes_end_each_for_itself(outputs, tier):
+    """Long rows that are no single one, which a tile of some vectors does not divide: stored backwards, or added to."""
+    x, kernel = numbers((2, 5, 2, 150), dtype=np.float32), numbers((outputs, 5, 1, 1), dtype=np.float32)
+    expected = np.einsum("nchw,oc->nohw", x, kernel[:, :, 0, 0])
+    base = np.full((2, outputs, 2, 151), -77, np.float32)
+    options = {"data_format": "channels_first", "kernel_format": "oihw", "isa": tier}
+    assert np.array_equal(conv2d(x, kernel, out=base[..., 149::-1], **options), expected)
+    assert np.array_equal(conv2d(x, kernel, out=base[..., :150], residual=expected, **options), 2 * expected)
+    assert (base[..., 150] == -77).all()
+
+
 def allocated(call):
     """The most bytes that NumPy had in use at once during the call, beyond those before it."""
     call()
