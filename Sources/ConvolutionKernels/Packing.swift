@@ -244,6 +244,13 @@ public func packLine<Scalar: KernelScalar>(
             store(SIMD8(lowHalf: four(source + i &* 2), highHalf: four(source + (i &* 2 &+ 4))).evenHalf, to: target + i)
             i &+= 4
         }
+        if MemoryLayout<Scalar>.stride == 4, i > 0 {
+            // The last four, some of them once more.
+            let last = count &- 4
+            let (low, high) = (four(source + last &* 2), four(source + (last &* 2 &+ 3)))
+            store(SIMD4(lowHalf: low.evenHalf, highHalf: high.oddHalf), to: target + last)
+            i = count
+        }
     }
     while i < count {
         copyElement(source + i &* stride, to: target + i)
