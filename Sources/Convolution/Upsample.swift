@@ -24,6 +24,8 @@ struct ResamplingPlan {
     /// Output columns, a multiple of the vector length.
     var columnsPerChunk: Int
     var chunks: Int
+    /// Of each chunk.
+    var segments: UnsafeMutablePointer<Segment>
     /// Images times planes times row bands times chunks; or images times planes that are turned together.
     var items: Int
     var scratch: ScratchLayout
@@ -227,12 +229,14 @@ func createPlan(
     let rowEntries = try times(rows, rowTaps, "the plan")
     let columnEntries = try times(columns, columnTaps, "the plan")
     let laneEntries = try times(vectors * lanes, columnTaps, "the plan")
+    let segmentEntries = 2 * ceilDivide(columns, lanes)
     let header = aligned(MemoryLayout<ResamplingPlan>.size)
     let narrow = resampling.isDouble ? resampling.tier.narrow.float64 : resampling.tier.narrow.float32
     let runVectors = mayBeSparse ? ceilDivide(columnTaps * channels, narrow.lanes) : 0
     let runEntries = mayBeSparse ? columnEntries + 2 * runVectors * columns : 0
     let entries = try plus(
-        plus(rowEntries, columnEntries, "the plan"), plus(laneEntries, 2 * vectors + runEntries, "the plan"), "the plan")
+        plus(rowEntries, columnEntries, "the plan"), plus(laneEntries, 2 * vectors + segmentEntries + runEntries, "the plan"),
+        "the plan")
     let bytes = try plus(times(entries, entryBytes, "the plan"), header + 768, "the plan")
     let memory = try allocate(bytes, of: 1, "the plan")
     var next = memory + header
@@ -333,12 +337,12 @@ func createPlan(
     let rowBands = ceilDivide(rows, rowsPerBand)
 
     // Room for what kernels write and read in whole vectors.
+    let segments = take(segmentEntries * MemoryLayout<Int>.stride).bindMemory(to: Segment.self, capacity: chunks)
     var widest = lanes
     for chunk in 0..<chunks {
         let first = chunk * columnsPerChunk
-        widest = max(
-            widest,
-            segment(blendedTable, first..<min(first + columnsPerChunk, columns), channels, runs, lanes).count)
+        segments[chunk] = segment(blendedTable, first..<min(first + columnsPerChunk, columns), channels, runs, lanes)
+        widest = max(widest, segments[chunk].count)
     }
     let blendedPitch = aligned(try times(widest + (widestWindow + runVectors) * lanes, size, "the workspace"))
     let outputPitch = aligned((columnsPerChunk * channels + lanes) * size)
@@ -380,9 +384,9 @@ func createPlan(
         to: ResamplingPlan(
             resampling: resampling, arrays: arrays, table: table, planes: planes, channels: channels, vertical: vertical,
             horizontal: horizontal, blended: blendedTable, runs: runs, columns: columnTable, rowsPerBand: rowsPerBand,
-            rowBands: rowBands, columnsPerChunk: columnsPerChunk, chunks: chunks, items: items, scratch: layout,
-            streams: !extrapolates && outputBytes >= Double(streamedBytes), direct: direct, packs: packs, turned: turned,
-            bytes: bytes))
+            rowBands: rowBands, columnsPerChunk: columnsPerChunk, chunks: chunks, segments: segments, items: items,
+            scratch: layout, streams: !extrapolates && outputBytes >= Double(streamedBytes), direct: direct, packs: packs,
+            turned: turned, bytes: bytes))
     return plan
 }
 
@@ -610,7 +614,7 @@ func resample<Scalar: KernelScalar>(
     let runs = plan.pointee.runs
     let sources = plan.pointee.vertical.elements
     let weights = plan.pointee.vertical.weights.assumingMemoryBound(to: Scalar.self)
-    let segment = segment(plan.pointee.blended, firstColumn..<(firstColumn + columns), channels, runs, lanes)
+    let segment = plan.pointee.segments[chunk]
     let rows = scratch.assumingMemoryBound(to: UnsafePointer<Scalar>.self)
     let (blends, targets) = batchAddresses(plan, scratch, Scalar.self)
     let blended = (scratch + plan.pointee.scratch.blendedAt).assumingMemoryBound(to: Scalar.self)
