@@ -37,6 +37,8 @@ struct ResamplingPlan {
     /// Planes of short rows leave vectors empty and take many calls: some of them are turned into pixels, as many as this plan
     /// has channels, resampled by it, and turned back.
     var turned: UnsafeMutablePointer<ResamplingPlan>?
+    /// Rows that follow each other are resampled as one.
+    var lines: UnsafeMutablePointer<LinePlan>?
     /// Of the plan and its tables.
     var bytes: Int
 }
@@ -157,7 +159,7 @@ private let turnedBytes = 512 << 10
 private let planesSideBySide = 8
 
 /// Vectors of input that a kernel permutes together at most.
-private let widestWindow = 4
+let widestWindow = 4
 
 /// What a vector takes whose elements no window holds.
 private let halfCyclesToGather = 44
@@ -265,8 +267,9 @@ func createPlan(
     let permutes = table.pointee.permutedColumns != nil
     func filler(lastChunk: Int) -> ColumnFiller {
         ColumnFiller(
-            pixels: blendedTable, columns: columns, channels: channels, lanes: lanes, vectors: vectors, lastChunk: lastChunk,
-            rowElements: runs.pixels * channels)
+            pixels: PixelTaps(vertical: nil, horizontal: blendedTable, width: columns, inputWidth: 0), columns: columns,
+            channels: channels, lanes: lanes, vectors: vectors, lastChunk: lastChunk, rowElements: runs.pixels * channels,
+            copies: copies)
     }
     let windows = take(2 * vectors * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: 2 * vectors)
     if mayBeSparse {
@@ -360,7 +363,15 @@ func createPlan(
     var items = others * rowBands
     var turned: UnsafeMutablePointer<ResamplingPlan>?
     let area = resampling.vertical.input * resampling.horizontal.input + rows * columns
-    if mayTurn, packs, planes >= lanes, area * lanes * size <= turnedBytes, !resampling.accumulates,
+    let streams = !extrapolates && outputBytes >= Double(streamedBytes)
+    let lines = mayTurn && rows > 0 && !streams && (!mayBeSparse || resampling.horizontal.input * channels <= 8 * lanes)
+        ? try LinePlan.create(
+            resampling, vertical: vertical, horizontal: horizontal, pictures: resampling.batch * planes, channels: channels,
+            table: table, threads: available) : nil
+    if let lines {
+        layout.bytes = lines.pointee.scratchBytes
+        items = lines.pointee.items
+    } else if mayTurn, packs, planes >= lanes, area * lanes * size <= turnedBytes, !resampling.accumulates,
         resampling.input.row == resampling.horizontal.input, resampling.output.row == columns, resampling.input.column == 1,
         resampling.output.column == 1 {
         let most = min(turnedBytes / (area * size), 64, ceilDivide(planes, max(available / max(resampling.batch, 1), 1)))
@@ -385,14 +396,70 @@ func createPlan(
             resampling: resampling, arrays: arrays, table: table, planes: planes, channels: channels, vertical: vertical,
             horizontal: horizontal, blended: blendedTable, runs: runs, columns: columnTable, rowsPerBand: rowsPerBand,
             rowBands: rowBands, columnsPerChunk: columnsPerChunk, chunks: chunks, segments: segments, items: items,
-            scratch: layout, streams: !extrapolates && outputBytes >= Double(streamedBytes), direct: direct, packs: packs,
-            turned: turned, bytes: bytes))
+            scratch: layout, streams: streams, direct: direct, packs: packs, turned: turned, lines: lines, bytes: bytes))
     return plan
 }
 
+/// What output pixels that follow each other in memory are made of: those of a row, or of rows that are one line.
+struct PixelTaps {
+    /// nil: they are made of the row, or the column, that they lie in.
+    var vertical: TapTable?
+    var horizontal: TapTable?
+    /// Pixels of a row of the output, and of the input.
+    var width: Int
+    var inputWidth: Int
+    var taps: Int
+
+    init(vertical: TapTable?, horizontal: TapTable?, width: Int, inputWidth: Int) {
+        (self.vertical, self.horizontal, self.width, self.inputWidth) = (vertical, horizontal, width, inputWidth)
+        taps = horizontal?.taps ?? vertical?.taps ?? 1
+    }
+
+    struct Place {
+        var row: Int
+        var column: Int
+    }
+
+    func place(_ pixel: Int) -> Place {
+        if pixel < width { return Place(row: 0, column: pixel) }
+        let row = pixel / width
+        return Place(row: row, column: pixel - row * width)
+    }
+
+    func advance(_ place: inout Place) {
+        place.column += 1
+        if place.column == width { place = Place(row: place.row + 1, column: 0) }
+    }
+
+    /// The input pixel.
+    func element(_ place: Place, _ tap: Int) -> Int {
+        var (row, column) = (place.row, place.column)
+        if let vertical { row = vertical.elements[row * vertical.taps + tap] }
+        if let horizontal { column = horizontal.elements[column * horizontal.taps + tap] }
+        return row * inputWidth + column
+    }
+
+    /// The number of the weight in its table.
+    func weight(_ place: Place, _ tap: Int) -> Int { (horizontal != nil ? place.column : place.row) * taps + tap }
+
+    var weights: UnsafeMutableRawPointer? { horizontal?.weights ?? vertical?.weights }
+
+    /// What some of them read. The taps of each ascend.
+    func span(_ pixels: Range<Int>) -> Range<Int> {
+        var (first, last) = (Int.max, 0)
+        var place = place(pixels.lowerBound)
+        for _ in pixels {
+            first = min(first, element(place, 0))
+            last = max(last, element(place, taps - 1))
+            advance(&place)
+        }
+        return first..<last + 1
+    }
+}
+
 /// Lays out the taps of whole vectors of output elements; the last ends with the row, if it can do so in its chunk.
-private struct ColumnFiller {
-    var pixels: TapTable
+struct ColumnFiller {
+    var pixels: PixelTaps
     var columns: Int
     var channels: Int
     var lanes: Int
@@ -400,6 +467,7 @@ private struct ColumnFiller {
     /// Its first column.
     var lastChunk: Int
     var rowElements: Int
+    var copies: Bool
 
     /// The first element of a vector.
     func begin(_ vector: Int) -> Int { min(vector * lanes, max(columns * channels - lanes, lastChunk * channels)) }
@@ -414,7 +482,8 @@ private struct ColumnFiller {
             longest = max(longest, span.count * channels)
         }
         if longest > most * lanes { return nil }
-        let window = longest > 2 * lanes ? 4 * lanes : longest > lanes || ![1, 2, 4].contains(pixels.taps) ? 2 * lanes : lanes
+        let isShort = longest <= lanes && (copies || pixels.taps == 2 || pixels.taps == 4)
+        let window = longest > 2 * lanes ? 4 * lanes : isShort ? lanes : 2 * lanes
         for vector in 0..<vectors { windows[2 * vector] = max(min(windows[2 * vector], rowElements - window), 0) }
         return window
     }
@@ -426,17 +495,26 @@ private struct ColumnFiller {
     }
 
     /// Whether a vector has the places and weights of the one a period before it.
-    private func repeats<Scalar: KernelScalar>(
-        _ vector: Int, period: Int, _ windows: UnsafeMutablePointer<Int>, _: Scalar.Type
-    ) -> Bool {
-        guard vector >= period, begin(vector) - begin(vector - period) == period * lanes else { return false }
-        let weights = pixels.weights.assumingMemoryBound(to: Scalar.self)
-        let shift = period * lanes / channels * pixels.taps
+    private func repeats(_ vector: Int, period: Int, _ windows: UnsafeMutablePointer<Int>, elementBytes: Int) -> Bool {
+        guard vector >= period, begin(vector) - begin(vector - period) == period * lanes, let weights = pixels.weights
+        else { return false }
+        func areEqual(_ a: Int, _ b: Int) -> Bool {
+            elementBytes == 8
+                ? weights.load(fromByteOffset: 8 * a, as: UInt64.self) == weights.load(fromByteOffset: 8 * b, as: UInt64.self)
+                : weights.load(fromByteOffset: 4 * a, as: UInt32.self) == weights.load(fromByteOffset: 4 * b, as: UInt32.self)
+        }
         let move = windows[2 * vector] - windows[2 * (vector - period)]
         let range = pixelRange(vector)
-        for tap in range.lowerBound * pixels.taps..<range.upperBound * pixels.taps
-        where weights[tap] != weights[tap - shift] || (pixels.elements[tap] - pixels.elements[tap - shift]) * channels != move {
-            return false
+        var (place, before) = (
+            pixels.place(range.lowerBound), pixels.place(range.lowerBound - period * lanes / channels))
+        for _ in range {
+            for tap in 0..<pixels.taps
+            where !areEqual(pixels.weight(place, tap), pixels.weight(before, tap))
+                || (pixels.element(place, tap) - pixels.element(before, tap)) * channels != move {
+                return false
+            }
+            pixels.advance(&place)
+            pixels.advance(&before)
         }
         return true
     }
@@ -448,7 +526,7 @@ private struct ColumnFiller {
     ) {
         var end = 0
         for vector in 0..<vectors {
-            if repeats(vector, period: period, windows, Scalar.self) {
+            if repeats(vector, period: period, windows, elementBytes: MemoryLayout<Scalar>.stride) {
                 windows[2 * vector + 1] = windows[2 * (vector - period) + 1]
             } else {
                 fill(vector, places, weights, from: windows[2 * vector], at: end)
@@ -463,23 +541,26 @@ private struct ColumnFiller {
         _ vector: Int, _ places: UnsafeMutablePointer<Place>, _ weights: UnsafeMutablePointer<Scalar>, from start: Int?,
         at first: Int
     ) {
-        let pixelWeights = pixels.weights.assumingMemoryBound(to: Scalar.self)
+        guard let pixelWeights = pixels.weights?.assumingMemoryBound(to: Scalar.self) else { return }
         let begin = begin(vector)
         let (isPermuted, start) = (start != nil, start ?? 0)
         for k in 0..<pixels.taps {
             let at = first + k * lanes
             var pixel = begin / channels
             var channel = begin - pixel * channels
+            var tapped = pixels.place(pixel)
             for lane in 0..<lanes {
-                let tap = pixel * pixels.taps + k
-                let place = pixels.elements[tap] * channels + channel - start
+                let place = pixels.element(tapped, k) * channels + channel - start
                 places[at + lane] = isPermuted && place >= 2 * lanes
                     ? Place.min + Place(truncatingIfNeeded: place - 2 * lanes) : Place(truncatingIfNeeded: place)
-                weights[at + lane] = pixelWeights[tap]
+                weights[at + lane] = pixelWeights[pixels.weight(tapped, k)]
                 // Beyond the row's end: its last element again.
                 if pixel == columns - 1, channel == channels - 1 { continue }
                 channel += 1
-                if channel == channels { (pixel, channel) = (pixel + 1, 0) }
+                if channel == channels {
+                    (pixel, channel) = (pixel + 1, 0)
+                    pixels.advance(&tapped)
+                }
             }
         }
     }
@@ -513,6 +594,10 @@ private func resampleItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?
     let plan = execution.pointee.plan
     let scratch = execution.pointee.scratch + context.number * plan.pointee.scratch.bytes
     while let item = context.nextItem() {
+        if let lines = plan.pointee.lines {
+            resampleLines(plan, lines, item, execution.pointee.input, execution.pointee.output, scratch)
+            continue
+        }
         if let turned = plan.pointee.turned {
             resampleTurned(plan, turned, item, execution.pointee.input, execution.pointee.output, scratch, Scalar.self)
             continue
@@ -811,5 +896,6 @@ private func needsCopy(_ table: ColumnTable, _ channels: Int, _ columns: Int, _ 
 
 func destroy(_ plan: UnsafeMutablePointer<ResamplingPlan>) {
     if let turned = plan.pointee.turned { destroy(turned) }
+    if let lines = plan.pointee.lines { shim_free(lines) }
     shim_free(plan)
 }

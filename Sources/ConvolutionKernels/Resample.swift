@@ -24,7 +24,7 @@ public struct ResampleColumnsArguments<Scalar> {
     /// `permutedColumns`: integers as wide as the scalars, the elements' places in that window, where the weights are in
     /// `weights`. In the third and fourth vector of a window they are counted from the third on, and have the sign bit set.
     public var places: UnsafeRawPointer
-    /// `permutedColumns`: vectors of a window, 2 or 4, or with 1, 2 or 4 taps also 1; not 4 where it copies.
+    /// `permutedColumns`: vectors of a window, 2 or 4, or with 2 or 4 taps, or where it copies, also 1; not 4 where it copies.
     public var window: Int
     /// Past the caches; all vectors of the output are aligned.
     public var streaming: Bool
