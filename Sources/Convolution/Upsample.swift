@@ -4,7 +4,8 @@ import ConvolutionKernels
 // upsample2d. A plan holds two tables: which input rows make an output row, and which input columns make an output column, with
 // weights. Work is divided into bands of output rows by chunks of output columns. A thread blends the input rows of a few output
 // rows, as far as a chunk needs them, and resamples these blends along themselves into the output. Copies, and pixels of many
-// channels made of two times two, go from the input to their place at once (`direct`).
+// channels made of two times two, go from the input to their place at once (`direct`), and so do bilinear rows of few channels
+// that become twice as long (`doubling`).
 
 struct ResamplingPlan {
     var resampling: Resampling
@@ -37,6 +38,8 @@ struct ResamplingPlan {
     /// Planes of short rows leave vectors empty and take many calls: some of them are turned into pixels, as many as this plan
     /// has channels, resampled by it, and turned back.
     var turned: UnsafeMutablePointer<ResamplingPlan>?
+    /// Bilinear, all columns but the first and the last two by two out of two pixels: how these are put side by side.
+    var doubling: Doubling?
     /// Rows that follow each other are resampled as one.
     var lines: UnsafeMutablePointer<LinePlan>?
     /// Of the plan and its tables.
@@ -117,6 +120,50 @@ struct ColumnTable {
     var weights: UnsafeMutableRawPointer
 }
 
+/// The columns of an image that becomes twice as wide; see DoubleRowsArguments. In the plan's own memory.
+struct Doubling {
+    var first: Int
+    var step: Int
+    var places: UnsafeMutableRawPointer
+
+    /// `places` has room for four vectors. nil where columns are made otherwise.
+    init?(
+        _ table: TapTable, width: Int, columns: Int, channels: Int, lanes: Int, elementBytes: Int,
+        _ places: UnsafeMutableRawPointer
+    ) {
+        guard table.taps == 2, columns == 2 * width, (width - 1) * channels >= lanes else { return nil }
+        let weights = UnsafeRawBufferPointer(start: table.weights, count: 2 * columns * elementBytes)
+        func isSame(_ column: Int, _ other: Int) -> Bool {
+            for byte in 0..<2 * elementBytes
+            where weights[2 * column * elementBytes + byte] != weights[2 * other * elementBytes + byte] { return false }
+            return true
+        }
+        first = table.elements[2 * columns / 2] == table.elements[2 * columns / 2 + 2] ? columns / 2 & 1 : 1 - columns / 2 & 1
+        for pair in 0..<width - 1 {
+            for side in 0..<2 {
+                let column = first + 2 * pair + side
+                if table.elements[2 * column] != pair || table.elements[2 * column + 1] != pair + 1
+                    || !isSame(column, first + side) { return nil }
+            }
+        }
+        step = lanes / channels * channels
+        self.places = places
+        for vector in 0..<4 {
+            for lane in 0..<lanes {
+                // The element of what a step makes.
+                let element = vector & 1 == 0 ? lane : 2 * step - lanes + lane
+                let pixel = element / channels
+                let place = pixel / 2 * channels + element % channels + pixel % 2 * lanes + (vector < 2 ? 0 : lanes - step)
+                if elementBytes == 8 {
+                    places.assumingMemoryBound(to: Int64.self)[vector * lanes + lane] = Int64(place)
+                } else {
+                    places.assumingMemoryBound(to: Int32.self)[vector * lanes + lane] = Int32(place)
+                }
+            }
+        }
+    }
+}
+
 /// A thread's scratch memory, in bytes.
 struct ScratchLayout {
     /// Output rows that are made together.
@@ -163,6 +210,9 @@ let widestWindow = 4
 
 /// What a vector takes whose elements no window holds.
 private let halfCyclesToGather = 44
+
+/// Input columns from which on those of the output are made two by two: the first and the last are computed one by one.
+private let leastDoubled = 48
 
 /// Rows that are copied by one call, unless they are as long as this.
 private let rowsCopied = 32
@@ -239,7 +289,7 @@ func createPlan(
     let entries = try plus(
         plus(rowEntries, columnEntries, "the plan"), plus(laneEntries, 2 * vectors + segmentEntries + runEntries, "the plan"),
         "the plan")
-    let bytes = try plus(times(entries, entryBytes, "the plan"), header + 768, "the plan")
+    let bytes = try plus(times(entries, entryBytes, "the plan"), header + 1536, "the plan")
     let memory = try allocate(bytes, of: 1, "the plan")
     var next = memory + header
     func take(_ bytes: Int) -> UnsafeMutableRawPointer {
@@ -290,6 +340,17 @@ func createPlan(
         }
     }
 
+    let streams = !resampling.method.extrapolates
+        && Double(resampling.batch * resampling.channels) * Double(rows * columns * size) >= Double(streamedBytes)
+    var doubling: Doubling?
+    if byColumns, !copies, rowTaps == 2, table.pointee.doubledRows != nil, mayTurn, !streams, !resampling.accumulates,
+        !resampling.method.extrapolates, resampling.input.column == channels, resampling.output.column == channels,
+        resampling.horizontal.input >= leastDoubled {
+        doubling = Doubling(
+            horizontal, width: resampling.horizontal.input, columns: columns, channels: channels, lanes: lanes,
+            elementBytes: size, take(4 * lanes * size))
+    }
+
     // Chunks of whole vectors, so many columns that the blended rows stay in a cache.
     let batch = byColumns ? rowsTogether : 1
     let pixelBytes = max(channels, 1) * size
@@ -300,7 +361,7 @@ func createPlan(
     let columnBytes = pixelBytes * (isDirectPixel ? 1 : copies
         ? 2 : blendedColumns + (byColumns && period > 4 ? 2 * columnTaps : 0))
     let chunkColumns = max((isDirectPixel ? directBytes : nearBytes) / columnBytes / lanes * lanes, lanes)
-    let chunksWanted = runs.kernel != nil ? 1 : max(ceilDivide(columns, chunkColumns), 1)
+    let chunksWanted = runs.kernel != nil || doubling != nil ? 1 : max(ceilDivide(columns, chunkColumns), 1)
     let columnsPerChunk = max(ceilDivide(ceilDivide(columns, chunksWanted), lanes), 1) * lanes
     let chunks = ceilDivide(columns, columnsPerChunk)
 
@@ -309,7 +370,7 @@ func createPlan(
     var columnTable = ColumnTable(
         kind: .pixels, window: 0, sources: places.bindMemory(to: Int.self, capacity: laneEntries), places: places,
         weights: take(laneEntries * size))
-    if byColumns {
+    if byColumns, doubling == nil {
         columnTable.kind = .gathered
         func fill<Scalar: KernelScalar, Place: FixedWidthInteger>(_: Scalar.Type, _: Place.Type) {
             let filler = filler(lastChunk: max(chunks - 1, 0) * columnsPerChunk)
@@ -350,7 +411,7 @@ func createPlan(
     let blendedPitch = aligned(try times(widest + (widestWindow + runVectors) * lanes, size, "the workspace"))
     let outputPitch = aligned((columnsPerChunk * channels + lanes) * size)
     let rowAddresses = try times(batch, rowTaps, "the workspace")
-    let addresses = try times(rowAddresses + 2 * rowsCopied, MemoryLayout<Int>.stride, "the workspace")
+    let addresses = try times(rowAddresses + 4 * rowsCopied, MemoryLayout<Int>.stride, "the workspace")
     var layout = ScratchLayout(
         batch: batch, blendedAt: aligned(max(addresses, widestWindow * lanes * size)), blendedPitch: blendedPitch, outputAt: 0,
         outputPitch: outputPitch, inputAt: 0, inputPitch: blendedPitch, heldAt: 0, bytes: 0)
@@ -358,13 +419,11 @@ func createPlan(
     layout.inputAt = layout.outputAt + batch * outputPitch
     layout.heldAt = try plus(layout.inputAt, times(packs ? rowTaps : 0, blendedPitch, "the workspace"), "the workspace")
     layout.bytes = layout.heldAt + aligned(rowTaps * MemoryLayout<Int>.stride)
-    let outputBytes = Double(resampling.batch * resampling.channels) * Double(rows * columns * size)
-
     var items = others * rowBands
     var turned: UnsafeMutablePointer<ResamplingPlan>?
     let area = resampling.vertical.input * resampling.horizontal.input + rows * columns
-    let streams = !extrapolates && outputBytes >= Double(streamedBytes)
-    let lines = mayTurn && rows > 0 && !streams && (!mayBeSparse || resampling.horizontal.input * channels <= 8 * lanes)
+    let lines = mayTurn && rows > 0 && !streams && doubling == nil
+        && (!mayBeSparse || resampling.horizontal.input * channels <= 8 * lanes)
         ? try LinePlan.create(
             resampling, vertical: vertical, horizontal: horizontal, pictures: resampling.batch * planes, channels: channels,
             table: table, threads: available) : nil
@@ -396,7 +455,8 @@ func createPlan(
             resampling: resampling, arrays: arrays, table: table, planes: planes, channels: channels, vertical: vertical,
             horizontal: horizontal, blended: blendedTable, runs: runs, columns: columnTable, rowsPerBand: rowsPerBand,
             rowBands: rowBands, columnsPerChunk: columnsPerChunk, chunks: chunks, segments: segments, items: items,
-            scratch: layout, streams: streams, direct: direct, packs: packs, turned: turned, lines: lines, bytes: bytes))
+            scratch: layout, streams: streams, direct: direct, packs: packs, turned: turned,
+            doubling: doubling, lines: lines, bytes: bytes))
     return plan
 }
 
@@ -618,6 +678,16 @@ private func resampleItem<Scalar: KernelScalar>(
     let plane = item / plan.pointee.chunks / plan.pointee.rowBands % plan.pointee.planes
     let image = item / plan.pointee.chunks / plan.pointee.rowBands / plan.pointee.planes
     let firstRow = band * plan.pointee.rowsPerBand
+    if let doubling = plan.pointee.doubling {
+        resampleDoubling(
+            plan, doubling,
+            inputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.input.batch + plane * resampling.input.channel,
+            rows: firstRow..<min(firstRow + plan.pointee.rowsPerBand, resampling.vertical.output),
+            to: outputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.output.batch
+                + plane * resampling.output.channel,
+            scratch)
+        return
+    }
     resample(
         plan, inputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.input.batch, plane: plane, chunk: chunk,
         rows: firstRow..<min(firstRow + plan.pointee.rowsPerBand, resampling.vertical.output),
@@ -838,6 +908,41 @@ private func resampleDirectly<Scalar: KernelScalar>(
             weights: UnsafePointer(horizontal.weights.assumingMemoryBound(to: Scalar.self) + 2 * firstColumn),
             pixels: horizontal.elements + 2 * firstColumn, streaming: streaming, ahead: ahead(row))
         withUnsafePointer(to: arguments) { plan.pointee.table.pointee.blendedPixels($0) }
+    }
+}
+
+/// Output rows two by two, where both are made of the same input rows.
+@inline(never)
+private func resampleDoubling<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ResamplingPlan>, _ doubling: Doubling, _ input: UnsafePointer<Scalar>, rows: Range<Int>,
+    to output: UnsafeMutablePointer<Scalar>, _ scratch: UnsafeMutableRawPointer
+) {
+    let (vertical, horizontal) = (plan.pointee.vertical, plan.pointee.horizontal)
+    let strides = (input: plan.pointee.resampling.input.row, output: plan.pointee.resampling.output.row)
+    let (inputs, outputs) = batchAddresses(plan, scratch, Scalar.self)
+    let given = vertical.weights.assumingMemoryBound(to: Scalar.self)
+    let weights = UnsafeMutableRawPointer(outputs + rowsCopied).assumingMemoryBound(to: Scalar.self)
+    var row = rows.lowerBound
+    while row < rows.upperBound {
+        var pairs = 0
+        while row < rows.upperBound, pairs < rowsCopied / 2 {
+            let taps = vertical.elements + 2 * row
+            let next = row + 1 < rows.upperBound && taps[2] == taps[0] && taps[3] == taps[1] ? row + 1 : row
+            for k in 0..<2 {
+                inputs[2 * pairs + k] = input + taps[k] * strides.input
+                outputs[2 * pairs + k] = output + (k == 0 ? row : next) * strides.output
+                weights[4 * pairs + k] = given[2 * row + k]
+                weights[4 * pairs + 2 + k] = given[2 * next + k]
+            }
+            pairs += 1
+            row = next + 1
+        }
+        let arguments = DoubleRowsArguments(
+            inputs: inputs, outputs: outputs, rowWeights: weights, pairs: pairs,
+            width: plan.pointee.resampling.horizontal.input, channels: plan.pointee.channels, first: doubling.first,
+            pixels: horizontal.elements, weights: horizontal.weights.assumingMemoryBound(to: Scalar.self),
+            places: doubling.places, step: doubling.step)
+        withUnsafePointer(to: arguments) { plan.pointee.table.pointee.doubledRows?($0) }
     }
 }
 

@@ -71,6 +71,8 @@ public struct KernelTable {
     public var gatheredColumns: @convention(c) (UnsafeRawPointer) -> Void
     /// nil: this tier has no such instruction.
     public var permutedColumns: (@convention(c) (UnsafeRawPointer) -> Void)?
+    /// Where there is `permutedColumns`.
+    public var doubledRows: (@convention(c) (UnsafeRawPointer) -> Void)?
     public var resampledPixels: @convention(c) (UnsafeRawPointer) -> Void
     public var blendedPixels: @convention(c) (UnsafeRawPointer) -> Void
     public var blendedRows: @convention(c) (UnsafeRawPointer) -> Void
@@ -110,6 +112,7 @@ public struct KernelTable {
         pointRow: (@convention(c) (UnsafeRawPointer) -> Void)? = nil,
         gatheredColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         permutedColumns: (@convention(c) (UnsafeRawPointer) -> Void)?,
+        doubledRows: (@convention(c) (UnsafeRawPointer) -> Void)?,
         resampledPixels: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         blendedPixels: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         blendedRows: @escaping @convention(c) (UnsafeRawPointer) -> Void,
@@ -156,6 +159,7 @@ public struct KernelTable {
         self.pointRow = pointRow
         self.gatheredColumns = gatheredColumns
         self.permutedColumns = permutedColumns
+        self.doubledRows = doubledRows
         self.resampledPixels = resampledPixels
         self.blendedPixels = blendedPixels
         self.blendedRows = blendedRows

@@ -248,6 +248,126 @@ func permuteRows<I: PermutingInstructionSet, let T: Int, let W: Int>(
     }
 }
 
+/// Pairs of output rows out of pairs of input rows, twice as long: two neighbours of each make two neighbours of the output.
+public struct DoubleRowsArguments<Scalar> {
+    /// `[pairs][2]`
+    public var inputs: UnsafePointer<UnsafePointer<Scalar>>
+    /// `[pairs][2]`, which may be the same row twice.
+    public var outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>
+    /// `[pairs][2][2]`: of the input rows, for each output row.
+    public var rowWeights: UnsafePointer<Scalar>
+    public var pairs: Int
+    /// Of the input.
+    public var width: Int
+    public var channels: Int
+    /// The first column, 0 or 1, of those that are made two by two.
+    public var first: Int
+    /// `[columns][2]`: input pixels and their weights, which are those of columns `first` and `first` + 1 throughout.
+    public var pixels: UnsafePointer<Int>
+    public var weights: UnsafePointer<Scalar>
+    /// `[4][lanes]`: places among the left and the right neighbours, for the first and for the last vector of what one step
+    /// makes, and the same for the last step, whose vectors begin earlier.
+    public var places: UnsafeRawPointer
+    /// Input elements of a step: whole pixels.
+    public var step: Int
+
+    @inlinable @inline(__always)
+    public init(
+        inputs: UnsafePointer<UnsafePointer<Scalar>>, outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>,
+        rowWeights: UnsafePointer<Scalar>, pairs: Int, width: Int, channels: Int, first: Int, pixels: UnsafePointer<Int>,
+        weights: UnsafePointer<Scalar>, places: UnsafeRawPointer, step: Int
+    ) {
+        self.inputs = inputs
+        self.outputs = outputs
+        self.rowWeights = rowWeights
+        self.pairs = pairs
+        self.width = width
+        self.channels = channels
+        self.first = first
+        self.pixels = pixels
+        self.weights = weights
+        self.places = places
+        self.step = step
+    }
+}
+
+/// Few channels: what the left and the right neighbour are made of is computed for all elements of a vector at once, and then put
+/// side by side.
+@inlinable @inline(__always)
+public func doubledRows<I: PermutingInstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: DoubleRowsArguments<I.Scalar>.self).pointee
+    let channels = arguments.channels
+    let bytes = MemoryLayout<I.Scalar>.stride
+    let neighbour = channels &* bytes
+    let stepBytes = arguments.step &* bytes
+    let end = (arguments.width &- 1) &* neighbour
+    func column(_ number: Int, _ tap: Int) -> I.Vector { I.Vector(repeating: arguments.weights[2 &* number &+ tap]) }
+    let (leftOfLeft, rightOfLeft) = (column(arguments.first, 0), column(arguments.first, 1))
+    let (leftOfRight, rightOfRight) = (column(arguments.first &+ 1, 0), column(arguments.first &+ 1, 1))
+    func sum(_ a: I.Vector, _ x: I.Vector, _ b: I.Vector, _ y: I.Vector) -> I.Vector { I.multiplyAdd(b, y, I.product(a, x)) }
+    func fetch(_ row: UnsafeRawPointer, _ offset: Int) -> I.Vector {
+        row.loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
+    }
+    var pair = 0
+    while pair < arguments.pairs {
+        let (upperRow, lowerRow) = (arguments.inputs[2 &* pair], arguments.inputs[2 &* pair &+ 1])
+        let (upper, lower) = (UnsafeRawPointer(upperRow), UnsafeRawPointer(lowerRow))
+        let (firstRow, secondRow) = (arguments.outputs[2 &* pair], arguments.outputs[2 &* pair &+ 1])
+        func row(_ number: Int) -> I.Vector { I.Vector(repeating: arguments.rowWeights[4 &* pair &+ number]) }
+        let (upperOfFirst, lowerOfFirst, upperOfSecond, lowerOfSecond) = (row(0), row(1), row(2), row(3))
+        // The columns at the border, one element at a time.
+        var number = 0
+        while number < 2 &* arguments.width {
+            if number == arguments.first { number &+= 2 &* (arguments.width &- 1) }
+            let (left, right) = (arguments.pixels[2 &* number] &* channels, arguments.pixels[2 &* number &+ 1] &* channels)
+            var channel = 0
+            while channel < channels {
+                func element(_ row: UnsafePointer<I.Scalar>, _ pixel: Int) -> I.Vector {
+                    I.Vector(repeating: row[pixel &+ channel])
+                }
+                let (a, b) = (element(upperRow, left), element(lowerRow, left))
+                let (c, d) = (element(upperRow, right), element(lowerRow, right))
+                let place = number &* channels &+ channel
+                firstRow[place] = sum(
+                    column(number, 0), sum(upperOfFirst, a, lowerOfFirst, b), column(number, 1),
+                    sum(upperOfFirst, c, lowerOfFirst, d))[0]
+                secondRow[place] = sum(
+                    column(number, 0), sum(upperOfSecond, a, lowerOfSecond, b), column(number, 1),
+                    sum(upperOfSecond, c, lowerOfSecond, d))[0]
+                channel &+= 1
+            }
+            number &+= 1
+        }
+        let toFirst = UnsafeMutableRawPointer(firstRow + arguments.first &* channels)
+        let toSecond = UnsafeMutableRawPointer(secondRow + arguments.first &* channels)
+        var places = arguments.places
+        var offset = 0
+        while offset < end {
+            var from = offset
+            if offset &+ stepBytes >= end {
+                // The last step ends with the row, and so do the vectors that it reads.
+                offset = end &- stepBytes
+                from = end &- I.bytes
+                places = arguments.places + 2 &* I.bytes
+            }
+            let (a, b) = (fetch(upper, from), fetch(lower, from))
+            let (c, d) = (fetch(upper, from &+ neighbour), fetch(lower, from &+ neighbour))
+            func write(_ ofUpper: I.Vector, _ ofLower: I.Vector, to target: UnsafeMutableRawPointer) {
+                let (left, right) = (sum(ofUpper, a, ofLower, b), sum(ofUpper, c, ofLower, d))
+                let x = sum(leftOfLeft, left, rightOfLeft, right)
+                let y = sum(leftOfRight, left, rightOfRight, right)
+                target.storeBytes(of: I.permute(x, y, places), toByteOffset: 2 &* offset, as: I.Vector.self)
+                target.storeBytes(
+                    of: I.permute(x, y, places + I.bytes), toByteOffset: 2 &* (offset &+ stepBytes) &- I.bytes, as: I.Vector.self)
+            }
+            write(upperOfFirst, lowerOfFirst, to: toFirst)
+            write(upperOfSecond, lowerOfSecond, to: toSecond)
+            offset &+= stepBytes
+        }
+        pair &+= 1
+    }
+}
+
 /// One row, pixel by pixel.
 public struct ResamplePixelsArguments<Scalar> {
     public var input: UnsafePointer<Scalar>

@@ -455,6 +455,11 @@ BIT_LAYERS = [
     ("upsample2d", (2, 9, 190, 19), None, {"output_size": (5, 8), "interpolation": "lanczos3"}),
     ("upsample2d", (2, 5, 6, 83), None, {"output_size": (9, 11), "interpolation": "bicubic"}),
     ("upsample2d", (2, 3, 300, 21), None, {"size": (3, 2)}),
+    # Twice as wide, two columns at once: the last step of whole vectors, of parts of them; from the first column on.
+    ("upsample2d", (2, 5, 49, 1), None, {"size": 2, "interpolation": "bilinear"}),
+    ("upsample2d", (2, 6, 50, 3), None, {"output_size": (9, 100), "interpolation": "bilinear"}),
+    ("upsample2d", (2, 4, 53, 7), None, {"size": (3, 2), "interpolation": "bilinear", "coordinates": "asymmetric"}),
+    ("upsample2d", (1, 3, 48, 19), None, {"size": 2, "interpolation": "bilinear"}),
     # Planes as lines: whole ones, shorter than a window; parts of rows alone; copies.
     ("upsample2d", (2, 5, 5, 20), None, {"output_size": (9, 10), "interpolation": "bilinear"}),
     ("upsample2d", (2, 1, 2, 21), None, {"output_size": (3, 3), "interpolation": "bicubic"}),
