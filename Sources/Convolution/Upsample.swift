@@ -340,6 +340,7 @@ func createPlan(
         }
     }
 
+    let available = resampling.threads == 0 ? Int(shim_processor_count()) : resampling.threads
     let streams = !resampling.method.extrapolates
         && Double(resampling.batch * resampling.channels) * Double(rows * columns * size) >= Double(streamedBytes)
     var doubling: Doubling?
@@ -350,6 +351,12 @@ func createPlan(
             horizontal, width: resampling.horizontal.input, columns: columns, channels: channels, lanes: lanes,
             elementBytes: size, take(4 * lanes * size))
     }
+
+    let lines = mayTurn && rows > 0 && !streams && doubling == nil
+        && (!mayBeSparse || resampling.horizontal.input * channels <= 8 * lanes)
+        ? try LinePlan.create(
+            resampling, vertical: vertical, horizontal: horizontal, pictures: resampling.batch * planes, channels: channels,
+            table: table, threads: available) : nil
 
     // Chunks of whole vectors, so many columns that the blended rows stay in a cache.
     let batch = byColumns ? rowsTogether : 1
@@ -370,7 +377,7 @@ func createPlan(
     var columnTable = ColumnTable(
         kind: .pixels, window: 0, sources: places.bindMemory(to: Int.self, capacity: laneEntries), places: places,
         weights: take(laneEntries * size))
-    if byColumns, doubling == nil {
+    if byColumns, doubling == nil, lines == nil {
         columnTable.kind = .gathered
         func fill<Scalar: KernelScalar, Place: FixedWidthInteger>(_: Scalar.Type, _: Place.Type) {
             let filler = filler(lastChunk: max(chunks - 1, 0) * columnsPerChunk)
@@ -394,7 +401,6 @@ func createPlan(
         && (copies || isDirectPixel)
 
     // Threads should find some bands each.
-    let available = resampling.threads == 0 ? Int(shim_processor_count()) : resampling.threads
     let others = resampling.batch * planes * max(chunks, 1)
     let bandsWanted = max(ceilDivide(8 * available, max(others, 1)), 1)
     let rowsPerBand = max(ceilDivide(ceilDivide(rows, bandsWanted), batch), 1) * batch
@@ -422,11 +428,6 @@ func createPlan(
     var items = others * rowBands
     var turned: UnsafeMutablePointer<ResamplingPlan>?
     let area = resampling.vertical.input * resampling.horizontal.input + rows * columns
-    let lines = mayTurn && rows > 0 && !streams && doubling == nil
-        && (!mayBeSparse || resampling.horizontal.input * channels <= 8 * lanes)
-        ? try LinePlan.create(
-            resampling, vertical: vertical, horizontal: horizontal, pictures: resampling.batch * planes, channels: channels,
-            table: table, threads: available) : nil
     if let lines {
         layout.bytes = lines.pointee.scratchBytes
         items = lines.pointee.items
@@ -462,16 +463,20 @@ func createPlan(
 
 /// What output pixels that follow each other in memory are made of: those of a row, or of rows that are one line.
 struct PixelTaps {
-    /// nil: they are made of the row, or the column, that they lie in.
-    var vertical: TapTable?
-    var horizontal: TapTable?
+    /// `[rows][taps]`, `[columns][taps]`; nil: they are made of the row, or the column, that they lie in.
+    var vertical: UnsafeMutablePointer<Int>?
+    var horizontal: UnsafeMutablePointer<Int>?
+    /// The columns', if there are any.
+    var weights: UnsafeMutableRawPointer?
     /// Pixels of a row of the output, and of the input.
     var width: Int
     var inputWidth: Int
     var taps: Int
 
     init(vertical: TapTable?, horizontal: TapTable?, width: Int, inputWidth: Int) {
-        (self.vertical, self.horizontal, self.width, self.inputWidth) = (vertical, horizontal, width, inputWidth)
+        (self.vertical, self.horizontal) = (vertical?.elements, horizontal?.elements)
+        (self.width, self.inputWidth) = (width, inputWidth)
+        weights = horizontal?.weights ?? vertical?.weights
         taps = horizontal?.taps ?? vertical?.taps ?? 1
     }
 
@@ -486,23 +491,24 @@ struct PixelTaps {
         return Place(row: row, column: pixel - row * width)
     }
 
+    @inline(__always)
     func advance(_ place: inout Place) {
         place.column += 1
         if place.column == width { place = Place(row: place.row + 1, column: 0) }
     }
 
     /// The input pixel.
+    @inline(__always)
     func element(_ place: Place, _ tap: Int) -> Int {
         var (row, column) = (place.row, place.column)
-        if let vertical { row = vertical.elements[row * vertical.taps + tap] }
-        if let horizontal { column = horizontal.elements[column * horizontal.taps + tap] }
+        if let vertical { row = vertical[row * taps + tap] }
+        if let horizontal { column = horizontal[column * taps + tap] }
         return row * inputWidth + column
     }
 
     /// The number of the weight in its table.
+    @inline(__always)
     func weight(_ place: Place, _ tap: Int) -> Int { (horizontal != nil ? place.column : place.row) * taps + tap }
-
-    var weights: UnsafeMutableRawPointer? { horizontal?.weights ?? vertical?.weights }
 
     /// What some of them read. The taps of each ascend.
     func span(_ pixels: Range<Int>) -> Range<Int> {
@@ -515,6 +521,9 @@ struct PixelTaps {
         }
         return first..<last + 1
     }
+
+    /// How far the input of pixels lies behind that of those so many before them, whole rows, where this is sure.
+    func shift(_ pixels: Int) -> Int? { vertical == nil && pixels % width == 0 ? pixels / width * inputWidth : nil }
 }
 
 /// Lays out the taps of whole vectors of output elements; the last ends with the row, if it can do so in its chunk.
@@ -534,9 +543,14 @@ struct ColumnFiller {
 
     /// Finds windows that hold all elements of a vector, and says how long they are; nil if `most` vectors of input are too
     /// short. A window lies within the row or, if that is shorter, begins with it.
-    func fillWindows(_ windows: UnsafeMutablePointer<Int>, most: Int) -> Int? {
+    func fillWindows(_ windows: UnsafeMutablePointer<Int>, most: Int, period: Int = Int.max) -> Int? {
         var longest = 0
+        let shift = period < vectors ? pixels.shift(period * lanes / channels) : nil
         for vector in 0..<vectors {
+            if let shift, vector >= period, begin(vector) == vector * lanes {
+                windows[2 * vector] = windows[2 * (vector - period)] + shift * channels
+                continue
+            }
             let span = pixels.span(pixelRange(vector))
             windows[2 * vector] = span.lowerBound * channels
             longest = max(longest, span.count * channels)
@@ -564,6 +578,7 @@ struct ColumnFiller {
                 : weights.load(fromByteOffset: 4 * a, as: UInt32.self) == weights.load(fromByteOffset: 4 * b, as: UInt32.self)
         }
         let move = windows[2 * vector] - windows[2 * (vector - period)]
+        if let shift = pixels.shift(period * lanes / channels) { return move == shift * channels }
         let range = pixelRange(vector)
         var (place, before) = (
             pixels.place(range.lowerBound), pixels.place(range.lowerBound - period * lanes / channels))

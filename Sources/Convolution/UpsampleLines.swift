@@ -40,6 +40,7 @@ struct LinePlan {
 /// Blended lines stay in a level-2 cache, tables as well; longer rows are worth a call by themselves.
 private let lineBytes = 128 << 10
 private let tableEntries = 16 << 10
+private let lineElements = 2 << 10
 private let longestRow = 400
 /// Output elements of an item, and vectors after which a row's vectors may lie alike again.
 private let elementsPerItem = 8 << 10
@@ -65,13 +66,13 @@ extension LinePlan {
         let whole = pictures >= rowsTogether * threads && outputRows * inputRow * size * rowsTogether <= lineBytes
         var rows = outputRows
         let blendVectors = ceilDivide(outputRows * inputRow, lanes)
-        let mayPermute = whole && !copies && inputRow < 2 * lanes && blendVectors * lanes * vertical.taps <= tableEntries
+        let mayPermute = whole && !copies && 2 * inputRow <= 3 * lanes && blendVectors * lanes * vertical.taps <= tableEntries
         if copies, !whole { return nil }
         if !copies, !mayPermute {
             if inputRow < lanes { return nil }
             rows = 0
             for divisor in 1...outputRows where outputRows % divisor == 0 && divisor * inputRow * size * rowsTogether <= lineBytes
-                && (divisor * outputRow + lanes) * horizontal.taps <= tableEntries
+                && divisor * outputRow <= max(lineElements, 2 * outputRow)
                 && (divisor == 1 || pictures * (outputRows / divisor) >= 2 * rowsTogether * threads) {
                 rows = divisor
             }
@@ -96,7 +97,7 @@ extension LinePlan {
         func columnTable(_ filler: ColumnFiller, most: Int, period: Int) -> ColumnTable? {
             let windows = take(2 * filler.vectors * MemoryLayout<Int>.stride)
                 .bindMemory(to: Int.self, capacity: 2 * filler.vectors)
-            guard let window = filler.fillWindows(windows, most: most) else { return nil }
+            guard let window = filler.fillWindows(windows, most: most, period: period) else { return nil }
             let entries = filler.vectors * lanes * filler.pixels.taps
             let (places, weights) = (take(entries * size), take(entries * size))
             if resampling.isDouble {
