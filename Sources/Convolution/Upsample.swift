@@ -128,22 +128,17 @@ struct Doubling {
 
     /// `places` has room for four vectors. nil where columns are made otherwise.
     init?(
-        _ table: TapTable, width: Int, columns: Int, channels: Int, lanes: Int, elementBytes: Int,
-        _ places: UnsafeMutableRawPointer
+        _ table: TapTable, width: Int, columns: Int, channels: Int, lanes: Int, _ places: UnsafeMutableRawPointer
     ) {
         guard table.taps == 2, columns == 2 * width, (width - 1) * channels >= lanes else { return nil }
-        let weights = UnsafeRawBufferPointer(start: table.weights, count: 2 * columns * elementBytes)
-        func isSame(_ column: Int, _ other: Int) -> Bool {
-            for byte in 0..<2 * elementBytes
-            where weights[2 * column * elementBytes + byte] != weights[2 * other * elementBytes + byte] { return false }
-            return true
-        }
+        let weights = table.weights.assumingMemoryBound(to: Float.self)
         first = table.elements[2 * columns / 2] == table.elements[2 * columns / 2 + 2] ? columns / 2 & 1 : 1 - columns / 2 & 1
         for pair in 0..<width - 1 {
             for side in 0..<2 {
                 let column = first + 2 * pair + side
                 if table.elements[2 * column] != pair || table.elements[2 * column + 1] != pair + 1
-                    || !isSame(column, first + side) { return nil }
+                    || weights[2 * column] != weights[2 * (first + side)]
+                    || weights[2 * column + 1] != weights[2 * (first + side) + 1] { return nil }
             }
         }
         step = lanes / channels * channels
@@ -154,11 +149,7 @@ struct Doubling {
                 let element = vector & 1 == 0 ? lane : 2 * step - lanes + lane
                 let pixel = element / channels
                 let place = pixel / 2 * channels + element % channels + pixel % 2 * lanes + (vector < 2 ? 0 : lanes - step)
-                if elementBytes == 8 {
-                    places.assumingMemoryBound(to: Int64.self)[vector * lanes + lane] = Int64(place)
-                } else {
-                    places.assumingMemoryBound(to: Int32.self)[vector * lanes + lane] = Int32(place)
-                }
+                places.assumingMemoryBound(to: Int32.self)[vector * lanes + lane] = Int32(place)
             }
         }
     }
@@ -349,7 +340,7 @@ func createPlan(
         resampling.horizontal.input >= leastDoubled {
         doubling = Doubling(
             horizontal, width: resampling.horizontal.input, columns: columns, channels: channels, lanes: lanes,
-            elementBytes: size, take(4 * lanes * size))
+            take(4 * lanes * size))
     }
 
     let lines = mayTurn && rows > 0 && !streams && doubling == nil
@@ -612,6 +603,7 @@ struct ColumnFiller {
     }
 
     /// `[taps][lanes]` of a vector: elements, or places in the window from `start` on, and weights.
+    @inline(never)
     func fill<Place: FixedWidthInteger, Scalar: KernelScalar>(
         _ vector: Int, _ places: UnsafeMutablePointer<Place>, _ weights: UnsafeMutablePointer<Scalar>, from start: Int?,
         at first: Int
@@ -696,9 +688,9 @@ private func resampleItem<Scalar: KernelScalar>(
     if let doubling = plan.pointee.doubling {
         resampleDoubling(
             plan, doubling,
-            inputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.input.batch + plane * resampling.input.channel,
+            inputStart.assumingMemoryBound(to: Float.self) + image * resampling.input.batch + plane * resampling.input.channel,
             rows: firstRow..<min(firstRow + plan.pointee.rowsPerBand, resampling.vertical.output),
-            to: outputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.output.batch
+            to: outputStart.assumingMemoryBound(to: Float.self) + image * resampling.output.batch
                 + plane * resampling.output.channel,
             scratch)
         return
@@ -928,15 +920,15 @@ private func resampleDirectly<Scalar: KernelScalar>(
 
 /// Output rows two by two, where both are made of the same input rows.
 @inline(never)
-private func resampleDoubling<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ResamplingPlan>, _ doubling: Doubling, _ input: UnsafePointer<Scalar>, rows: Range<Int>,
-    to output: UnsafeMutablePointer<Scalar>, _ scratch: UnsafeMutableRawPointer
+private func resampleDoubling(
+    _ plan: UnsafePointer<ResamplingPlan>, _ doubling: Doubling, _ input: UnsafePointer<Float>, rows: Range<Int>,
+    to output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
 ) {
     let (vertical, horizontal) = (plan.pointee.vertical, plan.pointee.horizontal)
     let strides = (input: plan.pointee.resampling.input.row, output: plan.pointee.resampling.output.row)
-    let (inputs, outputs) = batchAddresses(plan, scratch, Scalar.self)
-    let given = vertical.weights.assumingMemoryBound(to: Scalar.self)
-    let weights = UnsafeMutableRawPointer(outputs + rowsCopied).assumingMemoryBound(to: Scalar.self)
+    let (inputs, outputs) = batchAddresses(plan, scratch, Float.self)
+    let given = vertical.weights.assumingMemoryBound(to: Float.self)
+    let weights = UnsafeMutableRawPointer(outputs + rowsCopied).assumingMemoryBound(to: Float.self)
     var row = rows.lowerBound
     while row < rows.upperBound {
         var pairs = 0
@@ -955,7 +947,7 @@ private func resampleDoubling<Scalar: KernelScalar>(
         let arguments = DoubleRowsArguments(
             inputs: inputs, outputs: outputs, rowWeights: weights, pairs: pairs,
             width: plan.pointee.resampling.horizontal.input, channels: plan.pointee.channels, first: doubling.first,
-            pixels: horizontal.elements, weights: horizontal.weights.assumingMemoryBound(to: Scalar.self),
+            pixels: horizontal.elements, weights: horizontal.weights.assumingMemoryBound(to: Float.self),
             places: doubling.places, step: doubling.step)
         withUnsafePointer(to: arguments) { plan.pointee.table.pointee.doubledRows?($0) }
     }

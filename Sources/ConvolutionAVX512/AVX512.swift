@@ -416,7 +416,7 @@ private nonisolated(unsafe) var float64 =
         transformTaps: nil,
         gatheredColumns: { gatheredColumns(AVX512Float64.self, $0) },
         permutedColumns: { permutedColumns(AVX512Float64.self, $0) },
-        doubledRows: { doubledRows(AVX512Float64.self, $0) },
+        doubledRows: nil,
         resampledPixels: { resampledPixels(AVX512Float64.self, $0) },
         blendedPixels: { blendedPixels(AVX512Float64.self, $0) },
         blendedRows: { blendedRows(AVX512Float64.self, $0) },

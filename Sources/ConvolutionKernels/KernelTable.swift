@@ -71,7 +71,7 @@ public struct KernelTable {
     public var gatheredColumns: @convention(c) (UnsafeRawPointer) -> Void
     /// nil: this tier has no such instruction.
     public var permutedColumns: (@convention(c) (UnsafeRawPointer) -> Void)?
-    /// Where there is `permutedColumns`.
+    /// nil: not for doubles, nor without permuting.
     public var doubledRows: (@convention(c) (UnsafeRawPointer) -> Void)?
     public var resampledPixels: @convention(c) (UnsafeRawPointer) -> Void
     public var blendedPixels: @convention(c) (UnsafeRawPointer) -> Void
