@@ -20,6 +20,8 @@ private let dividedWork = 1 << 26
 /// lie a pixel apart are not foreseen beyond a page.
 private let pointsAhead = (some: 16, many: 48)
 private let fetchedBytes = (some: 1 << 20, many: 4 << 20)
+/// Of images that are fetched, pixels of so many bytes are met by two vectors at once: few of them share a page.
+private let pairedBytes = 1 << 10
 
 /// How the points of a row find their taps among the addresses of image pixels. Points that lie `classes` apart read pixels a
 /// dilation apart, so each class has addresses of its own: point q of a class finds tap b at q * step + b.
@@ -69,6 +71,10 @@ struct WalkGradientPlan {
     private let readsPoints: Bool
     /// Otherwise pixels of the image alone are packed, none of a border, where points that are neighbours share pixels.
     private let packsInside: Bool
+    /// Two vectors that are neighbours are one call of a kernel.
+    private let pairs: (@convention(c) (UnsafeRawPointer) -> Void)?
+    /// Elements from pixel to pixel of what is packed.
+    private let packedPitch: Int
     /// Of image channels. The last one begins so early that it ends with the last channel, if there are so many.
     private let vectors: Int
     private let vectorsPerItem: Int
@@ -136,6 +142,11 @@ struct WalkGradientPlan {
         isDepthwise = layer.isDepthwise
         let inputBytes = layer.batch * layer.vertical.input * layer.horizontal.input * layer.inChannels * layer.elementBytes
         ahead = inputBytes > fetchedBytes.many ? pointsAhead.many : inputBytes > fetchedBytes.some ? pointsAhead.some : 0
+        let across = TapColumns(layer.horizontal, points: bands.columns)
+        let isTile = layer.vertical.kernel <= tileTaps && layer.horizontal.kernel <= tileTaps
+        pairs = isDepthwise && isTile && ahead > 0 && layer.inChannels * layer.elementBytes >= pairedBytes && across.step < 3
+            ? table.pointee.tapGradientPairs[across.step - 1] : nil
+        packedPitch = pairs == nil ? table.lanes : 2 * table.lanes
         permutes = Self.permutes(layer, table)
         let lanes = table.lanes
         let size = layer.elementBytes
@@ -143,7 +154,7 @@ struct WalkGradientPlan {
         let reads = layer.outChannelsPerGroup * layer.vertical.kernel * layer.horizontal.kernel
         let period = reads > 64 ? 512 : bands.pixels > 256 ? 4096 : Int.max
         readsImage = layer.input.channel == 1 && layer.inChannels >= lanes
-            && layer.input.column * layer.horizontal.stride * size % period != 0
+            && (pairs != nil || layer.input.column * layer.horizontal.stride * size % period != 0)
         packsInside = !readsImage && layer.paddingMode == .constant && layer.vertical.dilation == 1
             && layer.horizontal.dilation == 1 && layer.vertical.stride <= layer.vertical.kernel
             && layer.horizontal.stride <= layer.horizontal.kernel
@@ -161,7 +172,6 @@ struct WalkGradientPlan {
         let wanted = threads == 1 ? 1 : work < Double(dividedWork) ? threads : 4 * threads
         let most = max(1, min(ceilDivide(vectors, wanted), bands.isSingle ? vectors : itemSums / vectorSums))
 
-        let across = TapColumns(layer.horizontal, points: bands.columns)
         let columns = across.places
         let rows = PackedAxis(layer.vertical, outputs: bands.rows).places
         let places = try times(times(bands.images, rows, "a band"), columns, "a band")
@@ -174,15 +184,17 @@ struct WalkGradientPlan {
         placesAt = segmentsAt + aligned(try times(segments * MemoryLayout<TapSegment>.stride, tileRows, "a band"))
         offsetsAt = placesAt + aligned(lanes * size)
         outsideAt = offsetsAt + aligned(lanes * word)
-        imageAt = outsideAt + aligned((readsImage ? layer.inChannels : lanes) * size)
-        pointsAt = imageAt + (readsImage ? 0 : try times(places, lanes * size, "a band"))
-        sumsAt = aligned(pointsAt + (readsPoints ? 0 : bands.pixels * lanes * size))
+        imageAt = outsideAt + aligned((readsImage ? layer.inChannels : packedPitch) * size)
+        pointsAt = imageAt + (readsImage ? 0 : try times(places, packedPitch * size, "a band"))
+        sumsAt = aligned(pointsAt + (readsPoints ? 0 : bands.pixels * packedPitch * size))
         // No more vectors than a limit of the workspace has room for.
         let vectorBytes = try times(vectorSums, (bands.isBlocked ? 3 : 1) * size, "the sums")
         let room = (layer.means.workspaceLimit - sumsAt) & ~63
-        vectorsPerItem = bands.isSingle ? most : max(1, min(most, room / vectorBytes))
+        let perItem = bands.isSingle ? most : max(1, min(most, room / vectorBytes))
+        let perCall = pairs == nil ? 1 : 2
+        vectorsPerItem = max(perItem / perCall, 1) * perCall
         items = ceilDivide(vectors, vectorsPerItem)
-        let together = bands.isSingle ? 1 : vectorsPerItem
+        let together = bands.isSingle ? perCall : vectorsPerItem
         sums = try times(vectorSums, together, "the sums")
         bytes = sumsAt + aligned(try times(vectorBytes, together, "the sums"))
     }
@@ -194,7 +206,7 @@ struct WalkGradientPlan {
     ) {
         let vectors = item * vectorsPerItem..<min((item + 1) * vectorsPerItem, self.vectors)
         let outside = (workspace + outsideAt).assumingMemoryBound(to: Scalar.self)
-        outside.update(repeating: Scalar(layer.paddingValue), count: readsImage ? layer.inChannels : table.lanes)
+        outside.update(repeating: Scalar(layer.paddingValue), count: readsImage ? layer.inChannels : packedPitch)
         let sums = (workspace + sumsAt).assumingMemoryBound(to: Scalar.self)
         // Every lane meets its own, unless they are permuted.
         for lane in 0..<table.lanes {
@@ -208,8 +220,12 @@ struct WalkGradientPlan {
         bands.addUp(in: sums, count: self.sums) { band, isFirst in
             let across = across(band)
             layOut(band, across, image: image, points: points, workspace)
-            for vector in vectors {
-                let channels = Self.channels(vector, layer, table.lanes)
+            var vector = vectors.lowerBound
+            while vector < vectors.upperBound {
+                // The last vector may overlap the one before.
+                let isPair = pairs != nil && (vector + 2) * table.lanes <= layer.inChannels
+                let channels = isPair
+                    ? vector * table.lanes..<(vector + 2) * table.lanes : Self.channels(vector, layer, table.lanes)
                 let target = addsInPlace ? result + channels.lowerBound
                     : bands.isSingle ? sums : sums + (vector - vectors.lowerBound) * vectorSums
                 if !readsImage {
@@ -224,7 +240,7 @@ struct WalkGradientPlan {
                         image, layer.input,
                         (band.images, area?.rows.count ?? down(band).places, area?.columns.count ?? across.places),
                         channels: channels.lowerBound,
-                        count: channels.count, pitch: table.lanes, outside: Scalar(layer.paddingValue),
+                        count: channels.count, pitch: packedPitch, outside: Scalar(layer.paddingValue),
                         to: (workspace + imageAt).assumingMemoryBound(to: Scalar.self))
                 }
                 var last = -1
@@ -237,7 +253,7 @@ struct WalkGradientPlan {
                         for column in 0..<band.columns.count { packer.columns[column] = band.columns.lowerBound + column }
                         packer.pack(
                             points, layer.output, (band.images, band.rows.count, band.columns.count), channels: first,
-                            count: min(table.lanes, layer.outChannels - first), pitch: table.lanes, outside: 0,
+                            count: min(packedPitch, layer.outChannels - first), pitch: packedPitch, outside: 0,
                             to: (workspace + pointsAt).assumingMemoryBound(to: Scalar.self))
                     }
                     if permutes {
@@ -247,9 +263,15 @@ struct WalkGradientPlan {
                             : matchPoints(channels, output, first, last, places.assumingMemoryBound(to: Int32.self))
                     }
                     last = first
-                    multiply(band, across, channels, first, workspace, to: target + output * table.lanes, continues: !isFirst)
+                    multiply(
+                        band, across, channels, first, workspace, to: target + output * table.lanes, isPair: isPair,
+                        continues: !isFirst)
                 }
-                if bands.isSingle, !addsInPlace { write(vector, target, to: result) }
+                let count = isPair ? 2 : 1
+                if bands.isSingle, !addsInPlace {
+                    for i in 0..<count { write(vector + i, target + i * vectorSums, to: result) }
+                }
+                vector += count
             }
         }
         if bands.isSingle || addsInPlace { return }
@@ -320,7 +342,7 @@ struct WalkGradientPlan {
         var (batch, line, pixel) = (layer.input.batch &* size, layer.input.row &* size, layer.input.column &* size)
         if !readsImage {
             origin = UnsafeRawPointer(workspace) + imageAt
-            pixel = table.lanes &* size
+            pixel = packedPitch &* size
         }
         if packsInside {
             let inside = inside(band)
@@ -368,7 +390,7 @@ struct WalkGradientPlan {
                                 &+ (band.rows.lowerBound &+ row) &* layer.output.row
                                 &+ (band.columns.lowerBound &+ first) &* layer.output.column) &* size
                             : UnsafeRawPointer(workspace + pointsAt)
-                                + ((image &* band.rows.count &+ row) &* band.columns.count &+ first) &* (table.lanes &* size)
+                                + ((image &* band.rows.count &+ row) &* band.columns.count &+ first) &* (packedPitch &* size)
                         segment.initialize(to: TapSegment(image: lines, points: point, length: across.count(first)))
                         segment += 1
                         line += across.places(first)
@@ -381,12 +403,13 @@ struct WalkGradientPlan {
     /// The products of a vector of image channels and one output channel of each of their groups.
     private func multiply(
         _ band: GradientBand, _ across: TapColumns, _ channels: Range<Int>, _ firstPoint: Int,
-        _ workspace: UnsafeMutableRawPointer, to sums: UnsafeMutableRawPointer, continues: Bool
+        _ workspace: UnsafeMutableRawPointer, to sums: UnsafeMutableRawPointer, isPair: Bool, continues: Bool
     ) {
         let segments = band.images.count &* band.rows.count &* across.classes
         let word = MemoryLayout<UnsafeRawPointer>.stride
-        let pitch = (readsPoints ? layer.output.column : table.lanes) &* across.classes &* size
-        let kernel = (across.step < 3 ? table.pointee.slidingTapGradients[across.step - 1] : nil) ?? table.pointee.tapGradients
+        let pitch = (readsPoints ? layer.output.column : packedPitch) &* across.classes &* size
+        let sliding = across.step < 3 ? table.pointee.slidingTapGradients[across.step - 1] : nil
+        let kernel = (isPair ? pairs : sliding) ?? table.pointee.tapGradients
         var arguments = TapGradientArguments(
             segments: UnsafePointer((workspace + segmentsAt).assumingMemoryBound(to: TapSegment.self)), count: segments,
             segmentsPerChunk: bands.segmentsPerChunk &* across.classes, column: 0, step: across.step &* word,
@@ -394,6 +417,7 @@ struct WalkGradientPlan {
             pointPitch: pitch,
             pointAhead: ahead &* pitch, ahead: ahead &* word, places: workspace + placesAt, tile: sums,
             tilePitch: (addsInPlace ? layer.inChannels : layer.outChannelsPerGroup &* table.lanes) &* size, continues: continues)
+        arguments.pairPitch = addsInPlace ? table.lanes &* size : vectorSums &* size
         for _ in 0..<tileRows {
             arguments.column = 0
             for _ in 0..<tileColumns {

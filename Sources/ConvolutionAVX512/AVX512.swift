@@ -214,6 +214,10 @@ private nonisolated(unsafe) var float32 =
                 accumulateTapGradients(AVX512Float32.self, step: InlineArray<2, Bool>.self, points: InlineArray<2, Bool>.self, $0)
             },
         ],
+        tapGradientPairs: [
+            { accumulateTapGradientPairs(AVX512Float32.self, step: InlineArray<1, Bool>.self, $0) },
+            { accumulateTapGradientPairs(AVX512Float32.self, step: InlineArray<2, Bool>.self, $0) },
+        ],
         walk: WalkKernel(columns: 7) {
             accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
         } small: {

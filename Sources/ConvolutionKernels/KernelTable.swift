@@ -35,6 +35,8 @@ public struct KernelTable {
     public var tapGradients: @convention(c) (UnsafeRawPointer) -> Void
     /// The same for a step of 1 and 2 addresses, where the tier has registers for that.
     public var slidingTapGradients: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
+    /// Of these the same, for two vectors at once.
+    public var tapGradientPairs: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
     /// Kernels for neighbouring pixels that read 1 input column apart, and 2 where the tier has one.
     public var walk: WalkKernel
     public var stridedWalk: WalkKernel?
@@ -93,6 +95,7 @@ public struct KernelTable {
         planes: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         tapGradients: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         slidingTapGradients: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
+        tapGradientPairs: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
         walk: WalkKernel, stridedWalk: WalkKernel? = nil, pairWalks: InlineArray<3, WalkKernel?> = [nil, nil, nil],
         stencil: StencilKernel,
         narrowStencil: @escaping @convention(c) (UnsafeRawPointer) -> Void,
@@ -134,6 +137,7 @@ public struct KernelTable {
         self.planes = planes
         self.tapGradients = tapGradients
         self.slidingTapGradients = slidingTapGradients
+        self.tapGradientPairs = tapGradientPairs
         self.walk = walk
         self.stridedWalk = stridedWalk
         self.pairWalks = pairWalks

@@ -373,6 +373,7 @@ def test_pytorch(isa, data_format, name, dtype):
     ((2, 14, 14, 64), (3, 3, 1, 64), {"padding": 1, "groups": 64}),  # the sums in the result itself
     ((2, 3, 2, 24), (5, 5, 1, 24), {"padding": 4, "groups": 24}),  # borders wider than the image, of which bands may have none
     ((2, 30, 31, 20), (3, 3, 1, 20), {"padding": ((-2, 3), (1, -3)), "groups": 20, "strides": 2}),  # cropped
+    ((1, 6, 4, 18), (2, 2, 3, 6), {"groups": 6, "strides": (3, 1), "dilation_rate": 2}),  # groups with one output
     # Planes of few channels:
     ((2, 40, 70, 3), (3, 4, 3, 2), {"padding": 2, "dilation_rate": 2, "strides": (2, 1)}),
     ((1, 3, 6000, 1), (2, 7, 1, 1), {"padding": "same", "padding_mode": "circular"}),  # pieces of rows
@@ -395,10 +396,37 @@ def test_larger_kernel_gradients(isa, data_format, shape, kernel_shape, options)
     assert_same_bits(turned.transpose(2, 3, 1, 0), got)
 
 
+@pytest.mark.parametrize("shape, size, options", [
+    ((1, 33, 34, 272), (3, 3), {"padding": 1}),  # an odd number of vectors, the sums in the result itself
+    ((2, 26, 25, 260), (3, 3), {"padding": 1, "flip_kernel": True}),  # a vector that overlaps
+    ((3, 21, 20, 256), (2, 2), {"padding": ((1, 0), (1, 0)), "strides": 2}),
+    ((1, 70, 71, 256), (3, 2), {"padding": "same", "padding_mode": "reflect"}),  # several blocks
+    ((1, 17, 18, 1024), (3, 3), {"padding": 2, "strides": 2, "dilation_rate": (1, 2)}),
+])
+def test_kernel_gradients_of_large_depthwise_images(isa, data_format, shape, size, options):
+    """Images that a level-2 cache does not hold, against doubles, which have no kernel for two vectors at once."""
+    rng = np.random.default_rng(0)
+    options = {**options, "groups": shape[3]}
+    kernel_shape = (*size, 1, shape[3])
+    x = reals(rng, shape)
+    gradient = reals(rng, convolution.conv2d_output_shape(shape, kernel_shape, **options))
+
+    def run(x, gradient, **more):
+        return convolution.conv2d_backward_kernel(x, gradient, kernel_shape, isa=isa, **options, **more)
+
+    exact = run(x.astype(np.float64), gradient.astype(np.float64))
+    bound = run(np.abs(x).astype(np.float64), np.abs(gradient).astype(np.float64)) * 8 * 2.0**-24
+    want = run(x, gradient, threads=1)
+    assert (np.abs(want - exact) <= bound).all()
+    x, gradient = (np.ascontiguousarray(oracle.from_nhwc(a, data_format)) for a in (x, gradient))
+    assert_same_bits(run(x, gradient, data_format=data_format), want)
+
+
 @pytest.mark.parametrize("shape, kernel_shape, options", [
     ((1, 28, 28, 64), (3, 3, 64, 160), {"padding": "same"}),  # outer products
     ((1, 28, 28, 64), (3, 3, 64, 160), {"padding": "same", "algorithm": "winograd"}),
     ((1, 80, 80, 128), (5, 5, 1, 128), {"groups": 128, "padding": "same"}),  # walks
+    ((1, 40, 40, 272), (3, 3, 1, 272), {"groups": 272, "padding": "same"}),  # of two vectors at once
     ((1, 100, 100, 3), (3, 3, 3, 3), {"padding": "same"}),  # planes
 ])
 def test_the_least_workspace_of_a_kernel_gradient(isa, shape, kernel_shape, options):
