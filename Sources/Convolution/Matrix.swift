@@ -314,7 +314,9 @@ private func forEachRow(
     for outer in 0..<(channelsFirst ? channels : rows) {
         for middle in 0..<(channelsFirst ? rows : columns) {
             for inner in 0..<(channelsFirst ? columns : channels) {
-                channelsFirst ? body(row, middle, inner, outer) : body(row, outer, middle, inner)
+                // One call of what is inlined.
+                let (y, x, channel) = channelsFirst ? (middle, inner, outer) : (outer, middle, inner)
+                body(row, y, x, channel)
                 row += 1
             }
         }

@@ -144,37 +144,32 @@ private struct PanelPacker<Scalar: KernelScalar> {
     @inline(never)
     private mutating func packRows(_ blocks: Range<Int>, inputs: Range<Int>) {
         places.update(repeating: nil, count: elements)
-        var (low, high) = (elements, 0)
+        var used = 0..<0
         for index in blocks {
             let block = self.blocks + index
-            let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
             let start = inputs.lowerBound - inputs.lowerBound % block.pointee.channelBlock
             let length = min(block.pointee.channelBlock, layer.inChannelsPerGroup - start)
-            var rows = target + block.pointee.weights
+            let rows = target + block.pointee.weights
                 + (panel.offset * layer.inChannelsPerGroup + start * panel.width) * block.pointee.taps
                 + (inputs.lowerBound - start) * panel.width
-            for v in 0..<vertical.taps {
-                for h in 0..<horizontal.taps {
-                    if vertical.sums != nil || horizontal.sums != nil {
-                        packSums(
-                            Tap(layer, rows: vertical.kernelElements(v), columns: horizontal.kernelElements(h)), inputs, to: rows)
-                    } else {
-                        let place = layer.place(
-                            row: vertical.kernelStart + v * vertical.kernelStep,
-                            column: horizontal.kernelStart + h * horizontal.kernelStep)
-                        places[place] = UnsafeMutableRawPointer(rows)
-                        (low, high) = (min(low, place), max(high, place + 1))
+            let step = length * panel.width
+            if block.pointee.vertical.sums != nil || block.pointee.horizontal.sums != nil {
+                packSums(block, inputs, to: rows, step: step)
+            } else {
+                let taken = placeTaps(of: block, plan, rows, step: step * MemoryLayout<Scalar>.stride, places)
+                used = used.isEmpty ? taken : min(used.lowerBound, taken.lowerBound)..<max(used.upperBound, taken.upperBound)
+            }
+            if panel.channels < panel.width {
+                for tap in 0..<block.pointee.taps {
+                    let rows = rows + tap * step + panel.channels
+                    for row in 0..<inputs.count {
+                        (rows + row * panel.width).update(repeating: 0, count: panel.width - panel.channels)
                     }
-                    if panel.channels < panel.width {
-                        for row in 0..<inputs.count {
-                            (rows + row * panel.width + panel.channels).update(repeating: 0, count: panel.width - panel.channels)
-                        }
-                    }
-                    rows += length * panel.width
                 }
             }
         }
-        if low >= high { return }
+        if used.isEmpty { return }
+        let (low, high) = (used.lowerBound, used.upperBound)
         var lane = 0
         while lane < panel.channels {
             let lines = lines(from: lane)
@@ -308,9 +303,25 @@ private struct PanelPacker<Scalar: KernelScalar> {
         }
     }
 
-    /// One tap that stands for several kernel elements.
+    /// Taps that stand for several kernel elements each, `step` from one to the next.
     @inline(never)
-    private mutating func packSums(_ tap: Tap, _ inputs: Range<Int>, to rows: UnsafeMutablePointer<Scalar>) {
+    private mutating func packSums(
+        _ block: UnsafePointer<Block>, _ inputs: Range<Int>, to target: UnsafeMutablePointer<Scalar>, step: Int
+    ) {
+        let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
+        var rows = target
+        for v in 0..<vertical.taps {
+            for h in 0..<horizontal.taps {
+                packSum(
+                    Tap(layer, rows: vertical.kernelElements(v), columns: horizontal.kernelElements(h)), inputs, to: rows)
+                rows += step
+            }
+        }
+    }
+
+    /// One of them.
+    @inline(never)
+    private mutating func packSum(_ tap: Tap, _ inputs: Range<Int>, to rows: UnsafeMutablePointer<Scalar>) {
         var lane = 0
         while lane < panel.channels {
             let lines = lines(from: lane)
@@ -325,6 +336,28 @@ private struct PanelPacker<Scalar: KernelScalar> {
             lane += lines.count
         }
     }
+}
+
+/// Notes where the rows of each of a block's taps begin, `step` bytes from one to the next, by the places of their kernel elements
+/// (`Layer.placesOfTaps`), and returns the range of these.
+@inline(never)
+private func placeTaps(
+    of block: UnsafePointer<Block>, _ plan: UnsafePointer<ConvolutionPlan>, _ first: UnsafeMutableRawPointer, step: Int,
+    _ places: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+) -> Range<Int> {
+    let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
+    var (low, high) = (Int.max, 0)
+    var rows = first
+    for v in 0..<vertical.taps {
+        for h in 0..<horizontal.taps {
+            let place = plan.pointee.layer.place(
+                row: vertical.kernelStart + v * vertical.kernelStep, column: horizontal.kernelStart + h * horizontal.kernelStep)
+            places[place] = rows
+            (low, high) = (min(low, place), max(high, place + 1))
+            rows += step
+        }
+    }
+    return low < high ? low..<high : 0..<0
 }
 
 extension Layer {
