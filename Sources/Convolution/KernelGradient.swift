@@ -369,11 +369,12 @@ struct KernelGradientPlan {
             let byOuterProducts = min(vectors.byPoints, vectors.byImage) * Double(convolution.vertical.kernel)
             let byWalk = WalkGradientPlan.work(convolution, table)
             // For few channels, whatever lies beside them, and rows of some vectors.
-            if convolution.inChannels + convolution.outChannels <= 12, convolution.horizontal.output >= 2 * table.lanes,
+            if let kernel = table.pointee.planes, convolution.inChannels + convolution.outChannels <= 12,
+                convolution.horizontal.output >= 2 * table.lanes,
                 let byPlanes = PlaneGradientPlan.work(convolution, lanes: table.lanes),
                 byPlanes <= 2.5 * min(byOuterProducts, byWalk)
             {
-                let chosen = try PlaneGradientPlan(convolution)
+                let chosen = try PlaneGradientPlan(convolution, kernel)
                 (algorithm, items, bytes) = (.planes(chosen), chosen.parts, chosen.bytes)
                 sharedBytes = chosen.totalBytes
             } else if convolution.takesWinogradGradient {
@@ -412,12 +413,9 @@ struct KernelGradientPlan {
             layer.isDouble ? { runItems($0, Double.self) } : { runItems($0, Float.self) },
             shared: UnsafeMutableRawPointer(execution))
         guard case .planes(let plan) = algorithm, let totals = execution.pointee.workspace else { return }
-        func write<Scalar: KernelScalar>(_: Scalar.Type) {
-            plan.write(
-                totals.assumingMemoryBound(to: CompensatedSum<Scalar>.self),
-                to: execution.pointee.result.assumingMemoryBound(to: Scalar.self))
-        }
-        layer.isDouble ? write(Double.self) : write(Float.self)
+        plan.write(
+            totals.assumingMemoryBound(to: CompensatedSum<Float>.self),
+            to: execution.pointee.result.assumingMemoryBound(to: Float.self))
     }
 
     /// What one thread does.
@@ -444,9 +442,11 @@ struct KernelGradientPlan {
                 run.write(to: result)
             }
         case .planes(let plan):
-            let totals = shared.assumingMemoryBound(to: CompensatedSum<Scalar>.self)
+            let totals = shared.assumingMemoryBound(to: CompensatedSum<Float>.self)
             while let part = context.nextItem() {
-                plan.addUp(part: part, image: image, points: points, workspace, to: totals + part * plan.elements)
+                plan.addUp(
+                    part: part, image: execution.image.assumingMemoryBound(to: Float.self),
+                    points: execution.points.assumingMemoryBound(to: Float.self), workspace, to: totals + part * plan.elements)
             }
         }
     }

@@ -17,6 +17,8 @@ struct PlaneGradientPlan {
     /// The convolution whose input is the image.
     private var layer: Layer
     private var table: UnsafePointer<KernelTable>
+    /// `accumulatePlanes`.
+    private var kernel: @convention(c) (UnsafeRawPointer) -> Void
     /// Whole rows of pieces of rows, some chunks of `chunkRows`. A chunk's sums are made in the lanes of a vector, and what
     /// chunks give is added with compensation: first those of a part, then the parts.
     private var chunkRows: Int
@@ -51,8 +53,9 @@ struct PlaneGradientPlan {
         return 2 * Double(layer.inChannels * layer.outChannelsPerGroup) * Double(tiles * tileTaps * tileTaps) / Double(lanes)
     }
 
-    init(_ layer: Layer) throws(Failure) {
+    init(_ layer: Layer, _ kernel: @escaping @convention(c) (UnsafeRawPointer) -> Void) throws(Failure) {
         self.layer = layer
+        self.kernel = kernel
         table = layer.table
         let lanes = table.lanes
         let (vertical, horizontal) = (layer.vertical, layer.horizontal)
@@ -84,9 +87,9 @@ struct PlaneGradientPlan {
     }
 
     /// The bands of one part of the sum.
-    func addUp<Scalar: KernelScalar>(
-        part: Int, image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>, _ workspace: UnsafeMutableRawPointer,
-        to totals: UnsafeMutablePointer<CompensatedSum<Scalar>>
+    func addUp(
+        part: Int, image: UnsafePointer<Float>, points: UnsafePointer<Float>, _ workspace: UnsafeMutableRawPointer,
+        to totals: UnsafeMutablePointer<CompensatedSum<Float>>
     ) {
         totals.initialize(repeating: CompensatedSum(), count: elements)
         for band in bands * part / parts..<bands * (part + 1) / parts {
@@ -99,13 +102,13 @@ struct PlaneGradientPlan {
         }
     }
 
-    private func addBand<Scalar: KernelScalar>(
-        _ band: PlaneBand, image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>, _ workspace: UnsafeMutableRawPointer,
-        to totals: UnsafeMutablePointer<CompensatedSum<Scalar>>
+    private func addBand(
+        _ band: PlaneBand, image: UnsafePointer<Float>, points: UnsafePointer<Float>, _ workspace: UnsafeMutableRawPointer,
+        to totals: UnsafeMutablePointer<CompensatedSum<Float>>
     ) {
         let columnPlaces = (workspace + columnPlacesAt).assumingMemoryBound(to: Int.self)
-        let packedImage = (workspace + imageAt).assumingMemoryBound(to: Scalar.self)
-        let packedPoints = (workspace + pointsAt).assumingMemoryBound(to: Scalar.self)
+        let packedImage = (workspace + imageAt).assumingMemoryBound(to: Float.self)
+        let packedPoints = (workspace + pointsAt).assumingMemoryBound(to: Float.self)
         let lanes = table.lanes
         let down = PackedAxis(layer.vertical, outputs: band.rows.count)
         let tail = band.columns.count % lanes
@@ -117,7 +120,7 @@ struct PlaneGradientPlan {
             columnPlaces[place] = borderIndex(first + place, layer.horizontal.input, layer.paddingMode) ?? -1
         }
         let inside = min(max(-first, 0), places)..<max(min(layer.horizontal.input - first, places), min(max(-first, 0), places))
-        let outside = Scalar(layer.paddingValue)
+        let outside = Float(layer.paddingValue)
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
         for group in 0..<layer.groups {
             for input in 0..<inputs {
@@ -171,7 +174,7 @@ struct PlaneGradientPlan {
 
     /// What the taps of each kernel column meet in the last, partial vector, and zeros: an infinity that they do not meet must
     /// not be multiplied by the zeros behind the points.
-    private func fillTails<Scalar: KernelScalar>(_ row: UnsafeMutablePointer<Scalar>, from start: Int, _ tail: Int) {
+    private func fillTails(_ row: UnsafeMutablePointer<Float>, from start: Int, _ tail: Int) {
         if tail == 0 { return }
         let lanes = table.lanes
         var target = row + (imagePitch - layer.horizontal.kernel * lanes)
@@ -183,11 +186,11 @@ struct PlaneGradientPlan {
     }
 
     /// Of one pair of planes, `[tap row][tap column]`.
-    private func multiply<Scalar: KernelScalar>(
-        _ image: UnsafePointer<Scalar>, _ points: UnsafePointer<Scalar>, _ band: PlaneBand, _ down: PackedAxis,
-        _ workspace: UnsafeMutableRawPointer, to totals: UnsafeMutablePointer<CompensatedSum<Scalar>>
+    private func multiply(
+        _ image: UnsafePointer<Float>, _ points: UnsafePointer<Float>, _ band: PlaneBand, _ down: PackedAxis,
+        _ workspace: UnsafeMutableRawPointer, to totals: UnsafeMutablePointer<CompensatedSum<Float>>
     ) {
-        let sums = (workspace + sumsAt).assumingMemoryBound(to: Scalar.self)
+        let sums = (workspace + sumsAt).assumingMemoryBound(to: Float.self)
         let lanes = table.lanes
         let (rows, columns) = (layer.vertical.kernel, layer.horizontal.kernel)
         let vectors = band.columns.count / lanes
@@ -212,7 +215,7 @@ struct PlaneGradientPlan {
                         columnOffsets: columnOffsets, tailOffsets: tailOffsets, imagePitch: down.step * imagePitch,
                         pointPitch: pointPitch, rows: min(chunkRows, band.rows.count - row), vectors: vectors, tails: tails,
                         sums: sums)
-                    withUnsafePointer(to: arguments) { table.pointee.planes($0) }
+                    withUnsafePointer(to: arguments) { kernel($0) }
                     for a in 0..<min(tileTaps, rows - tapRow) {
                         for b in 0..<min(tileTaps, columns - tapColumn) {
                             totals[(tapRow + a) * columns + tapColumn + b].add(sumOfLanes(sums + (a * tileTaps + b) * lanes))
@@ -227,7 +230,7 @@ struct PlaneGradientPlan {
     }
 
     /// Halves added to halves.
-    private func sumOfLanes<Scalar: KernelScalar>(_ values: UnsafeMutablePointer<Scalar>) -> Scalar {
+    private func sumOfLanes(_ values: UnsafeMutablePointer<Float>) -> Float {
         var half = table.lanes / 2
         while half > 0 {
             for lane in 0..<half { values[lane] += values[lane + half] }
@@ -237,8 +240,8 @@ struct PlaneGradientPlan {
     }
 
     /// Adds the parts and stores them, or adds them to what is there.
-    func write<Scalar: KernelScalar>(
-        _ totals: UnsafePointer<CompensatedSum<Scalar>>, to result: UnsafeMutablePointer<Scalar>
+    func write(
+        _ totals: UnsafePointer<CompensatedSum<Float>>, to result: UnsafeMutablePointer<Float>
     ) {
         var element = 0
         for group in 0..<layer.groups {
