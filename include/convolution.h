@@ -56,8 +56,8 @@ extern "C" {
 /* ------------------------------------------------------------------------------------------------------------ version */
 
 #define CONVOLUTION_VERSION_MAJOR 0
-#define CONVOLUTION_VERSION_MINOR 6
-#define CONVOLUTION_VERSION_PATCH 2
+#define CONVOLUTION_VERSION_MINOR 7
+#define CONVOLUTION_VERSION_PATCH 0
 
 /* major * 10000 + minor * 100 + patch of the header you compile with. */
 #define CONVOLUTION_VERSION \

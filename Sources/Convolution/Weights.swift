@@ -338,8 +338,8 @@ private struct PanelPacker<Scalar: KernelScalar> {
     }
 }
 
-/// Notes where the rows of each of a block's taps begin, `step` bytes from one to the next, by the places of their kernel elements
-/// (`Layer.placesOfTaps`), and returns the range of these.
+/// Notes where the rows of each of a block's taps begin, `step` bytes from one to the next, by the places of their kernel
+/// elements (`Layer.placesOfTaps`), and returns the range of these.
 @inline(never)
 private func placeTaps(
     of block: UnsafePointer<Block>, _ plan: UnsafePointer<ConvolutionPlan>, _ first: UnsafeMutableRawPointer, step: Int,
