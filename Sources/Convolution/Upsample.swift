@@ -282,6 +282,8 @@ func createPlan(
         "the plan")
     let bytes = try plus(times(entries, entryBytes, "the plan"), header + 1536, "the plan")
     let memory = try allocate(bytes, of: 1, "the plan")
+    var made: UnsafeMutablePointer<ResamplingPlan>?
+    defer { if made == nil { shim_free(memory) } }
     var next = memory + header
     func take(_ bytes: Int) -> UnsafeMutableRawPointer {
         let taken = next
@@ -431,12 +433,7 @@ func createPlan(
         (pixels.batch, pixels.channels, pixels.threads) = (1, count, 1)
         pixels.input = packed(resampling.vertical.input, resampling.horizontal.input, count, channelsFirst: false)
         pixels.output = packed(rows, columns, count, channelsFirst: false)
-        do throws(Failure) {
-            turned = try createPlan(pixels, tables: tables)
-        } catch {
-            shim_free(memory)
-            throw error
-        }
+        turned = try createPlan(pixels, tables: tables)
         layout.bytes = aligned((turned?.pointee.scratch.bytes ?? 0) + area * count * size)
         items = resampling.batch * ceilDivide(planes, count)
     }
@@ -449,6 +446,7 @@ func createPlan(
             rowBands: rowBands, columnsPerChunk: columnsPerChunk, chunks: chunks, segments: segments, items: items,
             scratch: layout, streams: streams, direct: direct, packs: packs, turned: turned,
             doubling: doubling, lines: lines, bytes: bytes))
+    made = plan
     return plan
 }
 
