@@ -28,7 +28,7 @@ let package = Package(
 
         // MARK: - The core
         .target(name: "CConvolutionShims", exclude: ["README.md"]),
-        .target(name: "ConvolutionKernels", dependencies: ["CConvolutionShims"], exclude: ["MEASURED.md", "README.md"]),
+        .target(name: "ConvolutionKernels", dependencies: ["CConvolutionShims"], exclude: ["MEASURED.md", "PATHS.md", "README.md"]),
         .target(
             name: "ConvolutionAVX2", dependencies: ["CConvolutionShims", "ConvolutionKernels"], exclude: ["README.md"],
             swiftSettings: avx2),

@@ -2,8 +2,8 @@ import CConvolutionShims
 import ConvolutionKernels
 
 // Transposed convolutions of few output channels: the products of each input pixel with each kernel element, summed over the
-// input channels, as one matrix product; then each output element is the sum of the products that fall on it. The kernels and the
-// order of the sum: "Products first" in `ConvolutionKernels/README.md`.
+// input channels, as one matrix product; then each output element is the sum of the products that fall on it. The kernels:
+// "Products first" in `ConvolutionKernels/PATHS.md`; the order of the sum: in the README there.
 
 /// What a plan for products first has in addition to its blocks, whose packed weights it replaces by its own:
 /// `[group][part][input channel][output channel of the part, kernel row, kernel column]`, padded to `weightPitch`.

@@ -2,7 +2,7 @@ import CConvolutionShims
 import ConvolutionKernels
 
 // Winograd's algorithm: a plan's weights transformed and packed, and items of work. The kernels and what they compute: "Winograd"
-// in `ConvolutionKernels/README.md`.
+// in `ConvolutionKernels/PATHS.md`.
 
 /// What a plan for Winograd's algorithm has beside its blocks, which are the phases of a transposed convolution, or one. Packed
 /// weights: `[block][group][panel][point][input channel][output channel]`, or with `keepsParts`
