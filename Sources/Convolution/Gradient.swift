@@ -42,10 +42,15 @@ struct InputGradientPlan {
 func createInputGradientPlan(
     _ layer: Layer, kernel: UnsafeRawPointer?
 ) throws(Failure) -> UnsafeMutablePointer<InputGradientPlan> {
-    let memory = try allocate(1, of: MemoryLayout<InputGradientPlan>.size, "the plan")
-        .bindMemory(to: InputGradientPlan.self, capacity: 1)
+    try allocated { () throws(Failure) in try inputGradientPlan(layer, kernel: kernel) }
+}
+
+/// A plan in memory of its own.
+@inline(__always)
+func allocated<Plan>(_ made: () throws(Failure) -> Plan) throws(Failure) -> UnsafeMutablePointer<Plan> {
+    let memory = try allocate(1, of: MemoryLayout<Plan>.size, "the plan").bindMemory(to: Plan.self, capacity: 1)
     do throws(Failure) {
-        memory.initialize(to: try inputGradientPlan(layer, kernel: kernel))
+        memory.initialize(to: try made())
         return memory
     } catch {
         shim_free(memory)

@@ -501,15 +501,7 @@ private func runItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: 
 }
 
 func createKernelGradientPlan(_ layer: Layer) throws(Failure) -> UnsafeMutablePointer<KernelGradientPlan> {
-    let memory = try allocate(1, of: MemoryLayout<KernelGradientPlan>.size, "the plan")
-        .bindMemory(to: KernelGradientPlan.self, capacity: 1)
-    do throws(Failure) {
-        memory.initialize(to: try KernelGradientPlan(layer))
-        return memory
-    } catch {
-        shim_free(memory)
-        throw error
-    }
+    try allocated { () throws(Failure) in try KernelGradientPlan(layer) }
 }
 
 func destroy(_ plan: UnsafeMutablePointer<KernelGradientPlan>) {

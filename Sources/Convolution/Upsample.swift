@@ -132,7 +132,8 @@ struct Doubling {
     ) {
         guard table.taps == 2, columns == 2 * width, (width - 1) * channels >= lanes else { return nil }
         let weights = table.weights.assumingMemoryBound(to: Float.self)
-        first = table.elements[2 * columns / 2] == table.elements[2 * columns / 2 + 2] ? columns / 2 & 1 : 1 - columns / 2 & 1
+        // The two columns in the middle, number width and the next, read the same pixels or are of two pairs.
+        first = table.elements[2 * width] == table.elements[2 * width + 2] ? width & 1 : 1 - width & 1
         for pair in 0..<width - 1 {
             for side in 0..<2 {
                 let column = first + 2 * pair + side
@@ -284,15 +285,10 @@ func createPlan(
     let memory = try allocate(bytes, of: 1, "the plan")
     var made: UnsafeMutablePointer<ResamplingPlan>?
     defer { if made == nil { shim_free(memory) } }
-    var next = memory + header
-    func take(_ bytes: Int) -> UnsafeMutableRawPointer {
-        let taken = next
-        next += aligned(bytes)
-        return taken
-    }
+    var space = PlanRoom(next: memory + header)
     func tapTable(_ taps: Int, _ entries: Int) -> TapTable {
-        let elements = take(entries * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: entries)
-        return TapTable(taps: taps, inside: 0..<0, elements: elements, weights: take(entries * size))
+        let elements = space.take(entries * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: entries)
+        return TapTable(taps: taps, inside: 0..<0, elements: elements, weights: space.take(entries * size))
     }
     var vertical = tapTable(rowTaps, rowEntries)
     var horizontal = tapTable(columnTaps, columnEntries)
@@ -314,11 +310,11 @@ func createPlan(
             channels: channels, lanes: lanes, vectors: vectors, lastChunk: lastChunk, rowElements: runs.pixels * channels,
             copies: copies)
     }
-    let windows = take(2 * vectors * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: 2 * vectors)
+    let windows = space.take(2 * vectors * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: 2 * vectors)
     if mayBeSparse {
-        let elements = take(columnEntries * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: columnEntries)
+        let elements = space.take(columnEntries * MemoryLayout<Int>.stride).bindMemory(to: Int.self, capacity: columnEntries)
         var found = runs
-        found.places = take(2 * runVectors * columns * MemoryLayout<Int>.stride)
+        found.places = space.take(2 * runVectors * columns * MemoryLayout<Int>.stride)
             .bindMemory(to: Int.self, capacity: 2 * runVectors * columns)
         found.find(
             horizontal, columns: columns, channels: channels, lanes: narrow.lanes, width: runVectors * narrow.lanes,
@@ -342,7 +338,7 @@ func createPlan(
         resampling.horizontal.input >= leastDoubled {
         doubling = Doubling(
             horizontal, width: resampling.horizontal.input, columns: columns, channels: channels, lanes: lanes,
-            take(4 * lanes * size))
+            space.take(4 * lanes * size))
     }
 
     let lines = mayTurn && rows > 0 && !streams && doubling == nil
@@ -366,10 +362,10 @@ func createPlan(
     let chunks = ceilDivide(columns, columnsPerChunk)
 
     // Permuted, the entries of `places` are shorter than those of `sources` else.
-    let places = take(laneEntries * MemoryLayout<Int>.stride)
+    let places = space.take(laneEntries * MemoryLayout<Int>.stride)
     var columnTable = ColumnTable(
         kind: .pixels, window: 0, sources: places.bindMemory(to: Int.self, capacity: laneEntries), places: places,
-        weights: take(laneEntries * size))
+        weights: space.take(laneEntries * size))
     if byColumns, doubling == nil, lines == nil {
         columnTable.kind = .gathered
         func fill<Scalar: KernelScalar, Place: FixedWidthInteger>(_: Scalar.Type, _: Place.Type) {
@@ -400,7 +396,7 @@ func createPlan(
     let rowBands = ceilDivide(rows, rowsPerBand)
 
     // Room for what kernels write and read in whole vectors.
-    let segments = take(segmentEntries * MemoryLayout<Int>.stride).bindMemory(to: Segment.self, capacity: chunks)
+    let segments = space.take(segmentEntries * MemoryLayout<Int>.stride).bindMemory(to: Segment.self, capacity: chunks)
     var widest = lanes
     for chunk in 0..<chunks {
         let first = chunk * columnsPerChunk
@@ -448,6 +444,16 @@ func createPlan(
             doubling: doubling, lines: lines, bytes: bytes))
     made = plan
     return plan
+}
+
+/// What is left of the memory that a plan and its tables share.
+struct PlanRoom {
+    var next: UnsafeMutableRawPointer
+
+    mutating func take(_ bytes: Int) -> UnsafeMutableRawPointer {
+        defer { next += aligned(bytes) }
+        return next
+    }
 }
 
 /// What output pixels that follow each other in memory are made of: those of a row, or of rows that are one line.

@@ -87,19 +87,14 @@ extension LinePlan {
         let bytes = header + 512 + 2 * (vectors + blendVectors) * MemoryLayout<Int>.stride
             + (vectors * lanes * taps + blendEntries) * 2 * size
         let memory = try allocate(bytes, of: 1, "the plan")
-        var next = memory + header
-        func take(_ bytes: Int) -> UnsafeMutableRawPointer {
-            let taken = next
-            next += aligned(bytes)
-            return taken
-        }
+        var space = PlanRoom(next: memory + header)
         /// nil: no windows of `most` vectors hold the taps of all vectors.
         func columnTable(_ filler: ColumnFiller, most: Int, period: Int) -> ColumnTable? {
-            let windows = take(2 * filler.vectors * MemoryLayout<Int>.stride)
+            let windows = space.take(2 * filler.vectors * MemoryLayout<Int>.stride)
                 .bindMemory(to: Int.self, capacity: 2 * filler.vectors)
             guard let window = filler.fillWindows(windows, most: most, period: period) else { return nil }
             let entries = filler.vectors * lanes * filler.pixels.taps
-            let (places, weights) = (take(entries * size), take(entries * size))
+            let (places, weights) = (space.take(entries * size), space.take(entries * size))
             if resampling.isDouble {
                 filler.fill(windows, period: period, places.assumingMemoryBound(to: Int64.self),
                     weights.assumingMemoryBound(to: Double.self))

@@ -91,14 +91,7 @@ public func accumulateTapGradients<I: InstructionSet, let S: Int, let P: Int>(
             let rows = segment.pointee.image
             var point = segment.pointee.points + arguments.pointOffset
             var column = arguments.column
-            var window = InlineArray<3, InlineArray<2, I.Vector>>(repeating: InlineArray<2, I.Vector>(repeating: zero))
-            if S < 3 {
-                for a in 0..<3 {
-                    for b in 0..<3 &- S {
-                        window[unchecked: a][unchecked: b] = tapPixel(I.self, rows[unchecked: a], column &+ b &* address, offset)
-                    }
-                }
-            }
+            var window = firstPixels(I.self, step: InlineArray<S, Bool>.self, rows, column, offset)
             var length = segment.pointee.length
             if length < P {
                 // Nothing for all of them.
@@ -120,11 +113,9 @@ public func accumulateTapGradients<I: InstructionSet, let S: Int, let P: Int>(
             chunk &-= 1
         } while chunk > 0
         for tap in 0..<9 {
-            let target = arguments.tile + tap &* arguments.tilePitch
             var total = sums[unchecked: 0][unchecked: tap]
             if P > 1 { total = I.sum(total, sums[unchecked: P &- 1][unchecked: tap]) }
-            if continues { total = I.sum(target.loadUnaligned(as: I.Vector.self), total) }
-            target.storeBytes(of: total, as: I.Vector.self)
+            store(I.self, total, to: arguments.tile + tap &* arguments.tilePitch, continues: continues)
         }
         continues = true
     }
@@ -150,16 +141,10 @@ public func accumulateTapGradientPairs<I: InstructionSet, let S: Int>(
             let rows = segment.pointee.image
             var point = segment.pointee.points + arguments.pointOffset
             var column = arguments.column
-            var windows = InlineArray<2, InlineArray<3, InlineArray<2, I.Vector>>>(
-                repeating: InlineArray<3, InlineArray<2, I.Vector>>(repeating: InlineArray<2, I.Vector>(repeating: zero)))
-            for v in 0..<2 {
-                for a in 0..<3 {
-                    for b in 0..<3 &- S {
-                        windows[unchecked: v][unchecked: a][unchecked: b] = tapPixel(
-                            I.self, rows[unchecked: a], column &+ b &* address, arguments.imageOffset &+ v &* I.bytes)
-                    }
-                }
-            }
+            var windows: InlineArray<2, InlineArray<3, InlineArray<2, I.Vector>>> = [
+                firstPixels(I.self, step: InlineArray<S, Bool>.self, rows, column, arguments.imageOffset),
+                firstPixels(I.self, step: InlineArray<S, Bool>.self, rows, column, arguments.imageOffset &+ I.bytes),
+            ]
             var length = segment.pointee.length
             repeat {
                 for v in 0..<2 {
@@ -177,14 +162,38 @@ public func accumulateTapGradientPairs<I: InstructionSet, let S: Int>(
         } while chunk > 0
         for v in 0..<2 {
             for tap in 0..<9 {
-                let target = arguments.tile + (v &* arguments.pairPitch &+ tap &* arguments.tilePitch)
-                var total = sums[unchecked: v][unchecked: tap]
-                if continues { total = I.sum(target.loadUnaligned(as: I.Vector.self), total) }
-                target.storeBytes(of: total, as: I.Vector.self)
+                store(
+                    I.self, sums[unchecked: v][unchecked: tap],
+                    to: arguments.tile + (v &* arguments.pairPitch &+ tap &* arguments.tilePitch), continues: continues)
             }
         }
         continues = true
     }
+}
+
+/// The pixels of the first point's taps that the second meets too.
+@inlinable @inline(__always)
+func firstPixels<I: InstructionSet, let S: Int>(
+    _: I.Type, step _: InlineArray<S, Bool>.Type, _ rows: InlineArray<3, UnsafeRawPointer>, _ column: Int, _ offset: Int
+) -> InlineArray<3, InlineArray<2, I.Vector>> {
+    var window = InlineArray<3, InlineArray<2, I.Vector>>(
+        repeating: InlineArray<2, I.Vector>(repeating: I.Vector(repeating: 0)))
+    if S < 3 {
+        for a in 0..<3 {
+            for b in 0..<3 &- S {
+                window[unchecked: a][unchecked: b] = tapPixel(
+                    I.self, rows[unchecked: a], column &+ b &* MemoryLayout<UnsafeRawPointer>.stride, offset)
+            }
+        }
+    }
+    return window
+}
+
+/// A tap's sum over a chunk.
+@inlinable @inline(__always)
+func store<I: InstructionSet>(_: I.Type, _ sum: I.Vector, to target: UnsafeMutableRawPointer, continues: Bool) {
+    let total = continues ? I.sum(target.loadUnaligned(as: I.Vector.self), sum) : sum
+    target.storeBytes(of: total, as: I.Vector.self)
 }
 
 /// P points at a time.
