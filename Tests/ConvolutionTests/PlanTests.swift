@@ -34,6 +34,86 @@ import Testing
         #expect(upsamplePlan.outputShape == [2, 9, 5, 20])
     }
 
+    /// GradientTests has the numbers of the plain calls.
+    @Test(arguments: InstructionSetTiers.supported)
+    func gradientsHaveTheSameBits(_ isa: String) throws {
+        func sevenths(_ shape: [Int], _ seed: Int) throws -> Tensor<Float> {
+            try Tensor(wholeNumbers(shape, seed: seed).elements.map { Float($0) / 7 }, shape: shape)
+        }
+        let input = try sevenths([2, 6, 7, 20], 61)
+
+        let kernel = try sevenths([3, 2, 20, 35], 62)
+        let options = Conv2DOptions(strides: (1, 2), padding: .same, isa: isa)
+        let gradient = try sevenths([2, 6, 4, 35], 63)
+        let byInput = try Conv2DBackwardInputPlan(inputShape: input.shape, kernel: kernel, options: options)
+        #expect(byInput.inputShape == input.shape && byInput.outputShape == gradient.shape)
+        #expect(
+            try byInput(gradient)
+                == conv2dBackwardInput(gradient, kernel: kernel, inputShape: input.shape, options: options))
+        let byKernel = try Conv2DBackwardKernelPlan<Float>(
+            inputShape: input.shape, kernelShape: kernel.shape, options: options)
+        #expect(byKernel.kernelShape == kernel.shape && byKernel.outputShape == gradient.shape)
+        #expect(
+            try byKernel(input, outputGradient: gradient)
+                == conv2dBackwardKernel(input, outputGradient: gradient, kernelShape: kernel.shape, options: options))
+
+        let turned = try sevenths([3, 2, 35, 20], 64)
+        let transposeOptions = Conv2DTransposeOptions(strides: (1, 2), padding: .same, isa: isa)
+        let spread = try sevenths([2, 6, 14, 35], 65)
+        let transposedByInput = try Conv2DTransposeBackwardInputPlan(
+            inputShape: input.shape, kernel: turned, options: transposeOptions)
+        #expect(transposedByInput.inputShape == input.shape && transposedByInput.outputShape == spread.shape)
+        #expect(
+            try transposedByInput(spread)
+                == conv2dTransposeBackwardInput(spread, kernel: turned, inputShape: input.shape, options: transposeOptions))
+        let transposedByKernel = try Conv2DTransposeBackwardKernelPlan<Float>(
+            inputShape: input.shape, kernelShape: turned.shape, options: transposeOptions)
+        #expect(transposedByKernel.kernelShape == turned.shape && transposedByKernel.outputShape == spread.shape)
+        #expect(
+            try transposedByKernel(input, outputGradient: spread)
+                == conv2dTransposeBackwardKernel(
+                    input, outputGradient: spread, kernelShape: turned.shape, options: transposeOptions))
+
+        let upsampleOptions = Upsample2DOptions(interpolation: .bilinear, isa: isa)
+        let size = UpsampledSize.output(height: 9, width: 5)
+        let larger = try sevenths([2, 9, 5, 20], 66)
+        let upsampling = try Upsample2DBackwardPlan<Float>(inputShape: input.shape, size: size, options: upsampleOptions)
+        #expect(upsampling.inputShape == input.shape && upsampling.outputShape == larger.shape)
+        #expect(
+            try upsampling(larger) == upsample2dBackward(larger, inputShape: input.shape, size: size, options: upsampleOptions))
+    }
+
+    @Test func gradientsOfOtherShapes() throws {
+        let (shape, kernel) = ([1, 3, 4, 1], try Tensor<Float>(repeating: 1, shape: [2, 2, 1, 1]))
+        let (image, wrong) = (try Tensor<Float>(repeating: 1, shape: shape), try Tensor<Float>(repeating: 1, shape: [1, 2, 4, 1]))
+        func refused(_ outputShape: String) -> ConvolutionError {
+            ConvolutionError(
+                .shape, "outputGradient has shape [1, 2, 4, 1]; it must be that of the layer's output, \(outputShape)")
+        }
+        #expect(throws: refused("[1, 2, 3, 1]")) { try Conv2DBackwardInputPlan(inputShape: shape, kernel: kernel)(wrong) }
+        #expect(throws: refused("[1, 2, 3, 1]")) {
+            try Conv2DBackwardKernelPlan<Float>(inputShape: shape, kernelShape: kernel.shape)(image, outputGradient: wrong)
+        }
+        #expect(throws: refused("[1, 4, 5, 1]")) {
+            try Conv2DTransposeBackwardInputPlan(inputShape: shape, kernel: kernel)(wrong)
+        }
+        #expect(throws: refused("[1, 4, 5, 1]")) {
+            try Conv2DTransposeBackwardKernelPlan<Float>(inputShape: shape, kernelShape: kernel.shape)(
+                image, outputGradient: wrong)
+        }
+        #expect(throws: refused("[1, 6, 8, 1]")) {
+            try Upsample2DBackwardPlan<Float>(inputShape: shape, size: .factor(height: 2, width: 2))(wrong)
+        }
+        let message = "input has shape [1, 2, 4, 1]; this plan is for inputs of shape [1, 3, 4, 1]"
+        #expect(throws: ConvolutionError(.shape, message)) {
+            try Conv2DBackwardKernelPlan<Float>(inputShape: shape, kernelShape: kernel.shape)(wrong, outputGradient: wrong)
+        }
+        #expect(throws: ConvolutionError(.shape, message)) {
+            try Conv2DTransposeBackwardKernelPlan<Float>(inputShape: shape, kernelShape: kernel.shape)(
+                wrong, outputGradient: wrong)
+        }
+    }
+
     @Test func manyTasksShareOnePlan() async throws {
         let shape = [1, 10, 9, 8]
         let kernel = try wholeNumbers([3, 2, 8, 12], seed: 45)

@@ -27,8 +27,11 @@ sys.path.insert(0, str(CTYPES))
 convolution = importlib.import_module("convolution")
 
 from convolution import (  # noqa: E402
-    Conv2DPlan, Conv2DTransposePlan, Upsample2DPlan, constant, conv2d, conv2d_matrix, conv2d_output_shape, conv2d_transpose,
-    conv2d_transpose_output_shape, isa, isas, upsample2d, upsample2d_output_shape, version)
+    Conv2DBackwardInputPlan, Conv2DBackwardKernelPlan, Conv2DPlan, Conv2DTransposeBackwardInputPlan,
+    Conv2DTransposeBackwardKernelPlan, Conv2DTransposePlan, Upsample2DBackwardPlan, Upsample2DPlan, constant, conv2d,
+    conv2d_backward_input, conv2d_backward_kernel, conv2d_matrix, conv2d_output_shape, conv2d_transpose,
+    conv2d_transpose_backward_input, conv2d_transpose_backward_kernel, conv2d_transpose_output_shape, isa, isas, upsample2d,
+    upsample2d_backward, upsample2d_output_shape, version)
 
 repeatable = settings(deadline=None, derandomize=True, max_examples=60)
 
@@ -919,6 +922,84 @@ def test_plans_refuse_what_calls_refuse():
         Upsample2DPlan(X.shape, 2, interpolation="area", preset="onnx")
     with pytest.raises(TypeError, match="strode"):
         Conv2DPlan(X.shape, KERNEL, strode=1)
+
+
+# For each gradient: the plan, the plain call, the shapes of what both read, and how the call is told where to write.
+SAME = {"strides": (2, 1), "padding": "same"}
+REFLECT = {"padding": 1, "padding_mode": "reflect"}
+GRADIENT_PLANS = {
+    "conv2d, input": (
+        lambda **o: Conv2DBackwardInputPlan(X.shape, KERNEL / 7, **SAME, **o),
+        lambda g, **o: conv2d_backward_input(g, KERNEL / 7, X.shape, **SAME, **o), [(2, 4, 6, 4)]),
+    "conv2d, input of a border that repeats": (
+        lambda **o: Conv2DBackwardInputPlan(X.shape, KERNEL / 7, **REFLECT, **o),
+        lambda g, **o: conv2d_backward_input(g, KERNEL / 7, X.shape, **REFLECT, **o), [(2, 7, 7, 4)]),
+    "conv2d, kernel": (
+        lambda **o: Conv2DBackwardKernelPlan(X.shape, KERNEL.shape, dtype=np.float64, **SAME, **o),
+        lambda x, g, **o: conv2d_backward_kernel(x, g, KERNEL.shape, **SAME, **o), [X.shape, (2, 4, 6, 4)]),
+    "conv2d_transpose, input": (
+        lambda **o: Conv2DTransposeBackwardInputPlan(X.shape, TRANSPOSE_KERNEL / 7, **SAME, **o),
+        lambda g, **o: conv2d_transpose_backward_input(g, TRANSPOSE_KERNEL / 7, X.shape, **SAME, **o), [(2, 14, 6, 5)]),
+    "conv2d_transpose, kernel": (
+        lambda **o: Conv2DTransposeBackwardKernelPlan(X.shape, TRANSPOSE_KERNEL.shape, dtype=np.float64, **SAME, **o),
+        lambda x, g, **o: conv2d_transpose_backward_kernel(x, g, TRANSPOSE_KERNEL.shape, **SAME, **o),
+        [X.shape, (2, 14, 6, 5)]),
+    "upsample2d": (
+        lambda **o: Upsample2DBackwardPlan(X.shape, (2, 3), dtype=np.float64, interpolation="bilinear", **o),
+        lambda g, **o: upsample2d_backward(g, X.shape, (2, 3), interpolation="bilinear", **o), [(2, 14, 18, 3)]),
+}
+
+
+@pytest.mark.parametrize("gradient", GRADIENT_PLANS)
+@repeatable
+@given(data=st.data())
+def test_gradient_plans_give_the_bits_of_plain_calls(gradient, data):
+    make, call, shapes = GRADIENT_PLANS[gradient]
+    with make() as plan, make(accumulate=True) as adding:
+        assert plan.input_shape == X.shape and plan.output_shape == shapes[-1] and plan.dtype == np.float64
+        for seed in range(2):
+            arrays = []
+            for shape in shapes:
+                base_shape, take = data.draw(views(shape))
+                arrays.append(take(numbers(base_shape, seed + len(arrays)) / 7))
+            expected = call(*arrays)
+            assert expected.any() and same_bits(plan(*arrays), expected)
+            assert same_bits(plan(*map(np.ascontiguousarray, arrays)), expected)
+            is_kernel = len(shapes) == 2
+            assert expected.shape == (plan.kernel_shape if is_kernel else plan.input_shape)
+            base_shape, take = (expected.shape, lambda base: base) if is_kernel else data.draw(views(expected.shape))
+            base, outside = np.full(base_shape, 77.0), np.ones(base_shape, bool)
+            out, take(outside)[...] = take(base), False
+            assert plan(*arrays, out=out) is out and same_bits(np.ascontiguousarray(out), expected)
+            sums = call(*arrays, out=expected.copy(), accumulate=True)
+            assert adding(*arrays, out=out) is out and same_bits(np.ascontiguousarray(out), sums)
+            assert not np.array_equal(sums, expected) and (base[outside] == 77).all()
+
+
+@pytest.mark.parametrize("gradient", GRADIENT_PLANS)
+def test_gradient_plans_refuse_what_calls_refuse(gradient):
+    make, _, shapes = GRADIENT_PLANS[gradient]
+    arrays = [np.ones(shape) for shape in shapes]
+    with pytest.raises(ValueError, match="threads is -1") as caught:
+        make(threads=-1)
+    assert caught.value.status == constant("CONVOLUTION_ERROR_THREADS")
+    with pytest.raises(ValueError, match="accumulate is True and out is None"):
+        make(accumulate=True)(*arrays)
+    plan = make()
+    with pytest.raises(ValueError, match=r"output_gradient has shape \(1, .*plan is made for shape \(2, "):
+        plan(*arrays[:-1], arrays[-1][:1])
+    with pytest.raises(ValueError, match="output_gradient has .* complex128; the plan is made for .* float64"):
+        plan(*arrays[:-1], arrays[-1].astype(complex))
+    with pytest.raises(ValueError, match=r"out has shape \(1,\)"):
+        plan(*arrays, out=np.ones(1))
+    if len(shapes) == 2:
+        with pytest.raises(ValueError, match=r"x has shape \(1, 7, 6, 3\)"):
+            plan(arrays[0][:1], arrays[1])
+        with pytest.raises(ValueError, match="out has strides .* must be contiguous"):
+            plan(*arrays, out=np.ones(plan.kernel_shape[::-1]).T)
+    plan.close()
+    with pytest.raises(ValueError, match="plan is closed"):
+        plan(*arrays)
 
 
 @pytest.mark.parametrize("verb", PLANS)

@@ -38,14 +38,16 @@ from typing import NamedTuple
 import numpy as np
 
 __all__ = [
-    "Conv2DPlan", "Conv2DTransposePlan", "Rank", "Solution", "Upsample2DConv2DPlan", "Upsample2DPlan", "WorkspaceSize",
-    "constant", "conv2d", "conv2d_adjoint_test", "conv2d_backward_bias", "conv2d_backward_input", "conv2d_backward_kernel",
-    "conv2d_gram", "conv2d_matrix", "conv2d_output_shape", "conv2d_rank", "conv2d_solve", "conv2d_transpose",
-    "conv2d_transpose_adjoint_test", "conv2d_transpose_backward_bias", "conv2d_transpose_backward_input",
-    "conv2d_transpose_backward_kernel", "conv2d_transpose_gram", "conv2d_transpose_matrix", "conv2d_transpose_output_shape",
-    "conv2d_transpose_overlap", "conv2d_transpose_workspace_size", "conv2d_workspace_size", "isa", "isas", "upsample2d",
-    "upsample2d_adjoint_test", "upsample2d_backward", "upsample2d_conv2d", "upsample2d_conv2d_output_shape",
-    "upsample2d_conv2d_workspace_size", "upsample2d_gram", "upsample2d_matrix", "upsample2d_output_shape", "version",
+    "Conv2DBackwardInputPlan", "Conv2DBackwardKernelPlan", "Conv2DPlan", "Conv2DTransposeBackwardInputPlan",
+    "Conv2DTransposeBackwardKernelPlan", "Conv2DTransposePlan", "Rank", "Solution", "Upsample2DBackwardPlan",
+    "Upsample2DConv2DPlan", "Upsample2DPlan", "WorkspaceSize", "constant", "conv2d", "conv2d_adjoint_test",
+    "conv2d_backward_bias", "conv2d_backward_input", "conv2d_backward_kernel", "conv2d_gram", "conv2d_matrix",
+    "conv2d_output_shape", "conv2d_rank", "conv2d_solve", "conv2d_transpose", "conv2d_transpose_adjoint_test",
+    "conv2d_transpose_backward_bias", "conv2d_transpose_backward_input", "conv2d_transpose_backward_kernel",
+    "conv2d_transpose_gram", "conv2d_transpose_matrix", "conv2d_transpose_output_shape", "conv2d_transpose_overlap",
+    "conv2d_transpose_workspace_size", "conv2d_workspace_size", "isa", "isas", "upsample2d", "upsample2d_adjoint_test",
+    "upsample2d_backward", "upsample2d_conv2d", "upsample2d_conv2d_output_shape", "upsample2d_conv2d_workspace_size",
+    "upsample2d_gram", "upsample2d_matrix", "upsample2d_output_shape", "version",
 ]
 
 
@@ -240,17 +242,26 @@ class _UpsampledParams:
     dtype, accumulate = property(fset=_set_dtype), property(fset=_set_accumulate)
 
 
-class _Verb:
+class _PlanFunctions:
+    """The C functions of a kind of plan: made of structs of `params_types` and of `constants` arrays (kernel, bias), executed
+    with `arrays` others, the result last."""
+
+    def __init__(self, name, params_types, constants, arrays=2):
+        self.plan_create = _checked_function(
+            name + "_plan_create", *map(POINTER, params_types), *[c_void_p] * constants, POINTER(c_void_p))
+        self.plan_execute = _checked_function(name + "_plan_execute", c_void_p, *[c_void_p] * arrays)
+        self.plan_destroy = _function(name + "_plan_destroy", None, c_void_p)
+
+
+class _Verb(_PlanFunctions):
     """The C functions of one verb, which take structs of `params_types`, and whose calls read `constants` arrays (kernel, bias)
     beside the input."""
 
     def __init__(self, name, params_types, constants):
-        params, arrays = [POINTER(kind) for kind in params_types], [c_void_p] * constants
+        super().__init__(name, params_types, constants)
+        params = [POINTER(kind) for kind in params_types]
         self.output_shape = _checked_function(name + "_output_shape", *params, POINTER(c_int64))
-        self.call = _checked_function(name, *params, c_void_p, *arrays, c_void_p)
-        self.plan_create = _checked_function(name + "_plan_create", *params, *arrays, POINTER(c_void_p))
-        self.plan_execute = _checked_function(name + "_plan_execute", c_void_p, c_void_p, c_void_p)
-        self.plan_destroy = _function(name + "_plan_destroy", None, c_void_p)
+        self.call = _checked_function(name, *params, c_void_p, *[c_void_p] * constants, c_void_p)
 
 
 class _Operator:
@@ -283,6 +294,8 @@ class _LayerVerb(_KernelVerb):
         self.operator = _Operator(name, params_type, 1)
         self.backward_kernel = _checked_function(name + "_backward_kernel", params, c_void_p, c_void_p, c_void_p)
         self.backward_bias = _checked_function(name + "_backward_bias", params, c_void_p, c_void_p)
+        self.backward_input_plan = _PlanFunctions(name + "_backward_input", [params_type], 1)
+        self.backward_kernel_plan = _PlanFunctions(name + "_backward_kernel", [params_type], 0, arrays=3)
 
 
 def _check_size(name, struct):
@@ -304,6 +317,7 @@ _CONV2D_TRANSPOSE = _LayerVerb("conv2d_transpose", _Conv2DTransposeParams)
 _UPSAMPLE2D = _Verb("upsample2d", [_Upsample2DParams], 0)
 _UPSAMPLE2D_OPERATOR = _Operator("upsample2d", _Upsample2DParams, 0)
 _upsample2d_backward = _checked_function("upsample2d_backward", POINTER(_Upsample2DParams), c_void_p, c_void_p)
+_UPSAMPLE2D_BACKWARD_PLAN = _PlanFunctions("upsample2d_backward", [_Upsample2DParams], 0)
 _UPSAMPLE2D_CONV2D = _KernelVerb("upsample2d_conv2d", [_Upsample2DParams, _Conv2DParams])
 _transpose_overlap = _checked_function("conv2d_transpose_overlap", POINTER(_Conv2DTransposeParams), c_void_p, c_int64)
 _solve = _checked_function(
@@ -573,7 +587,11 @@ def _gradient(params, gradient, output_shape, shape, dtype, out, accumulate, pac
     params.dtype, params.accumulate = _DTYPES[dtype], bool(accumulate)
     params.output_strides[:] = _element_strides(gradient)
     out = _output(out, shape, dtype)
-    if packed and not out.flags.c_contiguous:
+    return _contiguous(out) if packed else out
+
+
+def _contiguous(out):
+    if not out.flags.c_contiguous:
         raise ValueError(f"out has strides {out.strides}; it must be contiguous")
     return out
 
@@ -1215,27 +1233,23 @@ def upsample2d_conv2d_workspace_size(input_shape, kernel_shape, *, dtype=np.floa
 class _Handle:
     """Owns a C plan. Calls hold on to it while they run, so a plan that is closed meanwhile dies after the last of them."""
 
-    def __init__(self, verb, params, constants):
-        self._destroy = verb.plan_destroy
+    def __init__(self, functions, params, constants):
+        self._destroy = functions.plan_destroy
         self.pointer = c_void_p()
-        verb.plan_create(*params.pointers(), *map(_address, constants), byref(self.pointer))
+        functions.plan_create(*params.pointers(), *map(_address, constants), byref(self.pointer))
 
     def __del__(self):
         self._destroy(self.pointer)
 
 
-class _Plan:
-    """A layer for images of one shape: checked once, with kernel and bias copied and packed.
+class _AnyPlan:
+    """The C plans of one layer, one for each pair of strides that its images come with: a C plan is bound to them."""
 
-    Call it with an image, plan(x) or plan(x, out=y), from as many threads as you like. It frees its memory when it is closed,
-    left as a context manager, or forgotten. Attributes: input_shape, output_shape, dtype."""
-
-    def __init__(self, verb, params, input_shape, constants, dtype):
-        self._verb, self._params = verb, params
+    def __init__(self, functions, verb, params, input_shape, constants, dtype):
+        self._functions, self._params = functions, params
         params.dtype = _DTYPES[dtype]
         self.input_shape, self.output_shape, self.dtype = tuple(input_shape), _shape(verb, params), dtype
         self._constants = [array if array is None else np.array(array, dtype, order="C") for array in constants]
-        # A C plan is bound to the strides of its images; views of other strides than the packed ones get one of their own.
         self._handles = {}
         self._handle(self._handles, [0] * 4, [0] * 4)
 
@@ -1244,25 +1258,26 @@ class _Plan:
         if key not in handles:
             params = self._params.copy()
             params.input_strides[:], params.output_strides[:] = input_strides, output_strides
-            handles[key] = _Handle(self._verb, params, self._constants)
+            handles[key] = _Handle(self._functions, params, self._constants)
         return handles[key]
 
-    def __call__(self, x, out=None):
-        """The result for x, which has the plan's input_shape and a type that the plan's can hold (np.can_cast), written to out if
-        that is given. Raises ValueError."""
-        handles = self._handles
-        if handles is None:
+    def _open(self):
+        if self._handles is None:
             raise ValueError("the plan is closed")
-        x = np.asarray(x)
-        if x.shape != self.input_shape or not np.can_cast(x.dtype, self.dtype):
-            raise ValueError(f"x has shape {x.shape} and dtype {x.dtype}; "
-                             f"the plan is made for shape {self.input_shape} and dtype {self.dtype}")
-        x = _image(x, self.dtype)
-        out = _output(out, self.output_shape, self.dtype)
+        return self._handles
+
+    def _argument(self, name, array, shape):
+        array = np.asarray(array)
+        if array.shape != shape or not np.can_cast(array.dtype, self.dtype):
+            raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}; "
+                             f"the plan is made for shape {shape} and dtype {self.dtype}")
+        return _image(array, self.dtype)
+
+    def _execute(self, handles, image, output, arrays):
+        """image lies as the layer's input does, output as its output: one of them may be a gradient."""
         handle = self._handle(handles, *(
-            [0] * 4 if array.flags.c_contiguous else _element_strides(array) for array in (x, out)))
-        self._verb.plan_execute(handle.pointer, _address(x), _address(out))
-        return out
+            [0] * 4 if array.flags.c_contiguous else _element_strides(array) for array in (image, output)))
+        self._functions.plan_execute(handle.pointer, *map(_address, arrays))
 
     def close(self):
         """Frees the plan; calls after this raise ValueError. May be called more than once."""
@@ -1273,6 +1288,75 @@ class _Plan:
 
     def __exit__(self, *exception):
         self.close()
+
+
+class _Plan(_AnyPlan):
+    """A layer for images of one shape: checked once, with kernel and bias copied and packed.
+
+    Call it with an image, plan(x) or plan(x, out=y), from as many threads as you like. It frees its memory when it is closed,
+    left as a context manager, or forgotten. Attributes: input_shape, output_shape, dtype."""
+
+    def __init__(self, verb, params, input_shape, constants, dtype):
+        super().__init__(verb, verb, params, input_shape, constants, dtype)
+
+    def __call__(self, x, out=None):
+        """The result for x, which has the plan's input_shape and a type that the plan's can hold (np.can_cast), written to out if
+        that is given. Raises ValueError."""
+        handles = self._open()
+        x = self._argument("x", x, self.input_shape)
+        out = _output(out, self.output_shape, self.dtype)
+        self._execute(handles, x, out, (x, out))
+        return out
+
+
+class _GradientPlan(_AnyPlan):
+    def __init__(self, functions, verb, params, input_shape, constants, dtype, accumulate):
+        params.accumulate = bool(accumulate)
+        super().__init__(functions, verb, params, input_shape, constants, dtype)
+
+    def _result(self, out, shape):
+        if self._params.accumulate and out is None:
+            raise ValueError("accumulate is True and out is None; there is nothing to add to")
+        return _output(out, shape, self.dtype)
+
+
+class _BackwardInputPlan(_GradientPlan):
+    """The gradient with respect to the input of a layer for images of one shape, with what does not change kept in it.
+
+    Call it with an output gradient, plan(g) or plan(g, out=dx). In all else it is like the layer's own plan; input_shape and
+    output_shape are those of the forward layer, of which the first is the result's. accumulate True: calls add to out."""
+
+    def __call__(self, output_gradient, out=None):
+        """The gradient for output_gradient, which has the plan's output_shape and a type that the plan's can hold
+        (np.can_cast), written to out if that is given. Raises ValueError."""
+        handles = self._open()
+        gradient = self._argument("output_gradient", output_gradient, self.output_shape)
+        out = self._result(out, self.input_shape)
+        self._execute(handles, out, gradient, (gradient, out))
+        return out
+
+
+class _BackwardKernelPlan(_GradientPlan):
+    """The gradient with respect to the kernel of a layer for images of one shape, with what does not change kept in it: worth its
+    while for small layers.
+
+    Call it with an image and an output gradient, plan(x, g) or plan(x, g, out=dw). In all else it is like the layer's own plan;
+    input_shape, output_shape and kernel_shape are those of the forward layer, of which the last is the result's. accumulate
+    True: calls add to out."""
+
+    def __init__(self, verb, params, input_shape, kernel_shape, dtype, accumulate):
+        self.kernel_shape = tuple(kernel_shape)
+        super().__init__(verb.backward_kernel_plan, verb, params, input_shape, (), _dtype(np.empty(0, dtype)), accumulate)
+
+    def __call__(self, x, output_gradient, out=None):
+        """The gradient for x and output_gradient, which have the plan's shapes and types that the plan's can hold (np.can_cast),
+        written to out, which must be contiguous, if that is given. Raises ValueError."""
+        handles = self._open()
+        x = self._argument("x", x, self.input_shape)
+        gradient = self._argument("output_gradient", output_gradient, self.output_shape)
+        out = _contiguous(self._result(out, self.kernel_shape))
+        self._execute(handles, x, gradient, (x, gradient, out))
+        return out
 
 
 class Conv2DPlan(_Plan):
@@ -1322,3 +1406,59 @@ class Upsample2DConv2DPlan(_Plan):
         params = _upsample2d_conv2d_params(input_shape, kernel.shape, **options)
         _check_bias(bias, params.convolution.out_channels)
         super().__init__(_UPSAMPLE2D_CONV2D, params, input_shape, (kernel, bias), _dtype(kernel, bias))
+
+
+class Conv2DBackwardInputPlan(_BackwardInputPlan):
+    __doc__ = _BackwardInputPlan.__doc__ + """
+
+    Conv2DBackwardInputPlan(input_shape, kernel, accumulate=False, **conv2d's options). Its type is that of kernel by the rules
+    of the module's text."""
+
+    def __init__(self, input_shape, kernel, *, accumulate=False, **options):
+        kernel = np.asarray(kernel)
+        params = _conv2d_params(input_shape, kernel.shape, **options)
+        super().__init__(_CONV2D.backward_input_plan, _CONV2D, params, input_shape, (kernel,), _dtype(kernel), accumulate)
+
+
+class Conv2DBackwardKernelPlan(_BackwardKernelPlan):
+    __doc__ = _BackwardKernelPlan.__doc__ + """
+
+    Conv2DBackwardKernelPlan(input_shape, kernel_shape, dtype=numpy.float32, accumulate=False, **conv2d's options)."""
+
+    def __init__(self, input_shape, kernel_shape, *, dtype=np.float32, accumulate=False, **options):
+        params = _conv2d_params(input_shape, kernel_shape, **options)
+        super().__init__(_CONV2D, params, input_shape, kernel_shape, dtype, accumulate)
+
+
+class Conv2DTransposeBackwardInputPlan(_BackwardInputPlan):
+    __doc__ = _BackwardInputPlan.__doc__ + """
+
+    Conv2DTransposeBackwardInputPlan(input_shape, kernel, accumulate=False, **conv2d_transpose's options). Its type is that of
+    kernel by the rules of the module's text."""
+
+    def __init__(self, input_shape, kernel, *, accumulate=False, **options):
+        kernel = np.asarray(kernel)
+        params = _conv2d_transpose_params(input_shape, kernel.shape, **options)
+        super().__init__(_CONV2D_TRANSPOSE.backward_input_plan, _CONV2D_TRANSPOSE, params, input_shape, (kernel,),
+                         _dtype(kernel), accumulate)
+
+
+class Conv2DTransposeBackwardKernelPlan(_BackwardKernelPlan):
+    __doc__ = _BackwardKernelPlan.__doc__ + """
+
+    Conv2DTransposeBackwardKernelPlan(input_shape, kernel_shape, dtype=numpy.float32, accumulate=False, **conv2d_transpose's
+    options)."""
+
+    def __init__(self, input_shape, kernel_shape, *, dtype=np.float32, accumulate=False, **options):
+        params = _conv2d_transpose_params(input_shape, kernel_shape, **options)
+        super().__init__(_CONV2D_TRANSPOSE, params, input_shape, kernel_shape, dtype, accumulate)
+
+
+class Upsample2DBackwardPlan(_BackwardInputPlan):
+    __doc__ = _BackwardInputPlan.__doc__ + """
+
+    Upsample2DBackwardPlan(input_shape, size=2, dtype=numpy.float32, accumulate=False, **upsample2d's options)."""
+
+    def __init__(self, input_shape, size=2, *, dtype=np.float32, accumulate=False, **options):
+        params = _upsample2d_params(input_shape, size, **options)
+        super().__init__(_UPSAMPLE2D_BACKWARD_PLAN, _UPSAMPLE2D, params, input_shape, (), _dtype(np.empty(0, dtype)), accumulate)

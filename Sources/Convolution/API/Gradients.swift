@@ -102,7 +102,7 @@ public func upsample2dBackward<Scalar>(
 }
 
 extension Tensor {
-    fileprivate func checkGradient(_ wanted: [Int]) throws(ConvolutionError) {
+    func checkGradient(_ wanted: [Int]) throws(ConvolutionError) {
         if shape != wanted {
             throw ConvolutionError(.shape, "outputGradient has shape \(shape); it must be that of the layer's output, \(wanted)")
         }
