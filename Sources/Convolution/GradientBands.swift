@@ -74,20 +74,16 @@ struct GradientBands {
 
     /// Calls `addBand` for each band, which adds its products to `sums`, or begins with them. The memory has `count` elements,
     /// and twice as many behind them if there are several blocks.
-    func addUp<Scalar: KernelScalar>(
-        in sums: UnsafeMutablePointer<Scalar>, count: Int, _ addBand: (GradientBand, _ isFirst: Bool) -> Void
+    func addUp(
+        in sums: UnsafeMutableRawPointer, count: Int, _ elements: ElementType,
+        _ addBand: (GradientBand, _ isFirst: Bool) -> Void
     ) {
-        let totals = sums + count
-        let rests = totals + count
         // Bands need not add to all of them.
-        if isBlocked { sums.update(repeating: 0, count: 3 * count) }
-        func addBlock() {
-            for i in 0..<count {
-                var total = CompensatedSum(sum: totals[i], rest: rests[i])
-                total.add(sums[i])
-                (totals[i], rests[i]) = (total.sum, total.rest)
-                sums[i] = 0
-            }
+        if isBlocked { elements.clear(sums, count: 3 * count) }
+        func addBlock(isLast: Bool) {
+            elements.bytes == 8
+                ? addToTotals(sums.assumingMemoryBound(to: Double.self), count, isLast: isLast)
+                : addToTotals(sums.assumingMemoryBound(to: Float.self), count, isLast: isLast)
         }
         var bands = 0
         var image = 0
@@ -102,7 +98,7 @@ struct GradientBands {
                     addBand(GradientBand(images: images, rows: rows, columns: columns), bands == 0)
                     bands += 1
                     if isBlocked, bands == perBlock {
-                        addBlock()
+                        addBlock(isLast: false)
                         bands = 0
                     }
                     column = columns.upperBound
@@ -111,10 +107,20 @@ struct GradientBands {
             }
             image = images.upperBound
         }
-        if isBlocked {
-            addBlock()
-            for i in 0..<count { sums[i] = CompensatedSum(sum: totals[i], rest: rests[i]).value }
-        }
+        if isBlocked { addBlock(isLast: true) }
+    }
+}
+
+/// Adds the sums of a block to the totals behind them, behind which lies what additions rounded away. The sums begin anew, or
+/// become the totals.
+private func addToTotals<Scalar: KernelScalar>(_ sums: UnsafeMutablePointer<Scalar>, _ count: Int, isLast: Bool) {
+    let totals = sums + count
+    let rests = totals + count
+    for i in 0..<count {
+        var total = CompensatedSum(sum: totals[i], rest: rests[i])
+        total.add(sums[i])
+        (totals[i], rests[i]) = (total.sum, total.rest)
+        sums[i] = isLast ? total.value : 0
     }
 }
 
@@ -136,15 +142,17 @@ func fillPlaces(
 }
 
 /// Packs the pixels of some rows and columns of a tensor, whose indices it holds; -1 for outside.
-struct PixelPacker<Scalar: KernelScalar> {
+struct PixelPacker {
+    let elements: ElementType
     let rows: UnsafeMutablePointer<Int>
     let columns: UnsafeMutablePointer<Int>
 
     /// `[image][row][column][pitch]`: some channels of the rows and columns held here, zeros up to the pitch.
     func pack(
-        _ source: UnsafePointer<Scalar>, _ strides: Strides, _ shape: (images: Range<Int>, rows: Int, columns: Int),
-        channels first: Int, count: Int, pitch: Int, outside: Scalar, to target: UnsafeMutablePointer<Scalar>
+        _ source: UnsafeRawPointer, _ strides: Strides, _ shape: (images: Range<Int>, rows: Int, columns: Int),
+        channels first: Int, count: Int, pitch: Int, outside: Double, to target: UnsafeMutableRawPointer
     ) {
+        let size = elements.bytes
         var place = target
         // Columns that follow each other in the source, most often all that are inside.
         var start = 0
@@ -162,49 +170,49 @@ struct PixelPacker<Scalar: KernelScalar> {
         }
         for image in shape.images {
             for row in 0..<shape.rows {
-                let line = source + image &* strides.batch + max(rows[row], 0) &* strides.row + first &* strides.channel
+                let line = source
+                    + (image &* strides.batch &+ max(rows[row], 0) &* strides.row &+ first &* strides.channel) &* size
                 func packColumns(_ range: Range<Int>) {
                     for column in range {
-                        let pixel = place + column &* pitch
+                        let pixel = place + column &* pitch &* size
+                        let source = line + columns[column] &* strides.column &* size
                         if columns[column] < 0 {
-                            pixel.update(repeating: outside, count: count)
+                            elements.fill(pixel, with: outside, count: count)
                         } else if strides.channel == 1 {
-                            let source = line + columns[column] &* strides.column
                             // The channels that are packed next.
-                            shim_prefetch(source + count)
-                            copyLine(source, count: count, to: pixel)
+                            shim_prefetch(source + count &* size)
+                            copyLine(source, bytes: count &* size, to: pixel)
                         } else {
-                            let source = line + columns[column] &* strides.column
-                            for channel in 0..<count { pixel[channel] = source[channel &* strides.channel] }
+                            elements.copy(source, sourceStride: strides.channel, count: count, to: pixel)
                         }
-                        if count < pitch { (pixel + count).update(repeating: 0, count: pitch &- count) }
+                        if count < pitch { elements.clear(pixel + count &* size, count: pitch &- count) }
                     }
                 }
                 if rows[row] < 0 {
-                    place.update(repeating: outside, count: shape.columns &* pitch)
+                    elements.fill(place, with: outside, count: shape.columns &* pitch)
                 } else if strides.channel == 1, count < pitch || strides.column != count {
                     packColumns(0..<shape.columns)
                 } else {
                     packColumns(0..<start)
                     if start < end {
-                        let inside = line + columns[start] &* strides.column
-                        let pixels = place + start &* pitch
+                        let inside = line + columns[start] &* strides.column &* size
+                        let pixels = place + start &* pitch &* size
                         if strides.channel == 1 || pitch == 1 && strides.column == 1 {
-                            copyElements(inside, count: (end &- start) &* count, to: pixels)
+                            pixels.copyMemory(from: inside, byteCount: (end &- start) &* count &* size)
                         } else {
-                            packPixels(
+                            elements.packPixels(
                                 from: inside, columnStride: strides.column, channelStride: strides.channel, columns: end &- start,
                                 channels: count, pixelPitch: pitch, to: pixels)
                         }
                         if count < pitch {
                             for column in 0..<end &- start {
-                                (pixels + (column &* pitch &+ count)).update(repeating: 0, count: pitch &- count)
+                                elements.clear(pixels + (column &* pitch &+ count) &* size, count: pitch &- count)
                             }
                         }
                     }
                     packColumns(end..<shape.columns)
                 }
-                place += shape.columns &* pitch
+                place += shape.columns &* pitch &* size
             }
         }
     }

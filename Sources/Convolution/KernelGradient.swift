@@ -368,13 +368,14 @@ struct KernelGradientPlan {
                 convolution, table, PackedAxis(convolution.horizontal, outputs: convolution.horizontal.output))
             let byOuterProducts = min(vectors.byPoints, vectors.byImage) * Double(convolution.vertical.kernel)
             let byWalk = WalkGradientPlan.work(convolution, table)
-            // For few channels, whatever lies beside them, and rows of some vectors.
-            if let kernel = table.pointee.planes, convolution.inChannels + convolution.outChannels <= 12,
+            // For few channels, whatever lies beside them, and rows of some vectors. Doubles' chunks are shorter: more of the time
+            // goes into adding up their lanes.
+            if convolution.inChannels + convolution.outChannels <= 12,
                 convolution.horizontal.output >= 2 * table.lanes,
                 let byPlanes = PlaneGradientPlan.work(convolution, lanes: table.lanes),
-                byPlanes <= 2.5 * min(byOuterProducts, byWalk)
+                byPlanes <= (convolution.isDouble ? 1.75 : 2.5) * min(byOuterProducts, byWalk)
             {
-                let chosen = try PlaneGradientPlan(convolution, kernel)
+                let chosen = try PlaneGradientPlan(convolution)
                 (algorithm, items, bytes) = (.planes(chosen), chosen.parts, chosen.bytes)
                 sharedBytes = chosen.totalBytes
             } else if convolution.takesWinogradGradient {
@@ -409,32 +410,24 @@ struct KernelGradientPlan {
 
     fileprivate func execute(_ execution: UnsafeMutablePointer<KernelGradientExecution>) {
         runThreads(
-            execution.pointee.threads, items: items, work: work,
-            layer.isDouble ? { runItems($0, Double.self) } : { runItems($0, Float.self) },
-            shared: UnsafeMutableRawPointer(execution))
+            execution.pointee.threads, items: items, work: work, { runItems($0) }, shared: UnsafeMutableRawPointer(execution))
         guard case .planes(let plan) = algorithm, let totals = execution.pointee.workspace else { return }
-        plan.write(
-            totals.assumingMemoryBound(to: CompensatedSum<Float>.self),
-            to: execution.pointee.result.assumingMemoryBound(to: Float.self))
+        plan.write(totals, to: execution.pointee.result)
     }
 
     /// What one thread does.
-    fileprivate func takeItems<Scalar: KernelScalar>(
-        _ context: ThreadContext, _ execution: KernelGradientExecution, _ shared: UnsafeMutableRawPointer, _: Scalar.Type
+    fileprivate func takeItems(
+        _ context: ThreadContext, _ execution: KernelGradientExecution, _ shared: UnsafeMutableRawPointer
     ) {
         let workspace = shared + (sharedBytes + context.number * bytes)
-        let image = execution.image.assumingMemoryBound(to: Scalar.self)
-        let points = execution.points.assumingMemoryBound(to: Scalar.self)
-        let result = execution.result.assumingMemoryBound(to: Scalar.self)
+        let (image, points, result) = (execution.image, execution.points, execution.result)
         switch algorithm {
         case .zeros:
             break
         case .walk(let plan):
             while let item = context.nextItem() { plan.run(item, image: image, points: points, workspace, to: result) }
         case .winograd(let plan):
-            while let item = context.nextItem() {
-                plan.run(item, image: execution.image, points: execution.points, workspace, to: execution.result)
-            }
+            while let item = context.nextItem() { plan.run(item, image: image, points: points, workspace, to: result) }
         case .outerProducts(let plan):
             while let item = context.nextItem() {
                 let run = ItemRun(plan, item, image: image, points: points, workspace)
@@ -442,11 +435,8 @@ struct KernelGradientPlan {
                 run.write(to: result)
             }
         case .planes(let plan):
-            let totals = shared.assumingMemoryBound(to: CompensatedSum<Float>.self)
             while let part = context.nextItem() {
-                plan.addUp(
-                    part: part, image: execution.image.assumingMemoryBound(to: Float.self),
-                    points: execution.points.assumingMemoryBound(to: Float.self), workspace, to: totals + part * plan.elements)
+                plan.addUp(part: part, image: image, points: points, workspace, to: shared)
             }
         }
     }
@@ -492,12 +482,12 @@ private struct KernelGradientExecution {
     var workspace: UnsafeMutableRawPointer?
 }
 
-private func runItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
+private func runItems(_ raw: UnsafeMutableRawPointer?) {
     guard let raw else { return }
     let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
     let execution = context.shared.assumingMemoryBound(to: KernelGradientExecution.self).pointee
     guard let workspace = execution.workspace else { return }
-    execution.plan.pointee.takeItems(context, execution, workspace, Scalar.self)
+    execution.plan.pointee.takeItems(context, execution, workspace)
 }
 
 func createKernelGradientPlan(_ layer: Layer) throws(Failure) -> UnsafeMutablePointer<KernelGradientPlan> {
@@ -524,10 +514,10 @@ private struct GradientTile {
 }
 
 /// One item of work on one thread.
-private struct ItemRun<Scalar: KernelScalar> {
+private struct ItemRun {
     let plan: OuterProductPlan
-    let image: UnsafePointer<Scalar>
-    let points: UnsafePointer<Scalar>
+    let image: UnsafeRawPointer
+    let points: UnsafeRawPointer
     let group: Int
     let kernelStrides: (row: Int, column: Int, input: Int, output: Int, group: Int)
     let pointsInVectors: Bool
@@ -535,17 +525,19 @@ private struct ItemRun<Scalar: KernelScalar> {
     let tapRows: Range<Int>
     /// A range of lefts.
     let lefts: Range<Int>
-    let packer: PixelPacker<Scalar>
-    let leftRuns: UnsafeMutablePointer<UnsafePointer<Scalar>>
-    let rightRuns: UnsafeMutablePointer<UnsafePointer<Scalar>>
-    let packedPoints: UnsafeMutablePointer<Scalar>
-    let packedImage: UnsafeMutablePointer<Scalar>
-    let sums: UnsafeMutablePointer<Scalar>
+    let packer: PixelPacker
+    let leftRuns: UnsafeMutablePointer<UnsafeRawPointer>
+    let rightRuns: UnsafeMutablePointer<UnsafeRawPointer>
+    let packedPoints: UnsafeMutableRawPointer
+    let packedImage: UnsafeMutableRawPointer
+    let sums: UnsafeMutableRawPointer
 
     private var layer: Layer { plan.layer }
+    private var elements: ElementType { packer.elements }
+    private var size: Int { elements.bytes }
 
     init(
-        _ plan: OuterProductPlan, _ item: Int, image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>,
+        _ plan: OuterProductPlan, _ item: Int, image: UnsafeRawPointer, points: UnsafeRawPointer,
         _ workspace: UnsafeMutableRawPointer
     ) {
         self.plan = plan
@@ -565,13 +557,13 @@ private struct ItemRun<Scalar: KernelScalar> {
         tapRows = tapRowChunk * plan.tapRowsPerItem..<min((tapRowChunk + 1) * plan.tapRowsPerItem, plan.tapRows)
         panels = panelChunk * plan.panelsPerItem..<min((panelChunk + 1) * plan.panelsPerItem, plan.panelCount)
         packer = PixelPacker(
-            rows: (workspace + plan.rowPlacesAt).assumingMemoryBound(to: Int.self),
+            elements: plan.layer.elements, rows: (workspace + plan.rowPlacesAt).assumingMemoryBound(to: Int.self),
             columns: (workspace + plan.columnPlacesAt).assumingMemoryBound(to: Int.self))
-        leftRuns = (workspace + plan.leftRunsAt).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
-        rightRuns = (workspace + plan.rightRunsAt).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
-        packedPoints = (workspace + plan.pointsAt).assumingMemoryBound(to: Scalar.self)
-        packedImage = (workspace + plan.imageAt).assumingMemoryBound(to: Scalar.self)
-        sums = (workspace + plan.sumsAt).assumingMemoryBound(to: Scalar.self)
+        leftRuns = (workspace + plan.leftRunsAt).assumingMemoryBound(to: UnsafeRawPointer.self)
+        rightRuns = (workspace + plan.rightRunsAt).assumingMemoryBound(to: UnsafeRawPointer.self)
+        packedPoints = workspace + plan.pointsAt
+        packedImage = workspace + plan.imageAt
+        sums = workspace + plan.sumsAt
     }
 
     /// Visits the item's tiles: for each panel and tap; where each is written at once, for each tap some lefts of all panels, so
@@ -612,11 +604,11 @@ private struct ItemRun<Scalar: KernelScalar> {
     }
 
     /// Adds up the item's share of the gradient: in `sums`, except for tiles that are done already.
-    func addUp(_ result: UnsafeMutablePointer<Scalar>) {
-        plan.bands.addUp(in: sums, count: plan.sums) { band, isFirst in addBand(band, isFirst: isFirst, result) }
+    func addUp(_ result: UnsafeMutableRawPointer) {
+        plan.bands.addUp(in: sums, count: plan.sums, elements) { band, isFirst in addBand(band, isFirst: isFirst, result) }
     }
 
-    private func addBand(_ band: GradientBand, isFirst: Bool, _ result: UnsafeMutablePointer<Scalar>) {
+    private func addBand(_ band: GradientBand, isFirst: Bool, _ result: UnsafeMutableRawPointer) {
         let across = PackedAxis(layer.horizontal, outputs: band.columns.count)
         let down = PackedAxis(layer.vertical, outputs: band.rows.count)
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
@@ -637,13 +629,13 @@ private struct ItemRun<Scalar: KernelScalar> {
             forEachPanel { first, width in
                 packer.pack(
                     points, layer.output, shape, channels: group * outputs + first, count: min(width, plan.rights - first),
-                    pitch: width, outside: 0, to: packedPoints + (first - firstLane) * pixels)
+                    pitch: width, outside: 0, to: packedPoints + (first - firstLane) * pixels * size)
             }
         } else {
             forEachLeftUnit { first, count in
                 packer.pack(
                     points, layer.output, shape, channels: group * outputs + first, count: count, pitch: commonTileRows,
-                    outside: 0, to: packedPoints + (first - lefts.lowerBound) * pixels)
+                    outside: 0, to: packedPoints + (first - lefts.lowerBound) * pixels * size)
             }
         }
 
@@ -651,7 +643,7 @@ private struct ItemRun<Scalar: KernelScalar> {
         fillPlaces(packer.rows, layer.vertical, down, outputs: band.rows, layer.paddingMode)
         fillPlaces(packer.columns, layer.horizontal, across, outputs: band.columns, layer.paddingMode)
         let area = (band.images, down.places, across.places)
-        let outside = Scalar(layer.paddingValue)
+        let outside = layer.paddingValue
         if plan.readsImage {
             // Nothing is packed.
         } else if plan.mergesTaps {
@@ -661,13 +653,13 @@ private struct ItemRun<Scalar: KernelScalar> {
             forEachLeftUnit { first, count in
                 packer.pack(
                     image, layer.input, area, channels: group * inputs + first, count: count, pitch: commonTileRows,
-                    outside: outside, to: packedImage + (first - lefts.lowerBound) * places)
+                    outside: outside, to: packedImage + (first - lefts.lowerBound) * places * size)
             }
         } else {
             forEachPanel { first, width in
                 packer.pack(
                     image, layer.input, area, channels: group * inputs + first, count: min(width, plan.rights - first),
-                    pitch: width, outside: outside, to: packedImage + (first - firstLane) * places)
+                    pitch: width, outside: outside, to: packedImage + (first - firstLane) * places * size)
             }
         }
         multiplyOuter(band, down, across, firstLane, pixels: pixels, places: places, readsPoints: readsPoints, isFirst: isFirst,
@@ -692,8 +684,9 @@ private struct ItemRun<Scalar: KernelScalar> {
     /// The products of a band, for tiles of lefts and lanes that are channels, or runs of (tap, channel).
     private func multiplyOuter(
         _ band: GradientBand, _ down: PackedAxis, _ across: PackedAxis, _ firstLane: Int, pixels: Int, places: Int,
-        readsPoints: Bool, isFirst: Bool, _ result: UnsafeMutablePointer<Scalar>
+        readsPoints: Bool, isFirst: Bool, _ result: UnsafeMutableRawPointer
     ) {
+        let size = size
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
         let leavesOut = plan.leavesOutZeros
         let (rowPlaces, columnPlaces) = (packer.rows, packer.columns)
@@ -731,14 +724,15 @@ private struct ItemRun<Scalar: KernelScalar> {
                             if leavesOut, rowPlaces[place] < 0 { continue }
                             let imageRun = plan.readsImage
                                 ? self.image + ((band.images.lowerBound &+ image) &* layer.input.batch
-                                    &+ rowPlaces[place] &* layer.input.row &+ group &* inputs)
-                                : UnsafePointer(packedImage) + (image &* down.places &+ place) &* across.places &* imagePitch
+                                    &+ rowPlaces[place] &* layer.input.row &+ group &* inputs) &* size
+                                : UnsafeRawPointer(packedImage)
+                                + (image &* down.places &+ place) &* across.places &* imagePitch &* size
                             let pointRun = readsPoints
                                 ? points + ((band.images.lowerBound &+ image) &* layer.output.batch
                                     &+ (band.rows.lowerBound &+ row) &* layer.output.row
-                                    &+ band.columns.lowerBound &* layer.output.column &+ group &* outputs)
-                                : UnsafePointer(packedPoints)
-                                + (image &* band.rows.count &+ row) &* band.columns.count &* pointPitch
+                                    &+ band.columns.lowerBound &* layer.output.column &+ group &* outputs) &* size
+                                : UnsafeRawPointer(packedPoints)
+                                + (image &* band.rows.count &+ row) &* band.columns.count &* pointPitch &* size
                             leftRuns[segments] = pointsInVectors ? imageRun : pointRun
                             rightRuns[segments] = pointsInVectors ? pointRun : imageRun
                             segments &+= 1
@@ -781,15 +775,16 @@ private struct ItemRun<Scalar: KernelScalar> {
                 arguments.leftOffset = leftPlace &+ unit &* unitPitch &+ rest
             }
             let inPlace = addsInPlace(tile)
-            arguments.tile = inPlace ? result + (resultPlace &+ tile.left &* leftStride) : sums + tile.offset
+            arguments.tile = inPlace
+                ? result + (resultPlace &+ tile.left &* leftStride) &* size : sums + tile.offset &* size
             arguments.tilePitch = inPlace ? leftStride : tile.width
             arguments.tileTapPitch = inPlace ? columnStride : lefts.count &* tile.width
             if inPlace, prefetches {
                 // The lines of the next tile: rows that lie far apart are not foreseen.
-                var next = arguments.tile + tile.kernel.rows &* leftStride
+                var next = arguments.tile + tile.kernel.rows &* leftStride &* size
                 for _ in 0..<tile.kernel.rows {
-                    for n in 0..<tile.kernel.vectors { shim_prefetch(next + n &* plan.table.lanes) }
-                    next += leftStride
+                    for n in 0..<tile.kernel.vectors { shim_prefetch(next + n &* plan.table.lanes &* size) }
+                    next += leftStride &* size
                 }
             }
             if !isEmpty {
@@ -797,8 +792,9 @@ private struct ItemRun<Scalar: KernelScalar> {
             } else if isFirst {
                 for tap in 0..<(tapRowKernel == nil ? 1 : plan.tapColumns) {
                     for r in 0..<tile.kernel.rows {
-                        (arguments.tile + (tap &* arguments.tileTapPitch &+ r &* arguments.tilePitch))
-                            .update(repeating: 0, count: tile.width)
+                        elements.clear(
+                            arguments.tile + (tap &* arguments.tileTapPitch &+ r &* arguments.tilePitch) &* size,
+                            count: tile.width)
                     }
                 }
             }
@@ -807,7 +803,7 @@ private struct ItemRun<Scalar: KernelScalar> {
     }
 
     /// Stores the sums that are not in place yet, or adds them to what is there.
-    func write(to result: UnsafeMutablePointer<Scalar>) {
+    func write(to result: UnsafeMutableRawPointer) {
         if plan.writesTapsTogether {
             writeTapsTogether(to: result)
         } else if !plan.hasOneBand {
@@ -844,35 +840,38 @@ private struct ItemRun<Scalar: KernelScalar> {
     }
 
     /// Row after row.
-    private func writeRows(_ tile: GradientTile, to result: UnsafeMutablePointer<Scalar>) {
+    private func writeRows(_ tile: GradientTile, to result: UnsafeMutableRawPointer) {
         let strides = kernelStrides
         let inputs = layer.inChannelsPerGroup
         let laneStride = pointsInVectors ? strides.output : strides.input
         let accumulates = layer.means.accumulates
         let width = min(tile.width, plan.rights &- tile.firstLane)
         for r in tile.skipped..<min(tile.kernel.rows, lefts.upperBound &- tile.left) {
-            let values = sums + (tile.offset &+ r &* tile.width)
-            let place = result + index(tile, row: r)
-            if !pointsInVectors, plan.mergesTaps {
-                for lane in 0..<width {
-                    let run = tile.firstLane &+ lane
-                    store(values[lane], place + (run / inputs * columnStride + run % inputs * strides.input))
-                }
-            } else if laneStride == 1, !accumulates {
-                copyLine(values, count: width, to: place)
-            } else {
-                for lane in 0..<width { store(values[lane], place + lane &* laneStride) }
+            let values = sums + (tile.offset &+ r &* tile.width) &* size
+            let place = result + index(tile, row: r) &* size
+            if pointsInVectors || !plan.mergesTaps {
+                elements.copy(values, count: width, to: place, targetStride: laneStride, adds: accumulates)
+                continue
+            }
+            // Tap by tap.
+            var lane = 0
+            while lane < width {
+                let (tap, input) = (tile.firstLane &+ lane).quotientAndRemainder(dividingBy: inputs)
+                let count = min(inputs &- input, width &- lane)
+                elements.copy(
+                    values + lane &* size, count: count, to: place + (tap &* columnStride &+ input &* strides.input) &* size,
+                    targetStride: strides.input, adds: accumulates)
+                lane &+= count
             }
         }
     }
 
     /// Where the taps of a pair of channels are neighbours in the kernel array: all of them, pair after pair.
-    private func writeTapsTogether(to result: UnsafeMutablePointer<Scalar>) {
+    private func writeTapsTogether(to result: UnsafeMutableRawPointer) {
         let strides = layer.kernelStrides
-        let rowStride = layer.flipKernel ? -strides.row : strides.row
         let (laneStride, leftStride) = pointsInVectors ? (strides.output, strides.input) : (strides.input, strides.output)
-        let corner = result + layer.kernelIndex(row: tapRows.lowerBound, column: 0, input: 0, output: 0, group: group)
-        var panelSums = UnsafePointer(sums)
+        let corner = result + layer.kernelIndex(row: tapRows.lowerBound, column: 0, input: 0, output: 0, group: group) &* size
+        var panelSums = UnsafeRawPointer(sums)
         let taps = tapRows.count &* plan.tapColumns
         for index in panels {
             let panel = plan.panel(index)
@@ -883,40 +882,32 @@ private struct ItemRun<Scalar: KernelScalar> {
                 let rows = plan.kernel(panel.kernel, at: first, rest: lefts.count &- first).rows
                 let skipped = plan.skippedRows(lefts.lowerBound &+ first, rows, group: group)
                 for r in 0..<min(rows, lefts.count &- first) {
-                    let row = panelSums + (first &+ r &+ skipped) &* panel.width
-                    let target = corner + (panel.first &* laneStride &+ (lefts.lowerBound &+ first &+ r) &* leftStride)
-                    if !layer.means.accumulates {
-                        let next = target + (r &+ 1 < rows ? leftStride : width &* laneStride)
-                        var line = 0
-                        while line < width &* taps {
-                            shim_prefetch(next + line)
-                            line &+= turnedElements
+                    let row = panelSums + (first &+ r &+ skipped) &* panel.width &* size
+                    // Neighbours in the array: the first of them is the last tap if the kernel is flipped.
+                    let target = corner + (panel.first &* laneStride &+ (lefts.lowerBound &+ first &+ r) &* leftStride) &* size
+                    if layer.means.accumulates {
+                        for lane in 0..<width {
+                            elements.copy(
+                                row + lane &* size, sourceStride: tapPitch, count: taps, to: target + lane &* laneStride &* size,
+                                targetStride: layer.flipKernel ? -1 : 1, adds: true)
                         }
-                        // Neighbours in the array: the first of them is the last tap if the kernel is flipped.
-                        let last = layer.flipKernel ? taps &- 1 : 0
-                        packPixels(
-                            from: row + last &* tapPitch, columnStride: 1, channelStride: layer.flipKernel ? -tapPitch : tapPitch,
-                            columns: width, channels: taps, pixelPitch: laneStride, to: target - last)
                         continue
                     }
-                    for lane in 0..<width {
-                        var source = row + lane
-                        for row in 0..<tapRows.count {
-                            for column in 0..<plan.tapColumns {
-                                store(source.pointee, target + (lane &* laneStride &+ row &* rowStride &+ column &* columnStride))
-                                source += tapPitch
-                            }
-                        }
+                    let next = target + (r &+ 1 < rows ? leftStride : width &* laneStride) &* size
+                    var line = 0
+                    while line < width &* taps {
+                        shim_prefetch(next + line &* size)
+                        line &+= turnedElements
                     }
+                    let last = layer.flipKernel ? taps &- 1 : 0
+                    elements.packPixels(
+                        from: row + last &* tapPitch &* size, columnStride: 1,
+                        channelStride: layer.flipKernel ? -tapPitch : tapPitch, columns: width, channels: taps,
+                        pixelPitch: laneStride, to: target - last &* size)
                 }
                 first &+= rows
             }
-            panelSums += tapPitch &* tapRows.count &* plan.tapColumns
+            panelSums += tapPitch &* taps &* size
         }
-    }
-
-    @inline(__always)
-    private func store(_ value: Scalar, _ place: UnsafeMutablePointer<Scalar>) {
-        place.pointee = layer.means.accumulates ? place.pointee + value : value
     }
 }

@@ -69,6 +69,7 @@ struct Layer {
     var hasOutput: Bool { batch > 0 && vertical.output > 0 && horizontal.output > 0 && outChannels > 0 }
 
     var elementBytes: Int { isDouble ? 8 : 4 }
+    var elements: ElementType { ElementType(bytes: elementBytes) }
     /// The kernels of its tier and element type.
     var table: UnsafePointer<KernelTable> { isDouble ? tier.float64 : tier.float32 }
 

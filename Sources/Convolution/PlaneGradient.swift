@@ -17,8 +17,6 @@ struct PlaneGradientPlan {
     /// The convolution whose input is the image.
     private var layer: Layer
     private var table: UnsafePointer<KernelTable>
-    /// `accumulatePlanes`.
-    private var kernel: @convention(c) (UnsafeRawPointer) -> Void
     /// Whole rows of pieces of rows, some chunks of `chunkRows`. A chunk's sums are made in the lanes of a vector, and what
     /// chunks give is added with compensation: first those of a part, then the parts.
     private var chunkRows: Int
@@ -29,7 +27,7 @@ struct PlaneGradientPlan {
     private var bands: Int { layer.batch * rowBands * columnBands }
     private(set) var parts: Int
     /// Of the kernel gradient.
-    private(set) var elements: Int
+    private var elements: Int
     private var imagePitch: Int
     private var pointPitch: Int
     /// Elements of a packed plane.
@@ -44,6 +42,8 @@ struct PlaneGradientPlan {
     private(set) var bytes: Int
     /// Bytes of the sums of all parts.
     private(set) var totalBytes: Int
+    /// Of a `CompensatedSum`.
+    private var totalSize: Int { 2 * layer.elementBytes }
 
     /// Vectors of multiply-adds per pixel, one of which loads both factors; nil if the layer's columns do not allow for it.
     static func work(_ layer: Layer, lanes: Int) -> Double? {
@@ -53,9 +53,8 @@ struct PlaneGradientPlan {
         return 2 * Double(layer.inChannels * layer.outChannelsPerGroup) * Double(tiles * tileTaps * tileTaps) / Double(lanes)
     }
 
-    init(_ layer: Layer, _ kernel: @escaping @convention(c) (UnsafeRawPointer) -> Void) throws(Failure) {
+    init(_ layer: Layer) throws(Failure) {
         self.layer = layer
-        self.kernel = kernel
         table = layer.table
         let lanes = table.lanes
         let (vertical, horizontal) = (layer.vertical, layer.horizontal)
@@ -83,15 +82,16 @@ struct PlaneGradientPlan {
         parts = 0
         totalBytes = 0
         parts = min(bands, mostParts)
-        totalBytes = aligned(try times(times(elements, parts, "the sums"), 2 * size, "the sums"))
+        totalBytes = aligned(try times(times(elements, parts, "the sums"), totalSize, "the sums"))
     }
 
     /// The bands of one part of the sum.
     func addUp(
-        part: Int, image: UnsafePointer<Float>, points: UnsafePointer<Float>, _ workspace: UnsafeMutableRawPointer,
-        to totals: UnsafeMutablePointer<CompensatedSum<Float>>
+        part: Int, image: UnsafeRawPointer, points: UnsafeRawPointer, _ workspace: UnsafeMutableRawPointer,
+        to totals: UnsafeMutableRawPointer
     ) {
-        totals.initialize(repeating: CompensatedSum(), count: elements)
+        let totals = totals + part * elements * totalSize
+        layer.elements.clear(totals, count: 2 * elements)
         for band in bands * part / parts..<bands * (part + 1) / parts {
             let firstColumn = band % columnBands * bandColumns
             let firstRow = band / columnBands % rowBands * bandRows
@@ -103,12 +103,12 @@ struct PlaneGradientPlan {
     }
 
     private func addBand(
-        _ band: PlaneBand, image: UnsafePointer<Float>, points: UnsafePointer<Float>, _ workspace: UnsafeMutableRawPointer,
-        to totals: UnsafeMutablePointer<CompensatedSum<Float>>
+        _ band: PlaneBand, image: UnsafeRawPointer, points: UnsafeRawPointer, _ workspace: UnsafeMutableRawPointer,
+        to totals: UnsafeMutableRawPointer
     ) {
+        let type = layer.elements
+        let size = type.bytes
         let columnPlaces = (workspace + columnPlacesAt).assumingMemoryBound(to: Int.self)
-        let packedImage = (workspace + imageAt).assumingMemoryBound(to: Float.self)
-        let packedPoints = (workspace + pointsAt).assumingMemoryBound(to: Float.self)
         let lanes = table.lanes
         let down = PackedAxis(layer.vertical, outputs: band.rows.count)
         let tail = band.columns.count % lanes
@@ -120,53 +120,60 @@ struct PlaneGradientPlan {
             columnPlaces[place] = borderIndex(first + place, layer.horizontal.input, layer.paddingMode) ?? -1
         }
         let inside = min(max(-first, 0), places)..<max(min(layer.horizontal.input - first, places), min(max(-first, 0), places))
-        let outside = Float(layer.paddingValue)
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
         for group in 0..<layer.groups {
             for input in 0..<inputs {
-                let plane = image + band.image * layer.input.batch + (group * inputs + input) * layer.input.channel
+                let plane = image + (band.image * layer.input.batch + (group * inputs + input) * layer.input.channel) * size
                 for place in 0..<down.places {
-                    let target = packedImage + (input * imagePlane + place * imagePitch)
+                    let target = workspace + (imageAt + (input * imagePlane + place * imagePitch) * size)
                     let (output, tap) = down.isDense(layer.vertical)
                         ? (0, place) : (place % band.rows.count * layer.vertical.stride,
                         place / band.rows.count * layer.vertical.dilation)
                     let index = band.rows.lowerBound * layer.vertical.stride + output + tap - layer.vertical.start
                     guard let row = borderIndex(index, layer.vertical.input, layer.paddingMode) else {
-                        target.update(repeating: outside, count: places)
+                        type.fill(target, with: layer.paddingValue, count: places)
                         fillTails(target, from: whole, tail)
                         continue
                     }
-                    let line = plane + row * layer.input.row
+                    let line = plane + row * layer.input.row * size
                     func border(_ range: Range<Int>) {
-                        for x in range { target[x] = columnPlaces[x] < 0 ? outside : line[columnPlaces[x] * layer.input.column] }
+                        for x in range {
+                            let place = target + x * size
+                            if columnPlaces[x] < 0 {
+                                type.fill(place, with: layer.paddingValue, count: 1)
+                            } else {
+                                type.copy(line + columnPlaces[x] * layer.input.column * size, count: 1, to: place)
+                            }
+                        }
                     }
                     border(0..<inside.lowerBound)
                     if !inside.isEmpty {
-                        packLine(
-                            from: line + columnPlaces[inside.lowerBound] * layer.input.column, stride: layer.input.column,
-                            count: inside.count, to: target + inside.lowerBound)
+                        type.packLine(
+                            from: line + columnPlaces[inside.lowerBound] * layer.input.column * size, stride: layer.input.column,
+                            count: inside.count, to: target + inside.lowerBound * size)
                     }
                     border(inside.upperBound..<places)
                     fillTails(target, from: whole, tail)
                 }
             }
             for output in 0..<outputs {
-                let plane = points + band.image * layer.output.batch + (group * outputs + output) * layer.output.channel
-                    + band.columns.lowerBound * layer.output.column
+                let plane = points + (band.image * layer.output.batch + (group * outputs + output) * layer.output.channel
+                    + band.columns.lowerBound * layer.output.column) * size
                 for row in 0..<band.rows.count {
-                    let target = packedPoints + (output * pointPlane + row * pointPitch)
-                    packLine(
-                        from: plane + (band.rows.lowerBound + row) * layer.output.row, stride: layer.output.column,
+                    let target = workspace + (pointsAt + (output * pointPlane + row * pointPitch) * size)
+                    type.packLine(
+                        from: plane + (band.rows.lowerBound + row) * layer.output.row * size, stride: layer.output.column,
                         count: band.columns.count, to: target)
-                    if tail > 0 { (target + band.columns.count).update(repeating: 0, count: lanes - tail) }
+                    if tail > 0 { type.clear(target + band.columns.count * size, count: lanes - tail) }
                 }
             }
             for input in 0..<inputs {
                 for output in 0..<outputs {
                     multiply(
-                        packedImage + input * imagePlane, packedPoints + output * pointPlane, band, down, workspace,
+                        workspace + (imageAt + input * imagePlane * size), workspace + (pointsAt + output * pointPlane * size),
+                        band, down, workspace,
                         to: totals + ((group * inputs + input) * outputs + output)
-                        * (layer.vertical.kernel * layer.horizontal.kernel))
+                        * (layer.vertical.kernel * layer.horizontal.kernel) * totalSize)
                 }
             }
         }
@@ -174,24 +181,24 @@ struct PlaneGradientPlan {
 
     /// What the taps of each kernel column meet in the last, partial vector, and zeros: an infinity that they do not meet must
     /// not be multiplied by the zeros behind the points.
-    private func fillTails(_ row: UnsafeMutablePointer<Float>, from start: Int, _ tail: Int) {
+    private func fillTails(_ row: UnsafeMutableRawPointer, from start: Int, _ tail: Int) {
         if tail == 0 { return }
-        let lanes = table.lanes
-        var target = row + (imagePitch - layer.horizontal.kernel * lanes)
+        let (lanes, size) = (table.lanes, layer.elementBytes)
+        var target = row + (imagePitch - layer.horizontal.kernel * lanes) * size
         for tap in 0..<layer.horizontal.kernel {
-            let source = row + (start + tap * layer.horizontal.dilation)
-            for lane in 0..<lanes { target[lane] = lane < tail ? source[lane] : 0 }
-            target += lanes
+            copyLine(row + (start + tap * layer.horizontal.dilation) * size, bytes: tail * size, to: target)
+            layer.elements.clear(target + tail * size, count: lanes - tail)
+            target += lanes * size
         }
     }
 
     /// Of one pair of planes, `[tap row][tap column]`.
     private func multiply(
-        _ image: UnsafePointer<Float>, _ points: UnsafePointer<Float>, _ band: PlaneBand, _ down: PackedAxis,
-        _ workspace: UnsafeMutableRawPointer, to totals: UnsafeMutablePointer<CompensatedSum<Float>>
+        _ image: UnsafeRawPointer, _ points: UnsafeRawPointer, _ band: PlaneBand, _ down: PackedAxis,
+        _ workspace: UnsafeMutableRawPointer, to totals: UnsafeMutableRawPointer
     ) {
-        let sums = (workspace + sumsAt).assumingMemoryBound(to: Float.self)
-        let lanes = table.lanes
+        let sums = workspace + sumsAt
+        let (lanes, size) = (table.lanes, layer.elementBytes)
         let (rows, columns) = (layer.vertical.kernel, layer.horizontal.kernel)
         let vectors = band.columns.count / lanes
         let tails = band.columns.count % lanes == 0 ? 0 : 1
@@ -211,14 +218,16 @@ struct PlaneGradientPlan {
                 var row = 0
                 while row < band.rows.count {
                     let arguments = PlaneProductArguments(
-                        image: image + row * down.step * imagePitch, points: points + row * pointPitch, rowOffsets: rowOffsets,
-                        columnOffsets: columnOffsets, tailOffsets: tailOffsets, imagePitch: down.step * imagePitch,
-                        pointPitch: pointPitch, rows: min(chunkRows, band.rows.count - row), vectors: vectors, tails: tails,
-                        sums: sums)
-                    withUnsafePointer(to: arguments) { kernel($0) }
+                        image: image + row * down.step * imagePitch * size, points: points + row * pointPitch * size,
+                        rowOffsets: rowOffsets, columnOffsets: columnOffsets, tailOffsets: tailOffsets,
+                        imagePitch: down.step * imagePitch, pointPitch: pointPitch,
+                        rows: min(chunkRows, band.rows.count - row), vectors: vectors, tails: tails, sums: sums)
+                    withUnsafePointer(to: arguments) { table.pointee.planes($0) }
                     for a in 0..<min(tileTaps, rows - tapRow) {
                         for b in 0..<min(tileTaps, columns - tapColumn) {
-                            totals[(tapRow + a) * columns + tapColumn + b].add(sumOfLanes(sums + (a * tileTaps + b) * lanes))
+                            let total = totals + ((tapRow + a) * columns + tapColumn + b) * totalSize
+                            let sum = sums + (a * tileTaps + b) * lanes * size
+                            layer.isDouble ? addLanes(sum, to: total, Double.self) : addLanes(sum, to: total, Float.self)
                         }
                     }
                     row += chunkRows
@@ -229,20 +238,29 @@ struct PlaneGradientPlan {
         }
     }
 
-    /// Halves added to halves.
-    private func sumOfLanes(_ values: UnsafeMutablePointer<Float>) -> Float {
+    /// Halves added to halves, and their sum to the total.
+    private func addLanes<Scalar: KernelScalar>(
+        _ values: UnsafeMutableRawPointer, to total: UnsafeMutableRawPointer, _: Scalar.Type
+    ) {
+        let values = values.assumingMemoryBound(to: Scalar.self)
         var half = table.lanes / 2
         while half > 0 {
             for lane in 0..<half { values[lane] += values[lane + half] }
             half /= 2
         }
-        return values[0]
+        total.assumingMemoryBound(to: CompensatedSum<Scalar>.self).pointee.add(values[0])
     }
 
     /// Adds the parts and stores them, or adds them to what is there.
-    func write(
-        _ totals: UnsafePointer<CompensatedSum<Float>>, to result: UnsafeMutablePointer<Float>
+    func write(_ totals: UnsafeMutableRawPointer, to result: UnsafeMutableRawPointer) {
+        layer.isDouble ? write(totals, to: result, Double.self) : write(totals, to: result, Float.self)
+    }
+
+    private func write<Scalar: KernelScalar>(
+        _ totals: UnsafeMutableRawPointer, to result: UnsafeMutableRawPointer, _: Scalar.Type
     ) {
+        let totals = totals.assumingMemoryBound(to: CompensatedSum<Scalar>.self)
+        let result = result.assumingMemoryBound(to: Scalar.self)
         var element = 0
         for group in 0..<layer.groups {
             for input in 0..<layer.inChannelsPerGroup {

@@ -299,8 +299,8 @@ private func multiplyStripe<Scalar: KernelScalar>(
             let kernel = item.plan.pointee.table.pointee.outerTiles[width - 1]
             var row = 0
             while row < count {
-                withUnsafePointer(to: weights + row) { left in
-                    withUnsafePointer(to: UnsafePointer(item.packed) + v * lanes) { right in
+                withUnsafePointer(to: UnsafeRawPointer(weights + row)) { left in
+                    withUnsafePointer(to: UnsafeRawPointer(item.packed + v * lanes)) { right in
                         let arguments = OuterProductArguments(
                             lefts: left, rights: right, leftOffset: 0, rightOffset: 0, leftPitch: part.weightPitch,
                             rightPitch: part.pitch, segments: 1, length: length, segmentsPerChunk: 1,

@@ -200,24 +200,25 @@ struct WalkGradientPlan {
     }
 
     /// One item of work on one thread.
-    func run<Scalar: KernelScalar>(
-        _ item: Int, image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>, _ workspace: UnsafeMutableRawPointer,
-        to result: UnsafeMutablePointer<Scalar>
+    func run(
+        _ item: Int, image: UnsafeRawPointer, points: UnsafeRawPointer, _ workspace: UnsafeMutableRawPointer,
+        to result: UnsafeMutableRawPointer
     ) {
+        let elements = layer.elements
         let vectors = item * vectorsPerItem..<min((item + 1) * vectorsPerItem, self.vectors)
-        let outside = (workspace + outsideAt).assumingMemoryBound(to: Scalar.self)
-        outside.update(repeating: Scalar(layer.paddingValue), count: readsImage ? layer.inChannels : packedPitch)
-        let sums = (workspace + sumsAt).assumingMemoryBound(to: Scalar.self)
+        elements.fill(
+            workspace + outsideAt, with: layer.paddingValue, count: readsImage ? layer.inChannels : packedPitch)
+        let sums = workspace + sumsAt
         // Every lane meets its own, unless they are permuted.
         for lane in 0..<table.lanes {
             layer.isDouble
                 ? (workspace + placesAt).storeBytes(of: Int64(lane), toByteOffset: lane * 8, as: Int64.self)
                 : (workspace + placesAt).storeBytes(of: Int32(lane), toByteOffset: lane * 4, as: Int32.self)
         }
-        let packer = PixelPacker<Scalar>(
-            rows: workspace.assumingMemoryBound(to: Int.self),
+        let packer = PixelPacker(
+            elements: elements, rows: workspace.assumingMemoryBound(to: Int.self),
             columns: (workspace + columnPlacesAt).assumingMemoryBound(to: Int.self))
-        bands.addUp(in: sums, count: self.sums) { band, isFirst in
+        bands.addUp(in: sums, count: self.sums, elements) { band, isFirst in
             let across = across(band)
             layOut(band, across, image: image, points: points, workspace)
             var vector = vectors.lowerBound
@@ -226,8 +227,8 @@ struct WalkGradientPlan {
                 let isPair = pairs != nil && (vector + 2) * table.lanes <= layer.inChannels
                 let channels = isPair
                     ? vector * table.lanes..<(vector + 2) * table.lanes : Self.channels(vector, layer, table.lanes)
-                let target = addsInPlace ? result + channels.lowerBound
-                    : bands.isSingle ? sums : sums + (vector - vectors.lowerBound) * vectorSums
+                let target = addsInPlace ? result + channels.lowerBound * size
+                    : bands.isSingle ? sums : sums + (vector - vectors.lowerBound) * vectorSums * size
                 if !readsImage {
                     let area = packsInside ? inside(band) : nil
                     if let area {
@@ -239,22 +240,23 @@ struct WalkGradientPlan {
                     packer.pack(
                         image, layer.input,
                         (band.images, area?.rows.count ?? down(band).places, area?.columns.count ?? across.places),
-                        channels: channels.lowerBound,
-                        count: channels.count, pitch: packedPitch, outside: Scalar(layer.paddingValue),
-                        to: (workspace + imageAt).assumingMemoryBound(to: Scalar.self))
+                        channels: channels.lowerBound, count: channels.count, pitch: packedPitch, outside: layer.paddingValue,
+                        to: workspace + imageAt)
                 }
                 var last = -1
                 for output in 0..<layer.outChannelsPerGroup {
                     let first = firstPoint(channels, output)
                     if !isDepthwise, !permutes {
-                        gather(band, points, channels, output, workspace)
+                        layer.isDouble
+                            ? gather(band, points.assumingMemoryBound(to: UInt64.self), channels, output, workspace)
+                            : gather(band, points.assumingMemoryBound(to: UInt32.self), channels, output, workspace)
                     } else if !readsPoints, first != last {
                         for row in 0..<band.rows.count { packer.rows[row] = band.rows.lowerBound + row }
                         for column in 0..<band.columns.count { packer.columns[column] = band.columns.lowerBound + column }
                         packer.pack(
                             points, layer.output, (band.images, band.rows.count, band.columns.count), channels: first,
                             count: min(packedPitch, layer.outChannels - first), pitch: packedPitch, outside: 0,
-                            to: (workspace + pointsAt).assumingMemoryBound(to: Scalar.self))
+                            to: workspace + pointsAt)
                     }
                     if permutes {
                         let places = workspace + placesAt
@@ -264,18 +266,18 @@ struct WalkGradientPlan {
                     }
                     last = first
                     multiply(
-                        band, across, channels, first, workspace, to: target + output * table.lanes, isPair: isPair,
+                        band, across, channels, first, workspace, to: target + output * table.lanes * size, isPair: isPair,
                         continues: !isFirst)
                 }
                 let count = isPair ? 2 : 1
                 if bands.isSingle, !addsInPlace {
-                    for i in 0..<count { write(vector + i, target + i * vectorSums, to: result) }
+                    for i in 0..<count { write(vector + i, target + i * vectorSums * size, to: result) }
                 }
                 vector += count
             }
         }
         if bands.isSingle || addsInPlace { return }
-        for vector in vectors { write(vector, sums + (vector - vectors.lowerBound) * vectorSums, to: result) }
+        for vector in vectors { write(vector, sums + (vector - vectors.lowerBound) * vectorSums * size, to: result) }
     }
 
     private func down(_ band: GradientBand) -> PackedAxis { PackedAxis(layer.vertical, outputs: band.rows.count) }
@@ -448,8 +450,8 @@ struct WalkGradientPlan {
 
     /// `[point][lane]` of one output channel of each lane's group.
     @inline(never)
-    private func gather<Scalar: KernelScalar>(
-        _ band: GradientBand, _ points: UnsafePointer<Scalar>, _ channels: Range<Int>, _ output: Int,
+    private func gather<Bits: BitwiseCopyable>(
+        _ band: GradientBand, _ points: UnsafePointer<Bits>, _ channels: Range<Int>, _ output: Int,
         _ workspace: UnsafeMutableRawPointer
     ) {
         let offsets = (workspace + offsetsAt).assumingMemoryBound(to: Int.self)
@@ -457,7 +459,7 @@ struct WalkGradientPlan {
             let group = min(channels.lowerBound + lane, channels.upperBound - 1) / layer.inChannelsPerGroup
             offsets[lane] = (group * layer.outChannelsPerGroup + output) * layer.output.channel
         }
-        var place = (workspace + pointsAt).assumingMemoryBound(to: Scalar.self)
+        var place = (workspace + pointsAt).assumingMemoryBound(to: Bits.self)
         for image in band.images {
             for row in band.rows {
                 let line = points + (image &* layer.output.batch &+ row &* layer.output.row)
@@ -471,9 +473,8 @@ struct WalkGradientPlan {
     }
 
     /// Stores the sums of a vector, or adds them to what is there.
-    private func write<Scalar: KernelScalar>(
-        _ vector: Int, _ sums: UnsafePointer<Scalar>, to result: UnsafeMutablePointer<Scalar>
-    ) {
+    private func write(_ vector: Int, _ sums: UnsafeRawPointer, to result: UnsafeMutableRawPointer) {
+        let (elements, size) = (layer.elements, size)
         let (inputs, outputs, lanes) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup, table.lanes)
         let strides = layer.kernelStrides
         let channels = Self.channels(vector, layer, lanes)
@@ -485,7 +486,7 @@ struct WalkGradientPlan {
         while channel < channels.upperBound {
             let (group, input) = inputs == 1 ? (channel, 0) : channel.quotientAndRemainder(dividingBy: inputs)
             let count = inputs == 1 ? channels.upperBound - channel : min(inputs - input, channels.upperBound - channel)
-            let corner = result + layer.kernelIndex(row: 0, column: 0, input: input, output: 0, group: group)
+            let corner = result + layer.kernelIndex(row: 0, column: 0, input: input, output: 0, group: group) &* size
             // Taps that are neighbours in the array, of whole tiles or of their rows, are turned together.
             let turnsTaps = outputs == 1 && laneStride != 1 && strides.column == 1 && !layer.means.accumulates
             let turnsTiles = turnsTaps && layer.horizontal.kernel == tileTaps && rowStride == tileTaps &* columnStride
@@ -494,7 +495,7 @@ struct WalkGradientPlan {
             for row in 0..<layer.vertical.kernel {
                 var (columnOfTile, tap) = (0, tilesBefore &+ rowOfTile &* tileTaps)
                 for column in 0..<layer.horizontal.kernel {
-                    let source = sums + (tap &* outputs &* lanes &+ channel &- channels.lowerBound)
+                    let source = sums + (tap &* outputs &* lanes &+ channel &- channels.lowerBound) &* size
                     let (rowOfTap, columnOfTap) = (rowOfTile, columnOfTile)
                     tap &+= 1
                     columnOfTile &+= 1
@@ -502,28 +503,25 @@ struct WalkGradientPlan {
                         columnOfTile = 0
                         tap &+= (tileTaps &- 1) &* tileTaps
                     }
-                    let target = corner + (row &* rowStride &+ column &* columnStride)
+                    let target = corner + (row &* rowStride &+ column &* columnStride) &* size
                     if turnsTaps {
                         if columnOfTap > 0 || turnsTiles && rowOfTap > 0 { continue }
                         let taps = turnsTiles ? min(tileTaps, layer.vertical.kernel &- row) &* tileTaps
                             : min(tileTaps, layer.horizontal.kernel &- column)
                         // The first in the array is the last tap if the kernel is flipped.
                         let last = layer.flipKernel ? taps &- 1 : 0
-                        packPixels(
-                            from: source + last &* lanes, columnStride: 1, channelStride: layer.flipKernel ? -lanes : lanes,
-                            columns: count, channels: taps, pixelPitch: laneStride, to: target - last)
-                    } else if layer.means.accumulates || strides.output != 1 && outputs > 1 {
+                        elements.packPixels(
+                            from: source + last &* lanes &* size, columnStride: 1,
+                            channelStride: layer.flipKernel ? -lanes : lanes, columns: count, channels: taps,
+                            pixelPitch: laneStride, to: target - last &* size)
+                    } else if layer.means.accumulates || outputs == 1 && laneStride == 1 || strides.output != 1 && outputs > 1 {
                         for output in 0..<outputs {
-                            for i in 0..<count {
-                                let place = target + (output &* strides.output &+ i &* laneStride)
-                                let value = source[output &* lanes &+ i]
-                                place.pointee = layer.means.accumulates ? place.pointee + value : value
-                            }
+                            elements.copy(
+                                source + output &* lanes &* size, count: count, to: target + output &* strides.output &* size,
+                                targetStride: laneStride, adds: layer.means.accumulates)
                         }
-                    } else if outputs == 1, laneStride == 1 {
-                        copyLine(source, count: count, to: target)
                     } else {
-                        packPixels(
+                        elements.packPixels(
                             from: source, columnStride: 1, channelStride: lanes, columns: count, channels: outputs,
                             pixelPitch: laneStride, to: target)
                     }

@@ -207,7 +207,7 @@ struct WinogradGradientPlan {
         let sums = memory(sumsAt)
         let target = result.assumingMemoryBound(to: Float.self)
             + (group * strides.group + firstIn * strides.input + firstOut * strides.output)
-        bands.addUp(in: sums, count: self.sums) { band, isFirst in
+        bands.addUp(in: sums, count: self.sums, layer.elements) { band, isFirst in
             outside.update(repeating: Float(layer.paddingValue), count: inPitch)
             transformTiles(input, tiling, band.columns.lowerBound, band.columns.count, to: memory(inputAt))
             outside.update(repeating: 0, count: outPitch)
@@ -217,7 +217,8 @@ struct WinogradGradientPlan {
                 let blockSums = bands.isSingle ? sums : sums + index * 36 * blockElements
                 multiply(
                     block, tiles: band.columns.count, memory(inputAt), pitch: input.channelPitch, memory(gradientAt),
-                    pitch: source.channelPitch, input.addresses, to: blockSums, isFirst: isFirst)
+                    pitch: source.channelPitch,
+                    (workspace + addressesAt).assumingMemoryBound(to: UnsafeRawPointer.self), to: blockSums, isFirst: isFirst)
                 if bands.isSingle { finish(block, blockSums, outs: outs, workspace, to: target) }
             }
         }
@@ -230,11 +231,11 @@ struct WinogradGradientPlan {
     /// A block's products at all points.
     private func multiply(
         _ block: GradientBlock, tiles: Int, _ input: UnsafePointer<Float>, pitch inPitch: Int, _ gradient: UnsafePointer<Float>,
-        pitch outPitch: Int, _ runs: UnsafeMutablePointer<UnsafePointer<Float>>, to sums: UnsafeMutablePointer<Float>,
+        pitch outPitch: Int, _ runs: UnsafeMutablePointer<UnsafeRawPointer>, to sums: UnsafeMutablePointer<Float>,
         isFirst: Bool
     ) {
         let width = block.kernel.vectors &* table.lanes
-        (runs[0], runs[1]) = (input + block.left, gradient + block.firstLane)
+        (runs[0], runs[1]) = (UnsafeRawPointer(input + block.left), UnsafeRawPointer(gradient + block.firstLane))
         var arguments = OuterProductArguments(
             lefts: UnsafePointer(runs), rights: UnsafePointer(runs + 1), leftOffset: 0, rightOffset: 0, leftPitch: inPitch,
             rightPitch: outPitch, segments: 1, length: tiles, segmentsPerChunk: 1, tile: sums, tilePitch: width,
@@ -247,7 +248,7 @@ struct WinogradGradientPlan {
                 let kernel = kernel(block.kernel, rest: rest)
                 withUnsafePointer(to: &arguments) { kernel.accumulate($0) }
                 arguments.leftOffset += kernel.rows
-                arguments.tile += kernel.rows &* width
+                arguments.tile += kernel.rows &* width &* layer.elementBytes
                 rest &-= kernel.rows
             }
         }

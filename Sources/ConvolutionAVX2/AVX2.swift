@@ -259,6 +259,7 @@ private nonisolated(unsafe) var float64 =
                 accumulateOuterProducts(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        planes: { accumulatePlanes(AVX2Float64.self, $0) },
         tapGradients: {
             accumulateTapGradients(AVX2Float64.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
         },

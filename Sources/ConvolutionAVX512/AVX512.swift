@@ -362,6 +362,7 @@ private nonisolated(unsafe) var float64 =
                     AVX512Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
+        planes: { accumulatePlanes(AVX512Float64.self, $0) },
         tapGradients: {
             accumulateTapGradients(AVX512Float64.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
         },

@@ -254,6 +254,7 @@ private nonisolated(unsafe) var float64 =
                     vectors: InlineArray<3, Bool>.self, $0)
             },
         ],
+        planes: { accumulatePlanes(BaselineFloat64.self, $0) },
         tapGradients: {
             accumulateTapGradients(BaselineFloat64.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
         },

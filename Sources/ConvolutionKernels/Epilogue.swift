@@ -156,11 +156,11 @@ func mapScalars<Scalar>(_ tile: UnsafeMutablePointer<Scalar>, _ count: Int, _ fu
 }
 
 @inlinable @inline(__always)
-func copyPiece<Scalar, Piece: BitwiseCopyable>(
-    _ source: UnsafePointer<Scalar>, _ target: UnsafeMutablePointer<Scalar>, _ offset: inout Int, of _: Piece.Type
+func copyPiece<Piece: BitwiseCopyable>(
+    _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ offset: inout Int, of _: Piece.Type
 ) {
-    let piece = UnsafeRawPointer(source).loadUnaligned(fromByteOffset: offset, as: Piece.self)
-    UnsafeMutableRawPointer(target).storeBytes(of: piece, toByteOffset: offset, as: Piece.self)
+    let piece = source.loadUnaligned(fromByteOffset: offset, as: Piece.self)
+    target.storeBytes(of: piece, toByteOffset: offset, as: Piece.self)
     offset &+= MemoryLayout<Piece>.size
 }
 

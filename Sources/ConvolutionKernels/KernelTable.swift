@@ -29,8 +29,8 @@ public struct KernelTable {
     public var shortOuterTile: TileKernel?
     /// As the first of `outerTiles`, for three taps of a kernel row.
     public var tapRowTile: TileKernel?
-    /// For kernel gradients of few channels: of `PlaneProductArguments`; nil for doubles.
-    public var planes: (@convention(c) (UnsafeRawPointer) -> Void)?
+    /// For kernel gradients of few channels: of `PlaneProductArguments`.
+    public var planes: @convention(c) (UnsafeRawPointer) -> Void
     /// For kernel gradients of many groups: of `TapGradientArguments`.
     public var tapGradients: @convention(c) (UnsafeRawPointer) -> Void
     /// The same for a step of 1 and 2 addresses, where the tier has registers for that.
@@ -92,7 +92,7 @@ public struct KernelTable {
         outerTiles: InlineArray<4, TileKernel>,
         shortOuterTile: TileKernel? = nil,
         tapRowTile: TileKernel? = nil,
-        planes: (@convention(c) (UnsafeRawPointer) -> Void)? = nil,
+        planes: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         tapGradients: @escaping @convention(c) (UnsafeRawPointer) -> Void,
         slidingTapGradients: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
         tapGradientPairs: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],

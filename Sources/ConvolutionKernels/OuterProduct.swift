@@ -1,12 +1,12 @@
 /// The work of one register tile of a matrix product: R rows times N vectors of sums of products over pixels (kernel gradients)
-/// or input channels (`TapProducts`).
-public struct OuterProductArguments<Scalar> {
+/// or input channels (`TapProducts`). Distances are in elements.
+public struct OuterProductArguments {
     /// `[segment]`: where the first pixel's elements stand, before the offsets: R to be broadcast, and N vectors.
-    public var lefts: UnsafePointer<UnsafePointer<Scalar>>
-    public var rights: UnsafePointer<UnsafePointer<Scalar>>
+    public var lefts: UnsafePointer<UnsafeRawPointer>
+    public var rights: UnsafePointer<UnsafeRawPointer>
     public var leftOffset: Int
     public var rightOffset: Int
-    /// Elements from pixel to pixel.
+    /// From pixel to pixel.
     public var leftPitch: Int
     public var rightPitch: Int
     public var segments: Int
@@ -14,8 +14,8 @@ public struct OuterProductArguments<Scalar> {
     public var length: Int
     /// After this many segments the registers are added to `tile` and start anew.
     public var segmentsPerChunk: Int
-    /// `[R][N vectors]`: the sums so far, if it continues; `tilePitch` elements from row to row.
-    public var tile: UnsafeMutablePointer<Scalar>
+    /// `[R][N vectors]`: the sums so far, if it continues; `tilePitch` from row to row.
+    public var tile: UnsafeMutableRawPointer
     public var tilePitch: Int
     public var continues: Bool
     /// `accumulateTapRow`: from tap to tap of the lefts, and of `tile`.
@@ -27,9 +27,9 @@ public struct OuterProductArguments<Scalar> {
 
     @inlinable @inline(__always)
     public init(
-        lefts: UnsafePointer<UnsafePointer<Scalar>>, rights: UnsafePointer<UnsafePointer<Scalar>>, leftOffset: Int,
-        rightOffset: Int, leftPitch: Int, rightPitch: Int, segments: Int, length: Int, segmentsPerChunk: Int,
-        tile: UnsafeMutablePointer<Scalar>, tilePitch: Int, continues: Bool
+        lefts: UnsafePointer<UnsafeRawPointer>, rights: UnsafePointer<UnsafeRawPointer>, leftOffset: Int, rightOffset: Int,
+        leftPitch: Int, rightPitch: Int, segments: Int, length: Int, segmentsPerChunk: Int, tile: UnsafeMutableRawPointer,
+        tilePitch: Int, continues: Bool
     ) {
         self.lefts = lefts
         self.rights = rights
@@ -52,8 +52,9 @@ public struct OuterProductArguments<Scalar> {
 public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
 ) {
-    let arguments = raw.assumingMemoryBound(to: OuterProductArguments<I.Scalar>.self).pointee
-    let rightStep = arguments.rightPitch &* MemoryLayout<I.Scalar>.stride
+    let arguments = raw.assumingMemoryBound(to: OuterProductArguments.self).pointee
+    let size = MemoryLayout<I.Scalar>.stride
+    let rightStep = arguments.rightPitch &* size
     var continues = arguments.continues
     var segment = 0
     while segment < arguments.segments {
@@ -62,8 +63,8 @@ public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
         var sums = InlineArray<R, InlineArray<N, I.Vector>>(
             repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
         while segment < end {
-            var left = arguments.lefts[segment] + arguments.leftOffset
-            var right = UnsafeRawPointer(arguments.rights[segment] + arguments.rightOffset)
+            var left = arguments.lefts[segment].assumingMemoryBound(to: I.Scalar.self) + arguments.leftOffset
+            var right = arguments.rights[segment] + arguments.rightOffset &* size
             var remaining = arguments.length
             repeat {
                 var columns = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
@@ -83,7 +84,9 @@ public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
             } while remaining > 0
             segment &+= 1
         }
-        fold(I.self, sums, into: arguments.tile, pitch: arguments.tilePitch, continues: continues)
+        fold(
+            I.self, sums, into: arguments.tile.assumingMemoryBound(to: I.Scalar.self), pitch: arguments.tilePitch,
+            continues: continues)
         continues = true
     }
 }
@@ -111,7 +114,8 @@ func multiplyLefts<I: InstructionSet, let R: Int>(
 /// read what lies in a level-2 cache three times as often.
 @inlinable @inline(__always)
 public func accumulateTapRow<I: InstructionSet, let R: Int>(_: I.Type, rows: InlineArray<R, Bool>.Type, _ raw: UnsafeRawPointer) {
-    let arguments = raw.assumingMemoryBound(to: OuterProductArguments<I.Scalar>.self).pointee
+    let arguments = raw.assumingMemoryBound(to: OuterProductArguments.self).pointee
+    let size = MemoryLayout<I.Scalar>.stride
     let zeros = InlineArray<R, InlineArray<1, I.Vector>>(repeating: InlineArray<1, I.Vector>(repeating: I.Vector(repeating: 0)))
     // Chunks are added side by side: rows of the tile may be so far apart that they share few sets of the caches.
     var totals = (zeros, zeros, zeros)
@@ -122,10 +126,10 @@ public func accumulateTapRow<I: InstructionSet, let R: Int>(_: I.Type, rows: Inl
         func forEachRow(_ body: (UnsafeMutableRawPointer, UnsafeMutableRawPointer) -> Void) {
             var total = UnsafeMutableRawPointer(totals)
             for tap in 0..<3 {
-                var row = UnsafeMutableRawPointer(arguments.tile + tap &* arguments.tileTapPitch)
+                var row = arguments.tile + tap &* arguments.tileTapPitch &* size
                 for _ in 0..<R {
                     body(row, total)
-                    row += arguments.tilePitch &* MemoryLayout<I.Scalar>.stride
+                    row += arguments.tilePitch &* size
                     total += I.bytes
                 }
             }
@@ -134,7 +138,7 @@ public func accumulateTapRow<I: InstructionSet, let R: Int>(_: I.Type, rows: Inl
         if continues {
             forEachRow { row, total in total.storeBytes(of: row.loadUnaligned(as: I.Vector.self), as: I.Vector.self) }
         }
-        let rightStep = arguments.rightPitch &* MemoryLayout<I.Scalar>.stride
+        let rightStep = arguments.rightPitch &* size
         let (second, third) = (arguments.tapPitch, 2 &* arguments.tapPitch)
         let inside = arguments.length &- (arguments.startsOutside ? 1 : 0) &- (arguments.endsOutside ? 1 : 0)
         var segment = 0
@@ -143,8 +147,8 @@ public func accumulateTapRow<I: InstructionSet, let R: Int>(_: I.Type, rows: Inl
             if end > arguments.segments { end = arguments.segments }
             var (firsts, seconds, thirds) = (zeros, zeros, zeros)
             while segment < end {
-                var left = arguments.lefts[segment] + arguments.leftOffset
-                var right = UnsafeRawPointer(arguments.rights[segment] + arguments.rightOffset)
+                var left = arguments.lefts[segment].assumingMemoryBound(to: I.Scalar.self) + arguments.leftOffset
+                var right = arguments.rights[segment] + arguments.rightOffset &* size
                 if arguments.startsOutside {
                     let column = right.loadUnaligned(as: I.Vector.self)
                     multiplyLefts(I.self, &seconds, left + second, column)

@@ -271,9 +271,14 @@ public func clear<Scalar: KernelScalar>(_ target: UnsafeMutablePointer<Scalar>, 
 /// Short lines: no call.
 @inlinable @inline(__always)
 public func copyLine<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, count: Int, to target: UnsafeMutablePointer<Scalar>) {
-    let bytes = count &* MemoryLayout<Scalar>.stride
+    copyLine(source, bytes: count &* MemoryLayout<Scalar>.stride, to: target)
+}
+
+/// The same of elements of either type.
+@inlinable @inline(__always)
+public func copyLine(_ source: UnsafeRawPointer, bytes: Int, to target: UnsafeMutableRawPointer) {
     if bytes > 512 {
-        copyElements(source, count: count, to: target)
+        target.copyMemory(from: source, byteCount: bytes)
         return
     }
     var offset = 0

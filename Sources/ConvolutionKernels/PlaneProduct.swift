@@ -1,14 +1,15 @@
-/// Kernel gradients of planes of few channels: three rows by three columns of taps, over some rows of points.
-public struct PlaneProductArguments<Scalar> {
+/// Kernel gradients of planes of few channels: three rows by three columns of taps, over some rows of points. Distances are in
+/// elements.
+public struct PlaneProductArguments {
     /// Packed rows end in tails: for each kernel column a vector that holds what its tap meets in the last, partial vector of
     /// points.
-    public var image: UnsafePointer<Scalar>
-    public var points: UnsafePointer<Scalar>
-    /// `[3]`, in elements: of the taps of a column of `points`, and of their tails.
+    public var image: UnsafeRawPointer
+    public var points: UnsafeRawPointer
+    /// `[3]`: of the taps of a column of `points`, and of their tails.
     public var rowOffsets: InlineArray<3, Int>
     public var columnOffsets: InlineArray<3, Int>
     public var tailOffsets: InlineArray<3, Int>
-    /// Elements from a row of points to the next, in both.
+    /// From a row of points to the next, in both.
     public var imagePitch: Int
     public var pointPitch: Int
     public var rows: Int
@@ -16,13 +17,13 @@ public struct PlaneProductArguments<Scalar> {
     public var vectors: Int
     public var tails: Int
     /// `[3][3][vector]`: the sums, lane by lane.
-    public var sums: UnsafeMutablePointer<Scalar>
+    public var sums: UnsafeMutableRawPointer
 
     @inlinable @inline(__always)
     public init(
-        image: UnsafePointer<Scalar>, points: UnsafePointer<Scalar>, rowOffsets: InlineArray<3, Int>,
-        columnOffsets: InlineArray<3, Int>, tailOffsets: InlineArray<3, Int>, imagePitch: Int, pointPitch: Int, rows: Int,
-        vectors: Int, tails: Int, sums: UnsafeMutablePointer<Scalar>
+        image: UnsafeRawPointer, points: UnsafeRawPointer, rowOffsets: InlineArray<3, Int>, columnOffsets: InlineArray<3, Int>,
+        tailOffsets: InlineArray<3, Int>, imagePitch: Int, pointPitch: Int, rows: Int, vectors: Int, tails: Int,
+        sums: UnsafeMutableRawPointer
     ) {
         self.image = image
         self.points = points
@@ -41,19 +42,19 @@ public struct PlaneProductArguments<Scalar> {
 /// sums[a][b][lane] = sum over rows y, vectors x of image[y][rowOffsets[a] + columnOffsets[b] + x + lane] * points[y][x + lane]
 @inlinable @inline(__always)
 public func accumulatePlanes<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
-    let arguments = raw.assumingMemoryBound(to: PlaneProductArguments<I.Scalar>.self).pointee
+    let arguments = raw.assumingMemoryBound(to: PlaneProductArguments.self).pointee
     let size = MemoryLayout<I.Scalar>.stride
     var sums = InlineArray<3, InlineArray<3, I.Vector>>(repeating: InlineArray<3, I.Vector>(repeating: I.Vector(repeating: 0)))
     var row = 0
     while row < arguments.rows {
-        let line = arguments.image + row &* arguments.imagePitch
-        var points = UnsafeRawPointer(arguments.points + row &* arguments.pointPitch)
+        let line = arguments.image + row &* arguments.imagePitch &* size
+        var points = arguments.points + row &* arguments.pointPitch &* size
         var offsets = arguments.columnOffsets
         var remaining = arguments.vectors
         var part = 0
         while part < 2 {
-            var places = InlineArray<3, UnsafeRawPointer>(repeating: UnsafeRawPointer(line))
-            for a in 0..<3 { places[unchecked: a] = UnsafeRawPointer(line + arguments.rowOffsets[unchecked: a]) }
+            var places = InlineArray<3, UnsafeRawPointer>(repeating: line)
+            for a in 0..<3 { places[unchecked: a] += arguments.rowOffsets[unchecked: a] &* size }
             while remaining > 0 {
                 let point = points.loadUnaligned(as: I.Vector.self)
                 for a in 0..<3 {
@@ -73,10 +74,10 @@ public func accumulatePlanes<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPoint
         }
         row &+= 1
     }
-    let target = UnsafeMutableRawPointer(arguments.sums)
     for a in 0..<3 {
         for b in 0..<3 {
-            target.storeBytes(of: sums[unchecked: a][unchecked: b], toByteOffset: (a &* 3 &+ b) &* I.bytes, as: I.Vector.self)
+            arguments.sums.storeBytes(
+                of: sums[unchecked: a][unchecked: b], toByteOffset: (a &* 3 &+ b) &* I.bytes, as: I.Vector.self)
         }
     }
 }

@@ -380,12 +380,20 @@ def test_pytorch(isa, data_format, name, dtype):
     ((1, 150, 64, 4), (4, 2, 1, 4), {"groups": 4, "padding": "same", "padding_mode": "reflect"}),  # several bands, no tails
     ((2, 40, 131, 1), (5, 7, 1, 2), {"padding": 4, "flip_kernel": True}),
     ((1, 50, 33, 2), (2, 1, 2, 1), {"dilation_rate": (40, 1)}),  # rows of taps that are packed apart
+    # Doubles: planes; outer products, whose sums are written tap by tap or together; walks, permuted and gathered.
+    ((2, 40, 37, 3), (3, 4, 3, 2), {"padding": 2, "dilation_rate": 2, "strides": (2, 1), "dtype": np.float64}),
+    ((1, 3, 2000, 1), (2, 7, 1, 1), {"padding": "same", "padding_mode": "circular", "dtype": np.float64}),
+    ((1, 12, 13, 5), (3, 3, 5, 20), {"padding": 1, "padding_mode": "reflect", "dtype": np.float64}),
+    ((2, 12, 13, 32), (3, 3, 32, 20), {"flip_kernel": True, "dtype": np.float64}),
+    ((2, 9, 10, 16), (3, 3, 4, 16), {"padding": 1, "groups": 4, "dtype": np.float64}),
+    ((2, 9, 10, 24), (3, 3, 1, 72), {"padding": 1, "groups": 24, "dtype": np.float64}),
 ])
 def test_larger_kernel_gradients(isa, data_format, shape, kernel_shape, options):
     rng = np.random.default_rng(0)
-    x = oracle.from_nhwc(reals(rng, shape), data_format)
     options = {**options, "data_format": data_format}
-    gradient = reals(rng, convolution.conv2d_output_shape(x.shape, kernel_shape, **options))
+    dtype = options.pop("dtype", np.float32)
+    x = oracle.from_nhwc(reals(rng, shape, dtype), data_format)
+    gradient = reals(rng, convolution.conv2d_output_shape(x.shape, kernel_shape, **options), dtype)
     got = convolution.conv2d_backward_kernel(x, gradient, kernel_shape, isa=isa, **options)
     oracle.assert_within(got, oracle.conv2d_backward_kernel(x, gradient, kernel_shape[:2], **options))
     assert_same_bits(convolution.conv2d_backward_kernel(x, gradient, kernel_shape, isa=isa, threads=1, **options), got)

@@ -1,0 +1,74 @@
+import ConvolutionKernels
+
+/// The type of a layer's elements, where these are only moved: code with addresses instead of typed pointers is there once for both
+/// types. Strides and pitches are in elements.
+struct ElementType {
+    let bytes: Int
+
+    /// target[i * targetStride] = source[i * sourceStride], or += .
+    func copy(
+        _ source: UnsafeRawPointer, sourceStride: Int = 1, count: Int, to target: UnsafeMutableRawPointer, targetStride: Int = 1,
+        adds: Bool = false
+    ) {
+        if adds {
+            bytes == 8
+                ? add(source, sourceStride, count, to: target, targetStride, Double.self)
+                : add(source, sourceStride, count, to: target, targetStride, Float.self)
+        } else if sourceStride == 1, targetStride == 1 {
+            copyLine(source, bytes: count &* bytes, to: target)
+        } else {
+            bytes == 8
+                ? move(source, sourceStride, count, to: target, targetStride, UInt64.self)
+                : move(source, sourceStride, count, to: target, targetStride, UInt32.self)
+        }
+    }
+
+    private func add<Scalar: KernelScalar>(
+        _ source: UnsafeRawPointer, _ sourceStride: Int, _ count: Int, to target: UnsafeMutableRawPointer, _ targetStride: Int,
+        _: Scalar.Type
+    ) {
+        let (source, target) = (source.assumingMemoryBound(to: Scalar.self), target.assumingMemoryBound(to: Scalar.self))
+        for i in 0..<count { target[i &* targetStride] += source[i &* sourceStride] }
+    }
+
+    private func move<Bits: BitwiseCopyable>(
+        _ source: UnsafeRawPointer, _ sourceStride: Int, _ count: Int, to target: UnsafeMutableRawPointer, _ targetStride: Int,
+        _: Bits.Type
+    ) {
+        let (source, target) = (source.assumingMemoryBound(to: Bits.self), target.assumingMemoryBound(to: Bits.self))
+        for i in 0..<count { target[i &* targetStride] = source[i &* sourceStride] }
+    }
+
+    func fill(_ target: UnsafeMutableRawPointer, with value: Double, count: Int) {
+        bytes == 8
+            ? target.assumingMemoryBound(to: Double.self).update(repeating: value, count: count)
+            : target.assumingMemoryBound(to: Float.self).update(repeating: Float(value), count: count)
+    }
+
+    func clear(_ target: UnsafeMutableRawPointer, count: Int) {
+        target.assumingMemoryBound(to: UInt8.self).update(repeating: 0, count: count &* bytes)
+    }
+
+    /// See the function of this name.
+    func packPixels(
+        from source: UnsafeRawPointer, columnStride: Int, channelStride: Int, columns: Int, channels: Int, pixelPitch: Int,
+        to target: UnsafeMutableRawPointer
+    ) {
+        func pack<Scalar: KernelScalar>(_: Scalar.Type) {
+            ConvolutionKernels.packPixels(
+                from: source.assumingMemoryBound(to: Scalar.self), columnStride: columnStride, channelStride: channelStride,
+                columns: columns, channels: channels, pixelPitch: pixelPitch, to: target.assumingMemoryBound(to: Scalar.self))
+        }
+        bytes == 8 ? pack(Double.self) : pack(Float.self)
+    }
+
+    /// See the function of this name.
+    func packLine(from source: UnsafeRawPointer, stride: Int, count: Int, to target: UnsafeMutableRawPointer) {
+        func pack<Scalar: KernelScalar>(_: Scalar.Type) {
+            ConvolutionKernels.packLine(
+                from: source.assumingMemoryBound(to: Scalar.self), stride: stride, count: count,
+                to: target.assumingMemoryBound(to: Scalar.self))
+        }
+        bytes == 8 ? pack(Double.self) : pack(Float.self)
+    }
+}
