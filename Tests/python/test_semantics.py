@@ -961,6 +961,21 @@ def test_nearest_in_the_tests_of_tensorflow_lite_and_nnapi(isa):
     assert got.ravel().tolist() == [1, 2, 3, 5, 6, 7, 9, 10, 11]
 
 
+def test_nearest_in_the_tests_of_ncnn_and_by_scales_of_paddlepaddle(line):
+    """test_interp.cpp: 14 to 2 elements, and 15 by 1.2, which ncnn knows as a float; PaddlePaddle rounds the reciprocal of its
+    double. Neither divides by the scale, as ONNX does, which finds places just below whole numbers."""
+    def places(size, **options):
+        return line.upsample2d(range(size), coordinates="asymmetric", rounding="floor", **options)
+
+    scale = float(np.float32(1.2))
+    assert places(14, output_size=2, preset="keras") == [0, 7]
+    for number in (1.2, scale):
+        assert places(15, output_size=18, scale=number, preset="keras") == [t * 5 // 6 for t in range(18)]
+    assert places(72, output_size=165, scale=float(np.float32(2.3)), preset="keras")[69] == 30
+    assert places(72, output_size=165, scale=2.3, preset="keras")[69] == 29
+    assert places(14, output_size=2, preset="onnx") == [0, 6]
+
+
 def test_a_side_of_one_with_align_corners_in_the_tests_of_mlx(isa):
     """test_nn.py: test_upsample_align_corners_one_dim."""
     def up(*scale, interpolation="bilinear"):
