@@ -1,8 +1,8 @@
 /*
  * Random parameter structs, sane ones with up to three fields spoiled and some of mere noise, through all verbs: first the shape
- * function and, where the sizes are small, the call itself on arrays against unreadable pages; then gradients, matrices, products
- * and the solver with the same struct. Nothing may crash, every status is explained, the shape function and the calls agree, and
- * a failing call writes nothing.
+ * function and, where the sizes are small, the call itself on arrays against unreadable pages; then gradients and their plans,
+ * matrices, products and the solver with the same struct. Nothing may crash, every status is explained, the shape function and
+ * the calls agree, and a failing call writes nothing.
  *
  * usage: fuzz [rounds [seed]]
  */
@@ -83,7 +83,7 @@ static const char *random_isa(void) {
 #define PATTERN 0xA5
 #define SMALL 30000.0 /* arrays and numbers of products up to here are really computed */
 
-static unsigned char *blocks[5]; /* input, kernel, bias, output, other results */
+static unsigned char *blocks[6]; /* input, kernel, bias, output, other results, a copy of one */
 
 static int untouched(struct place place) {
     for (size_t i = 0; i < place.bytes; i++)
@@ -119,6 +119,15 @@ static void judge(const char *verb, int32_t shape_status, int32_t status, struct
     }
     failed++;
     fprintf(stderr, "fuzz round %" PRIu64 ", %s: %s\n", round_now, verb, problem);
+}
+
+static void expect(const char *what, int holds) {
+    if (holds) {
+        passed++;
+        return;
+    }
+    failed++;
+    fprintf(stderr, "fuzz round %" PRIu64 ": not so: %s\n", round_now, what);
 }
 
 /* Where input and output go. After a failure of the shape function any place will do: the call must not look at them. */
@@ -180,18 +189,49 @@ static int is_small(const int64_t sizes[4]) {
               MAY(UNSUPPORTED) | MAY(OVERFLOW) | MAY(OUT_OF_MEMORY) | (less ? MAY(CAPACITY) : 0));                               \
     } while (0)
 
+static int is_gapless(const int64_t strides[4]) { return !strides[0] && !strides[1] && !strides[2] && !strides[3]; }
+
+/* The plan of the gradient that `result` has just been given, with this status, by a plain call: it is made where that succeeded,
+ * gives the same bits, and refuses what is missing or overlaps. The last arguments stand before output gradient and result. */
+#define GRADIENT_PLAN(gradient, status, create, ...)                                                                             \
+    do {                                                                                                                         \
+        gradient##_plan *plan = (gradient##_plan *)(void *)blocks[0];                                                            \
+        memcpy(blocks[5], result.first, result.bytes);                                                                           \
+        memset(result.first, PATTERN, result.bytes);                                                                             \
+        int32_t made = gradient##_plan_create create;                                                                            \
+        judge(#gradient "_plan_create", status, made, result, 0);                                                                \
+        expect(#gradient "_plan_create makes a plan or fails", (made == CONVOLUTION_OK) == (plan != NULL));                      \
+        if (made == CONVOLUTION_OK) {                                                                                            \
+            if (y.bytes && result.bytes && product(in, 4) > 0) {                                                                 \
+                judge(#gradient " to NULL", CONVOLUTION_ERROR_NULL_POINTER,                                                      \
+                      gradient##_plan_execute(plan, __VA_ARGS__ y.origin, NULL), result, 0);                                     \
+                judge(#gradient " of NULL", CONVOLUTION_ERROR_NULL_POINTER,                                                      \
+                      gradient##_plan_execute(plan, __VA_ARGS__ NULL, result.origin), result, 0);                                \
+                if (is_gapless(p.input_strides) && is_gapless(p.output_strides))                                                 \
+                    judge(#gradient " in place", CONVOLUTION_ERROR_OVERLAP,                                                      \
+                          gradient##_plan_execute(plan, __VA_ARGS__ result.origin, result.origin), result, 0);                   \
+            }                                                                                                                    \
+            judge(#gradient "_plan_execute", CONVOLUTION_OK, gradient##_plan_execute(plan, __VA_ARGS__ y.origin, result.origin), \
+                  result, 0);                                                                                                    \
+            expect(#gradient "_plan_execute has the bits of " #gradient, memcmp(blocks[5], result.first, result.bytes) == 0);    \
+        }                                                                                                                        \
+        gradient##_plan_destroy(plan);                                                                                           \
+    } while (0)
+
 /* x and y hold numbers of some kind; x is as small as the input. */
 #define LAYER_OPERATOR(verb, weights, channels)                                                                                  \
     do {                                                                                                                         \
         int valid = shape_status == CONVOLUTION_OK;                                                                              \
         struct place result = marked_line(valid ? weights : 4, element);                                                         \
-        judge(#verb "_backward_kernel", shape_status, verb##_backward_kernel(&p, x.origin, y.origin, result.origin), result,     \
-              MAY_NOT_FIT);                                                                                                      \
+        int32_t status = verb##_backward_kernel(&p, x.origin, y.origin, result.origin);                                          \
+        judge(#verb "_backward_kernel", shape_status, status, result, MAY_NOT_FIT);                                              \
+        GRADIENT_PLAN(verb##_backward_kernel, status, (&p, &plan), x.origin, );                                                  \
         result = marked_line(valid ? channels : 4, element);                                                                     \
         judge(#verb "_backward_bias", shape_status, verb##_backward_bias(&p, y.origin, result.origin), result, 0);               \
         result = valid ? marked(in, p.input_strides, element) : marked_line(4, element);                                         \
-        judge(#verb "_backward_input", shape_status, verb##_backward_input(&p, y.origin, blocks[1], result.origin), result,      \
-              MAY(ELEMENT_STRIDES) | MAY_NOT_FIT);                                                                               \
+        status = verb##_backward_input(&p, y.origin, blocks[1], result.origin);                                                  \
+        judge(#verb "_backward_input", shape_status, status, result, MAY(ELEMENT_STRIDES) | MAY_NOT_FIT);                        \
+        GRADIENT_PLAN(verb##_backward_input, status, (&p, blocks[1], &plan), );                                                  \
         memset(result.first, PATTERN, result.bytes);                                                                             \
         judge(#verb "_gram", shape_status, verb##_gram(&p, blocks[1], x.origin, result.origin), result,                          \
               MAY(ELEMENT_STRIDES) | MAY(UNSUPPORTED) | MAY_NOT_FIT);                                                            \
@@ -407,7 +447,9 @@ static void fuzz_upsample(void) {
     if (!small || (shape_status == CONVOLUTION_OK && !(is_small(in) && is_small(out))) || !one_in(4)) return;
     size_t element = p.dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float);
     struct place result = shape_status ? marked_line(4, element) : marked(in, p.input_strides, element);
-    judge("upsample2d_backward", shape_status, upsample2d_backward(&p, y.origin, result.origin), result, MAY(ELEMENT_STRIDES));
+    int32_t status = upsample2d_backward(&p, y.origin, result.origin);
+    judge("upsample2d_backward", shape_status, status, result, MAY(ELEMENT_STRIDES));
+    GRADIENT_PLAN(upsample2d_backward, status, (&p, &plan), );
     memset(result.first, PATTERN, result.bytes);
     judge("upsample2d_gram", shape_status, upsample2d_gram(&p, x.origin, result.origin), result,
           MAY(ELEMENT_STRIDES) | MAY(UNSUPPORTED) | MAY_NOT_FIT);
@@ -471,7 +513,7 @@ int main(int argc, char **argv) {
     signal(SIGTRAP, crashed);
     signal(SIGABRT, crashed);
     signal(SIGFPE, crashed);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         blocks[i] = guarded_block();
         for (size_t j = 0; j < GUARDED_BYTES / sizeof(float); j++) ((float *)(void *)blocks[i])[j] = 1;
     }
