@@ -947,6 +947,24 @@ def test_gradients_of_resizing_in_the_tests_of_tensorflow_js(options, expected, 
     assert near(got.ravel(), expected)
 
 
+@pytest.mark.parametrize("kernel", range(1, 9))
+def test_same_pad_in_the_tests_of_flux(kernel, line):
+    """layers/conv.jl: SamePad keeps the size with stride 1, and divides or multiplies it by other strides. The larger half comes
+    first, also of a negative total, which a kernel shorter than the stride gives."""
+    def pads(total):
+        return -(-total // 2), total // 2
+
+    x, w, size = [1] * (kernel + 3), list(range(1, kernel + 1)), kernel + 3
+    for dilation in {1, max(kernel // 2, 1)}:
+        total = (kernel - 1) * dilation
+        full = np.convolve(np.pad(x, pads(total)), np.kron(w, [1] + [0] * (dilation - 1)))
+        got = line.conv2d(x, w, padding=pads(total), dilation_rate=dilation, flip_kernel=True)
+        assert got == full[total:total + size].tolist()
+        assert len(line.conv2d_transpose(x, w, rule="window", padding=pads(total), dilation_rate=dilation)) == size
+    assert len(line.conv2d(x, w, padding=pads(kernel - 1), strides=3, flip_kernel=True)) == -(-size // 3)
+    assert len(line.conv2d_transpose(x, w, rule="window", padding=pads(kernel - 3), strides=3)) == 3 * size
+
+
 def test_nearest_in_the_tests_of_tensorflow_lite_and_nnapi(isa):
     """resize_nearest_neighbor_test.cc: ThreeDimensionalResizeUInt8, also _AlignCorners and _HalfPixelCenters;
     resize_nearest_neighbor.mod.py: 4 by 0.9, which is 3 elements, that lie by the ratio of the sizes."""
