@@ -21,9 +21,12 @@ public func copyElements<Scalar: KernelScalar>(
 func turned(
     _ a: SIMD4<UInt32>, _ b: SIMD4<UInt32>, _ c: SIMD4<UInt32>, _ d: SIMD4<UInt32>
 ) -> (SIMD4<UInt32>, SIMD4<UInt32>, SIMD4<UInt32>, SIMD4<UInt32>) {
-    let (low, high) = (SIMD8(lowHalf: a, highHalf: b), SIMD8(lowHalf: c, highHalf: d))
-    let (even, odd) = (SIMD8(lowHalf: low.evenHalf, highHalf: high.evenHalf), SIMD8(lowHalf: low.oddHalf, highHalf: high.oddHalf))
-    return (even.evenHalf, odd.evenHalf, even.oddHalf, odd.oddHalf)
+    // Pairs of elements, then halves: an instruction each. Halves of whole lines become more than twice as many.
+    let (low, lower) = (SIMD4(a[0], b[0], a[1], b[1]), SIMD4(c[0], d[0], c[1], d[1]))
+    let (high, higher) = (SIMD4(a[2], b[2], a[3], b[3]), SIMD4(c[2], d[2], c[3], d[3]))
+    return (
+        SIMD4(lowHalf: low.lowHalf, highHalf: lower.lowHalf), SIMD4(lowHalf: low.highHalf, highHalf: lower.highHalf),
+        SIMD4(lowHalf: high.lowHalf, highHalf: higher.lowHalf), SIMD4(lowHalf: high.highHalf, highHalf: higher.highHalf))
 }
 
 @inlinable @inline(__always)
@@ -121,6 +124,12 @@ public func turn<Scalar: KernelScalar>(
             source += 4 &* sourceLine
             target += 4
             lines &-= 4
+            // The last square begins early, not line by line.
+            if count == 4, lines < 4 {
+                source -= (4 &- lines) &* sourceLine
+                target -= 4 &- lines
+                lines = 4
+            }
         }
     } else if isDense, (2...4).contains(lines), targetLine == lines {
         let third = lines > 2 ? 2 &* sourceLine : 0

@@ -495,7 +495,7 @@ public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
             runs += R
         }
         // Of few taps, what is left to do takes as long as the sums: of one chunk it is done in the registers.
-        if I.storesParts, I.lanes == 16, remaining == 0, !continues, let outputs = arguments.outputs {
+        if I.lanes == (I.storesParts ? 16 : 8), remaining == 0, !continues, let outputs = arguments.outputs {
             finishSums(I.self, &sums, arguments, outputs, endsInHalf: false, areTwins: false, streams: false)
             return
         }
