@@ -417,9 +417,11 @@ private func hasFewOutputs(_ layer: Layer) -> Bool {
     }
     // What a walk reads and stores at once lies in few sets of a level-1 cache where pixels are a multiple of these bytes apart.
     // With stride 1 that alone is not worth it, but 5x5 on 1024 channels of 13x13, of whose tiles a walk computes 140 pixels for
-    // 81, takes 83 us, so 57.
+    // 81, takes 83 us, so 57. AVX2 gains with stride 2 and kernels for which there is no walk without loops: 5x5 s2 on 1024 of
+    // 32x32 604 us, so 341.
     let pitch = layer.input.column * layer.elementBytes
-    guard isStrided || !layer.transposed && taps <= 25 && pitch % 2048 == 0, table.pointee.storesParts, !layer.isDouble
+    guard isStrided || !layer.transposed && taps <= 25 && pitch % 2048 == 0, !layer.isDouble,
+        table.pointee.storesParts || isStrided && taps > 9
     else { return false }
     // By tiles of lanes: those of the inside, and of its sides and corners, where each position has taps of its own.
     let step = table.pointee.laneTiles[min(ceilDivide(layer.outChannels, table.lanes), 4) - 1].rows

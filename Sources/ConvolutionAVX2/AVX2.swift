@@ -98,8 +98,8 @@ private nonisolated(unsafe) var float32 =
             TileKernel(rows: 4, vectors: 3) {
                 accumulateLanes(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
             },
-            TileKernel(rows: 4, vectors: 3) {
-                accumulateLanes(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            TileKernel(rows: 3, vectors: 4) {
+                accumulateLanes(AVX2Float32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
             },
         ],
         groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX2Float32.self, rows: InlineArray<8, Bool>.self, $0) },
