@@ -33,41 +33,61 @@ func finishedBias<Scalar: KernelScalar>(
 ) -> UnsafePointer<Scalar> {
     let values = (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
     let finished = values + largestTileScalars / 4
-    values.update(repeating: 0, count: panel.channels)
-    finishPixel(plan, panel, values, finished, channelStride: 1, scratch: values + largestTileScalars / 2)
+    values.update(repeating: 0, count: panel.width)
+    if plan.pointee.strategy == .columns {
+        finishPixel(plan, panel, values, finished, channelStride: 1, scratch: values + largestTileScalars / 2)
+        return UnsafePointer(finished)
+    }
+    // Here the bias is in whole vectors.
+    withUnsafePointer(to: finished) {
+        let arguments = EpilogueArguments(
+            tile: values, rows: 1, lanes: panel.width, channels: panel.channels,
+            bias: UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.offset, outputs: $0,
+            channelStride: 1, activation: plan.pointee.layer.activation.converted(to: Scalar.self), accumulates: false)
+        withUnsafePointer(to: arguments) { plan.pointee.table.pointee.finish($0) }
+    }
     return UnsafePointer(finished)
 }
 
 /// Output elements that no tap reaches (between the strokes of a kernel shorter than the stride, beyond the natural result, or
-/// all of them where there are no input channels): the activated bias.
-func fillUncovered<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) {
-    let plan = execution.plan
+/// all of them where there are no input channels): the activated bias. Part `index` of `count`: an item's, whose tiles write the
+/// lines between them.
+func fillUncovered<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, part index: Int, of count: Int, _ output: UnsafeMutablePointer<Scalar>,
+    _ workspace: UnsafeMutableRawPointer
+) {
     let layer = plan.pointee.layer
-    let output = execution.output.assumingMemoryBound(to: Scalar.self)
-    let values = execution.workspace.advanced(by: plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
+    let values = (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
     let accumulates = layer.means.accumulates
-    for index in 0..<plan.pointee.panelCount {
+    let (rows, columns, strides) = (layer.vertical.output, layer.horizontal.output, layer.output)
+    let lines = evenPart(index, of: count, layer.batch * rows)
+    for index in 0..<(lines.isEmpty ? 0 : plan.pointee.panelCount) {
         let panel = plan.pointee.panels[index]
         // What is added to is finished element by element, from nothing.
         values.update(repeating: 0, count: panel.channels)
-        let finished = accumulates ? UnsafePointer(values) : finishedBias(plan, panel, execution.workspace, Scalar.self)
+        let finished = accumulates ? UnsafePointer(values) : finishedBias(plan, panel, workspace, Scalar.self)
         // Planes one after another.
-        let channels = accumulates || layer.output.channel == 1 ? panel.channels : 1
+        let channels = accumulates || strides.channel == 1 ? panel.channels : 1
         for first in stride(from: 0, to: panel.channels, by: channels) {
-            for image in 0..<layer.batch {
-                for row in 0..<layer.vertical.output {
-                    for column in 0..<layer.horizontal.output {
-                        if plan.pointee.coveredRows[row] != 0, plan.pointee.coveredColumns[column] != 0 { continue }
-                        let target = output + image * layer.output.batch + row * layer.output.row
-                            + column * layer.output.column + (panel.firstChannel + first) * layer.output.channel
-                        if accumulates {
-                            finishPixel(
-                                plan, panel, finished, target, channelStride: layer.output.channel,
-                                scratch: values + largestTileScalars / 2)
-                        } else {
-                            UnsafeMutableRawPointer(target).copyMemory(
-                                from: finished + first, byteCount: channels * MemoryLayout<Scalar>.stride)
-                        }
+            for line in lines {
+                let isCovered = plan.pointee.coveredRows[line % rows] != 0
+                let target = output + (line / rows * strides.batch + line % rows * strides.row)
+                    + (panel.firstChannel + first) * strides.channel
+                if channels == 1, strides.column == 1, !isCovered {
+                    target.update(repeating: finished[first], count: columns)
+                    continue
+                }
+                for column in 0..<columns where !isCovered || plan.pointee.coveredColumns[column] == 0 {
+                    let target = target + column * strides.column
+                    if accumulates {
+                        finishPixel(
+                            plan, panel, finished, target, channelStride: strides.channel,
+                            scratch: values + largestTileScalars / 2)
+                    } else if channels > plan.pointee.table.lanes {
+                        copyElements(finished + first, count: channels, to: target)
+                    } else {
+                        // Without a call.
+                        copyLine(finished + first, count: channels, to: target)
                     }
                 }
             }

@@ -48,15 +48,10 @@ private func execute(_ shared: UnsafeMutableRawPointer?, _ workspace: UnsafeMuta
     execution.pointee.workspace = workspace
     let plan = execution.pointee.plan
     let isDouble = plan.pointee.layer.isDouble
-    if !plan.pointee.fullyCovered, !plan.pointee.algorithm.isTurned {
-        isDouble ? fillUncovered(execution.pointee, Double.self) : fillUncovered(execution.pointee, Float.self)
-    }
-    if plan.pointee.items > 0 {
-        runThreads(
-            execution.pointee.threads, items: plan.pointee.items, work: plan.pointee.work,
-            isDouble ? { work($0, Double.self) } : { work($0, Float.self) },
-            shared: shared)
-    }
+    // Of no block there is one item, which fills the output.
+    runThreads(
+        execution.pointee.threads, items: max(plan.pointee.items, 1), work: plan.pointee.work,
+        isDouble ? { work($0, Double.self) } : { work($0, Float.self) }, shared: shared)
     if plan.pointee.mendsBorder {
         isDouble ? mendBorder(execution.pointee, Double.self) : mendBorder(execution.pointee, Float.self)
     }
@@ -71,7 +66,12 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
     let workspace = execution.pointee.workspace + context.number * plan.pointee.workspace.bytes
     let input = execution.pointee.input.assumingMemoryBound(to: Scalar.self)
     let output = execution.pointee.output.assumingMemoryBound(to: Scalar.self)
+    let items = plan.pointee.items
     while let item = context.nextItem() {
+        if !plan.pointee.fullyCovered, !plan.pointee.algorithm.isTurned {
+            fillUncovered(plan, part: item, of: max(items, 1), output, workspace)
+        }
+        if items == 0 { return }
         switch plan.pointee.algorithm {
         case .blocks:
             // Phases take turns: they read the same rows, and what they write interleaves.

@@ -648,7 +648,8 @@ extension Draft {
                 || (panels.strategy == .channels || borders) && inputBytes(layer) <= Double(rectangleLimit >> economy)))
         threads = threadsToUse(requested: layer.threads, items: .max, work: work)
         areDense = panels.strategy == .channels && readsInputDirectly && !borders && layer.input.column == inputs
-            && rows.stride <= rows.kernel && columns.stride <= columns.kernel
+            && (rows.stride <= rows.kernel && columns.stride <= columns.kernel
+                || layer.transposed && inputBytes(layer) * Double(layer.batch) >= groupBytes)
         if hasOutput, turned == nil {
             let elements = Double(layer.batch * layer.outChannels) * Double(rows.output * columns.output)
             memory.plan.pointee.streams = elements * Double(layer.elementBytes) >= Double(streamedBytes)

@@ -462,6 +462,11 @@ private func canPermute(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> 
         && table.lanes % inputs == 0
 }
 
+extension Layer {
+    /// The same of several groups in whole vectors, which are read in place where pixels are dense.
+    var permutesWhole: Bool { groups > 1 && canPermute(self, table) && outChannels % table.lanes == 0 }
+}
+
 /// Whether the strategy `columns` can read the input where it lies: single taps that meet no border, neighbouring columns, and
 /// rows as long as a vector. The last of a row is then moved back over the one before, so an output that is added to may not be
 /// such a layer's.

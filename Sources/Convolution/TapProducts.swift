@@ -72,7 +72,8 @@ struct TapProducts {
 private let stripeBytes = 1 << 19
 private let fewestPixels = 96
 
-/// More output channels fill vectors of their own; fewer input channels are soon added up.
+/// More output channels fill vectors of their own; fewer input channels are soon added up. (And groups that are whole vectors are
+/// permuted: a group's products leave most of a pixel's line unused.)
 private let mostOutputs = 8
 private let fewestInputs = 8
 
@@ -80,7 +81,7 @@ extension Layer {
     /// Whether products come first: a property of the layer alone, as the bits depend on it. nil, or the channels of a chain.
     func productChain() -> Int? {
         guard transposed, hasOutput, outChannelsPerGroup <= mostOutputs, inChannelsPerGroup >= fewestInputs,
-            vertical.fitsProducts, horizontal.fitsProducts
+            vertical.fitsProducts, horizontal.fitsProducts, !permutesWhole
         else { return nil }
         // As long as the phase with the fewest terms permits; that with most must keep the bound as well.
         let inputs = inChannelsPerGroup

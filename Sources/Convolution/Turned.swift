@@ -52,9 +52,11 @@ extension Layer {
             && (input.channel != 1 || isDepthwise && batch > 1)
     }
 
-    /// The same of the strategy `lanes`: whole vectors of pixels are read in place.
+    /// The same of the strategy `lanes`: whole vectors of pixels are read in place, each channel for itself or permuted.
     func mayTurnLanes(_ table: UnsafePointer<KernelTable>) -> Bool {
-        guard mayTurn, columnPhases > 1, isDepthwise else { return false }
+        guard mayTurn else { return false }
+        if permutesWhole { return true }
+        if columnPhases == 1 || !isDepthwise { return false }
         var pixels = self
         (pixels.input.channel, pixels.output.channel) = (1, 1)
         return Panels(pixels, table, .lanes).isDirect
@@ -93,14 +95,21 @@ extension ConvolutionPlan {
         // Phases side by side, and channels that are not summed, are turned together.
         let isWhole = layer.columnsPerPixel > 1 || strategy == .lanes
         part.panels = isWhole ? panelCount : 1
-        var channels = isWhole ? layer.outChannels : 0
+        var channels = 0
         for i in 0..<panelCount { channels = max(channels, panels[i].channels) }
-        if !isWhole { layer.output = try layer.outputPixels(of: channels) }
-
         // A stride that is never taken may be as long as can be.
-        let fits = Double(layer.input.row * size) * Double(min(part.inputRows(1), layer.vertical.input)) <= Double(mostBytes)
-            && Double(layer.output.row * size) * Double(part.outputStep) <= Double(mostBytes)
-        if !fits { return false }
+        func place() throws(Failure) -> Bool {
+            if part.panels < panelCount || !isWhole { layer.output = try layer.outputPixels(of: part.panels * channels) }
+            return Double(layer.output.row * size) * Double(part.outputStep) <= Double(mostBytes)
+        }
+        var fits = try place()
+        while !fits, strategy == .lanes, part.panels > 1 {
+            part.panels = ceilDivide(part.panels, 2)
+            fits = try place()
+        }
+        if !fits || Double(layer.input.row * size) * Double(min(part.inputRows(1), layer.vertical.input)) > Double(mostBytes) {
+            return false
+        }
         let inputRow = layer.input.row * size
         let outputRow = layer.output.row * part.outputStep * size
         let most = max(1, min(bandBytes / inputRow, bandBytes / outputRow))
