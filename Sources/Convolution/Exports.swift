@@ -453,7 +453,7 @@ public func upsample2d(
         let resampling = try validate(params)
         try resampling.arrays.check(input, "input", output, "output")
         if !resampling.hasOutput { return }
-        let plan = try createPlan(resampling)
+        let plan = try createPlan(resampling, isOnce: true)
         defer { destroy(plan) }
         try execute(plan, input: input, output: output)
     }
@@ -492,7 +492,7 @@ public func upsample2d_backward(
     status { () throws(Failure) in
         let resampling = try validate(params)
         try resampling.gradientArrays.check(output_gradient, "output_gradient", input_gradient, "input_gradient")
-        let plan = try createGradientPlan(resampling)
+        let plan = try createGradientPlan(resampling, isOnce: true)
         defer { destroy(plan) }
         try execute(plan, outputGradient: output_gradient, inputGradient: input_gradient)
     }

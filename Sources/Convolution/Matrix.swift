@@ -262,11 +262,10 @@ private struct UpsampleMatrix<Scalar: KernelScalar>: MatrixSource {
     var vertical: UpsampleAxis<Scalar>
     var horizontal: UpsampleAxis<Scalar>
 
-    /// The plan holds the tables; it is one of a single image.
-    init(_ plan: UnsafePointer<ResamplingPlan>) {
-        resampling = plan.pointee.resampling
-        vertical = UpsampleAxis(axis: resampling.vertical, table: plan.pointee.vertical)
-        horizontal = UpsampleAxis(axis: resampling.horizontal, table: plan.pointee.horizontal)
+    init(_ resampling: Resampling, _ tables: AxisTables) {
+        self.resampling = resampling
+        vertical = UpsampleAxis(axis: resampling.vertical, table: tables.vertical)
+        horizontal = UpsampleAxis(axis: resampling.horizontal, table: tables.horizontal)
     }
 
     func size() throws(Failure) -> MatrixSize {
@@ -364,31 +363,32 @@ func writeSparse(
 
 /// The tables of one image's upsampling, for `body`.
 private func withTables(
-    _ resampling: Resampling, _ body: (UnsafePointer<ResamplingPlan>) throws(Failure) -> Void
+    _ resampling: Resampling, _ body: (Resampling, AxisTables) throws(Failure) -> Void
 ) throws(Failure) {
     try checkLinear(resampling)
     var single = resampling
     single.batch = 1
-    let plan = try createPlan(single)
-    defer { destroy(plan) }
-    try body(plan)
+    let tables = try AxisTables(single)
+    defer { shim_free(tables.memory) }
+    try body(single, tables)
 }
 
 func matrixSize(_ resampling: Resampling) throws(Failure) -> MatrixSize {
     if resampling.channels == 0 { return MatrixSize(rows: 0, columns: 0, nonzeros: 0) }
     var size = MatrixSize(rows: 0, columns: 0, nonzeros: 0)
-    try withTables(resampling) { plan throws(Failure) in
-        size = resampling.isDouble ? try UpsampleMatrix<Double>(plan).size() : try UpsampleMatrix<Float>(plan).size()
+    try withTables(resampling) { (single, tables) throws(Failure) in
+        size = resampling.isDouble
+            ? try UpsampleMatrix<Double>(single, tables).size() : try UpsampleMatrix<Float>(single, tables).size()
     }
     return size
 }
 
 func writeDense(_ resampling: Resampling, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64) throws(Failure) {
     if resampling.channels == 0 { return try checkCapacity(capacity, 0) }
-    try withTables(resampling) { plan throws(Failure) in
+    try withTables(resampling) { (single, tables) throws(Failure) in
         resampling.isDouble
-            ? try writeDense(UpsampleMatrix<Double>(plan), matrix, capacity)
-            : try writeDense(UpsampleMatrix<Float>(plan), matrix, capacity)
+            ? try writeDense(UpsampleMatrix<Double>(single, tables), matrix, capacity)
+            : try writeDense(UpsampleMatrix<Float>(single, tables), matrix, capacity)
     }
 }
 
@@ -401,10 +401,10 @@ func writeSparse(
         try present(rowOffsets, "row_offsets").pointee = 0
         return
     }
-    try withTables(resampling) { plan throws(Failure) in
+    try withTables(resampling) { (single, tables) throws(Failure) in
         resampling.isDouble
-            ? try writeSparse(UpsampleMatrix<Double>(plan), rowOffsets, columnIndices, values, capacity)
-            : try writeSparse(UpsampleMatrix<Float>(plan), rowOffsets, columnIndices, values, capacity)
+            ? try writeSparse(UpsampleMatrix<Double>(single, tables), rowOffsets, columnIndices, values, capacity)
+            : try writeSparse(UpsampleMatrix<Float>(single, tables), rowOffsets, columnIndices, values, capacity)
     }
 }
 

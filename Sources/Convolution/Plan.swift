@@ -290,7 +290,7 @@ private func outOfMemory(_ count: Int, of bytes: Int, _ what: StaticString) -> F
 }
 
 /// Refuses more memory than the machine has.
-private func checkMemory(_ count: Int, of bytes: Int, _ what: StaticString) throws(Failure) {
+func checkMemory(_ count: Int, of bytes: Int, _ what: StaticString) throws(Failure) {
     let (total, overflow) = count.multipliedReportingOverflow(by: bytes)
     guard !overflow, total >= 0, total <= surelyThere || UInt64(total) <= shim_physical_memory() else {
         throw outOfMemory(count, of: bytes, what)

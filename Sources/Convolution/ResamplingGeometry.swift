@@ -254,6 +254,11 @@ struct AxisTaps<Real: KernelScalar> {
     func fill<Scalar: KernelScalar>(
         _ t: Int, taps: Int, elements: UnsafeMutablePointer<Int>, weights: UnsafeMutablePointer<Scalar>
     ) {
+        if method.copies, !method.extrapolates {
+            elements[0] = nearest(t)
+            weights[0] = 1
+            return
+        }
         let range = range(t)
         let isOutside = isOutside(t)
         var sum: Real = 0

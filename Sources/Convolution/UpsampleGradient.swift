@@ -14,8 +14,8 @@ struct UpsampleGradientPlan {
     var columns: Range<Int>
     /// Makes these of the output's gradient; nil if there are none.
     var adjoint: UnsafeMutablePointer<ResamplingPlan>?
-    /// Where the tables turned round would be too large: the upsampling itself, whose products are added one after the other.
-    var upsampling: UnsafeMutablePointer<ResamplingPlan>?
+    /// Where these turned round would be too large: the upsampling's, whose products are added one after the other.
+    var upsampling: AxisTables?
 }
 
 /// An axis of an upsampling, turned round.
@@ -87,7 +87,9 @@ struct TurnedTable {
     }
 }
 
-func createGradientPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutablePointer<UpsampleGradientPlan> {
+func createGradientPlan(
+    _ resampling: Resampling, isOnce: Bool = false
+) throws(Failure) -> UnsafeMutablePointer<UpsampleGradientPlan> {
     let (rows, columns) = (resampling.vertical, resampling.horizontal)
     try resampling.checkInputDisjoint()
     let arrays = try resampling.gradientArrays
@@ -98,15 +100,15 @@ func createGradientPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutab
             resampling: resampling, arrays: arrays, rows: 0..<0, columns: 0..<0, adjoint: nil, upsampling: nil))
     if !resampling.hasOutput { return plan }
     do throws(Failure) {
-        let upsampling = try createPlan(resampling)
-        defer { if plan.pointee.upsampling == nil { destroy(upsampling) } }
+        let upsampling = try AxisTables(resampling)
+        defer { if plan.pointee.upsampling == nil { shim_free(upsampling.memory) } }
         let room = try allocate(rows.input + columns.input, of: 2 * MemoryLayout<Int>.stride, "the plan")
         defer { shim_free(room) }
         let reach = room.assumingMemoryBound(to: (first: Int, last: Int).self)
         let vertical = TurnedTable(
-            upsampling.pointee.vertical, inputs: rows.input, outputs: rows.output, isDouble: resampling.isDouble, reach)
+            upsampling.vertical, inputs: rows.input, outputs: rows.output, isDouble: resampling.isDouble, reach)
         let horizontal = TurnedTable(
-            upsampling.pointee.horizontal, inputs: columns.input, outputs: columns.output, isDouble: resampling.isDouble,
+            upsampling.horizontal, inputs: columns.input, outputs: columns.output, isDouble: resampling.isDouble,
             reach + rows.input)
         if vertical.touched.isEmpty || horizontal.touched.isEmpty { return plan }
         if vertical.isWide || horizontal.isWide {
@@ -120,7 +122,7 @@ func createGradientPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutab
         (adjoint.horizontal.input, adjoint.horizontal.output) = (columns.output, horizontal.touched.count)
         // Nothing is copied, nothing lies outside: the tables say it all.
         (adjoint.method.interpolation, adjoint.method.coordinates) = (.bilinear, .halfPixel)
-        plan.pointee.adjoint = try createPlan(adjoint, tables: (vertical, horizontal))
+        plan.pointee.adjoint = try createPlan(adjoint, tables: (vertical, horizontal), isOnce: isOnce)
     } catch {
         destroy(plan)
         throw error
@@ -130,7 +132,7 @@ func createGradientPlan(_ resampling: Resampling) throws(Failure) -> UnsafeMutab
 
 func destroy(_ plan: UnsafeMutablePointer<UpsampleGradientPlan>) {
     if let adjoint = plan.pointee.adjoint { destroy(adjoint) }
-    if let upsampling = plan.pointee.upsampling { destroy(upsampling) }
+    if let upsampling = plan.pointee.upsampling { shim_free(upsampling.memory) }
     shim_free(plan)
 }
 
@@ -147,9 +149,9 @@ func execute(
     if !resampling.accumulates, resampling.hasOutput { clearUntouched(plan.pointee, inputGradient) }
     if let upsampling = plan.pointee.upsampling, let outputGradient {
         if resampling.isDouble {
-            addProducts(upsampling, outputGradient.assumingMemoryBound(to: Double.self), inputGradient)
+            addProducts(resampling, upsampling, outputGradient.assumingMemoryBound(to: Double.self), inputGradient)
         } else {
-            addProducts(upsampling, outputGradient.assumingMemoryBound(to: Float.self), inputGradient)
+            addProducts(resampling, upsampling, outputGradient.assumingMemoryBound(to: Float.self), inputGradient)
         }
     }
 }
@@ -178,11 +180,10 @@ private func clearUntouched(_ plan: UpsampleGradientPlan, _ inputGradient: Unsaf
 }
 
 private func addProducts<Scalar: KernelScalar>(
-    _ upsampling: UnsafePointer<ResamplingPlan>, _ outputGradient: UnsafePointer<Scalar>,
+    _ resampling: Resampling, _ upsampling: AxisTables, _ outputGradient: UnsafePointer<Scalar>,
     _ inputGradient: UnsafeMutableRawPointer
 ) {
-    let resampling = upsampling.pointee.resampling
-    let (rows, columns) = (upsampling.pointee.vertical, upsampling.pointee.horizontal)
+    let (rows, columns) = (upsampling.vertical, upsampling.horizontal)
     let rowWeights = rows.weights.assumingMemoryBound(to: Scalar.self)
     let columnWeights = columns.weights.assumingMemoryBound(to: Scalar.self)
     let (from, to) = (resampling.output, resampling.input)

@@ -42,67 +42,102 @@ private let lineBytes = 128 << 10
 private let tableEntries = 16 << 10
 private let lineElements = 2 << 10
 private let longestRow = 400
-/// Output elements of an item, and vectors after which a row's vectors may lie alike again.
+/// Output elements of an item.
 private let elementsPerItem = 8 << 10
-private let longestPeriod = 32
 
-extension LinePlan {
+/// How long lines are, and what their tables take.
+struct LineShape {
+    var rows: Int
+    /// Of a line of the output.
+    var vectors: Int
+    /// Of a blended line, where permuting blends.
+    var blendVectors = 0
+    var bytes: Int
+
     /// nil where rows are better resampled by themselves.
-    static func create(
-        _ resampling: Resampling, vertical: TapTable, horizontal: TapTable, pictures: Int, channels: Int,
-        table: UnsafePointer<KernelTable>, threads: Int
-    ) throws(Failure) -> UnsafeMutablePointer<LinePlan>? {
-        let (lanes, size, copies) = (table.lanes, resampling.elementBytes, resampling.method.copies)
-        let (inputRows, inputWidth) = (resampling.vertical.input, resampling.horizontal.input)
+    init?(_ resampling: Resampling, _ taps: TapCounts, threads: Int) {
+        let (size, copies, channels) = (resampling.elementBytes, resampling.method.copies, resampling.pixelChannels)
+        let (inputWidth, table) = (resampling.horizontal.input, resampling.table)
+        let lanes = table.lanes
         let (outputRows, outputWidth) = (resampling.vertical.output, resampling.horizontal.output)
-        let (inputRow, outputRow) = (inputWidth * channels, outputWidth * channels)
         guard table.pointee.permutedColumns != nil, !resampling.accumulates, !resampling.method.extrapolates,
-            2 * channels <= lanes, outputRow <= longestRow,
-            resampling.input.column == channels, resampling.input.row == inputRow,
-            resampling.output.column == channels, resampling.output.row == outputRow
+            2 * channels <= lanes, outputWidth * channels <= longestRow,
+            resampling.input.column == channels, resampling.input.row == inputWidth * channels,
+            resampling.output.column == channels, resampling.output.row == outputWidth * channels
         else { return nil }
+        let (inputRow, outputRow) = (inputWidth * channels, outputWidth * channels)
+        let pictures = resampling.batch * resampling.planes
 
         // Whole pictures, if four of them are there for each thread.
         let whole = pictures >= rowsTogether * threads && outputRows * inputRow * size * rowsTogether <= lineBytes
-        var rows = outputRows
-        let blendVectors = ceilDivide(outputRows * inputRow, lanes)
-        let mayPermute = whole && !copies && 2 * inputRow <= 3 * lanes && blendVectors * lanes * vertical.taps <= tableEntries
-        if copies, !whole { return nil }
-        if !copies, !mayPermute {
-            if inputRow < lanes { return nil }
-            rows = 0
-            for divisor in 1...outputRows where outputRows % divisor == 0 && divisor * inputRow * size * rowsTogether <= lineBytes
-                && divisor * outputRow <= max(lineElements, 2 * outputRow)
-                && (divisor == 1 || pictures * (outputRows / divisor) >= 2 * rowsTogether * threads) {
-                rows = divisor
+        rows = outputRows
+        if copies {
+            if !whole { return nil }
+        } else {
+            let vectors = ceilDivide(outputRows * inputRow, lanes)
+            if whole, 2 * inputRow <= 3 * lanes, vectors * lanes * taps.rows <= tableEntries { blendVectors = vectors }
+            if blendVectors == 0 {
+                if inputRow < lanes { return nil }
+                rows = 0
+                for divisor in 1...outputRows where outputRows % divisor == 0
+                    && divisor * inputRow * size * rowsTogether <= lineBytes
+                    && divisor * outputRow <= max(lineElements, 2 * outputRow)
+                    && (divisor == 1 || pictures * (outputRows / divisor) >= 2 * rowsTogether * threads) {
+                    rows = divisor
+                }
+                if rows <= 1 { return nil }
             }
-            if rows <= 1 { return nil }
         }
-        let vectors = ceilDivide(rows * outputRow, lanes)
-        let taps = horizontal.taps
-        if vectors * lanes * taps > tableEntries { return nil }
+        vectors = ceilDivide(rows * outputRow, lanes)
+        if vectors * lanes * taps.columns > tableEntries { return nil }
+        bytes = aligned(MemoryLayout<LinePlan>.size) + 512 + 2 * (vectors + blendVectors) * MemoryLayout<Int>.stride
+            + (vectors * lanes * taps.columns + blendVectors * lanes * taps.rows) * 2 * size
+    }
+}
 
-        let header = aligned(MemoryLayout<LinePlan>.size)
-        let blendEntries = mayPermute ? blendVectors * lanes * vertical.taps : 0
-        let bytes = header + 512 + 2 * (vectors + blendVectors) * MemoryLayout<Int>.stride
-            + (vectors * lanes * taps + blendEntries) * 2 * size
-        let memory = try allocate(bytes, of: 1, "the plan")
-        var space = PlanRoom(next: memory + header)
+extension LinePlan {
+    /// In `space`; nil where rows are better resampled by themselves. `isOnce`: what tables cost counts.
+    static func create(
+        _ shape: LineShape, _ plan: ResamplingPlan, threads: Int, isOnce: Bool, _ space: PlanRoom
+    ) -> UnsafeMutablePointer<LinePlan>? {
+        let (resampling, vertical, horizontal) = (plan.resampling, plan.vertical, plan.horizontal)
+        let (lanes, size, channels) = (plan.table.lanes, resampling.elementBytes, plan.channels)
+        let (copies, pictures, rows) = (resampling.method.copies, resampling.batch * plan.planes, shape.rows)
+        let (inputRows, inputWidth) = (resampling.vertical.input, resampling.horizontal.input)
+        let (outputRows, outputWidth) = (resampling.vertical.output, resampling.horizontal.output)
+        let (inputRow, outputRow) = (inputWidth * channels, outputWidth * channels)
+        var space = space
+        let memory = space.take(MemoryLayout<LinePlan>.size)
+        /// From one vector to the next that lies alike in its row.
+        func period(_ elements: Int) -> Int { elements / greatestCommonDivisor(elements, lanes) }
+        let rowsAlike = outputRows / greatestCommonDivisor(outputRows, inputRows)
+        let alikeBlends = period(rowsAlike * inputRow)
+        // In a row and from row to row.
+        let alike = period(outputWidth / greatestCommonDivisor(outputWidth, inputWidth) * channels)
+        let alikeRows = period(copies ? rowsAlike * outputRow : outputRow)
+        // What rows by themselves take longer, and what tables take, in nanoseconds or so.
+        var worth = isOnce ? (horizontal.taps + 3) * pictures * outputRows : Int.max
+        func spend(_ vectors: Int, _ taps: Int) -> Bool {
+            worth -= vectors * lanes * (taps + 2)
+            return worth >= 0
+        }
+        if isOnce {
+            let all = worth
+            if !spend(min(shape.blendVectors, alikeBlends), vertical.taps)
+                || !spend(min(shape.vectors, alike, alikeRows), horizontal.taps) { return nil }
+            worth = all
+        }
         /// nil: no windows of `most` vectors hold the taps of all vectors.
-        func columnTable(_ filler: ColumnFiller, most: Int, period: Int) -> ColumnTable? {
-            let windows = space.take(2 * filler.vectors * MemoryLayout<Int>.stride)
-                .bindMemory(to: Int.self, capacity: 2 * filler.vectors)
-            guard let window = filler.fillWindows(windows, most: most, period: period) else { return nil }
-            let entries = filler.vectors * lanes * filler.pixels.taps
-            let (places, weights) = (space.take(entries * size), space.take(entries * size))
-            if resampling.isDouble {
-                filler.fill(windows, period: period, places.assumingMemoryBound(to: Int64.self),
-                    weights.assumingMemoryBound(to: Double.self))
-            } else {
-                filler.fill(windows, period: period, places.assumingMemoryBound(to: Int32.self),
-                    weights.assumingMemoryBound(to: Float.self))
+        func columnTable(_ filler: ColumnFiller, most: Int, periods: (Int, Int)) -> ColumnTable? {
+            let windows = space.takeIntegers(2 * filler.vectors)
+            guard let window = filler.fillWindows(windows, most: most, periods: periods) else { return nil }
+            if isOnce {
+                var different = 0
+                for vector in 0..<filler.vectors where windows[2 * vector + 1] < 0 { different += 1 }
+                if !spend(different, filler.pixels.taps) { return nil }
             }
-            return ColumnTable(kind: .permuted, window: window, sources: windows, places: places, weights: weights)
+            let bytes = filler.vectors * lanes * filler.pixels.taps * size
+            return filler.fill(windows, window: window, isDouble: resampling.isDouble, space.take(bytes), space.take(bytes))
         }
         func filler(_ taps: PixelTaps, rows: Int, rowElements: Int) -> ColumnFiller {
             ColumnFiller(
@@ -110,29 +145,24 @@ extension LinePlan {
                 vectors: ceilDivide(rows * taps.width * channels, lanes), lastChunk: 0, rowElements: rowElements,
                 copies: copies)
         }
-        /// From one vector to the next that lies alike in its row.
-        func period(_ elements: Int) -> Int { elements / greatestCommonDivisor(elements, lanes) }
 
         var blends: ColumnTable?
-        if mayPermute {
-            let alike = outputRows / greatestCommonDivisor(outputRows, inputRows)
+        if shape.blendVectors > 0 {
             blends = columnTable(
-                filler(PixelTaps(vertical: vertical, horizontal: nil, width: inputWidth, inputWidth: inputWidth),
+                filler(
+                    PixelTaps(
+                        vertical: vertical, horizontal: nil, width: inputWidth, inputWidth: inputWidth, elementBytes: size),
                     rows: outputRows, rowElements: inputRows * inputRow),
-                most: widestWindow, period: period(alike * inputRow))
+                most: widestWindow, periods: (alikeBlends, .max))
         }
-        var alike = period(outputRow)
-        if alike > longestPeriod { alike = period(outputWidth / greatestCommonDivisor(outputWidth, inputWidth) * channels) }
-        if copies { alike = period(outputRows / greatestCommonDivisor(outputRows, inputRows) * outputRow) }
-        let columns = !copies && blends == nil && inputRow < lanes ? nil : columnTable(
+        if !copies, blends == nil, inputRow < lanes { return nil }
+        let columns = columnTable(
             filler(
-                PixelTaps(vertical: copies ? vertical : nil, horizontal: horizontal, width: outputWidth, inputWidth: inputWidth),
+                PixelTaps(vertical: copies ? vertical : nil, horizontal: horizontal, width: outputWidth, inputWidth: inputWidth,
+                    elementBytes: size),
                 rows: rows, rowElements: (copies ? inputRows : rows) * inputRow),
-            most: copies ? 2 : widestWindow, period: alike)
-        guard let columns else {
-            shim_free(memory)
-            return nil
-        }
+            most: copies ? 2 : widestWindow, periods: (alikeRows, alike))
+        guard let columns else { return nil }
 
         let plan = memory.bindMemory(to: LinePlan.self, capacity: 1)
         let lines = pictures * (outputRows / rows)
