@@ -24,14 +24,14 @@
  * Alignment beyond the element's own is not needed. An array without elements may be NULL.
  *
  * THREADS: every function may be called from any thread at any time. A plan is read-only after creation, so many threads may
- * execute one plan at once. The library's worker threads are started when first needed, sleep from 150 microseconds after a call
- * on (up to two milliseconds, where calls came with pauses of up to one), and end with the process or when the library is
- * unloaded; a forked child starts its own. threads = 1, and layers too small to gain, use none.
+ * execute one plan at once. The library starts worker threads when it first needs them. After a call they watch for the next one
+ * for 150 microseconds (up to two milliseconds where calls come with pauses of up to one), then sleep. They end with the process
+ * or when the library is unloaded; a forked child starts its own. threads = 1, and layers too small to gain, use none.
  *
  * NUMBERS: let M = 2^-24 * (sum |x*w| + |bias|) for float, 2^-53 for double. An output element, before the activation, lies
- * within 8 M of the exact result wherever rounding errors are independent of each other, as they are in data that varies; nearly
+ * within 8 M of the exact result wherever rounding errors are independent of each other, as they are in data that varies. Nearly
  * constant data under a nearly constant kernel can make them add up, at the very worst to (c + 2n/c + 2) M, where the n products
- * are added in chunks of c: c = 32 for n = 64, 128 for 576, 288 for 4608. (A plain sum: n + 1 M.)
+ * are added in chunks of c: c = 32 for n = 64, 128 for 576, 288 for 4608. (A plain sum: (n + 1) M.)
  * The bits of an output element depend on the layer's parameters and its data alone, on one instruction-set tier (see
  * convolution_isa): not on threads, batch size, data format, element strides, nor on plan or plain call. Bits may differ between
  * tiers and between releases of this library.
@@ -213,19 +213,24 @@ const char *convolution_isa_name(int32_t index);
 int32_t convolution_isa_supported(const char *name);
 
 /*
- * algorithm: what the caller permits. The default keeps the bound on rounding errors that stands above under NUMBERS.
+ * algorithm: what the caller permits. DEFAULT keeps the bound on rounding errors that stands above under NUMBERS.
  *
- * WINOGRAD permits Winograd's F(4x4, 3x3), with a quarter of the multiplications. It is used by conv2d, conv2d_transpose and
- * their input gradients for finite 3x3 kernels of stride 1 with 16 to 1024 (double: 512) input channels and at least 16 output
- * channels per group (of several groups with avx512, 32 floats of either), and at least 4 rows and columns of output, times the
- * dilation; otherwise the call is that of the default.
- * (Of the adjoint layer, in an input gradient.) It computes 4x4 outputs together, which lie a dilation apart, from 6x6 inputs
- * (tiles start at output element [0][0]; with dilations d and e at [i][j] for each i < d and j < e).
- * With strides of up to 4, other than 1x1, it is used by conv2d_transpose and the input gradient of conv2d for finite kernels of
- * 2 to 3 strides on each axis without dilation, of floats, with 64 to 1024 input channels and at least 64 output channels per
- * group, where the outputs of a phase (every stride-th element) fill some 12 tiles, or 24 beside large kernels, and three eighths
- * of the multiplications are saved: 3x3 outputs of a phase of 2x2 taps, 2 along an axis of 3 taps, from 4x4 inputs, with 4 of 9
- * of them where tiles are whole. So
+ * WINOGRAD permits Winograd's algorithm, which has fewer multiplications and larger errors. It is used for finite kernels where
+ * one of the following holds (in an input gradient: of the adjoint layer); all other calls are those of the default, and
+ * upsample2d_conv2d always is. What is said of the bits under NUMBERS holds for it too.
+ *
+ *   3x3 kernels of stride 1: conv2d, conv2d_transpose and their input gradients, with 16 to 1024 (double: 512) input channels and
+ *     at least 16 output channels per group (with avx512 and several groups, of float: at least 32 of either), and at least 4
+ *     rows and columns of output, times the dilation. This is F(4x4, 3x3), with a quarter of the multiplications: a tile is 4x4
+ *     outputs, which lie a dilation apart, made from 6x6 inputs. Tiles start at output element [0][0]; with dilations d and e at
+ *     [i][j] for each i < d and j < e.
+ *   Strides of up to 4, other than 1x1: conv2d_transpose and the input gradient of conv2d, of float, with kernels of 2 to 3
+ *     strides on each axis, no dilation, 64 to 1024 input channels and at least 64 output channels per group; where the outputs
+ *     of a phase (every stride-th element) fill some 12 tiles, or 24 beside large kernels, and three eighths of the
+ *     multiplications are saved. A tile is made from 4x4 inputs: 3 outputs of a phase along an axis where that has 2 taps, 2
+ *     where it has 3. Whole tiles of 2x2 taps have 4 of 9 multiplications.
+ *
+ * With either
  *   - an error is relative to its whole tile, not to its own sum. With S the sum over input channels of the tile's largest |x|
  *     times the largest |w|: at most (89 + channels / 64) * 751 * 2^-24 * S (double: 2^-53); measured, never more than 50 *
  *     2^-24 * S. For data that varies alike everywhere that means, in units of the element's own M (normal and uniform numbers,
@@ -234,17 +239,17 @@ int32_t convolution_isa_supported(const char *name);
  *   - whole numbers do not give exact results;
  *   - NaN or infinity in the input reaches all outputs of the tiles that read it, as NaN or infinity, and none beyond. Finite
  *     numbers may do the same where sums come within a factor of 1000 of the largest number.
- * Kernel gradients of float, of 3x3 kernels of stride 1 with at least 16 channels on either side per group, and 4 rows and
- * columns of output (of conv2d_transpose: of input), times the dilation, go by the same tiles where these save enough: some 9 of
- * them in all images. The products of 6x6 inputs with 4x4 output gradients are added up over all tiles before they become 3x3
- * sums. So
+ *
+ * Kernel gradients of float go by the same tiles, for 3x3 kernels of stride 1 with at least 16 channels on either side per group
+ * and 4 rows and columns of output (of conv2d_transpose: of input), times the dilation, where these save enough: from some 9
+ * tiles in all images on. The products of 6x6 inputs with 4x4 output gradients are added up over all tiles before they become
+ * 3x3 sums. So
  *   - with S the sum over tiles of the tile's largest |input| times its largest |g|, an error is at most (100 + tiles / 64, at
  *     most 172) * 1096 * 2^-24 * S; measured, never more than 50 * 2^-24 * S. For data that varies alike everywhere, in units of
  *     2^-24 * sum |input * g| (normal and uniform numbers, 81 to 100000 pixels): at most 20, root mean square 0.1 to 2.1, less
  *     the more tiles; by default 8, and 0.02 to 1.4;
  *   - NaN or infinity in the input, or in g, reaches all that it reaches by default, as NaN or infinity, and at most the nine
  *     elements of each pair of channels that its own channel is one of.
- * What is said of the bits under NUMBERS holds for it too. upsample2d_conv2d always goes by the default.
  */
 enum {
     CONVOLUTION_ALGORITHM_DEFAULT = 0,
@@ -326,11 +331,11 @@ void conv2d_plan_destroy(conv2d_plan *plan);
 
 /* Memory in bytes: of a plan (the packed kernel and bias); of one execution beyond it, all its threads together; and the least
  * workspace_limit that this layer can be computed with. Any result pointer may be NULL. An execution stays within workspace_limit
- * by fewer threads, and a thread by working on less at a time, at some cost in speed; the bits of the result stay the same. Less
- * than the least is WORKSPACE, here and wherever the layer is to be computed. Without a limit a thread takes at most 2 MiB,
- * whatever the size of the image, unless a single row of windows needs more, or with CIRCULAR padding of rows the whole image; by
- * WINOGRAD at most a third of the packed kernel if that is more, and 13 MiB. An execution of up to 32 KiB may have them on the
- * caller's stack. The plain call holds both plan and workspace. */
+ * by using fewer threads, and by working on less at a time, at some cost in speed; the bits of the result stay the same. A limit
+ * below the least is refused with WORKSPACE, here and wherever the layer is to be computed. Without a limit a thread takes at
+ * most 2 MiB, whatever the size of the image. More is taken where a single row of windows needs it, by CIRCULAR padding of rows
+ * (up to the whole image), and by WINOGRAD (up to a third of the packed kernel, 13 MiB at most). An execution of up to 32 KiB may
+ * have them on the caller's stack. The plain call holds both plan and workspace. */
 int32_t conv2d_workspace_size(const conv2d_params *params, int64_t *plan, int64_t *execution, int64_t *least);
 
 /*
@@ -834,16 +839,15 @@ int32_t upsample2d_adjoint_test(const upsample2d_params *params, uint64_t seed, 
  * both. kernel, bias and output are the convolution's, input is the upsampling's. Failures are those of the parts, with
  * "upsampling: " or "convolution: " before the sentence; what does not agree fails with the status of the convolution's field.
  *
- * NEAREST by whole factors f up to 8, with dilations less than f or multiples of it, any padding_mode but REFLECT, and 64 or more
- * products for each output element: output row y reads the input rows floor((y*stride + a*dilation - pad) / f). Kernel rows a
- * that meet in one input row need one product instead of several. So each output phase is a convolution of the input by a
- * smaller kernel, whose elements are sums of the caller's: 2 x 2 for 3 x 3 with f = 2. The sums are computed in double and
- * rounded once; the result lies within the bound that conv2d has, and whole numbers are exact. Only what is not finite may
- * differ: infinite input elements times weights of both signs or 0, which in two steps make NaN where their sum makes an
- * infinity, and sums of weights beyond the type's range.
- * All else (also where nothing meets) has the bits of conv2d after upsample2d. The rows that some output rows need are
- * upsampled on the way, into scratch memory for each thread that holds them and no more: half a megabyte, or what four output
- * rows need.
+ * NEAREST by whole factors f up to 8 saves products: output row y reads the input rows floor((y*stride + a*dilation - pad) / f),
+ * and kernel rows a that meet in one input row need one product instead of several. So each output phase is a convolution of the
+ * input by a smaller kernel, whose elements are sums of the caller's: 2 x 2 for 3 x 3 with f = 2. This is done where dilations
+ * are less than f or multiples of it, padding_mode is not REFLECT, and an output element has 64 or more products. The sums are
+ * computed in double and rounded once; the result lies within the bound that conv2d has, and whole numbers are exact. Only what
+ * is not finite may differ: infinite input elements times weights of both signs or 0, which in two steps make NaN where their sum
+ * makes an infinity, and sums of weights beyond the type's range.
+ * All else (also where nothing meets) has the bits of conv2d after upsample2d. The rows that some output rows need are upsampled
+ * on the way, into scratch memory of each thread that holds no more than them: half a megabyte, or what four output rows need.
  */
 typedef struct upsample2d_conv2d_plan upsample2d_conv2d_plan;
 
