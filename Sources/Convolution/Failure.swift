@@ -130,7 +130,7 @@ func errorText() -> UnsafePointer<CChar>? {
 
 /// Runs the body of an exported function and turns its failure into a status.
 @inline(__always)
-func status(_ body: () throws(Failure) -> Void) -> Int32 {
+func status(_ body: @autoclosure () throws(Failure) -> Void) -> Int32 {
     do {
         try body()
         return 0

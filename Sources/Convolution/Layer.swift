@@ -248,6 +248,7 @@ extension ResamplingAxis: AxisLengths {}
 /// What is computed from one tensor to another.
 protocol TensorMap {
     associatedtype Lengths: AxisLengths
+    var channelsFirst: Bool { get }
     var batch: Int { get }
     var vertical: Lengths { get }
     var horizontal: Lengths { get }
