@@ -4,6 +4,56 @@ import ConvolutionKernels
 // Untrusted C params in, a checked `Layer` or `Resampling` out, or a failure that names the parameter, its value and what is
 // permitted. What can still fail afterwards is an array that is missing or too short, and memory.
 
+// MARK: - The structs
+
+/// What the parameter structs of all verbs have.
+protocol Parameters {
+    init()
+    var struct_size: Int { get set }
+    var batch: Int64 { get set }
+    var height: Int64 { get set }
+    var width: Int64 { get set }
+    var input_strides: (Int64, Int64, Int64, Int64) { get set }
+    var output_strides: (Int64, Int64, Int64, Int64) { get set }
+    var isa: UnsafePointer<CChar>! { get set }
+    var dtype: Int32 { get set }
+    var data_format: Int32 { get set }
+    var threads: Int32 { get set }
+    var accumulate: Int32 { get set }
+}
+
+/// What the parameter structs of the verbs with a kernel have.
+protocol LayerParameters: Parameters {
+    var in_channels: Int64 { get set }
+    var out_channels: Int64 { get set }
+    var kernel_height: Int64 { get set }
+    var kernel_width: Int64 { get set }
+    var stride_height: Int64 { get set }
+    var stride_width: Int64 { get set }
+    var dilation_height: Int64 { get set }
+    var dilation_width: Int64 { get set }
+    var groups: Int64 { get set }
+    var depth_multiplier: Int64 { get set }
+    var pad_top: Int64 { get set }
+    var pad_bottom: Int64 { get set }
+    var pad_left: Int64 { get set }
+    var pad_right: Int64 { get set }
+    var activation_alpha: Double { get set }
+    var activation_min: Double { get set }
+    var activation_max: Double { get set }
+    var kernel_format: Int32 { get set }
+    var padding: Int32 { get set }
+    var flip_kernel: Int32 { get set }
+    var activation: Int32 { get set }
+    var allow_empty_output: Int32 { get set }
+    var algorithm: Int32 { get set }
+    var workspace_limit: Int64 { get set }
+}
+
+extension conv2d_params: LayerParameters {}
+extension conv2d_transpose_params: LayerParameters {}
+extension upsample2d_params: Parameters {}
+
 /// A copy of the caller's struct. Callers compiled against the first release have one of `firstBytes`, against some later ones
 /// perhaps one of `laterBytes` (0: there is none); the fields that those miss are zero. One longer than ours is accepted if what
 /// we do not know of it is zero.
@@ -199,21 +249,6 @@ private func checkBorder(_ pad: Int, input: Int, _ mode: BorderMode, _ name: Sta
     }
 }
 
-private func checkOutput(
-    _ output: Int, allowEmpty: Bool, _ names: AxisNames, input: Int, kernel: Int, dilation: Int, before: Int64, after: Int64
-) throws(Failure) -> Int {
-    if output < 1 && !allowEmpty {
-        throw Failure(
-            CONVOLUTION_ERROR_EMPTY_OUTPUT,
-            """
-            \(names.size) \(input) and \(names.kernel) \(kernel) (\(names.dilation) \(dilation), \
-            \(names.padBefore) \(Int(before)), \(names.padAfter) \(Int(after))) give an output of \(output); \
-            allow_empty_output is 0, so it must be at least 1
-            """)
-    }
-    return max(output, 0)
-}
-
 /// Strides of a tensor in the order of `data_format`, 0 replaced by packed.
 private func elementStrides(
     _ given: (Int64, Int64, Int64, Int64), _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int,
@@ -301,6 +336,90 @@ private func checkCount(_ what: StaticString, _ sizes: (Int, Int, Int, Int), ele
     _ = try times(times(times(sizes.0, sizes.1, what), times(sizes.2, sizes.3, what), what), elementBytes, what)
 }
 
+// MARK: - conv2d and conv2d_transpose
+
+/// What an axis of a layer is made of, and the names of its parameters.
+private struct AxisParameters {
+    var names: AxisNames
+    var input: Int64
+    var kernel: Int64
+    var stride: Int64
+    var dilation: Int64
+    var padBefore: Int64
+    var padAfter: Int64
+
+    /// The axis, whose window of the output is still to come.
+    func checked() throws(Failure) -> Axis {
+        try Axis(
+            input: size(input, names.size, atLeast: 0, CONVOLUTION_ERROR_IMAGE_SIZE),
+            kernel: size(kernel, names.kernel, atLeast: 1, CONVOLUTION_ERROR_KERNEL_SIZE),
+            stride: step(stride, names.stride, CONVOLUTION_ERROR_STRIDE),
+            dilation: step(dilation, names.dilation, CONVOLUTION_ERROR_DILATION), output: 0, start: 0)
+    }
+
+    func checkedOutput(_ output: Int, of axis: Axis, allowsEmpty: Bool) throws(Failure) -> Int {
+        if output < 1 && !allowsEmpty {
+            throw Failure(
+                CONVOLUTION_ERROR_EMPTY_OUTPUT,
+                """
+                \(names.size) \(axis.input) and \(names.kernel) \(axis.kernel) (\(names.dilation) \(axis.dilation), \
+                \(names.padBefore) \(Int(padBefore)), \(names.padAfter) \(Int(padAfter))) give an output of \(output); \
+                allow_empty_output is 0, so it must be at least 1
+                """)
+        }
+        return max(output, 0)
+    }
+}
+
+extension LayerParameters {
+    fileprivate var vertical: AxisParameters {
+        AxisParameters(
+            names: .vertical, input: height, kernel: kernel_height, stride: stride_height, dilation: dilation_height,
+            padBefore: pad_top, padAfter: pad_bottom)
+    }
+    fileprivate var horizontal: AxisParameters {
+        AxisParameters(
+            names: .horizontal, input: width, kernel: kernel_width, stride: stride_width, dilation: dilation_width,
+            padBefore: pad_left, padAfter: pad_right)
+    }
+}
+
+/// The layer of parameters whose axes are checked.
+private func checkedLayer(
+    _ p: some LayerParameters, transposed: Bool, vertical: Axis, horizontal: Axis, paddingMode: BorderMode = .constant,
+    paddingValue: Double = 0
+) throws(Failure) -> Layer {
+    try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
+    try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
+    try choice(p.kernel_format, "kernel_format", 2, CONVOLUTION_ERROR_KERNEL_FORMAT)
+    let batch = try size(p.batch, "batch", atLeast: 0, CONVOLUTION_ERROR_IMAGE_SIZE)
+    let (inChannels, outChannels, groups) = try channels(
+        input: p.in_channels, output: p.out_channels, groups: p.groups, depthMultiplier: p.depth_multiplier)
+    let channelsFirst = Int(p.data_format) == CONVOLUTION_NCHW
+    let isDouble = Int(p.dtype) == CONVOLUTION_FLOAT64
+    let elementBytes = isDouble ? 8 : 4
+    try checkCount("input size", (batch, vertical.input, horizontal.input, inChannels), elementBytes: elementBytes)
+    try checkCount("output size", (batch, vertical.output, horizontal.output, outChannels), elementBytes: elementBytes)
+    try checkCount(
+        "kernel size", (vertical.kernel, horizontal.kernel, inChannels, outChannels / max(groups, 1)), elementBytes: elementBytes)
+    let input = try elementStrides(
+        p.input_strides, "input_strides", batch: batch, rows: vertical.input, columns: horizontal.input, channels: inChannels,
+        channelsFirst: channelsFirst)
+    let output = try elementStrides(
+        p.output_strides, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output,
+        channels: outChannels, channelsFirst: channelsFirst)
+    try checkDisjoint(
+        output, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels)
+    return try Layer(
+        transposed: transposed, isDouble: isDouble, channelsFirst: channelsFirst,
+        torchKernel: Int(p.kernel_format) == CONVOLUTION_KERNEL_TORCH, flipKernel: flag(p.flip_kernel, "flip_kernel"),
+        batch: batch, inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical,
+        horizontal: horizontal, paddingMode: paddingMode, paddingValue: paddingValue,
+        activation: activation(p.activation, alpha: p.activation_alpha, min: p.activation_min, max: p.activation_max),
+        input: input, output: output, threads: threadCount(p.threads), tier: Tier.chosen(p.isa),
+        means: means(p.algorithm, workspaceLimit: p.workspace_limit, accumulate: p.accumulate))
+}
+
 func validate(_ pointer: UnsafePointer<conv2d_params>?) throws(Failure) -> Layer {
     try validate(read(pointer))
 }
@@ -312,21 +431,10 @@ private func read(_ pointer: UnsafePointer<conv2d_params>?) throws(Failure) -> c
 }
 
 private func validate(_ p: conv2d_params) throws(Failure) -> Layer {
-    try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
-    try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
-    try choice(p.kernel_format, "kernel_format", 2, CONVOLUTION_ERROR_KERNEL_FORMAT)
     try choice(p.padding, "padding", 6, CONVOLUTION_ERROR_PADDING)
     try choice(p.padding_mode, "padding_mode", 6, CONVOLUTION_ERROR_PADDING_MODE)
     if p.reserved != 0 { throw Failure(CONVOLUTION_ERROR_FLAG, "reserved is \(p.reserved); it must be 0") }
-    let means = try means(p.algorithm, workspaceLimit: p.workspace_limit, accumulate: p.accumulate)
-    let flip = try flag(p.flip_kernel, "flip_kernel")
-    let allowEmpty = try flag(p.allow_empty_output, "allow_empty_output")
-    let threads = try threadCount(p.threads)
-    let tier = try Tier.chosen(p.isa)
-    let activation = try activation(p.activation, alpha: p.activation_alpha, min: p.activation_min, max: p.activation_max)
-    let batch = try size(p.batch, "batch", atLeast: 0, CONVOLUTION_ERROR_IMAGE_SIZE)
-    let (inChannels, outChannels, groups) = try channels(
-        input: p.in_channels, output: p.out_channels, groups: p.groups, depthMultiplier: p.depth_multiplier)
+    let allowsEmpty = try flag(p.allow_empty_output, "allow_empty_output")
 
     let mode: BorderMode
     switch Int(p.padding_mode) {
@@ -345,55 +453,30 @@ private func validate(_ p: conv2d_params) throws(Failure) -> Layer {
             """)
     }
 
-    func axis(
-        _ names: AxisNames, input: Int64, kernel: Int64, stride: Int64, dilation: Int64, before: Int64, after: Int64
-    ) throws(Failure) -> Axis {
-        let input = try size(input, names.size, atLeast: 0, CONVOLUTION_ERROR_IMAGE_SIZE)
-        let kernel = try size(kernel, names.kernel, atLeast: 1, CONVOLUTION_ERROR_KERNEL_SIZE)
-        let stride = try step(stride, names.stride, CONVOLUTION_ERROR_STRIDE)
-        let dilation = try step(dilation, names.dilation, CONVOLUTION_ERROR_DILATION)
+    func axis(_ parameters: AxisParameters) throws(Failure) -> Axis {
+        let names = parameters.names
+        var axis = try parameters.checked()
         let window = try convolutionWindow(
-            input: input, kernel: kernel, stride: stride, dilation: dilation,
-            padding: padding(p.padding, before: before, after: after, names), names)
-        try checkBorder(window.before, input: input, mode, names.padBefore, names)
-        try checkBorder(window.after, input: input, mode, names.padAfter, names)
-        let output = try checkOutput(
-            window.output, allowEmpty: allowEmpty, names, input: input, kernel: kernel, dilation: dilation, before: before,
-            after: after)
-        return Axis(input: input, kernel: kernel, stride: stride, dilation: dilation, output: output, start: window.before)
+            input: axis.input, kernel: axis.kernel, stride: axis.stride, dilation: axis.dilation,
+            padding: padding(p.padding, before: parameters.padBefore, after: parameters.padAfter, names), names)
+        try checkBorder(window.before, input: axis.input, mode, names.padBefore, names)
+        try checkBorder(window.after, input: axis.input, mode, names.padAfter, names)
+        axis.start = window.before
+        axis.output = try parameters.checkedOutput(window.output, of: axis, allowsEmpty: allowsEmpty)
+        return axis
     }
-    let vertical = try axis(
-        .vertical, input: p.height, kernel: p.kernel_height, stride: p.stride_height, dilation: p.dilation_height,
-        before: p.pad_top, after: p.pad_bottom)
-    let horizontal = try axis(
-        .horizontal, input: p.width, kernel: p.kernel_width, stride: p.stride_width, dilation: p.dilation_width,
-        before: p.pad_left, after: p.pad_right)
-
     return try checkedLayer(
-        transposed: false, dtype: p.dtype, dataFormat: p.data_format, kernelFormat: p.kernel_format, flip: flip, batch: batch,
-        inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical, horizontal: horizontal, mode: mode,
-        paddingValue: p.padding_value, activation: activation, inputStrides: p.input_strides, outputStrides: p.output_strides,
-        threads: threads, tier: tier, means: means)
+        p, transposed: false, vertical: axis(p.vertical), horizontal: axis(p.horizontal), paddingMode: mode,
+        paddingValue: p.padding_value)
 }
 
 func validate(_ pointer: UnsafePointer<conv2d_transpose_params>?) throws(Failure) -> Layer {
     var p = conv2d_transpose_params()
     try readStruct(pointer, "conv2d_transpose_params", firstBytes: 312, into: &p)
-    try choice(p.dtype, "dtype", 2, CONVOLUTION_ERROR_DTYPE)
-    try choice(p.data_format, "data_format", 2, CONVOLUTION_ERROR_DATA_FORMAT)
-    try choice(p.kernel_format, "kernel_format", 2, CONVOLUTION_ERROR_KERNEL_FORMAT)
     try choice(p.rule, "rule", 5, CONVOLUTION_ERROR_RULE)
     try choice(p.padding, "padding", 6, CONVOLUTION_ERROR_PADDING)
-    let means = try means(p.algorithm, workspaceLimit: p.workspace_limit, accumulate: p.accumulate)
-    let flip = try flag(p.flip_kernel, "flip_kernel")
     let outputPaddingGiven = try flag(p.output_padding_given, "output_padding_given")
-    let allowEmpty = try flag(p.allow_empty_output, "allow_empty_output")
-    let threads = try threadCount(p.threads)
-    let tier = try Tier.chosen(p.isa)
-    let activation = try activation(p.activation, alpha: p.activation_alpha, min: p.activation_min, max: p.activation_max)
-    let batch = try size(p.batch, "batch", atLeast: 0, CONVOLUTION_ERROR_IMAGE_SIZE)
-    let (inChannels, outChannels, groups) = try channels(
-        input: p.in_channels, output: p.out_channels, groups: p.groups, depthMultiplier: p.depth_multiplier)
+    let allowsEmpty = try flag(p.allow_empty_output, "allow_empty_output")
     let wantedHeight = try size(p.output_height, "output_height", atLeast: 0, CONVOLUTION_ERROR_OUTPUT_SIZE)
     let wantedWidth = try size(p.output_width, "output_width", atLeast: 0, CONVOLUTION_ERROR_OUTPUT_SIZE)
     if (wantedHeight == 0) != (wantedWidth == 0) {
@@ -402,44 +485,26 @@ func validate(_ pointer: UnsafePointer<conv2d_transpose_params>?) throws(Failure
             "output_height is \(wantedHeight) and output_width is \(wantedWidth); give both, or neither (0)")
     }
 
-    func axis(
-        _ names: AxisNames, input: Int64, kernel: Int64, stride: Int64, dilation: Int64, before: Int64, after: Int64,
-        outputPadding: Int64, wanted: Int
-    ) throws(Failure) -> Axis {
-        let input = try size(input, names.size, atLeast: 0, CONVOLUTION_ERROR_IMAGE_SIZE)
-        let kernel = try size(kernel, names.kernel, atLeast: 1, CONVOLUTION_ERROR_KERNEL_SIZE)
-        let stride = try step(stride, names.stride, CONVOLUTION_ERROR_STRIDE)
-        let dilation = try step(dilation, names.dilation, CONVOLUTION_ERROR_DILATION)
+    func axis(_ parameters: AxisParameters, outputPadding: Int64, wanted: Int) throws(Failure) -> Axis {
+        let names = parameters.names
+        var axis = try parameters.checked()
         if !outputPaddingGiven, outputPadding != 0 {
             throw Failure(
                 CONVOLUTION_ERROR_OUTPUT_PADDING,
                 "\(names.outputPadding) is \(Int(outputPadding)) and output_padding_given is 0; set output_padding_given to 1")
         }
         let window = try transposeWindow(
-            input: input, kernel: kernel, stride: stride, dilation: dilation,
-            rule: transposeRule(p.rule, p.padding, before: before, after: after, names),
+            input: axis.input, kernel: axis.kernel, stride: axis.stride, dilation: axis.dilation,
+            rule: transposeRule(p.rule, p.padding, before: parameters.padBefore, after: parameters.padAfter, names),
             outputPadding: outputPaddingGiven ? signed(outputPadding, names.outputPadding) : nil,
             wanted: wanted > 0 ? wanted : nil, names)
-        let output = try checkOutput(
-            window.output, allowEmpty: allowEmpty, names, input: input, kernel: kernel, dilation: dilation, before: before,
-            after: after)
-        return Axis(input: input, kernel: kernel, stride: stride, dilation: dilation, output: output, start: window.crop)
+        axis.start = window.crop
+        axis.output = try parameters.checkedOutput(window.output, of: axis, allowsEmpty: allowsEmpty)
+        return axis
     }
-    let vertical = try axis(
-        .vertical, input: p.height, kernel: p.kernel_height, stride: p.stride_height, dilation: p.dilation_height,
-        before: p.pad_top,
-        after: p.pad_bottom, outputPadding: p.output_padding_height, wanted: wantedHeight)
-    let horizontal = try axis(
-        .horizontal, input: p.width, kernel: p.kernel_width, stride: p.stride_width, dilation: p.dilation_width,
-        before: p.pad_left,
-        after: p.pad_right, outputPadding: p.output_padding_width, wanted: wantedWidth)
-
     return try checkedLayer(
-        transposed: true, dtype: p.dtype, dataFormat: p.data_format, kernelFormat: p.kernel_format, flip: flip, batch: batch,
-        inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical, horizontal: horizontal,
-        mode: .constant,
-        paddingValue: 0, activation: activation, inputStrides: p.input_strides, outputStrides: p.output_strides,
-        threads: threads, tier: tier, means: means)
+        p, transposed: true, vertical: axis(p.vertical, outputPadding: p.output_padding_height, wanted: wantedHeight),
+        horizontal: axis(p.horizontal, outputPadding: p.output_padding_width, wanted: wantedWidth))
 }
 
 private func transposeRule(
@@ -497,33 +562,7 @@ private func transposeRule(
     }
 }
 
-private func checkedLayer(
-    transposed: Bool, dtype: Int32, dataFormat: Int32, kernelFormat: Int32, flip: Bool, batch: Int, inChannels: Int,
-    outChannels: Int,
-    groups: Int, vertical: Axis, horizontal: Axis, mode: BorderMode, paddingValue: Double, activation: TileActivation<Double>,
-    inputStrides: (Int64, Int64, Int64, Int64), outputStrides: (Int64, Int64, Int64, Int64), threads: Int, tier: Tier,
-    means: Means
-) throws(Failure) -> Layer {
-    let channelsFirst = Int(dataFormat) == CONVOLUTION_NCHW
-    let elementBytes = Int(dtype) == CONVOLUTION_FLOAT64 ? 8 : 4
-    try checkCount("input size", (batch, vertical.input, horizontal.input, inChannels), elementBytes: elementBytes)
-    try checkCount("output size", (batch, vertical.output, horizontal.output, outChannels), elementBytes: elementBytes)
-    try checkCount(
-        "kernel size", (vertical.kernel, horizontal.kernel, inChannels, outChannels / max(groups, 1)), elementBytes: elementBytes)
-    let input = try elementStrides(
-        inputStrides, "input_strides", batch: batch, rows: vertical.input, columns: horizontal.input, channels: inChannels,
-        channelsFirst: channelsFirst)
-    let output = try elementStrides(
-        outputStrides, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels,
-        channelsFirst: channelsFirst)
-    try checkDisjoint(
-        output, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels)
-    return Layer(
-        transposed: transposed, isDouble: elementBytes == 8, channelsFirst: channelsFirst, torchKernel: kernelFormat == 1,
-        flipKernel: flip, batch: batch, inChannels: inChannels, outChannels: outChannels, groups: groups, vertical: vertical,
-        horizontal: horizontal, paddingMode: mode, paddingValue: paddingValue, activation: activation, input: input,
-        output: output, threads: threads, tier: tier, means: means)
-}
+// MARK: - upsample2d
 
 func validate(_ pointer: UnsafePointer<upsample2d_params>?) throws(Failure) -> Resampling {
     try validate(read(pointer))

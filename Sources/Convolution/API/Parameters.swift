@@ -2,51 +2,6 @@ import CConvolution
 
 // From options and shapes to the C parameter structs, once for functions, shape functions and plans.
 
-/// What the parameter structs of all verbs have.
-protocol Parameters {
-    init()
-    var struct_size: Int { get set }
-    var batch: Int64 { get set }
-    var height: Int64 { get set }
-    var width: Int64 { get set }
-    var isa: UnsafePointer<CChar>! { get set }
-    var dtype: Int32 { get set }
-    var data_format: Int32 { get set }
-    var threads: Int32 { get set }
-    var accumulate: Int32 { get set }
-}
-
-/// What the parameter structs of the verbs with a kernel have.
-protocol LayerParameters: Parameters {
-    var in_channels: Int64 { get set }
-    var out_channels: Int64 { get set }
-    var kernel_height: Int64 { get set }
-    var kernel_width: Int64 { get set }
-    var stride_height: Int64 { get set }
-    var stride_width: Int64 { get set }
-    var dilation_height: Int64 { get set }
-    var dilation_width: Int64 { get set }
-    var groups: Int64 { get set }
-    var pad_top: Int64 { get set }
-    var pad_bottom: Int64 { get set }
-    var pad_left: Int64 { get set }
-    var pad_right: Int64 { get set }
-    var activation_alpha: Double { get set }
-    var activation_min: Double { get set }
-    var activation_max: Double { get set }
-    var kernel_format: Int32 { get set }
-    var padding: Int32 { get set }
-    var flip_kernel: Int32 { get set }
-    var activation: Int32 { get set }
-    var allow_empty_output: Int32 { get set }
-    var algorithm: Int32 { get set }
-    var workspace_limit: Int64 { get set }
-}
-
-extension conv2d_params: LayerParameters {}
-extension conv2d_transpose_params: LayerParameters {}
-extension upsample2d_params: Parameters {}
-
 /// What the options of the verbs with a kernel have; `Conv2DOptions` says what each means.
 protocol LayerOptions {
     var strides: (height: Int, width: Int) { get }
