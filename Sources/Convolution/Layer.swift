@@ -1,13 +1,5 @@
 import ConvolutionKernels
 
-/// Element strides of one tensor by axis name, whatever its data format.
-struct Strides {
-    var batch: Int
-    var row: Int
-    var column: Int
-    var channel: Int
-}
-
 /// How a layer is computed, beside what it computes.
 struct Means {
     /// Beside the algorithms that keep the default's error bound.

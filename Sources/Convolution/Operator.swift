@@ -17,13 +17,6 @@ protocol LinearOperator {
     func applyAdjoint(_ kernel: UnsafeRawPointer?, _ y: UnsafeRawPointer, to x: UnsafeMutableRawPointer) throws(Failure)
 }
 
-/// Packed strides in the order of the data format. Where this overflows there is no element.
-func packed(_ rows: Int, _ columns: Int, _ channels: Int, channelsFirst: Bool) -> Strides {
-    channelsFirst
-        ? Strides(batch: rows &* columns &* channels, row: columns, column: 1, channel: rows &* columns)
-        : Strides(batch: rows &* columns &* channels, row: columns &* channels, column: channels, channel: 1)
-}
-
 extension Layer: LinearOperator {
     // Validation saw to it that these products are no overflow, unless there is no element at all.
     var inputCount: Int {

@@ -249,91 +249,28 @@ private func checkBorder(_ pad: Int, input: Int, _ mode: BorderMode, _ name: Sta
     }
 }
 
-/// Strides of a tensor in the order of `data_format`, 0 replaced by packed.
-private func elementStrides(
-    _ given: (Int64, Int64, Int64, Int64), _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int,
-    channelsFirst: Bool
-) throws(Failure) -> Strides {
-    func resolve(_ stride: Int64, _ inner: Int, _ length: Int) throws(Failure) -> Int {
-        let stride = Int(stride)
-        if stride > largestLength || stride < -largestLength {
-            throw Failure(CONVOLUTION_ERROR_ELEMENT_STRIDES, "\(name) has \(stride); each must be from -2^48 to 2^48")
-        }
-        return stride != 0 ? stride : try times(inner, length, name)
-    }
-    var strides: Strides
-    if channelsFirst {
-        let column = try resolve(given.3, 1, 1)
-        let row = try resolve(given.2, column, columns)
-        let channel = try resolve(given.1, row, rows)
-        strides = Strides(batch: try resolve(given.0, channel, channels), row: row, column: column, channel: channel)
-    } else {
-        let channel = try resolve(given.3, 1, 1)
-        let column = try resolve(given.2, channel, channels)
-        let row = try resolve(given.1, column, columns)
-        strides = Strides(batch: try resolve(given.0, row, rows), row: row, column: column, channel: channel)
-    }
-    // An axis of at most one element is never stepped along, so its stride may be anything; but nothing is to be multiplied with
-    // it.
-    if batch <= 1 { strides.batch = 1 }
-    if rows <= 1 { strides.row = 1 }
-    if columns <= 1 { strides.column = 1 }
-    if channels <= 1 { strides.channel = 1 }
-    _ = try span(strides, name, batch: batch, rows: rows, columns: columns, channels: channels)
-    return strides
-}
-
-/// The lowest and highest element offset of a tensor, in elements from its first; nil if it has none.
-func span(
-    _ strides: Strides, _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int
-) throws(Failure) -> ClosedRange<Int>? {
-    if batch == 0 || rows == 0 || columns == 0 || channels == 0 { return nil }
-    var low = 0
-    var high = 0
-    func extend(_ stride: Int, _ length: Int) throws(Failure) {
-        let reach = try times(stride, length - 1, name)
-        if reach < 0 { low = try plus(low, reach, name) } else { high = try plus(high, reach, name) }
-    }
-    try extend(strides.batch, batch)
-    try extend(strides.row, rows)
-    try extend(strides.column, columns)
-    try extend(strides.channel, channels)
-    return low...high
-}
-
-/// No two output elements may share a place. Sorted by stride, each axis must step over all that the shorter ones span; that
-/// refuses a few strange interleavings that would be disjoint, and nothing that a slice, a crop or a flip produces.
-func checkDisjoint(
-    _ strides: Strides, _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int
-) throws(Failure) {
-    if batch == 0 || rows == 0 || columns == 0 || channels == 0 { return }
-    var axes: InlineArray<4, (stride: Int, length: Int)> = [
-        (strides.batch, batch), (strides.row, rows), (strides.column, columns), (strides.channel, channels),
-    ]
-    for i in 1..<4 {
-        var j = i
-        while j > 0, abs(axes[j].stride) < abs(axes[j - 1].stride) {
-            axes.swapAt(j, j - 1)
-            j -= 1
-        }
-    }
-    var reach = 0
-    for i in 0..<4 where axes[i].length > 1 {
-        if abs(axes[i].stride) <= reach {
-            throw Failure(
-                CONVOLUTION_ERROR_ELEMENT_STRIDES,
-                """
-                \(name) has \(axes[i].stride), but the axes inside it span \(reach + 1) elements; two elements of the result \
-                would share one place
-                """)
-        }
-        reach += abs(axes[i].stride) * (axes[i].length - 1)
-    }
-}
-
 /// The bytes of a packed tensor must be countable.
 private func checkCount(_ what: StaticString, _ sizes: (Int, Int, Int, Int), elementBytes: Int) throws(Failure) {
     _ = try times(times(times(sizes.0, sizes.1, what), times(sizes.2, sizes.3, what), what), elementBytes, what)
+}
+
+/// The strides of input and output. The bytes of either must be countable, and no two output elements may share a place.
+private func tensorStrides<Lengths: AxisLengths>(
+    _ p: some Parameters, batch: Int, _ vertical: Lengths, _ horizontal: Lengths, inChannels: Int, outChannels: Int
+) throws(Failure) -> (input: Strides, output: Strides) {
+    let channelsFirst = Int(p.data_format) == CONVOLUTION_NCHW
+    let elementBytes = Int(p.dtype) == CONVOLUTION_FLOAT64 ? 8 : 4
+    try checkCount("input size", (batch, vertical.input, horizontal.input, inChannels), elementBytes: elementBytes)
+    try checkCount("output size", (batch, vertical.output, horizontal.output, outChannels), elementBytes: elementBytes)
+    let input = try elementStrides(
+        p.input_strides, "input_strides", batch: batch, rows: vertical.input, columns: horizontal.input, channels: inChannels,
+        channelsFirst: channelsFirst)
+    let output = try elementStrides(
+        p.output_strides, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output,
+        channels: outChannels, channelsFirst: channelsFirst)
+    try checkDisjoint(
+        output, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels)
+    return (input, output)
 }
 
 // MARK: - conv2d and conv2d_transpose
@@ -397,19 +334,11 @@ private func checkedLayer(
         input: p.in_channels, output: p.out_channels, groups: p.groups, depthMultiplier: p.depth_multiplier)
     let channelsFirst = Int(p.data_format) == CONVOLUTION_NCHW
     let isDouble = Int(p.dtype) == CONVOLUTION_FLOAT64
-    let elementBytes = isDouble ? 8 : 4
-    try checkCount("input size", (batch, vertical.input, horizontal.input, inChannels), elementBytes: elementBytes)
-    try checkCount("output size", (batch, vertical.output, horizontal.output, outChannels), elementBytes: elementBytes)
     try checkCount(
-        "kernel size", (vertical.kernel, horizontal.kernel, inChannels, outChannels / max(groups, 1)), elementBytes: elementBytes)
-    let input = try elementStrides(
-        p.input_strides, "input_strides", batch: batch, rows: vertical.input, columns: horizontal.input, channels: inChannels,
-        channelsFirst: channelsFirst)
-    let output = try elementStrides(
-        p.output_strides, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output,
-        channels: outChannels, channelsFirst: channelsFirst)
-    try checkDisjoint(
-        output, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels)
+        "kernel size", (vertical.kernel, horizontal.kernel, inChannels, outChannels / max(groups, 1)),
+        elementBytes: isDouble ? 8 : 4)
+    let (input, output) = try tensorStrides(
+        p, batch: batch, vertical, horizontal, inChannels: inChannels, outChannels: outChannels)
     return try Layer(
         transposed: transposed, isDouble: isDouble, channelsFirst: channelsFirst,
         torchKernel: Int(p.kernel_format) == CONVOLUTION_KERNEL_TORCH, flipKernel: flag(p.flip_kernel, "flip_kernel"),
@@ -666,16 +595,8 @@ private func validate(_ p: upsample2d_params) throws(Failure) -> Resampling {
 
     let channelsFirst = Int(p.data_format) == CONVOLUTION_NCHW
     let isDouble = Int(p.dtype) == CONVOLUTION_FLOAT64
-    try checkCount("input size", (batch, height, width, channels), elementBytes: isDouble ? 8 : 4)
-    try checkCount("output size", (batch, vertical.output, horizontal.output, channels), elementBytes: isDouble ? 8 : 4)
-    let input = try elementStrides(
-        p.input_strides, "input_strides", batch: batch, rows: height, columns: width, channels: channels,
-        channelsFirst: channelsFirst)
-    let output = try elementStrides(
-        p.output_strides, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: channels,
-        channelsFirst: channelsFirst)
-    try checkDisjoint(
-        output, "output_strides", batch: batch, rows: vertical.output, columns: horizontal.output, channels: channels)
+    let (input, output) = try tensorStrides(
+        p, batch: batch, vertical, horizontal, inChannels: channels, outChannels: channels)
     return Resampling(
         isDouble: isDouble, channelsFirst: channelsFirst, batch: batch, channels: channels, vertical: vertical,
         horizontal: horizontal, method: method, extrapolation: p.extrapolation_value, input: input, output: output,
@@ -973,76 +894,5 @@ func checkResult<T>(_ pointer: UnsafeMutablePointer<T>, _ name: StaticString) th
         throw Failure(
             CONVOLUTION_ERROR_STRUCT_SIZE,
             "struct_size is \(given); it must be sizeof(\(name)), \(MemoryLayout<T>.size) in this version")
-    }
-}
-
-/// An array argument of a call: where its elements lie.
-struct Extent {
-    var low: UInt
-    /// One past the last byte.
-    var high: UInt
-    /// There are elements, and no gaps: every byte between belongs to one.
-    var isDense: Bool
-}
-
-/// Where the elements of a tensor lie, in bytes from the first. It is known when a plan is made, and what is left for each of its
-/// executions are a few comparisons.
-struct Footprint {
-    var low = 0
-    /// One past the last byte.
-    var high = 0
-    var isEmpty = true
-    var isDense = false
-
-    init(
-        _ strides: Strides, _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int, elementBytes: Int
-    ) throws(Failure) {
-        guard let range = try span(strides, name, batch: batch, rows: rows, columns: columns, channels: channels) else { return }
-        low = range.lowerBound &* elementBytes
-        high = (range.upperBound &+ 1) &* elementBytes
-        isEmpty = false
-        isDense = range.upperBound - range.lowerBound + 1 == batch * rows * columns * channels
-    }
-
-    /// The bytes of the tensor behind `pointer`. NULL is refused unless there are none.
-    func extent(at pointer: UnsafeRawPointer?, _ name: StaticString) throws(Failure) -> Extent {
-        if pointer == nil, !isEmpty {
-            throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "\(name) is NULL; it must point to the elements")
-        }
-        let address = UInt(bitPattern: pointer)
-        return Extent(low: address &+ UInt(bitPattern: low), high: address &+ UInt(bitPattern: high), isDense: isDense)
-    }
-}
-
-/// The two tensors that an execution of a plan is given.
-struct Arrays {
-    var read: Footprint
-    var written: Footprint
-
-    /// They must be there, and not meet. Returns where is written.
-    @discardableResult
-    @_optimize(speed)
-    func check(
-        _ input: UnsafeRawPointer?, _ inputName: StaticString, _ output: UnsafeRawPointer?, _ outputName: StaticString
-    ) throws(Failure) -> Extent {
-        let input = try read.extent(at: input, inputName)
-        let output = try written.extent(at: output, outputName)
-        try checkApart(output, of: outputName, input, inputName)
-        return output
-    }
-}
-
-func extent(_ pointer: UnsafeRawPointer?, bytes: Int) -> Extent {
-    let address = UInt(bitPattern: pointer)
-    return Extent(low: address, high: address &+ UInt(bitPattern: bytes), isDense: pointer != nil && bytes > 0)
-}
-
-/// Two strided views may interleave (one channel of a picture into another), so ranges that meet are refused only where both are
-/// dense.
-func checkApart(
-    _ result: Extent, of resultName: StaticString = "output", _ other: Extent, _ name: StaticString
-) throws(Failure) {
-    if result.isDense, other.isDense, result.low < other.high, other.low < result.high {
-        throw Failure(CONVOLUTION_ERROR_OVERLAP, "\(resultName) overlaps \(name); they must not share memory")
     }
 }
