@@ -24,7 +24,7 @@ enum Format: String, CaseIterable {
 
 /// One way to run a layer.
 struct Variant {
-    enum Call: String {
+    enum Call: String, CaseIterable {
         case plan, plain
     }
     let format: Format
@@ -82,79 +82,77 @@ final class Callable {
     let variant: Variant
     let arrays: Arrays
     /// Bytes of the plan and of one execution beyond it, where the library can be asked.
-    private(set) var memory: (plan: Int, execution: Int)?
+    let memory: (plan: Int, execution: Int)?
     private let body: () -> Int32
     private let destroy: () -> Void
 
-    init(_ layer: Layer, _ variant: Variant, _ arrays: Arrays, isa: UnsafePointer<CChar>) throws {
-        self.variant = variant
-        self.arrays = arrays
+    convenience init(_ layer: Layer, _ variant: Variant, _ arrays: Arrays, isa: UnsafePointer<CChar>) throws {
         let input = arrays.input.baseAddress!, kernel = arrays.kernel.baseAddress!, output = arrays.output.baseAddress!
-        let isPlan = variant.call == .plan
-        var created: OpaquePointer?
-        var bytes: (plan: Int64, execution: Int64) = (0, 0)
         switch (layer.operation, layer.pass) {
         case (.conv2d, .forward):
-            var params = layer.conv2dParameters(variant, isa)
-            if isPlan { try check(conv2d_plan_create(&params, kernel, nil, &created)) }
-            try check(conv2d_workspace_size(&params, &bytes.plan, &bytes.execution, nil))
-            memory = (Int(bytes.plan), Int(bytes.execution))
-            let plan = created
-            body = isPlan
-                ? { conv2d_plan_execute(plan, input, output) }
-                : { conv2d(&params, input, kernel, nil, output) }
-            destroy = { conv2d_plan_destroy(plan) }
+            try self.init(
+                variant, arrays, layer.conv2dParameters(variant, isa), workspace: conv2d_workspace_size,
+                create: { conv2d_plan_create($0, kernel, nil, $1) }, execute: { conv2d_plan_execute($0, input, output) },
+                destroy: conv2d_plan_destroy, plain: { conv2d($0, input, kernel, nil, output) })
         case (.conv2d, .input):
-            var params = layer.conv2dParameters(variant, isa)
-            if isPlan { try check(conv2d_backward_input_plan_create(&params, kernel, &created)) }
-            let plan = created
-            body = isPlan
-                ? { conv2d_backward_input_plan_execute(plan, output, input) }
-                : { conv2d_backward_input(&params, output, kernel, input) }
-            destroy = { conv2d_backward_input_plan_destroy(plan) }
+            try self.init(
+                variant, arrays, layer.conv2dParameters(variant, isa),
+                create: { conv2d_backward_input_plan_create($0, kernel, $1) },
+                execute: { conv2d_backward_input_plan_execute($0, output, input) }, destroy: conv2d_backward_input_plan_destroy,
+                plain: { conv2d_backward_input($0, output, kernel, input) })
         case (.conv2d, .kernel):
-            var params = layer.conv2dParameters(variant, isa)
-            if isPlan { try check(conv2d_backward_kernel_plan_create(&params, &created)) }
-            let plan = created
-            body = isPlan
-                ? { conv2d_backward_kernel_plan_execute(plan, input, output, kernel) }
-                : { conv2d_backward_kernel(&params, input, output, kernel) }
-            destroy = { conv2d_backward_kernel_plan_destroy(plan) }
+            try self.init(
+                variant, arrays, layer.conv2dParameters(variant, isa), create: conv2d_backward_kernel_plan_create,
+                execute: { conv2d_backward_kernel_plan_execute($0, input, output, kernel) },
+                destroy: conv2d_backward_kernel_plan_destroy, plain: { conv2d_backward_kernel($0, input, output, kernel) })
         case (.conv2dTranspose, .forward):
-            var params = layer.conv2dTransposeParameters(variant, isa)
-            if isPlan { try check(conv2d_transpose_plan_create(&params, kernel, nil, &created)) }
-            try check(conv2d_transpose_workspace_size(&params, &bytes.plan, &bytes.execution, nil))
-            memory = (Int(bytes.plan), Int(bytes.execution))
-            let plan = created
-            body = isPlan
-                ? { conv2d_transpose_plan_execute(plan, input, output) }
-                : { conv2d_transpose(&params, input, kernel, nil, output) }
-            destroy = { conv2d_transpose_plan_destroy(plan) }
+            try self.init(
+                variant, arrays, layer.conv2dTransposeParameters(variant, isa), workspace: conv2d_transpose_workspace_size,
+                create: { conv2d_transpose_plan_create($0, kernel, nil, $1) },
+                execute: { conv2d_transpose_plan_execute($0, input, output) }, destroy: conv2d_transpose_plan_destroy,
+                plain: { conv2d_transpose($0, input, kernel, nil, output) })
         case (.conv2dTranspose, .input):
-            var params = layer.conv2dTransposeParameters(variant, isa)
-            if isPlan { try check(conv2d_transpose_backward_input_plan_create(&params, kernel, &created)) }
-            let plan = created
-            body = isPlan
-                ? { conv2d_transpose_backward_input_plan_execute(plan, output, input) }
-                : { conv2d_transpose_backward_input(&params, output, kernel, input) }
-            destroy = { conv2d_transpose_backward_input_plan_destroy(plan) }
+            try self.init(
+                variant, arrays, layer.conv2dTransposeParameters(variant, isa),
+                create: { conv2d_transpose_backward_input_plan_create($0, kernel, $1) },
+                execute: { conv2d_transpose_backward_input_plan_execute($0, output, input) },
+                destroy: conv2d_transpose_backward_input_plan_destroy,
+                plain: { conv2d_transpose_backward_input($0, output, kernel, input) })
         case (.conv2dTranspose, .kernel):
-            var params = layer.conv2dTransposeParameters(variant, isa)
-            if isPlan { try check(conv2d_transpose_backward_kernel_plan_create(&params, &created)) }
-            let plan = created
-            body = isPlan
-                ? { conv2d_transpose_backward_kernel_plan_execute(plan, input, output, kernel) }
-                : { conv2d_transpose_backward_kernel(&params, input, output, kernel) }
-            destroy = { conv2d_transpose_backward_kernel_plan_destroy(plan) }
+            try self.init(
+                variant, arrays, layer.conv2dTransposeParameters(variant, isa),
+                create: conv2d_transpose_backward_kernel_plan_create,
+                execute: { conv2d_transpose_backward_kernel_plan_execute($0, input, output, kernel) },
+                destroy: conv2d_transpose_backward_kernel_plan_destroy,
+                plain: { conv2d_transpose_backward_kernel($0, input, output, kernel) })
         case (.upsample2d, _):
-            var params = layer.upsample2dParameters(variant, isa)
-            if isPlan { try check(upsample2d_plan_create(&params, &created)) }
-            let plan = created
-            body = isPlan
-                ? { upsample2d_plan_execute(plan, input, output) }
-                : { upsample2d(&params, input, output) }
-            destroy = { upsample2d_plan_destroy(plan) }
+            try self.init(
+                variant, arrays, layer.upsample2dParameters(variant, isa), create: upsample2d_plan_create,
+                execute: { upsample2d_plan_execute($0, input, output) }, destroy: upsample2d_plan_destroy,
+                plain: { upsample2d($0, input, output) })
         }
+    }
+
+    private typealias Bytes = UnsafeMutablePointer<Int64>
+
+    private init<Parameters>(
+        _ variant: Variant, _ arrays: Arrays, _ parameters: Parameters,
+        workspace: ((UnsafePointer<Parameters>, Bytes?, Bytes?, Bytes?) -> Int32)? = nil,
+        create: (UnsafePointer<Parameters>, UnsafeMutablePointer<OpaquePointer?>) -> Int32,
+        execute: @escaping (OpaquePointer?) -> Int32, destroy: @escaping (OpaquePointer?) -> Void,
+        plain: @escaping (UnsafePointer<Parameters>) -> Int32
+    ) throws {
+        self.variant = variant
+        self.arrays = arrays
+        var parameters = parameters
+        var plan: OpaquePointer?
+        if variant.call == .plan { try check(create(&parameters, &plan)) }
+        var bytes: (plan: Int64, execution: Int64) = (0, 0)
+        if let workspace { try check(workspace(&parameters, &bytes.plan, &bytes.execution, nil)) }
+        memory = workspace == nil ? nil : (Int(bytes.plan), Int(bytes.execution))
+        let made = plan
+        body = variant.call == .plan ? { execute(made) } : { plain(&parameters) }
+        self.destroy = { destroy(made) }
     }
 
     deinit { destroy() }

@@ -36,8 +36,7 @@ struct Measurement {
         var callables: [Callable] = []
         for format in Format.allCases {
             let arrays = Arrays(oracle, format: format)
-            // The gradient of a kernel has nothing that could be packed ahead.
-            for call in layer.pass == .kernel ? [.plain] : [Variant.Call.plan, .plain] {
+            for call in Variant.Call.allCases {
                 for count in threads {
                     let variant = Variant(format: format, call: call, threads: count)
                     let callable = try Callable(layer, variant, arrays, isa: isa)

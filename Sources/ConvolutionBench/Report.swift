@@ -15,8 +15,7 @@ struct Report {
         var median: [String: Double] = [:]
         /// Bytes of the faster plan and of one execution beyond it, where the library can be asked.
         let planBytes, executionBytes: Int?
-        /// Operations and bytes per second of the faster plan (gradients of kernels: the faster plain call), and as shares of
-        /// what the machine can do at most.
+        /// Operations and bytes per second of the faster plan, and as shares of what the machine can do at most.
         let operationRate, byteRate: Double
         var shareOfMultiplyAdds = 0.0, shareOfCopy = 0.0
 
@@ -76,26 +75,25 @@ struct Report {
             rooflines[index].repeatMultiplyAdds()
             let roofline = rooflines[index]
             let timings = measurement.timings.filter { $0.variant.threads == roofline.threads }
-            let fastest = timings.filter { $0.variant.call == timings[0].variant.call }.min { $0.least < $1.least }!
-            let best = fastest.least
+            let fastest = timings.filter { $0.variant.call == .plan }.min { $0.least < $1.least }!
             var row = Row(
                 name: layer.name, group: layer.group, threads: roofline.threads, operations: layer.operations, bytes: layer.bytes,
                 error: measurement.worstError, planBytes: fastest.memory?.plan, executionBytes: fastest.memory?.execution,
-                operationRate: layer.operations / best, byteRate: layer.bytes / best)
+                operationRate: layer.operations / fastest.least, byteRate: layer.bytes / fastest.least)
             row.setShares(roofline)
             for timing in timings {
                 row.least["\(timing.variant.format)_\(timing.variant.call)"] = timing.least
                 row.median["\(timing.variant.format)_\(timing.variant.call)"] = timing.median
             }
             document.layers.append(row)
-            func time(_ key: String) -> String { row.least[key].map(Self.text(seconds:)) ?? "         -" }
+            func time(_ format: Format, _ call: Variant.Call) -> String { Self.text(seconds: row.least["\(format)_\(call)"]!) }
             func size(_ bytes: Int?) -> String { bytes.map { String(format: "%7.2f", Double($0) / 0x1p20) } ?? "      -" }
             let rate = layer.group == "upsample2d"
                 ? String(format: "%6.1f GB/s   ", row.byteRate / 1e9) : String(format: "%6.1f GFLOP/s", row.operationRate / 1e9)
             print((index == 0 ? "\(count)/\(total)" : "").padding(toLength: 8, withPad: " ", startingAt: 0)
                 + layer.name.padding(toLength: 33, withPad: " ", startingAt: 0)
-                + String(format: " %3d  %5.2f | ", row.threads, row.error) + time("nhwc_plan") + " " + time("nhwc_plain") + " | "
-                + time("nchw_plan") + " " + time("nchw_plain") + " | " + rate
+                + String(format: " %3d  %5.2f | ", row.threads, row.error) + time(.nhwc, .plan) + " " + time(.nhwc, .plain) + " | "
+                + time(.nchw, .plan) + " " + time(.nchw, .plain) + " | " + rate
                 + String(format: " %5.0f  %5.0f | ", 100 * row.shareOfMultiplyAdds, 100 * row.shareOfCopy)
                 + size(row.planBytes) + " " + size(row.executionBytes))
         }

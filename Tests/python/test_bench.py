@@ -72,9 +72,9 @@ def test_gradients(tmp_path):
     assert done.returncode == 0, done.stdout
     rows = {row["name"]: row for row in json.loads(report.read_text())["layers"]}
     for name, group in (("mbv2_dw3x3s2_144_56", "conv2d"), ("dcgan_4x4s2_128_3_32", "conv2d_transpose")):
-        for which, calls in (("input", ["plain", "plan"]), ("kernel", ["plain"])):
+        for which in ("input", "kernel"):
             row = rows[f"{name}/{which}"]
-            assert sorted(row["least"]) == [f"{order}_{call}" for order in ("nchw", "nhwc") for call in calls]
+            assert set(row["least"]) == {"nhwc_plan", "nhwc_plain", "nchw_plan", "nchw_plain"}
             assert row["group"] == f"{group}_backward_{which}" and 0 < row["error"] <= 1
             assert row["operations"] == rows[name]["operations"] and row["bytes"] == rows[name]["bytes"]
 
