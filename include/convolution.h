@@ -95,11 +95,11 @@ enum {
     CONVOLUTION_ERROR_COORDINATES,     /* coordinates, rounding, edge or roi, or one that this interpolation cannot take    */
     CONVOLUTION_ERROR_FACTOR,          /* factor_*, scale_*                                                                 */
     CONVOLUTION_ERROR_ACTIVATION,      /* activation, its numbers, or numbers that it does not read                         */
-    CONVOLUTION_ERROR_ELEMENT_STRIDES, /* output_strides let two elements share one place, or a span overflows              */
+    CONVOLUTION_ERROR_ELEMENT_STRIDES, /* two elements of a result would share one place, or a stride is beyond +-2^48      */
     CONVOLUTION_ERROR_OVERLAP,         /* a gapless output overlaps a gapless argument (strided views are the caller's care)  */
     CONVOLUTION_ERROR_CAPACITY,        /* a caller's array is too short for the result                                      */
     CONVOLUTION_ERROR_NAME,            /* convolution_constant does not know the name                                       */
-    CONVOLUTION_ERROR_OVERFLOW,        /* a product of sizes exceeds what 64 bits or this machine's memory can hold         */
+    CONVOLUTION_ERROR_OVERFLOW,        /* a product of sizes or element strides exceeds what memory can hold                */
     CONVOLUTION_ERROR_OUT_OF_MEMORY,   /* malloc said no                                                                    */
     CONVOLUTION_ERROR_UNSUPPORTED,     /* legal, but not built into this version                                            */
     CONVOLUTION_ERROR_ALGORITHM,       /* algorithm                                                                         */

@@ -736,32 +736,28 @@ def test_a_few_pixels_of_a_wider_image_resized(interpolation, channels, isa):
         assert_same_bits(convolution.upsample2d(image, None, interpolation=interpolation, isa=isa, **options), want)
 
 
-@given(layer=st.one_of(layers(modes=MODES, channels=20), layers(modes=MODES, depthwise=True)), seed=SEEDS,
-       dtype=st.sampled_from([np.float32, np.float64]))
-def test_bits_of_any_layer(isa, layer, seed, dtype):
+def check_bits_of_any_layer(verb, plan, isa, layer, seed, dtype):
     """Format, batch, threads, plan and strides at once, on layers nobody chose."""
     (shape, kernel_shape, options), rng = layer, np.random.default_rng(seed)
     x, kernel = reals(rng, (3, *shape[1:]), dtype), reals(rng, kernel_shape, dtype)
-    want = convolution.conv2d(x, kernel, isa=isa, threads=1, **options)
+    want = verb(x, kernel, isa=isa, threads=1, **options)
     first = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-    other = convolution.conv2d(first, kernel, isa=isa, threads=2, data_format="channels_first", **options)
+    other = verb(first, kernel, isa=isa, threads=2, data_format="channels_first", **options)
     assert_same_bits(other.transpose(0, 2, 3, 1), want)
-    assert_same_bits(convolution.conv2d(x[1:2], kernel, isa=isa, **options), want[1:2])
-    assert_same_bits(convolution.Conv2DPlan(x.shape, kernel, isa=isa, **options)(x), want)
-    assert_same_bits(convolution.conv2d(strided(x, "mirrored"), kernel, isa=isa, **options), want)
+    assert_same_bits(verb(x[1:2], kernel, isa=isa, **options), want[1:2])
+    assert_same_bits(plan(x.shape, kernel, isa=isa, **options)(x), want)
+    assert_same_bits(verb(strided(x, "mirrored"), kernel, isa=isa, **options), want)
+
+
+@given(layer=st.one_of(layers(modes=MODES, channels=20), layers(modes=MODES, depthwise=True)), seed=SEEDS,
+       dtype=st.sampled_from([np.float32, np.float64]))
+def test_bits_of_any_layer(isa, layer, seed, dtype):
+    check_bits_of_any_layer(convolution.conv2d, convolution.Conv2DPlan, isa, layer, seed, dtype)
 
 
 @given(layer=transposed_layers(), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))
 def test_bits_of_any_transposed_layer(isa, layer, seed, dtype):
-    (shape, kernel_shape, options), rng = layer, np.random.default_rng(seed)
-    x, kernel = reals(rng, (3, *shape[1:]), dtype), reals(rng, kernel_shape, dtype)
-    want = convolution.conv2d_transpose(x, kernel, isa=isa, threads=1, **options)
-    first = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-    other = convolution.conv2d_transpose(first, kernel, isa=isa, threads=2, data_format="channels_first", **options)
-    assert_same_bits(other.transpose(0, 2, 3, 1), want)
-    assert_same_bits(convolution.conv2d_transpose(x[1:2], kernel, isa=isa, **options), want[1:2])
-    assert_same_bits(convolution.Conv2DTransposePlan(x.shape, kernel, isa=isa, **options)(x), want)
-    assert_same_bits(convolution.conv2d_transpose(strided(x, "mirrored"), kernel, isa=isa, **options), want)
+    check_bits_of_any_layer(convolution.conv2d_transpose, convolution.Conv2DTransposePlan, isa, layer, seed, dtype)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
