@@ -391,23 +391,14 @@ private struct Tap {
         columnStep = layer.flipKernel ? -strides.column : strides.column
     }
 
-    /// Their sum for one pair of channels, whose first element is `first`: in double, with what each addition loses added at the
-    /// end, so that it is rounded once for doubles too.
+    /// Their sum for one pair of channels, whose first element is `first`; compensated, so that doubles too are rounded once.
     @inline(__always)
     func weight<Scalar: KernelScalar>(_ first: UnsafePointer<Scalar>) -> Scalar {
         if rows == 1, columns == 1 { return first[0] }
-        var sum = 0.0
-        var lost = 0.0
+        var sum = CompensatedSum<Double>()
         for row in 0..<rows {
-            for column in 0..<columns {
-                let element = Double(first[row * rowStep + column * columnStep])
-                let next = sum + element
-                let added = next - sum
-                lost += (sum - (next - added)) + (element - added)
-                sum = next
-            }
+            for column in 0..<columns { sum.add(Double(first[row * rowStep + column * columnStep])) }
         }
-        // Where an infinity takes part, what is lost is not a number.
-        return Scalar(sum.isFinite ? sum + lost : sum)
+        return Scalar(sum.value)
     }
 }

@@ -925,6 +925,13 @@ static void overlaps(void) {
                                  .output_strides = { 0, 16, 1, 1 } };
     CHECK(conv2d(&half, y + 8, kernel, bias, y) == CONVOLUTION_OK);
     CHECK(conv2d(&half, y - 8, kernel, bias, y) == CONVOLUTION_OK);
+    /* A row without gaps between the rows of the input, and an image without gaps between the rows of the output. */
+    const conv2d_params row = { CONV2D, .height = 3, .width = 8, .in_channels = 1, .out_channels = 1,
+                                .input_strides = { 0, 16, 1, 1 } };
+    const conv2d_params column = { CONV2D, .height = 4, .width = 2, .in_channels = 1, .out_channels = 1,
+                                   .output_strides = { 0, 16, 1, 1 } };
+    CHECK(conv2d(&row, y, kernel, bias, y + 8) == CONVOLUTION_OK);
+    CHECK(conv2d(&column, y + 1, kernel, bias, y) == CONVOLUTION_OK);
 
     EXPECT(OVERLAP, "output|input", conv2d_transpose(&t, y + 149, kernel, bias, y));
     EXPECT(OVERLAP, "output|input", conv2d_transpose(&t, y - 47, kernel, bias, y));
@@ -1079,6 +1086,8 @@ static void solving(void) {
     EXPECT(STRUCT_SIZE, "struct_size|conv2d_solve_result", SOLVE(.lambda = 1));
     result.known.struct_size = 0;
     EXPECT(STRUCT_SIZE, "struct_size|0|conv2d_solve_result", SOLVE(.lambda = 1));
+    result.known.struct_size = SIZE_MAX / 2;
+    EXPECT(STRUCT_SIZE, "struct_size|conv2d_solve_result", SOLVE(.lambda = 1));
     CHECK(result.known.iterations == 0 && result.known.residual_norm == 0 && result.known.outcome == 0);
 
     /* The caller's struct may be a later one, of which the library knows the beginning. */

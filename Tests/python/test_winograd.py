@@ -354,6 +354,16 @@ def test_where_it_is_not(op, shape, kernel_shape, options, poison, isa):
     assert not unlike_default(op, shape, kernel_shape, options, isa, poison)
 
 
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_upsampled_convolutions_are_the_default(interpolation, isa):
+    rng = np.random.default_rng(3)
+    x, kernel = normal(rng, (2, 14, 13, 32)), normal(rng, (3, 3, 32, 64))
+    default, permitted = (convolution.upsample2d_conv2d(
+        x, kernel, upsampling={"size": 2, "interpolation": interpolation}, padding="same", algorithm=algorithm, isa=isa)
+        for algorithm in ("default", "winograd"))
+    assert_same_bits(permitted, default)
+
+
 def test_the_default_is_the_default(isa):
     layer = Layer(*LAYERS[0], isa)
     default = layer.run(algorithm="default")
