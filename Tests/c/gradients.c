@@ -105,6 +105,19 @@ static int64_t product(const int64_t shape[4]) { return shape[0] * shape[1] * sh
              (int)p.groups, (int)p.dtype, (int)p.data_format, (int)p.kernel_format, (int)p.flip_kernel, (int)p.padding, p.isa,   \
              at_end)
 
+static double element_of(const void *array, int64_t i, size_t element) {
+    return element == sizeof(float) ? (double)((const float *)array)[i] : ((const double *)array)[i];
+}
+
+/* Whether the sums are those of the type: `alone` plus `held`, rounded once. */
+static int is_sum(const void *sums, const void *alone, const void *held, int64_t count, size_t element) {
+    for (int64_t i = 0; i < count; i++) {
+        double sum = element_of(alone, i, element) + element_of(held, i, element);
+        if (element_of(sums, i, element) != (element == sizeof(float) ? (double)(float)sum : sum)) return 0;
+    }
+    return 1;
+}
+
 /* The three gradients of one layer on every tier, each array at both ends of its block. */
 #define GRADIENTS(verb, p)                                                                                                       \
     int64_t shape[4];                                                                                                            \
@@ -137,6 +150,14 @@ static int64_t product(const int64_t shape[4]) { return shape[0] * shape[1] * sh
             double rounds = p.algorithm ? 1e-6 * sqrt(dot(Y, Y, element) * dot(DY, DY, element)) : 0;                            \
             check("<y, g> = <x, dx>", fabs(scalar - dot(X, DX, element)) <= rounds);                                             \
             check("<y, g> = <w, dw>", fabs(scalar - dot(W, DW, element)) <= rounds);                                             \
+            if (p.algorithm) continue;                                                                                           \
+            check("gram", verb##_gram(&p, arrays[W], arrays[X], arrays[DX]) == CONVOLUTION_OK);                                  \
+            memcpy(alone, arrays[DX], (size_t)in * element);                                                                     \
+            memcpy(arrays[DX], arrays[X], (size_t)in * element);                                                                 \
+            p.accumulate = 1;                                                                                                    \
+            check("gram, accumulated", verb##_gram(&p, arrays[W], arrays[X], arrays[DX]) == CONVOLUTION_OK);                     \
+            p.accumulate = 0;                                                                                                    \
+            check("and added", is_sum(arrays[DX], alone, arrays[X], in, element));                                               \
         }                                                                                                                        \
     return 1
 
@@ -160,19 +181,6 @@ static int transpose_case(void) {
     p.padding = CONVOLUTION_PADDING_EXPLICIT;
     p.pad_top = between(-1, 2), p.pad_bottom = between(-1, 2), p.pad_left = between(-1, 2), p.pad_right = between(-1, 2);
     GRADIENTS(conv2d_transpose, p);
-}
-
-static double element_of(const void *array, int64_t i, size_t element) {
-    return element == sizeof(float) ? (double)((const float *)array)[i] : ((const double *)array)[i];
-}
-
-/* Whether the sums are those of the type: `alone` plus `held`, rounded once. */
-static int is_sum(const void *sums, const void *alone, const void *held, int64_t count, size_t element) {
-    for (int64_t i = 0; i < count; i++) {
-        double sum = element_of(alone, i, element) + element_of(held, i, element);
-        if (element_of(sums, i, element) != (element == sizeof(float) ? (double)(float)sum : sum)) return 0;
-    }
-    return 1;
 }
 
 static int upsample_case(void) {
@@ -211,6 +219,11 @@ static int upsample_case(void) {
         memcpy(arrays[DX], arrays[X], (size_t)in * element);
         check("accumulated", upsample2d_backward(&sum, arrays[DY], arrays[DX]) == CONVOLUTION_OK);
         check("its gradient added", is_sum(arrays[DX], alone, arrays[X], in, element));
+        check("gram", upsample2d_gram(&p, arrays[X], arrays[DX]) == CONVOLUTION_OK);
+        memcpy(alone, arrays[DX], (size_t)in * element);
+        memcpy(arrays[DX], arrays[X], (size_t)in * element);
+        check("gram, accumulated", upsample2d_gram(&sum, arrays[X], arrays[DX]) == CONVOLUTION_OK);
+        check("and added", is_sum(arrays[DX], alone, arrays[X], in, element));
         memcpy(alone, arrays[Y], (size_t)out * element);
         memcpy(arrays[Y], arrays[DY], (size_t)out * element);
         check("forward, accumulated", upsample2d(&sum, arrays[X], arrays[Y]) == CONVOLUTION_OK);

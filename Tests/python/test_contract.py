@@ -250,6 +250,11 @@ def test_environment_names_the_tier(library):
             assert in_fresh_process("print(library.convolution_isa())", CONVOLUTION_ISA=name) == f"b'{name}'\n"
 
 
+def test_empty_environment_names_none(library):
+    best = [name for name in tier_names(library) if library.convolution_isa_supported(name.encode())][-1]
+    assert in_fresh_process("print(library.convolution_isa())", CONVOLUTION_ISA="") == f"b'{best}'\n"
+
+
 def test_environment_with_an_unknown_tier_fails_every_call_that_names_none():
     code = """
 print(library.convolution_isa())

@@ -187,6 +187,10 @@ def test_iterations_run_out():
     assert solution.outcome == "iteration_limit" and solution.iterations == 4
     more = conv2d_solve(y, kernel, (5, 6), bias, max_iterations=5)
     assert more.residual_norm < solution.residual_norm
+    # A blur of nine elements is so ill-conditioned that the default number of iterations does not suffice either.
+    blur = np.array([1.0, 8, 28, 56, 70, 56, 28, 8, 1]).reshape(1, 9, 1, 1) / 256
+    solution = conv2d_solve(np.random.default_rng(1).standard_normal((1, 1, 200, 1)), blur, (1, 208))
+    assert solution.outcome == "iteration_limit" and solution.iterations == 1000
 
 
 @pytest.mark.parametrize("nonnegative", [False, True])
@@ -227,6 +231,14 @@ def test_progress_stops():
     assert np.array_equal(solution.x[2], start[2])
 
 
+def test_nonnegative_images_after_a_stop_are_nonnegative():
+    kernel, bias, _, _, y = problem(17, batch=2)
+    start = np.random.default_rng(18).standard_normal((2, 5, 6, 2))
+    solution = conv2d_solve(y, kernel, (5, 6), bias, start=start, nonnegative=True, progress=lambda *_: True)
+    assert solution.outcome == "stopped" and solution.x[0].min() >= 0
+    assert np.array_equal(solution.x[1], np.maximum(start[1], 0))
+
+
 def test_progress_that_raises():
     kernel, bias, _, _, y = problem(19)
 
@@ -259,10 +271,25 @@ def test_what_is_not_finite_stagnates(value, place, nonnegative):
         assert not solution.x.any()
 
 
-def test_squares_that_vanish_are_no_convergence():
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_squares_that_vanish_are_no_convergence(nonnegative):
     y = np.full((1, 3, 3, 1), 1e-200)
-    solution = conv2d_solve(y, np.ones((3, 3, 1, 1)), (5, 5))
+    solution = conv2d_solve(y, np.ones((3, 3, 1, 1)), (5, 5), nonnegative=nonnegative)
     assert solution.outcome == "stagnated" and not solution.x.any()
+
+
+def test_a_batch_reports_the_most_of_its_images():
+    kernel, bias, _, _, y = problem(15)
+    solution = conv2d_solve(np.concatenate([y, np.zeros_like(y) + bias]), kernel, (5, 6), bias, max_iterations=4)
+    assert solution.outcome == "iteration_limit" and solution.iterations == 4 and not solution.x[1].any()
+
+
+def test_workspace_and_algorithm_play_no_part():
+    rng = np.random.default_rng(31)
+    kernel, y = rng.standard_normal((3, 3, 16, 16)), rng.standard_normal((1, 8, 8, 16))
+    plain = conv2d_solve(y, kernel, (8, 8), padding="same", max_iterations=3)
+    other = conv2d_solve(y, kernel, (8, 8), padding="same", max_iterations=3, workspace_limit=1, algorithm="winograd")
+    assert np.array_equal(other.x, plain.x) and other[1:] == plain[1:]
 
 
 # ---------------------------------------------------------------------------------------------------------------- equal bits
@@ -354,6 +381,12 @@ def test_rank_bound_is_reached_by_random_kernels(mode):
             kernel = kernel[:, :, :1]
         rank = conv2d_rank(kernel, size, padding_mode=mode, **options)
         assert rank.rank_bound == bound and rank.rank == bound, (size, shape, options)
+
+
+def test_rank_bound_counts_outputs_that_read_a_repeated_border_alone():
+    """16 of the 36 outputs read the image itself, and the rank is higher."""
+    rank = conv2d_rank(np.random.default_rng(30).standard_normal((2, 2, 4, 1)), (3, 3), padding=2, padding_mode="symmetric")
+    assert rank.rank_bound == 36 and rank.rank == 25
 
 
 def test_rank_of_special_kernels():
