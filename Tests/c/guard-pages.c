@@ -434,6 +434,11 @@ static int conv2d_case(uint64_t salt) {
     if (one_in(3)) p.padding_mode = CONVOLUTION_PADDING_MODE_ZEROS;
     if (p.padding == CONVOLUTION_PADDING_EXPLICIT)
         p.pad_top = between(-1, 3), p.pad_bottom = between(-1, 3), p.pad_left = between(-1, 3), p.pad_right = between(-1, 3);
+    if (g.algorithm == CONVOLUTION_ALGORITHM_WINOGRAD && one_in(3)) { /* tiles end further outside than a border may reach */
+        p.height = g.h = between(4, 6), p.width = g.w = between(4, 6);
+        p.padding = CONVOLUTION_PADDING_EXPLICIT, p.padding_mode = (int32_t)between(2, 5);
+        p.pad_top = between(0, 3), p.pad_bottom = g.h - 1, p.pad_left = between(0, 3), p.pad_right = g.w - 1;
+    }
     if (p.padding_mode == CONVOLUTION_PADDING_MODE_CONSTANT) p.padding_value = 3;
     if (g.groups == g.ci && g.ci > 1 && one_in(2)) p.depth_multiplier = g.co / g.ci, p.groups = p.out_channels = 0;
     /* Kernel beyond the image, or padding beyond the mode's limit */
