@@ -63,7 +63,11 @@ struct Panels {
             walks = canWalk(layer)
             permutes = canPermute(layer, table)
             isPixel = layer.batch == 1 && layer.vertical.output == 1 && layer.horizontal.output == 1
-            perGroup = ceilDivide(vectors, walks || permutes ? 1 : table.pointee.laneTiles[3].vectors)
+            // Tiles of three pixels (AVX2) are for many vectors. Planes are stored by squares of four pixels.
+            let widest = table.pointee.laneTiles[3]
+            let isTooShort = widest.rows < 4 && (layer.output.channel != 1 || vectors <= widest.vectors)
+            let most = isTooShort ? table.pointee.laneTiles[2].vectors : widest.vectors
+            perGroup = ceilDivide(vectors, walks || permutes ? 1 : most)
             // Of one phase.
             let mayBeDirect = !permutes && layer.input.channel == 1 && (!walks || layer.phaseTaps <= walkTaps)
             let isWhole = layer.outChannels % table.lanes == 0
@@ -421,7 +425,7 @@ private func hasFewOutputs(_ layer: Layer) -> Bool {
     // 32x32 604 us, so 341.
     let pitch = layer.input.column * layer.elementBytes
     guard isStrided || !layer.transposed && taps <= 25 && pitch % 2048 == 0, !layer.isDouble,
-        table.pointee.storesParts || isStrided && taps > 9
+        table.pointee.storesParts || isStrided && taps > 9 && pitch % 512 == 0
     else { return false }
     // By tiles of lanes: those of the inside, and of its sides and corners, where each position has taps of its own.
     let step = table.pointee.laneTiles[min(ceilDivide(layer.outChannels, table.lanes), 4) - 1].rows
