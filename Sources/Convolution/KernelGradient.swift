@@ -314,7 +314,7 @@ private struct OuterProductPlan {
             tapRowKernel = kernel
         }
 
-        try divide(threads: layer.threads == 0 ? Int(shim_processor_count()) : layer.threads)
+        try divide(threads: threadsAvailable(requested: layer.threads))
     }
 }
 

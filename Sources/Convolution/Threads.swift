@@ -59,11 +59,13 @@ func mostThreadsToUse(items: Int, work: Double) -> Int {
     max(1, min(items, work < 1024 * workPerThread ? Int(work / workPerThread) : 1024))
 }
 
-/// The same, when the caller asked for `requested` (0: one per core).
+/// Threads of a call that asks for `requested` (0: one per core).
+func threadsAvailable(requested: Int) -> Int { requested == 0 ? Int(shim_processor_count()) : requested }
+
+/// How many of them `work` multiply-adds are worth. For one thread the system is not asked.
 func threadsToUse(requested: Int, items: Int, work: Double) -> Int {
     let most = mostThreadsToUse(items: items, work: work)
-    if most == 1 || requested == 1 { return 1 }
-    return min(most, requested == 0 ? Int(shim_processor_count()) : requested)
+    return most == 1 ? 1 : min(most, threadsAvailable(requested: requested))
 }
 
 /// A parallel run that workers may join. It lives on its caller's stack: no worker touches it after `active` has become 0 and it

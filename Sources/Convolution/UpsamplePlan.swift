@@ -186,7 +186,7 @@ func createPlan(
         taps = try mostTaps(resampling)
     }
     let arrays = try resampling.arrays
-    let threads = resampling.threads == 0 ? Int(shim_processor_count()) : resampling.threads
+    let threads = threadsAvailable(requested: resampling.threads)
     let rowShape = try RowShape(resampling, taps)
     let mayBeLines = mayTurn && resampling.hasOutput && !resampling.streams
         && (!rowShape.mayBeSparse || resampling.horizontal.input * resampling.pixelChannels <= 8 * resampling.table.lanes)

@@ -75,7 +75,7 @@ extension UpsampledLayer {
 
     /// Output rows of a band: bands enough for all threads, none with too much memory.
     fileprivate func bandRows() -> Int {
-        let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
+        let threads = threadsAvailable(requested: layer.threads)
         let most = max(1, layer.vertical.output / (threads == 1 ? 1 : ceilDivide(4 * threads, layer.batch)))
         var rows = min(fewRows, most)
         while rows < most, band(rows + 1).inputRows <= bandBytes / layer.elementBytes / width { rows += 1 }

@@ -231,7 +231,7 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
     // Tiles of an item: as many as the caches hold, and spread evenly over the threads, one or two items each. Where that would
     // be few, threads share them and divide the panels.
     let channelPitch = ceilDivide(inputs, table.lanes) * table.lanes
-    let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
+    let threads = threadsAvailable(requested: layer.threads)
     let packedPoints = keepsParts ? 3 * side : points
     let bytes = runBytes(kernel: packedPoints * size * inputs * panels.width / layer.groups) >> economy
     let perTile = points * size * (channelPitch + (keepsParts ? inputs : 0) + widest)
@@ -259,7 +259,8 @@ func winogradDraft(_ layer: Layer, side: Int, economy: Int) throws(Failure) -> D
     let patchPitch = pitch(channelPitch)
     let bandColumns = (tileBandBytes >> economy) / (patchPitch * size * side)
     let mostTiles = min(tilesOfRow, (bandColumns - side) / columns.outputs + 1)
-    let bandTiles = readsDirectly || layer.paddingMode != .constant || mostTiles < 2 ? 0 : mostTiles
+    // Bands are of small tiles alone, those of transposed layers, outside of whose inputs there is one constant.
+    let bandTiles = readsDirectly || mostTiles < 2 ? 0 : mostTiles
     var part = Winograd(
         side: side, runs: runs, runMultiple: shortens ? 1 : tallest, panelChunks: panelChunks,
         items: runs * layer.groups * panelChunks * blockCount,

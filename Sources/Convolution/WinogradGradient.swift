@@ -86,7 +86,7 @@ struct WinogradGradientPlan {
         func halvings(_ count: Int) -> UnfoldFirstSequence<Int> {
             sequence(first: count) { $0 == 1 ? nil : ceilDivide($0, 2) }
         }
-        let threads = layer.threads == 0 ? Int(shim_processor_count()) : layer.threads
+        let threads = threadsAvailable(requested: layer.threads)
         var best: (time: Double, ins: Int, outs: Int)?
         for ins in halvings(ceilDivide(layer.inChannelsPerGroup, table.lanes)) {
             for outs in halvings(ceilDivide(layer.outChannelsPerGroup, table.lanes)) {

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,17 +81,44 @@ static int small_stack_is_enough(void) {
     return ran && result && call_small_layer(here) && !memcmp(here, there, sizeof here);
 }
 
-/* In a forked child: the same results, with workers of its own. */
-static int child_is_right(void) {
+/* What a forked child says. */
+static int in_child(int (*is_good)(void)) {
     pid_t child = fork();
-    if (child == 0) {
-        int right = tasks() == 1 && is_right(1) && tasks() == 1;
-        for (int i = 0; i < 20; i++) right = right && is_right(3);
-        right = right && tasks() <= 3;
-        exit(right ? 0 : 1);
-    }
+    if (child == 0) exit(is_good() ? 0 : 1);
     int status = -1;
     return child > 0 && waitpid(child, &status, 0) == child && status == 0;
+}
+
+/* The same results, with workers of its own. */
+static int is_right_anew(void) {
+    int right = tasks() == 1 && is_right(1) && tasks() == 1;
+    for (int i = 0; i < 20; i++) right = right && is_right(3);
+    return right && tasks() <= 3;
+}
+
+/* threads = 0 counts the processors that the process may run on. */
+static int is_alone_on_one_processor(void) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    return !sched_setaffinity(0, sizeof one, &one) && is_right(0) && is_right(0) && tasks() == 1;
+}
+
+static void *call_some_times(void *right) {
+    for (int i = 0; i < 400; i++) *(int *)right &= is_right(2);
+    return NULL;
+}
+
+/* However many call at once: as many workers as one call asks for, or as there are other processors. */
+static int has_few_workers(void) {
+    pthread_t callers[6];
+    int right[6], processors = (int)sysconf(_SC_NPROCESSORS_ONLN), workers = processors > 2 ? processors - 1 : 1;
+    for (int i = 0; i < 6; i++)
+        if (right[i] = 1, pthread_create(&callers[i], NULL, call_some_times, &right[i])) return 0;
+    int all = 1;
+    for (int i = 0; i < 6; i++) all &= !pthread_join(callers[i], NULL) && right[i];
+    for (int i = 0; i < 200 && tasks() > 1 + workers; i++) nanosleep(&(struct timespec){ 0, 10000000 }, NULL);
+    return all && tasks() <= 1 + workers;
 }
 
 static volatile int stop;
@@ -144,14 +172,16 @@ int main(int count, char **arguments) {
     }
     CHECK(caught_by_main >= 1 && caught_by_main < 1000);
 
-    for (int i = 0; i < 5; i++) CHECK(child_is_right());
+    for (int i = 0; i < 5; i++) CHECK(in_child(is_right_anew));
+    CHECK(in_child(is_alone_on_one_processor));
+    CHECK(in_child(has_few_workers));
     CHECK(is_right(5));
 
     /* Forked while other threads are in the middle of calls. */
     pthread_t callers[3];
     int right[3] = { 1, 1, 1 };
     for (int i = 0; i < 3; i++) CHECK(pthread_create(&callers[i], NULL, keep_calling, &right[i]) == 0);
-    for (int i = 0; i < 20; i++) CHECK(child_is_right());
+    for (int i = 0; i < 20; i++) CHECK(in_child(is_right_anew));
     stop = 1;
     for (int i = 0; i < 3; i++) {
         CHECK(pthread_join(callers[i], NULL) == 0);

@@ -107,6 +107,21 @@ def test_both_kernels_of_torch_nearest(isa):
     assert start == len(answers) and len(questions) > 200
 
 
+def test_where_torch_changes_its_kernel(isa):
+    """At 128 rows and columns twice the size is exact repetition, whatever the scale; at 129 the scale counts."""
+    image = np.arange(32, dtype=np.float32).reshape(1, 32, 1, 1).repeat(32, 2)
+    for columns, want in ((64, np.arange(64) // 2), (65, np.minimum(np.arange(64) / 1.5, 31).astype(int))):
+        got = convolution.upsample2d(image, output_size=(64, columns), scale=(1.5, 1.5), preset="torch", isa=isa)
+        assert (got[0, :, 0, 0] == want).all()
+
+
+def test_onnx_computes_the_size_in_float32():
+    """0.29 of 100 is 28.999999999999996 in double."""
+    for preset, size in (("onnx", 29), ("torch", 28)):
+        options = {"scale": (0.29, 0.29), "preset": preset, "interpolation": "bilinear"}
+        assert convolution.upsample2d_output_shape((1, 100, 100, 1), **options) == (1, size, size, 1)
+
+
 def test_torch_bilinear_of_three_channels(isa):
     """PyTorch computes the places of three channels in one rounding, of others in two where the output is large."""
     i, o, scale = 93, 202, 2.1730790607873245
