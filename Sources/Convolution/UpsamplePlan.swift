@@ -303,7 +303,8 @@ extension ResamplingPlan {
         columnsPerChunk = max(ceilDivide(ceilDivide(columns, chunksWanted), lanes), 1) * lanes
         chunks = ceilDivide(columns, columnsPerChunk)
 
-        if byColumns, doubling == nil {
+        // Without channels there is no vector, and a pixel has no part of one.
+        if shape.vectors > 0, doubling == nil {
             // Permuted, the entries of `places` are shorter than those of `sources` else.
             let places = room.take(shape.laneEntries * MemoryLayout<Int>.stride)
             let weights = room.take(shape.laneEntries * size)
