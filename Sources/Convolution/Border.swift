@@ -73,7 +73,7 @@ func fillUncovered<Scalar: KernelScalar>(
                 let isCovered = plan.pointee.coveredRows[line % rows] != 0
                 let target = output + (line / rows * strides.batch + line % rows * strides.row)
                     + (panel.firstChannel + first) * strides.channel
-                if channels == 1, strides.column == 1, !isCovered {
+                if channels == 1, !accumulates, strides.column == 1, !isCovered {
                     target.update(repeating: finished[first], count: columns)
                     continue
                 }
