@@ -994,6 +994,14 @@ def test_nearest_in_the_tests_of_ncnn_and_by_scales_of_paddlepaddle(line):
     assert places(14, output_size=2, preset="onnx") == [0, 6]
 
 
+def test_bicubic_of_tensorflow_1_and_mindspore_has_the_coefficient_and_border_of_pytorch(line):
+    """ResizeBicubic without half_pixel_centers. Half way the weights are -3/32, 19/32, 19/32, -3/32."""
+    options = dict(output_size=8, interpolation="bicubic", preset="keras")
+    got = line.upsample2d([1, 2, 4, 8], coordinates="asymmetric", cubic_coefficient=-0.75, edge="clamp", **options)
+    assert got == [1, 1.3125, 2, 2.71875, 4, 6.1875, 8, 8.375]
+    assert line.upsample2d([1, 2, 4, 8], coordinates="asymmetric", **options) != got  # -1/16, 9/16 and none from outside
+
+
 def test_a_side_of_one_with_align_corners_in_the_tests_of_mlx(isa):
     """test_nn.py: test_upsample_align_corners_one_dim."""
     def up(*scale, interpolation="bilinear"):
