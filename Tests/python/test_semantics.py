@@ -155,6 +155,27 @@ def test_modes_of_scipy_signal(isa):
     np.testing.assert_array_equal(conv("full", flip_kernel=True), scipy.signal.convolve2d(image, taps, "full"))
 
 
+@pytest.mark.parametrize("mode, border", [("reflect", "symmetric"), ("mirror", "reflect"), ("nearest", "replicate"),
+                                          ("wrap", "circular"), ("constant", "zeros")])
+@pytest.mark.parametrize("shape", [(2, 2), (3, 2), (1, 3)])
+def test_centres_and_origins_of_scipy_ndimage(shape, mode, border, isa):
+    """The window of correlate begins (k - 1) / 2 elements before its own, rounded up; that of convolve, which turns the kernel,
+    rounded down."""
+    image, taps = np.arange(20.0).reshape(4, 5) ** 2, 10.0 ** np.arange(shape[0] * shape[1]).reshape(shape)
+
+    def conv(padding, **options):
+        x, kernel = image[None, :, :, None], taps[:, :, None, None]
+        return convolution.conv2d(x, kernel, padding=padding, padding_mode=border, isa=isa, **options)[0, :, :, 0]
+
+    np.testing.assert_array_equal(conv("same_lower"), scipy.ndimage.correlate(image, taps, mode=mode))
+    np.testing.assert_array_equal(conv("same", flip_kernel=True), scipy.ndimage.convolve(image, taps, mode=mode))
+    origin = tuple(-(size // 2) for size in shape)
+    after = [(0, size - 1) for size in shape]
+    np.testing.assert_array_equal(conv(after), scipy.ndimage.correlate(image, taps, mode=mode, origin=origin))
+    before = [((size - 1) // 2 + size // 2, 0) for size in shape]
+    np.testing.assert_array_equal(conv(before, flip_kernel=True), scipy.ndimage.convolve(image, taps, mode=mode, origin=origin))
+
+
 def test_valid_does_not_swap_its_operands(line):
     with refused("EMPTY_OUTPUT", "allow_empty_output", 0):
         line.conv2d([1, 2], [1, 2, 3])

@@ -19,6 +19,9 @@ NO COPIES: images may be any view (a crop, every second row, mirrored, transpose
 their strides. Copied are only images of another type or byte order, views that repeat elements (stride 0, np.broadcast_to), and
 strides or addresses that are no multiple of the element size. Kernel and bias, which are small, are packed where they are not.
 
+PLANS: for layers that run more than once. plan = Conv2DPlan(x.shape, kernel), then plan(x): the kernel is checked and packed only
+once. There is one for each verb, and for each gradient but those by the bias.
+
 ERRORS: what the library refuses raises ValueError with the library's own sentence and its code in the attribute `status`
 (constant() knows the codes by name); MemoryError if memory ran out; NotImplementedError for what is legal but not built into this
 version. What the library cannot see (ranks, channel counts, the length of the bias) raises ValueError without `status`.
