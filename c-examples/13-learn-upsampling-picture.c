@@ -6,8 +6,8 @@
  *
  * The photograph is halved by taking means of 2x2. The layer, one 4x4 kernel with stride 2, is shown patches of the small
  * picture, and its output is compared with the same patches of what it shall make of them: once the small picture enlarged
- * bilinearly, once the photograph itself. Each step is output, difference, conv2d_transpose_backward_kernel, and weights -= rate
- * * gradient.
+ * bilinearly, once the photograph itself. Each step is output, difference, kernel gradient, and weights -= rate * gradient. The
+ * gradient's sizes stay the same, so it has a plan; a plan of the output would keep a kernel that has changed.
  *
  * Bilinear interpolation by 2 is such a layer, with the kernel [1 3 3 1]/4 both ways: so the first training has to end at that.
  */
@@ -36,6 +36,8 @@ static void train(float *kernel, const float *input, const float *wanted, double
 {
     static float output[PATCHES * WIDE * WIDE], gradient[KERNEL * KERNEL];
     const double count = (double)PATCHES * (WIDE - 2) * (WIDE - 2);
+    conv2d_transpose_backward_kernel_plan *backward;
+    check_status(conv2d_transpose_backward_kernel_plan_create(&layer, &backward));
     for (int step = 0; step < STEPS; step++) {
         check_status(conv2d_transpose(&layer, input, kernel, NULL, output));
         losses[step] = 0;
@@ -44,10 +46,11 @@ static void train(float *kernel, const float *input, const float *wanted, double
             output[i] = inside ? output[i] - wanted[i] : 0; /* at its edge a patch lacks its neighbours */
             losses[step] += (double)output[i] * (double)output[i] / count;
         }
-        check_status(conv2d_transpose_backward_kernel(&layer, input, output, gradient));
+        check_status(conv2d_transpose_backward_kernel_plan_execute(backward, input, output, gradient));
         for (int i = 0; i < KERNEL * KERNEL; i++)
             kernel[i] -= 8 * 2 * gradient[i] / (float)count;
     }
+    conv2d_transpose_backward_kernel_plan_destroy(backward);
 }
 
 /* Copies patches whose upper left corners lie at places[], times scale, less the mean that all patches share. */
