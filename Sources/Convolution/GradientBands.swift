@@ -185,9 +185,9 @@ struct PixelPacker {
                         } else {
                             elements.copy(source, sourceStride: strides.channel, count: count, to: pixel)
                         }
-                        if count < pitch { elements.clear(pixel + count &* size, count: pitch &- count) }
                     }
                 }
+                if count < pitch { elements.clear(place, count: shape.columns &* pitch) }
                 if rows[row] < 0 {
                     elements.fill(place, with: outside, count: shape.columns &* pitch)
                 } else if strides.channel == 1, count < pitch || strides.column != count {
@@ -203,11 +203,6 @@ struct PixelPacker {
                             elements.packPixels(
                                 from: inside, columnStride: strides.column, channelStride: strides.channel, columns: end &- start,
                                 channels: count, pixelPitch: pitch, to: pixels)
-                        }
-                        if count < pitch {
-                            for column in 0..<end &- start {
-                                elements.clear(pixels + (column &* pitch &+ count) &* size, count: pitch &- count)
-                            }
                         }
                     }
                     packColumns(end..<shape.columns)

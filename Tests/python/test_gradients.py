@@ -380,6 +380,8 @@ def test_pytorch(isa, data_format, name, dtype):
     ((1, 150, 64, 4), (4, 2, 1, 4), {"groups": 4, "padding": "same", "padding_mode": "reflect"}),  # several bands, no tails
     ((2, 40, 131, 1), (5, 7, 1, 2), {"padding": 4, "flip_kernel": True}),
     ((1, 50, 33, 2), (2, 1, 2, 1), {"dilation_rate": (40, 1)}),  # rows of taps that are packed apart
+    ((3, 20, 21, 1), (5, 5, 1, 1), {}),  # rows of one vector and a part
+    ((2, 18, 16, 2), (3, 3, 1, 2), {"padding": 1, "groups": 2}),  # of one vector
     # Doubles: planes; outer products, whose sums are written tap by tap or together; walks, permuted and gathered.
     ((2, 40, 37, 3), (3, 4, 3, 2), {"padding": 2, "dilation_rate": 2, "strides": (2, 1), "dtype": np.float64}),
     ((1, 3, 2000, 1), (2, 7, 1, 1), {"padding": "same", "padding_mode": "circular", "dtype": np.float64}),
