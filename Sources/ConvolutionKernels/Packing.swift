@@ -261,6 +261,10 @@ public func packLine<Scalar: KernelScalar>(
             i = count
         }
     }
+    while MemoryLayout<Scalar>.stride == 4, i &+ 4 <= count {
+        store(four(source + i &* stride, step: stride), to: target + i)
+        i &+= 4
+    }
     while i < count {
         copyElement(source + i &* stride, to: target + i)
         i &+= 1

@@ -1162,14 +1162,17 @@ private enum TileKind: CaseIterable {
         #expect(packed.surroundingsAreUntouched)
     }
 
-    @Test(arguments: [(1, [5, 6, 7]), (3, [5, 8, 11]), (-2, [5, 3, 1])] as [(Int, [Float])])
-    func line(_ stride: Int, _ expected: [Float]) {
-        let (source, packed) = (Field<Float>(12), Field<Float>(5))
+    @Test(arguments: [1, 2, 3, -2], [3, 4, 9])
+    func line(_ stride: Int, _ count: Int) {
+        let first = stride > 0 ? 0 : -stride * (count - 1)
+        let (source, packed) = (Field<Float>(abs(stride) * (count - 1) + 1), Field<Float>(count))
         defer { for field in [source, packed] { field.free() } }
-        for i in 0..<3 { source.set(5 + i * stride, 5 + i * stride) }
-        for i in 1..<4 { packed.set(i, 99) }
-        packLine(from: source.pointer(5), stride: stride, count: 3, to: packed.pointer(1))
-        #expect(Array(packed.elements[1..<4]) == expected)
+        for i in 0..<count {
+            source.set(first + i * stride, i + 1)
+            packed.set(i, 99)
+        }
+        packLine(from: source.pointer(first), stride: stride, count: count, to: packed.pointer(0))
+        #expect(Array(packed.elements[0..<count]) == (1...count).map { Float($0) })
         #expect(packed.surroundingsAreUntouched)
     }
 
