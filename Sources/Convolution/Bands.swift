@@ -227,9 +227,11 @@ extension ConvolutionPlan {
         }
     }
 
-    /// What a band of the first panels packs.
-    private mutating func rectangleBytes(_ block: Block, firstRow: Int, rows: Int) -> Int {
-        rectangle(block, rows: firstRow..<firstRow + rows, columns: 0..<block.bandColumns).elements * layer.elementBytes
+    /// What a band of the first panels packs: the first, or one in the middle.
+    private mutating func rectangleBytes(_ block: Block, rows: Int, inMiddle: Bool) -> Int {
+        let row = inMiddle ? (self.rows(block) - rows) / 2 : 0
+        let column = inMiddle ? (block.horizontal.count - block.bandColumns) / 2 : 0
+        return rectangle(block, rows: row..<row + rows, columns: column..<column + block.bandColumns).elements * layer.elementBytes
     }
 
     /// Elements that no rectangle of an item of the block exceeds: of few bands those of the largest; of many (they may be as
@@ -398,9 +400,10 @@ extension ConvolutionPlan {
             block.bandRows = evenPart(0, of: block.rowBands, rows, unit: block.rowUnit).count
             block.bandColumns = evenPart(0, of: block.columnBands, columns, unit: block.columnUnit).count
             if readsInputDirectly { return }
-            // But for borders: the maximum is taken once at the end.
-            let bytes = rectangleBytes(block, firstRow: 0, rows: block.bandRows)
-            if bytes <= rectangleLimit {
+            // But for borders: the maximum is taken once at the end. A band in the middle reads so much more than the first only
+            // where kernels reach far.
+            let bytes = rectangleBytes(block, rows: block.bandRows, inMiddle: false)
+            if bytes <= rectangleLimit, rectangleBytes(block, rows: block.bandRows, inMiddle: true) <= 3 * rectangleLimit {
                 if stencils, !packsPixels {
                     let most = min(rectangleLimit, planesLimit) / max(bytes, 1)
                     block.planes = max(1, min(most, ceilDivide(layer.groups, block.panelChunks)))
@@ -409,9 +412,9 @@ extension ConvolutionPlan {
             }
             if strategy == .channels {
                 // Half of the rows of a kernel dilated far may read nearly as many, and would be packed nearly as long.
-                func middle(_ bandRows: Int) -> Int { rectangleBytes(block, firstRow: (rows - bandRows) / 2, rows: bandRows) }
-                let whole = middle(block.bandRows)
-                if whole <= 3 * rectangleLimit, 4 * middle((block.bandRows + 1) / 2) > 3 * whole { return }
+                let whole = rectangleBytes(block, rows: block.bandRows, inMiddle: true)
+                let half = rectangleBytes(block, rows: (block.bandRows + 1) / 2, inMiddle: true)
+                if whole <= 3 * rectangleLimit, 4 * half > 3 * whole { return }
             }
             if stencils, block.bandRows > 2 * stencilRows {
                 // In small steps: the rows around a band are packed and, of two passes, computed again for the next.

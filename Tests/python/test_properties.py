@@ -669,6 +669,17 @@ def test_the_workspace_does_not_grow_with_the_image(height, width, channels, ker
     assert size.execution <= 4 * (2 << 20) and size.plan < 2 * weights + 200_000
 
 
+@pytest.mark.parametrize("height, width, channels, kernel, strides, dilation", [
+    (3, 277191, 552, (5, 5), (3, 25), (2, 1)), (218, 2049, 1061, (3, 3), (2, 2), (210, 1)),
+    (278, 442, 55, (7, 5), (1, 2), (62, 3)), (300000, 2, 2876, (15, 1), (1, 1), (188, 1))])
+def test_a_band_at_the_border_is_not_the_largest(height, width, channels, kernel, strides, dilation):
+    """Of a kernel that reaches far the first rows and columns may read next to nothing of the input, others all that fits."""
+    size = convolution.conv2d_transpose_workspace_size(
+        (2, channels, height, width), (channels, 1, *kernel), data_format="channels_first", kernel_format="iohw", strides=strides,
+        dilation_rate=dilation, groups=channels, rule="window", threads=4)
+    assert 0 < size.execution <= 4 * (2 << 20)
+
+
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("batch, height, width, kernel", [
     (16, 154, 154, (3, 3, 64, 128)), (5, 40, 175, (3, 3, 128, 128)), (9, 21, 21, (3, 3, 1280, 1024))])
