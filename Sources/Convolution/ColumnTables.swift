@@ -78,24 +78,27 @@ struct ColumnTable {
 
 /// The columns of an image that becomes twice as wide; see DoubleRowsArguments. In the plan's own memory.
 struct Doubling {
-    var first: Int
+    var first = 0
     var step: Int
     var places: UnsafeMutableRawPointer
 
     /// `places` has room for four vectors. nil where columns are made otherwise.
     init?(
-        _ table: TapTable, width: Int, columns: Int, channels: Int, lanes: Int, _ places: UnsafeMutableRawPointer
+        _ table: TapTable, copies: Bool, width: Int, columns: Int, channels: Int, lanes: Int, _ places: UnsafeMutableRawPointer
     ) {
-        guard table.taps == 2, columns == 2 * width, (width - 1) * channels >= lanes else { return nil }
+        let (taps, pairs) = copies ? (1, width) : (2, width - 1)
+        guard table.taps == taps, columns == 2 * width, pairs * channels >= lanes else { return nil }
         let weights = table.weights.assumingMemoryBound(to: Float.self)
         // The two columns in the middle, number width and the next, read the same pixels or are of two pairs.
-        first = table.elements[2 * width] == table.elements[2 * width + 2] ? width & 1 : 1 - width & 1
-        for pair in 0..<width - 1 {
+        if !copies { first = table.elements[2 * width] == table.elements[2 * width + 2] ? width & 1 : 1 - width & 1 }
+        for pair in 0..<pairs {
             for side in 0..<2 {
-                let column = first + 2 * pair + side
-                if table.elements[2 * column] != pair || table.elements[2 * column + 1] != pair + 1
-                    || weights[2 * column] != weights[2 * (first + side)]
-                    || weights[2 * column + 1] != weights[2 * (first + side) + 1] { return nil }
+                for tap in 0..<taps {
+                    let entry = (first + 2 * pair + side) * taps + tap
+                    if table.elements[entry] != pair + tap || weights[entry] != weights[(first + side) * taps + tap] {
+                        return nil
+                    }
+                }
             }
         }
         step = lanes / channels * channels
@@ -105,7 +108,8 @@ struct Doubling {
                 // The element of what a step makes.
                 let element = vector & 1 == 0 ? lane : 2 * step - lanes + lane
                 let pixel = element / channels
-                let place = pixel / 2 * channels + element % channels + pixel % 2 * lanes + (vector < 2 ? 0 : lanes - step)
+                let right = copies ? 0 : pixel % 2 * lanes
+                let place = pixel / 2 * channels + element % channels + right + (vector < 2 ? 0 : lanes - step)
                 places.assumingMemoryBound(to: Int32.self)[vector * lanes + lane] = Int32(place)
             }
         }

@@ -95,6 +95,10 @@ private func resampleItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?
             resampleLines(plan, lines, item, execution.pointee.input, execution.pointee.output, scratch)
             continue
         }
+        if let doubling = plan.pointee.doubling {
+            resampleDoubling(plan, doubling, item, execution.pointee.input, execution.pointee.output, scratch)
+            continue
+        }
         if let turned = plan.pointee.turned {
             resampleTurned(plan, turned, item, execution.pointee.input, execution.pointee.output, scratch, Scalar.self)
             continue
@@ -115,16 +119,6 @@ private func resampleItem<Scalar: KernelScalar>(
     let plane = item / plan.pointee.chunks / plan.pointee.rowBands % plan.pointee.planes
     let image = item / plan.pointee.chunks / plan.pointee.rowBands / plan.pointee.planes
     let firstRow = band * plan.pointee.rowsPerBand
-    if let doubling = plan.pointee.doubling {
-        resampleDoubling(
-            plan, doubling,
-            inputStart.assumingMemoryBound(to: Float.self) + image * resampling.input.batch + plane * resampling.input.channel,
-            rows: firstRow..<min(firstRow + plan.pointee.rowsPerBand, resampling.vertical.output),
-            to: outputStart.assumingMemoryBound(to: Float.self) + image * resampling.output.batch
-                + plane * resampling.output.channel,
-            scratch)
-        return
-    }
     resample(
         plan, inputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.input.batch, plane: plane, chunk: chunk,
         rows: firstRow..<min(firstRow + plan.pointee.rowsPerBand, resampling.vertical.output),
@@ -192,6 +186,29 @@ func resample<Scalar: KernelScalar>(
             streaming: streaming, scratch)
         return
     }
+    let packed = (scratch + plan.pointee.scratch.outputAt).assumingMemoryBound(to: Scalar.self)
+    let packedPitch = plan.pointee.scratch.outputPitch / MemoryLayout<Scalar>.stride
+    func copyOut(_ rows: UnsafePointer<UnsafePointer<Scalar>>, count: Int, to target: UnsafeMutablePointer<Scalar>) {
+        let copy = BlendRowsArguments(
+            count: count, rows: rows, weights: nil, taps: 1, output: target, pitch: output.row, elements: columns * channels,
+            streaming: streaming)
+        withUnsafePointer(to: copy) { plan.pointee.table.pointee.blendedRows($0) }
+    }
+    if plan.pointee.direct, inWholeVectors {
+        // Past the caches by way of one that is near; what is there already is not made again.
+        let elements = plan.pointee.vertical.elements
+        for row in outputRows {
+            if row == outputRows.lowerBound || !copiesRows || elements[row] != elements[row - 1] {
+                resampleDirectly(
+                    plan, input, rows: row..<row + 1, firstColumn: firstColumn, columns: columns, to: packed, pitch: 0,
+                    streaming: false, scratch)
+            }
+            withUnsafePointer(to: UnsafePointer(packed)) {
+                copyOut($0, count: 1, to: corner + (row - outputRows.lowerBound) * output.row)
+            }
+        }
+        return
+    }
 
     let taps = plan.pointee.vertical.taps
     let runs = plan.pointee.runs
@@ -202,8 +219,6 @@ func resample<Scalar: KernelScalar>(
     let (blends, targets) = batchAddresses(plan, scratch, Scalar.self)
     let blended = (scratch + plan.pointee.scratch.blendedAt).assumingMemoryBound(to: Scalar.self)
     let blendedPitch = plan.pointee.scratch.blendedPitch / MemoryLayout<Scalar>.stride
-    let packed = (scratch + plan.pointee.scratch.outputAt).assumingMemoryBound(to: Scalar.self)
-    let packedPitch = plan.pointee.scratch.outputPitch / MemoryLayout<Scalar>.stride
     let inPlace = inWholeVectors && (kind != .pixels || channels >= lanes) && (isAligned || !streaming)
     // Some input rows are packed, each once: any that make an output row are neighbours, at most as many as there are taps.
     let copies = plan.pointee.packs
@@ -260,10 +275,7 @@ func resample<Scalar: KernelScalar>(
         if inPlace { continue }
         if inWholeVectors {
             for i in 0..<count { rows[i] = UnsafePointer(targets[i]) }
-            let copy = BlendRowsArguments(
-                count: count, rows: rows, weights: nil, taps: 1, output: target, pitch: output.row, elements: columns * channels,
-                streaming: streaming)
-            withUnsafePointer(to: copy) { plan.pointee.table.pointee.blendedRows($0) }
+            copyOut(rows, count: count, to: target)
             continue
         }
         for i in 0..<count {
@@ -339,38 +351,56 @@ private func resampleDirectly<Scalar: KernelScalar>(
     }
 }
 
-/// Output rows two by two, where both are made of the same input rows.
+/// Rows of the outputs of all pictures, two by two where both are made of the same input rows.
 @inline(never)
 private func resampleDoubling(
-    _ plan: UnsafePointer<ResamplingPlan>, _ doubling: Doubling, _ input: UnsafePointer<Float>, rows: Range<Int>,
-    to output: UnsafeMutablePointer<Float>, _ scratch: UnsafeMutableRawPointer
+    _ plan: UnsafePointer<ResamplingPlan>, _ doubling: Doubling, _ item: Int, _ inputStart: UnsafeRawPointer,
+    _ outputStart: UnsafeMutableRawPointer, _ scratch: UnsafeMutableRawPointer
 ) {
-    let (vertical, horizontal) = (plan.pointee.vertical, plan.pointee.horizontal)
-    let strides = (input: plan.pointee.resampling.input.row, output: plan.pointee.resampling.output.row)
-    let (inputs, outputs) = batchAddresses(plan, scratch, Float.self)
-    let given = vertical.weights.assumingMemoryBound(to: Float.self)
+    let resampling = plan.pointee.resampling
+    let (vertical, horizontal, planes) = (plan.pointee.vertical, plan.pointee.horizontal, plan.pointee.planes)
+    let (height, copies) = (resampling.vertical.output, resampling.method.copies)
+    let inputs = scratch.assumingMemoryBound(to: UnsafePointer<Float>.self)
+    let outputs = UnsafeMutableRawPointer(inputs + rowsCopied).assumingMemoryBound(to: UnsafeMutablePointer<Float>.self)
     let weights = UnsafeMutableRawPointer(outputs + rowsCopied).assumingMemoryBound(to: Float.self)
-    var row = rows.lowerBound
-    while row < rows.upperBound {
-        var pairs = 0
-        while row < rows.upperBound, pairs < rowsCopied / 2 {
-            let taps = vertical.elements + 2 * row
-            let next = row + 1 < rows.upperBound && taps[2] == taps[0] && taps[3] == taps[1] ? row + 1 : row
-            for k in 0..<2 {
-                inputs[2 * pairs + k] = input + taps[k] * strides.input
-                outputs[2 * pairs + k] = output + (k == 0 ? row : next) * strides.output
-                weights[4 * pairs + k] = given[2 * row + k]
-                weights[4 * pairs + 2 + k] = given[2 * next + k]
+    let given = vertical.weights.assumingMemoryBound(to: Float.self)
+    var left = min(plan.pointee.rowsPerBand, resampling.batch * planes * height - item * plan.pointee.rowsPerBand)
+    var (picture, row) = (item * plan.pointee.rowsPerBand).quotientAndRemainder(dividingBy: height)
+    var pairs = 0
+    while left > 0 {
+        let (image, plane) = picture.quotientAndRemainder(dividingBy: planes)
+        let input = inputStart.assumingMemoryBound(to: Float.self)
+            + (image * resampling.input.batch + plane * resampling.input.channel)
+        let output = outputStart.assumingMemoryBound(to: Float.self)
+            + (image * resampling.output.batch + plane * resampling.output.channel)
+        let end = min(row + left, height)
+        left -= end - row
+        while row < end {
+            let taps = vertical.elements + vertical.taps * row
+            let (last, nextLast) = (vertical.taps - 1, 2 * vertical.taps - 1)
+            let next = row + 1 < end && taps[vertical.taps] == taps[0] && taps[nextLast] == taps[last] ? row + 1 : row
+            inputs[2 * pairs] = input + taps[0] * resampling.input.row
+            inputs[2 * pairs + 1] = input + taps[last] * resampling.input.row
+            outputs[2 * pairs] = output + row * resampling.output.row
+            outputs[2 * pairs + 1] = output + next * resampling.output.row
+            if !copies {
+                for k in 0..<2 {
+                    weights[4 * pairs + k] = given[2 * row + k]
+                    weights[4 * pairs + 2 + k] = given[2 * next + k]
+                }
             }
             pairs += 1
             row = next + 1
+            if pairs < rowsCopied / 2, row < end || left > 0 { continue }
+            let arguments = DoubleRowsArguments(
+                inputs: inputs, outputs: outputs, rowWeights: copies ? nil : UnsafePointer(weights), pairs: pairs,
+                width: resampling.horizontal.input, channels: plan.pointee.channels, first: doubling.first,
+                pixels: horizontal.elements, weights: horizontal.weights.assumingMemoryBound(to: Float.self),
+                places: doubling.places, step: doubling.step)
+            withUnsafePointer(to: arguments) { plan.pointee.table.pointee.doubledRows?($0) }
+            pairs = 0
         }
-        let arguments = DoubleRowsArguments(
-            inputs: inputs, outputs: outputs, rowWeights: weights, pairs: pairs,
-            width: plan.pointee.resampling.horizontal.input, channels: plan.pointee.channels, first: doubling.first,
-            pixels: horizontal.elements, weights: horizontal.weights.assumingMemoryBound(to: Float.self),
-            places: doubling.places, step: doubling.step)
-        withUnsafePointer(to: arguments) { plan.pointee.table.pointee.doubledRows?($0) }
+        (picture, row) = (picture + 1, 0)
     }
 }
 

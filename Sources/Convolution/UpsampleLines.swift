@@ -90,7 +90,7 @@ struct LineShape {
         }
         vectors = ceilDivide(rows * outputRow, lanes)
         if vectors * lanes * taps.columns > tableEntries { return nil }
-        bytes = aligned(MemoryLayout<LinePlan>.size) + 512 + 2 * (vectors + blendVectors) * MemoryLayout<Int>.stride
+        bytes = aligned(MemoryLayout<LinePlan>.size) + 1024 + 2 * (vectors + blendVectors) * MemoryLayout<Int>.stride
             + (vectors * lanes * taps.columns + blendVectors * lanes * taps.rows) * 2 * size
     }
 }

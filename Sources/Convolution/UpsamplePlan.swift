@@ -38,6 +38,8 @@ private let halfCyclesToGather = 44
 
 /// Input columns from which on those of the output are made two by two: the first and the last are computed one by one.
 private let leastDoubled = 48
+/// Of the output, in an item.
+private let leastRowsDoubled = 32
 
 /// What pixels that need no blended rows may take of a level-2 cache.
 private let directBytes = 384 << 10
@@ -198,13 +200,15 @@ func createPlan(
     var isMade = false
     defer { if !isMade { shim_free(given.memory) } }
     var made = ResamplingPlan(resampling, arrays, given)
-    if mayTurn { made.findDoubling(rowShape, &given.room) }
-    if made.doubling == nil, let lineShape {
+    if mayTurn { made.findDoubling(rowShape, threads: threads, &given.room) }
+    // Copies go by lines if there are any, unless their tables would be made for one execution.
+    if made.doubling == nil || resampling.method.copies && !isOnce, let lineShape {
         made.lines = LinePlan.create(lineShape, made, threads: threads, isOnce: isOnce, given.room)
     }
     if let lines = made.lines {
+        made.doubling = nil
         (made.items, made.scratch.bytes) = (lines.pointee.items, lines.pointee.scratchBytes)
-    } else {
+    } else if made.doubling == nil {
         try made.divide(rowShape, threads: threads, &given.room)
         if mayTurn { try made.turnPlanes(tables, threads: threads) }
     }
@@ -246,14 +250,21 @@ extension ResamplingPlan {
         segments = tables.memory.assumingMemoryBound(to: Segment.self)
     }
 
-    fileprivate mutating func findDoubling(_ shape: RowShape, _ room: inout PlanRoom) {
-        guard shape.byColumns, !resampling.method.copies, vertical.taps == 2, table.pointee.doubledRows != nil, !streams,
-            !resampling.accumulates, !resampling.method.extrapolates, resampling.input.column == channels,
-            resampling.output.column == channels, resampling.horizontal.input >= leastDoubled
+    fileprivate mutating func findDoubling(_ shape: RowShape, threads: Int, _ room: inout PlanRoom) {
+        let copies = resampling.method.copies
+        guard resampling.hasOutput, shape.byColumns, vertical.taps == (copies ? 1 : 2), table.pointee.doubledRows != nil,
+            !streams, !resampling.accumulates, !resampling.method.extrapolates, resampling.input.column == channels,
+            resampling.output.column == channels, copies || resampling.horizontal.input >= leastDoubled
         else { return }
         doubling = Doubling(
-            horizontal, width: resampling.horizontal.input, columns: resampling.horizontal.output, channels: channels,
-            lanes: table.lanes, room.take(4 * table.lanes * resampling.elementBytes))
+            horizontal, copies: copies, width: resampling.horizontal.input, columns: resampling.horizontal.output,
+            channels: channels, lanes: table.lanes, room.take(4 * table.lanes * resampling.elementBytes))
+        if doubling == nil { return }
+        // Rows of all pictures: threads should find some items each. At the ends of an item a row may lack its neighbour.
+        let rows = resampling.batch * planes * resampling.vertical.output
+        rowsPerBand = threads == 1 ? rows : max(ceilDivide(rows, 16 * threads) * 2, leastRowsDoubled)
+        items = ceilDivide(rows, rowsPerBand)
+        scratch.bytes = 2 * rowsCopied * (MemoryLayout<Int>.stride + resampling.elementBytes)
     }
 
     /// Rows by themselves: tables, chunks, bands, scratch memory.
@@ -298,13 +309,15 @@ extension ResamplingPlan {
         let period = outputPeriod * channels / greatestCommonDivisor(outputPeriod * channels, lanes)
         let columnBytes = pixelBytes * (shape.isDirectPixel ? 1 : copies
             ? 2 : blendedColumns + (byColumns && period > 4 ? 2 * columnTaps : 0))
-        let chunkColumns = max((shape.isDirectPixel ? directBytes : nearBytes) / columnBytes / lanes * lanes, lanes)
-        let chunksWanted = runs.kernel != nil || doubling != nil ? 1 : max(ceilDivide(columns, chunkColumns), 1)
+        // Rows that are not aligned are streamed by way of a near cache.
+        let isDirect = shape.isDirectPixel && !(streams && channels % lanes > 0)
+        let chunkColumns = max((isDirect ? directBytes : nearBytes) / columnBytes / lanes * lanes, lanes)
+        let chunksWanted = runs.kernel != nil ? 1 : max(ceilDivide(columns, chunkColumns), 1)
         columnsPerChunk = max(ceilDivide(ceilDivide(columns, chunksWanted), lanes), 1) * lanes
         chunks = ceilDivide(columns, columnsPerChunk)
 
         // Without channels there is no vector, and a pixel has no part of one.
-        if shape.vectors > 0, doubling == nil {
+        if shape.vectors > 0 {
             // Permuted, the entries of `places` are shorter than those of `sources` else.
             let places = room.take(shape.laneEntries * MemoryLayout<Int>.stride)
             let weights = room.take(shape.laneEntries * size)

@@ -254,8 +254,8 @@ public struct DoubleRowsArguments<Scalar> {
     public var inputs: UnsafePointer<UnsafePointer<Scalar>>
     /// `[pairs][2]`, which may be the same row twice.
     public var outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>
-    /// `[pairs][2][2]`: of the input rows, for each output row.
-    public var rowWeights: UnsafePointer<Scalar>
+    /// `[pairs][2][2]`: of the input rows, for each output row. NULL: every pixel of the first input row becomes two, copied.
+    public var rowWeights: UnsafePointer<Scalar>?
     public var pairs: Int
     /// Of the input.
     public var width: Int
@@ -274,7 +274,7 @@ public struct DoubleRowsArguments<Scalar> {
     @inlinable @inline(__always)
     public init(
         inputs: UnsafePointer<UnsafePointer<Scalar>>, outputs: UnsafePointer<UnsafeMutablePointer<Scalar>>,
-        rowWeights: UnsafePointer<Scalar>, pairs: Int, width: Int, channels: Int, first: Int, pixels: UnsafePointer<Int>,
+        rowWeights: UnsafePointer<Scalar>?, pairs: Int, width: Int, channels: Int, first: Int, pixels: UnsafePointer<Int>,
         weights: UnsafePointer<Scalar>, places: UnsafeRawPointer, step: Int
     ) {
         self.inputs = inputs
@@ -291,11 +291,42 @@ public struct DoubleRowsArguments<Scalar> {
     }
 }
 
+/// Two output rows out of one input row, every pixel of which is there twice.
+@inlinable @inline(__always)
+func repeatRows<I: PermutingInstructionSet>(_: I.Type, _ arguments: DoubleRowsArguments<I.Scalar>) {
+    let stepBytes = arguments.step &* MemoryLayout<I.Scalar>.stride
+    let end = arguments.width &* arguments.channels &* MemoryLayout<I.Scalar>.stride
+    var pair = 0
+    while pair < arguments.pairs {
+        let input = UnsafeRawPointer(arguments.inputs[2 &* pair])
+        let toFirst = UnsafeMutableRawPointer(arguments.outputs[2 &* pair])
+        let toSecond = UnsafeMutableRawPointer(arguments.outputs[2 &* pair &+ 1])
+        func write(from: Int, _ offset: Int, _ places: UnsafeRawPointer) {
+            let x = input.loadUnaligned(fromByteOffset: from, as: I.Vector.self)
+            let (left, right) = (I.permute(x, places), I.permute(x, places + I.bytes))
+            let (at, last) = (2 &* offset, 2 &* (offset &+ stepBytes) &- I.bytes)
+            toFirst.storeBytes(of: left, toByteOffset: at, as: I.Vector.self)
+            toFirst.storeBytes(of: right, toByteOffset: last, as: I.Vector.self)
+            toSecond.storeBytes(of: left, toByteOffset: at, as: I.Vector.self)
+            toSecond.storeBytes(of: right, toByteOffset: last, as: I.Vector.self)
+        }
+        var offset = 0
+        while offset &+ stepBytes < end {
+            write(from: offset, offset, arguments.places)
+            offset &+= stepBytes
+        }
+        // The last step ends with the row, and so does the vector that it reads.
+        write(from: end &- I.bytes, end &- stepBytes, arguments.places + 2 &* I.bytes)
+        pair &+= 1
+    }
+}
+
 /// Few channels: what the left and the right neighbour are made of is computed for all elements of a vector at once, and then put
 /// side by side.
 @inlinable @inline(__always)
 public func doubledRows<I: PermutingInstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: DoubleRowsArguments<I.Scalar>.self).pointee
+    guard let rowWeights = arguments.rowWeights else { return repeatRows(I.self, arguments) }
     let channels = arguments.channels
     let bytes = MemoryLayout<I.Scalar>.stride
     let neighbour = channels &* bytes
@@ -313,7 +344,7 @@ public func doubledRows<I: PermutingInstructionSet>(_: I.Type, _ raw: UnsafeRawP
         let (upperRow, lowerRow) = (arguments.inputs[2 &* pair], arguments.inputs[2 &* pair &+ 1])
         let (upper, lower) = (UnsafeRawPointer(upperRow), UnsafeRawPointer(lowerRow))
         let (firstRow, secondRow) = (arguments.outputs[2 &* pair], arguments.outputs[2 &* pair &+ 1])
-        func row(_ number: Int) -> I.Vector { I.Vector(repeating: arguments.rowWeights[4 &* pair &+ number]) }
+        func row(_ number: Int) -> I.Vector { I.Vector(repeating: rowWeights[4 &* pair &+ number]) }
         let (upperOfFirst, lowerOfFirst, upperOfSecond, lowerOfSecond) = (row(0), row(1), row(2), row(3))
         // The columns at the border, one element at a time.
         var number = 0

@@ -294,6 +294,25 @@ def test_upsample2d(isa):
             oracle.assert_within(got, oracle.upsample2d(turned, **options), f"upsample2d of {turned.shape}, {options}")
 
 
+@pytest.mark.parametrize("shape, factors", [
+    ((2, 2, 20, 21), (10, 2)), ((2, 20, 24, 4), (4, 2)), ((1, 13, 13, 16), (2, 2)), ((3, 7, 40, 5), (2, 2)), ((2, 33, 17, 2), (3, 2)),
+    ((1, 20, 64, 3), (2, 2)), ((2, 5, 49, 1), (2, 2)), ((4, 3, 8, 8), (2, 4)), ((1, 128, 256, 19), (4, 4)), ((1, 300, 301, 37), (1, 2))])
+def test_paths_of_repetition(shape, factors, isa):
+    """By lines, two by two, past the caches: a plan may go another way than a plain call, and planes another way than pixels."""
+    x = np.random.default_rng(26).standard_normal(shape).astype(np.float32)
+    want = x.repeat(factors[0], 1).repeat(factors[1], 2)
+    for interpolation in ("nearest", "bilinear"):
+        for data_format, threads in itertools.product(("channels_last", "channels_first"), (1, 2)):
+            options = {"interpolation": interpolation, "data_format": data_format, "threads": threads, "isa": isa}
+            given = np.ascontiguousarray(oracle.from_nhwc(x, data_format))
+            for got in (convolution.upsample2d(given, factors, **options),
+                        convolution.Upsample2DPlan(given.shape, factors, **options)(given)):
+                # The bits of the first call are those of all others.
+                want = oracle.to_nhwc(got, data_format) if want is None else want
+                np.testing.assert_array_equal(oracle.to_nhwc(got, data_format), want, err_msg=str(options))
+        want = None
+
+
 @pytest.mark.parametrize("interpolation, antialias", [("bicubic", False), ("lanczos3", False), ("lanczos5", False), ("area", False),
                                                       ("bilinear", True), ("bicubic", True), ("lanczos3", True), ("lanczos5", True)])
 def test_kernels_of_many_taps(interpolation, antialias, isa):
