@@ -403,7 +403,9 @@ extension ConvolutionPlan {
             // But for borders: the maximum is taken once at the end. A band in the middle reads so much more than the first only
             // where kernels reach far.
             let bytes = rectangleBytes(block, rows: block.bandRows, inMiddle: false)
-            if bytes <= rectangleLimit, rectangleBytes(block, rows: block.bandRows, inMiddle: true) <= 3 * rectangleLimit {
+            if bytes <= rectangleLimit,
+                block.rowBands * block.columnBands == 1
+                    || rectangleBytes(block, rows: block.bandRows, inMiddle: true) <= 3 * rectangleLimit {
                 if stencils, !packsPixels {
                     let most = min(rectangleLimit, planesLimit) / max(bytes, 1)
                     block.planes = max(1, min(most, ceilDivide(layer.groups, block.panelChunks)))
