@@ -1117,3 +1117,19 @@ def test_the_worst_case_of_flat_data(channels, chunk, isa):
         got = convolution.conv2d(np.full((1, 1, 1, channels), x), np.full((1, 1, channels, 1), w), isa=isa)[0, 0, 0, 0]
         want = channels * float(x) * float(w)
         assert abs(float(got) - want) <= (chunk + 2 * channels / chunk + 2) * 2.0**-24 * want
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("channels", [(3, 1), (1, 3), (8, 5), (16, 33)])
+@pytest.mark.parametrize("isa", convolution.isas())
+def test_what_no_tap_reaches_is_added_to(isa, channels, data_format):
+    """Rows and columns between the strokes of a short kernel hold the bias alone; of an accumulating layer, what was there too."""
+    inputs, outputs = channels
+    shape = (2, 3, 4, inputs) if data_format == "channels_last" else (2, inputs, 3, 4)
+    x = np.ones(shape, np.float32)
+    kernel = np.ones((inputs, outputs, 1, 2), np.float32)
+    options = dict(strides=(3, 4), data_format=data_format, kernel_format="iohw", rule="window", isa=isa,
+                   bias=np.arange(outputs, dtype=np.float32))
+    alone = convolution.conv2d_transpose(x, kernel, **options)
+    held = np.arange(alone.size, dtype=np.float32).reshape(alone.shape) % 64 - 20
+    assert_same_bits(convolution.conv2d_transpose(x, kernel, residual=held, **options), alone + held)
