@@ -67,9 +67,12 @@ struct LineShape {
         else { return nil }
         let (inputRow, outputRow) = (inputWidth * channels, outputWidth * channels)
         let pictures = resampling.batch * resampling.planes
+        // Of a line. A plan may be made for sizes that no memory holds.
+        let mostRows = lineBytes / size / rowsTogether / max(inputRow, 1)
+        if mostRows == 0 { return nil }
 
         // Whole pictures, if four of them are there for each thread.
-        let whole = pictures >= rowsTogether * threads && outputRows * inputRow * size * rowsTogether <= lineBytes
+        let whole = pictures >= rowsTogether * threads && outputRows <= mostRows
         rows = outputRows
         if copies {
             if !whole { return nil }
@@ -79,8 +82,7 @@ struct LineShape {
             if blendVectors == 0 {
                 if inputRow < lanes { return nil }
                 rows = 0
-                for divisor in 1...outputRows where outputRows % divisor == 0
-                    && divisor * inputRow * size * rowsTogether <= lineBytes
+                for divisor in 1...min(outputRows, mostRows) where outputRows % divisor == 0
                     && divisor * outputRow <= max(lineElements, 2 * outputRow)
                     && (divisor == 1 || pictures * (outputRows / divisor) >= 2 * rowsTogether * threads) {
                     rows = divisor

@@ -379,6 +379,11 @@ static void misuse(void) {
     check("no planes, forward", upsample2d_plan_create(&none, &forward) == CONVOLUTION_OK);
     check("nothing to do", upsample2d_plan_execute(forward, NULL, NULL) == CONVOLUTION_OK);
     upsample2d_plan_destroy(forward);
+    /* Rows, columns and elements that fit in 64 bits, but not rows of the output times columns of the input. */
+    upsample2d_params tall = { .struct_size = sizeof tall, .batch = 4, .height = 2, .width = (int64_t)1 << 42, .channels = 1,
+                               .output_height = 1 << 20, .output_width = 1, .threads = 1 };
+    check("tall", upsample2d_plan_create(&tall, &forward) == CONVOLUTION_OK);
+    upsample2d_plan_destroy(forward);
 
     /* Taps so far apart that the places between them are beyond memory. */
     conv2d_params sparse = { .struct_size = sizeof sparse, .batch = 1, .height = 3, .width = 3, .in_channels = 1,
