@@ -231,7 +231,8 @@ extension ConvolutionPlan {
     private mutating func rectangleBytes(_ block: Block, rows: Int, inMiddle: Bool) -> Int {
         let row = inMiddle ? (self.rows(block) - rows) / 2 : 0
         let column = inMiddle ? (block.horizontal.count - block.bandColumns) / 2 : 0
-        return rectangle(block, rows: row..<row + rows, columns: column..<column + block.bandColumns).elements * layer.elementBytes
+        let band = rectangle(block, rows: row..<row + rows, columns: column..<column + block.bandColumns)
+        return band.elements * layer.elementBytes
     }
 
     /// Elements that no rectangle of an item of the block exceeds: of few bands those of the largest; of many (they may be as

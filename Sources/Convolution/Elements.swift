@@ -1,7 +1,7 @@
 import ConvolutionKernels
 
-/// The type of a layer's elements, where these are only moved: code with addresses instead of typed pointers is there once for both
-/// types. Strides and pitches are in elements.
+/// The type of a layer's elements, where these are only moved: code with addresses instead of typed pointers is there once for
+/// both types. Strides and pitches are in elements.
 struct ElementType {
     let bytes: Int
 

@@ -368,8 +368,8 @@ struct KernelGradientPlan {
                 convolution, table, PackedAxis(convolution.horizontal, outputs: convolution.horizontal.output))
             let byOuterProducts = min(vectors.byPoints, vectors.byImage) * Double(convolution.vertical.kernel)
             let byWalk = WalkGradientPlan.work(convolution, table)
-            // For few channels, whatever lies beside them, and rows of a vector or more. Of less than two, half of a row may be its
-            // tail. Doubles' chunks are shorter: more of the time goes into adding up their lanes.
+            // For few channels, whatever lies beside them, and rows of a vector or more. Of less than two, half of a row may be
+            // its tail. Doubles' chunks are shorter: more of the time goes into adding up their lanes.
             let columns = convolution.horizontal.output
             let limit = columns < 2 * table.lanes ? 0.5 : convolution.isDouble ? 1.75 : 2.5
             if convolution.inChannels + convolution.outChannels <= 12, columns >= table.lanes,

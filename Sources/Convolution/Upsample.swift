@@ -4,10 +4,10 @@ import ConvolutionKernels
 // upsample2d. A plan holds two tables: which input rows make an output row, and which input columns make an output column, with
 // weights. Work is divided into bands of output rows by chunks of output columns. A thread blends the input rows of a few output
 // rows, as far as a chunk needs them, and resamples these blends along themselves into the output. Copies, and pixels of many
-// channels made of two times two, go from the input to their place at once (`direct`), and so do bilinear rows of few channels
-// that become twice as long (`doubling`).
+// channels made of two times two, go from the input to their place at once (`direct`), and so do rows of few channels that
+// become twice as long, bilinear or copied (`doubling`).
 
-/// A picture's rows are resampled by themselves, as most fields say, or as `lines` or `turned` say.
+/// A picture's rows are resampled by themselves, as most fields say, or as `lines`, `doubling` or `turned` say.
 struct ResamplingPlan {
     var resampling: Resampling
     var arrays: Arrays
@@ -21,6 +21,7 @@ struct ResamplingPlan {
     var blended: TapTable
     var runs: Runs
     var columns: ColumnTable
+    /// Of `doubling`: of all pictures.
     var rowsPerBand = 0
     var rowBands = 0
     /// Output columns, a multiple of the vector length.
@@ -28,7 +29,8 @@ struct ResamplingPlan {
     var chunks = 0
     /// Of each chunk.
     var segments: UnsafeMutablePointer<Segment>
-    /// Images times planes times row bands times chunks; or images times planes that are turned together.
+    /// Images times planes times row bands times chunks; or images times planes that are turned together;
+    /// or bands of rows of all pictures (`doubling`).
     var items = 0
     var scratch = ScratchLayout()
     var streams: Bool
@@ -39,7 +41,8 @@ struct ResamplingPlan {
     /// Planes of short rows leave vectors empty and take many calls: some of them are turned into pixels, as many as this plan
     /// has channels, resampled by it, and turned back.
     var turned: UnsafeMutablePointer<ResamplingPlan>?
-    /// Bilinear, all columns but the first and the last two by two out of two pixels: how these are put side by side.
+    /// All columns (bilinear: but the first and the last) two by two, out of two pixels or of one that is copied: how these are
+    /// put side by side.
     var doubling: Doubling?
     /// Rows that follow each other are resampled as one.
     var lines: UnsafeMutablePointer<LinePlan>?

@@ -77,7 +77,7 @@ struct LineShape {
         if copies {
             if !whole { return nil }
         } else {
-            let vectors = ceilDivide(outputRows * inputRow, lanes)
+            let vectors = ceilDivide(min(outputRows, mostRows) * inputRow, lanes)
             if whole, 2 * inputRow <= 3 * lanes, vectors * lanes * taps.rows <= tableEntries { blendVectors = vectors }
             if blendVectors == 0 {
                 if inputRow < lanes { return nil }

@@ -36,7 +36,8 @@ let widestWindow = 4
 /// What a vector takes whose elements no window holds.
 private let halfCyclesToGather = 44
 
-/// Input columns from which on those of the output are made two by two: the first and the last are computed one by one.
+/// Input columns from which on those of the output are made two by two: the first and the last are computed one by one
+/// (bilinear; copies are two by two throughout).
 private let leastDoubled = 48
 /// Of the output, in an item.
 private let leastRowsDoubled = 32

@@ -262,7 +262,8 @@ public struct DoubleRowsArguments<Scalar> {
     public var channels: Int
     /// The first column, 0 or 1, of those that are made two by two.
     public var first: Int
-    /// `[columns][2]`: input pixels and their weights, which are those of columns `first` and `first` + 1 throughout.
+    /// `[columns][2]`: input pixels and their weights, which are those of columns `first` and `first` + 1 throughout. Copies read
+    /// neither.
     public var pixels: UnsafePointer<Int>
     public var weights: UnsafePointer<Scalar>
     /// `[4][lanes]`: places among the left and the right neighbours, for the first and for the last vector of what one step
