@@ -31,7 +31,7 @@ all: $(B)/libconvolution.so
 SWIFTFLAGS = -parse-as-library $(OPTIMIZE) -wmo -swift-version 6 -enable-experimental-feature Embedded -Xfrontend -function-sections \
              -Xcc -fPIC -I Sources/CConvolutionShims/include -I include -I $(@D) $(TARGETFLAGS)
 KERNELS := $(wildcard Sources/ConvolutionKernels/*.swift)
-CORE    := $(wildcard Sources/Convolution/*.swift)
+CORE    := $(filter-out Sources/Convolution/API/%,$(wildcard Sources/Convolution/*/*.swift))
 HEADERS := include/convolution.h include/module.modulemap $(wildcard Sources/CConvolutionShims/include/*)
 # The compiler leaves a file alone that would be the same: hence the touch.
 module   = $(SWIFTC) $(SWIFTFLAGS) -module-name $(basename $(@F)) -emit-module -emit-module-path $(basename $@).swiftmodule \

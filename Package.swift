@@ -38,7 +38,7 @@ let package = Package(
         .target(
             name: "Convolution",
             dependencies: ["CConvolution", "CConvolutionShims", "ConvolutionKernels", "ConvolutionAVX2", "ConvolutionAVX512"],
-            exclude: ["GRADIENTS.md", "README.md"],
+            exclude: ["Gradients/README.md", "README.md"],
             linkerSettings: [.linkedLibrary("m", .when(platforms: [.linux]))]),
 
         // MARK: - The benchmark

@@ -258,19 +258,25 @@ extension Resampling: TensorMap {
 }
 
 extension TensorMap {
+    var inputShape: TensorShape {
+        TensorShape(batch: batch, rows: vertical.input, columns: horizontal.input, channels: inChannels)
+    }
+    var outputShape: TensorShape {
+        TensorShape(batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels)
+    }
+
+    var packedInput: Strides { inputShape.packed(channelsFirst: channelsFirst) }
+    var packedOutput: Strides { outputShape.packed(channelsFirst: channelsFirst) }
+
     /// Where the elements of the tensors lie. Validation has found that these numbers exist.
     var inputFootprint: Footprint {
         get throws(Failure) {
-            try Footprint(
-                input, "input", batch: batch, rows: vertical.input, columns: horizontal.input, channels: inChannels,
-                elementBytes: elementBytes)
+            try Footprint(input, "input", inputShape, elementBytes: elementBytes)
         }
     }
     var outputFootprint: Footprint {
         get throws(Failure) {
-            try Footprint(
-                output, "output", batch: batch, rows: vertical.output, columns: horizontal.output, channels: outChannels,
-                elementBytes: elementBytes)
+            try Footprint(output, "output", outputShape, elementBytes: elementBytes)
         }
     }
     var arrays: Arrays { get throws(Failure) { try Arrays(read: inputFootprint, written: outputFootprint) } }
@@ -278,7 +284,6 @@ extension TensorMap {
 
     /// What is written to the input's places needs one for each element.
     func checkInputDisjoint() throws(Failure) {
-        try checkDisjoint(
-            input, "input_strides", batch: batch, rows: vertical.input, columns: horizontal.input, channels: inChannels)
+        try checkDisjoint(input, "input_strides", inputShape)
     }
 }

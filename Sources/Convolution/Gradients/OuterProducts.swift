@@ -2,14 +2,8 @@ import CConvolution
 import CConvolutionShims
 import ConvolutionKernels
 
-// The gradient of a layer with respect to its kernel. With a convolution's input as `image` and its output gradient as `points`,
-//
-//     kernelGradient[a][b][c][o] = sum over images and pixels y, x of image[y * stride + a * dilation - pad][...][c] *
-//     points[y][x][o]
-//
-// For conv2d_transpose image and points change places: it is the adjoint of a convolution with the same kernel array. Bands of
-// pixels are packed and multiplied tap by tap: outer products of the channels of one image pixel and one point, added up in
-// registers.
+// Kernel gradients by outer products: bands of pixels are packed and multiplied tap by tap, the channels of one image pixel by
+// those of one point, and added up in registers. See `KernelGradient.swift`.
 
 /// Sums of an item, in elements: they stay in a level-2 cache too.
 private let itemSums = 1 << 18
@@ -22,7 +16,7 @@ extension Layer {
 }
 
 /// Vectors of multiply-adds per pixel and kernel row.
-private struct GradientWork {
+struct OuterProductWork {
     /// Neighbouring taps of one kernel row are neighbours in the packed image.
     var mergesTaps: Bool
     var byPoints: Double
@@ -49,7 +43,7 @@ private struct GradientWork {
     }
 }
 
-private struct OuterProductPlan {
+struct OuterProductPlan {
     /// The convolution whose input is the image.
     var layer: Layer
     var table: UnsafePointer<KernelTable>
@@ -273,7 +267,7 @@ private struct OuterProductPlan {
         tapColumns = horizontal.kernel
 
         let lanes = table.lanes
-        let work = GradientWork(layer, table, across)
+        let work = OuterProductWork(layer, table, across)
         mergesTaps = work.mergesTaps
         let runs = mergesTaps ? inputs * tapColumns : inputs
         pointsInVectors = work.pointsInVectors
@@ -326,179 +320,6 @@ private func hasTapRows(_ axis: Axis) -> Bool {
         && last + axis.dilation < axis.input && last - axis.stride + 2 * axis.dilation < axis.input
 }
 
-/// How a layer's gradient is computed.
-private enum GradientAlgorithm {
-    /// There are no products.
-    case zeros
-    case outerProducts(OuterProductPlan)
-    case walk(WalkGradientPlan)
-    case winograd(WinogradGradientPlan)
-    case planes(PlaneGradientPlan)
-}
-
-/// A layer's kernel gradient: all that its sizes decide. Read-only after creation.
-struct KernelGradientPlan {
-    /// The forward layer.
-    fileprivate let layer: Layer
-    private let input: Footprint
-    private let output: Footprint
-    private let algorithm: GradientAlgorithm
-    fileprivate let items: Int
-    /// Multiply-adds.
-    fileprivate let work: Double
-    /// Of one thread's scratch memory, and what all share.
-    fileprivate let bytes: Int
-    fileprivate let sharedBytes: Int
-
-    init(_ layer: Layer) throws(Failure) {
-        self.layer = layer
-        input = try layer.inputFootprint
-        output = try layer.outputFootprint
-        let convolution = layer.transposed ? layer.adjoint : layer
-        work = Double(layer.kernelElements) * Double(layer.batch)
-            * Double(convolution.vertical.output * convolution.horizontal.output)
-        var sharedBytes = 0
-        if layer.kernelElements == 0 || !convolution.hasOutput || convolution.vertical.input == 0
-            || convolution.horizontal.input == 0
-        {
-            (algorithm, items, bytes) = (.zeros, 0, 0)
-        } else {
-            let table = layer.table
-            let vectors = GradientWork(
-                convolution, table, PackedAxis(convolution.horizontal, outputs: convolution.horizontal.output))
-            let byOuterProducts = min(vectors.byPoints, vectors.byImage) * Double(convolution.vertical.kernel)
-            let byWalk = WalkGradientPlan.work(convolution, table)
-            // For few channels, whatever lies beside them, and rows of a vector or more. Of less than two, half of a row may be
-            // its tail. Doubles' chunks are shorter: more of the time goes into adding up their lanes.
-            let columns = convolution.horizontal.output
-            let limit = columns < 2 * table.lanes ? 0.5 : convolution.isDouble ? 1.75 : 2.5
-            if convolution.inChannels + convolution.outChannels <= 12, columns >= table.lanes,
-                let byPlanes = PlaneGradientPlan.work(convolution, lanes: table.lanes),
-                byPlanes <= limit * min(byOuterProducts, byWalk)
-            {
-                let chosen = try PlaneGradientPlan(convolution)
-                (algorithm, items, bytes) = (.planes(chosen), chosen.parts, chosen.bytes)
-                sharedBytes = chosen.totalBytes
-            } else if convolution.takesWinogradGradient {
-                let chosen = try WinogradGradientPlan(convolution, table)
-                (algorithm, items, bytes) = (.winograd(chosen), chosen.items, chosen.bytes)
-            } else if byWalk <= byOuterProducts {
-                let chosen = try WalkGradientPlan(convolution, table, work: work)
-                (algorithm, items, bytes) = (.walk(chosen), chosen.items, chosen.bytes)
-            } else {
-                let chosen = try OuterProductPlan(convolution)
-                (algorithm, items, bytes) = (.outerProducts(chosen), chosen.items, chosen.bytes)
-            }
-        }
-        self.sharedBytes = sharedBytes
-        if bytes + sharedBytes > layer.means.workspaceLimit {
-            throw Failure.workspace(layer, "this kernel gradient needs at least", bytes + sharedBytes)
-        }
-    }
-
-    func check(
-        input: UnsafeRawPointer?, outputGradient: UnsafeRawPointer?, kernelGradient: UnsafeRawPointer?
-    ) throws(Failure) {
-        if kernelGradient == nil, layer.kernelElements > 0 {
-            throw Failure(CONVOLUTION_ERROR_NULL_POINTER,
-                "kernel_gradient is NULL; it must point to \(layer.kernelElements) elements")
-        }
-        let result = extent(kernelGradient, bytes: layer.kernelElements * layer.elementBytes)
-        try checkApart(result, of: "kernel_gradient", self.input.extent(at: input, "input"), "input")
-        try checkApart(
-            result, of: "kernel_gradient", output.extent(at: outputGradient, "output_gradient"), "output_gradient")
-    }
-
-    fileprivate func execute(_ execution: UnsafeMutablePointer<KernelGradientExecution>) {
-        runThreads(
-            execution.pointee.threads, items: items, work: work, { runItems($0) }, shared: UnsafeMutableRawPointer(execution))
-        guard case .planes(let plan) = algorithm, let totals = execution.pointee.workspace else { return }
-        plan.write(totals, to: execution.pointee.result)
-    }
-
-    /// What one thread does.
-    fileprivate func takeItems(
-        _ context: ThreadContext, _ execution: KernelGradientExecution, _ shared: UnsafeMutableRawPointer
-    ) {
-        let workspace = shared + (sharedBytes + context.number * bytes)
-        let (image, points, result) = (execution.image, execution.points, execution.result)
-        switch algorithm {
-        case .zeros:
-            break
-        case .walk(let plan):
-            while let item = context.nextItem() { plan.run(item, image: image, points: points, workspace, to: result) }
-        case .winograd(let plan):
-            while let item = context.nextItem() { plan.run(item, image: image, points: points, workspace, to: result) }
-        case .outerProducts(let plan):
-            while let item = context.nextItem() {
-                let run = ItemRun(plan, item, image: image, points: points, workspace)
-                run.addUp(result)
-                run.write(to: result)
-            }
-        case .planes(let plan):
-            while let part = context.nextItem() {
-                plan.addUp(part: part, image: image, points: points, workspace, to: shared)
-            }
-        }
-    }
-}
-
-/// With arrays that have been checked.
-func execute(
-    _ plan: UnsafePointer<KernelGradientPlan>, input: UnsafeRawPointer?, outputGradient: UnsafeRawPointer?,
-    kernelGradient: UnsafeMutableRawPointer?
-) throws(Failure) {
-    let layer = plan.pointee.layer
-    guard let kernelGradient, layer.kernelElements > 0 else { return }
-    guard plan.pointee.items > 0, let image = layer.transposed ? outputGradient : input,
-        let points = layer.transposed ? input : outputGradient
-    else {
-        // Nothing to add.
-        if !layer.means.accumulates {
-            let bytes = kernelGradient.assumingMemoryBound(to: UInt8.self)
-            bytes.update(repeating: 0, count: layer.kernelElements * layer.elementBytes)
-        }
-        return
-    }
-    let (bytes, sharedBytes) = (plan.pointee.bytes, plan.pointee.sharedBytes)
-    let threads = min(
-        threadsToUse(requested: layer.threads, items: plan.pointee.items, work: plan.pointee.work),
-        (layer.means.workspaceLimit - sharedBytes) / bytes)
-    var execution = KernelGradientExecution(plan: plan, threads: threads, image: image, points: points, result: kernelGradient)
-    try withWorkspace(1, of: sharedBytes + threads * bytes, &execution) { shared, workspace in
-        guard let execution = shared?.assumingMemoryBound(to: KernelGradientExecution.self) else { return }
-        execution.pointee.workspace = workspace
-        execution.pointee.plan.pointee.execute(execution)
-    }
-}
-
-/// One execution, shared by its threads.
-private struct KernelGradientExecution {
-    var plan: UnsafePointer<KernelGradientPlan>
-    var threads: Int
-    var image: UnsafeRawPointer
-    var points: UnsafeRawPointer
-    var result: UnsafeMutableRawPointer
-    /// What all share, then each thread's.
-    var workspace: UnsafeMutableRawPointer?
-}
-
-private func runItems(_ raw: UnsafeMutableRawPointer?) {
-    guard let raw else { return }
-    let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
-    let execution = context.shared.assumingMemoryBound(to: KernelGradientExecution.self).pointee
-    guard let workspace = execution.workspace else { return }
-    execution.plan.pointee.takeItems(context, execution, workspace)
-}
-
-func createKernelGradientPlan(_ layer: Layer) throws(Failure) -> UnsafeMutablePointer<KernelGradientPlan> {
-    try allocated { () throws(Failure) in try KernelGradientPlan(layer) }
-}
-
-func destroy(_ plan: UnsafeMutablePointer<KernelGradientPlan>) {
-    shim_free(plan)
-}
-
 /// A register tile of an item: some lefts, the lanes of a panel, and one tap.
 private struct GradientTile {
     /// Of its sums, in elements.
@@ -515,7 +336,7 @@ private struct GradientTile {
 }
 
 /// One item of work on one thread.
-private struct ItemRun {
+struct OuterProductItem {
     let plan: OuterProductPlan
     let image: UnsafeRawPointer
     let points: UnsafeRawPointer
@@ -570,7 +391,7 @@ private struct ItemRun {
     /// Visits the item's tiles: for each panel and tap; where each is written at once, for each tap some lefts of all panels, so
     /// that the lines of the result follow each other. With `byTapRows` only those of the first tap of each kernel row.
     @inline(__always)
-    func forEachTile(byTapRows: Bool = false, _ body: (GradientTile) -> Void) {
+    private func forEachTile(byTapRows: Bool = false, _ body: (GradientTile) -> Void) {
         var offset = 0
         let stride = plan.hasOneBand ? 4 * commonTileRows : lefts.count
         let parts = plan.hasOneBand ? 1 : panels.count

@@ -395,8 +395,8 @@ extension ResamplingPlan {
         let count = min(max(most / lanes, 1) * lanes, planes)
         var pixels = resampling
         (pixels.batch, pixels.channels, pixels.threads) = (1, count, 1)
-        pixels.input = packed(resampling.vertical.input, resampling.horizontal.input, count, channelsFirst: false)
-        pixels.output = packed(rows, columns, count, channelsFirst: false)
+        pixels.input = pixels.inputShape.packed(channelsFirst: false)
+        pixels.output = pixels.outputShape.packed(channelsFirst: false)
         let made = try createPlan(pixels, tables: tables)
         turned = made
         scratch.bytes = aligned(made.pointee.scratch.bytes + area * count * size)

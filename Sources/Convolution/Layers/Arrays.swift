@@ -10,17 +10,27 @@ struct Strides {
     var channel: Int
 }
 
-/// Packed strides in the order of the data format. Where this overflows there is no element.
-func packed(_ rows: Int, _ columns: Int, _ channels: Int, channelsFirst: Bool) -> Strides {
-    channelsFirst
-        ? Strides(batch: rows &* columns &* channels, row: columns, column: 1, channel: rows &* columns)
-        : Strides(batch: rows &* columns &* channels, row: columns &* channels, column: channels, channel: 1)
+/// The sizes of one tensor by axis name, whatever its data format.
+struct TensorShape {
+    var batch: Int
+    var rows: Int
+    var columns: Int
+    var channels: Int
+
+    var isEmpty: Bool { batch == 0 || rows == 0 || columns == 0 || channels == 0 }
+
+    /// Packed strides in the order of the data format. Where this overflows there is no element.
+    func packed(channelsFirst: Bool) -> Strides {
+        channelsFirst
+            ? Strides(batch: rows &* columns &* channels, row: columns, column: 1, channel: rows &* columns)
+            : Strides(batch: rows &* columns &* channels, row: columns &* channels, column: channels, channel: 1)
+    }
 }
 
 /// Strides of a tensor in the order of `data_format`, 0 replaced by packed.
+@inline(never)
 func elementStrides(
-    _ given: (Int64, Int64, Int64, Int64), _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int,
-    channelsFirst: Bool
+    _ given: (Int64, Int64, Int64, Int64), _ name: StaticString, _ shape: TensorShape, channelsFirst: Bool
 ) throws(Failure) -> Strides {
     func resolve(_ stride: Int64, _ inner: Int, _ length: Int) throws(Failure) -> Int {
         let stride = Int(stride)
@@ -32,51 +42,48 @@ func elementStrides(
     var strides: Strides
     if channelsFirst {
         let column = try resolve(given.3, 1, 1)
-        let row = try resolve(given.2, column, columns)
-        let channel = try resolve(given.1, row, rows)
-        strides = Strides(batch: try resolve(given.0, channel, channels), row: row, column: column, channel: channel)
+        let row = try resolve(given.2, column, shape.columns)
+        let channel = try resolve(given.1, row, shape.rows)
+        strides = Strides(batch: try resolve(given.0, channel, shape.channels), row: row, column: column, channel: channel)
     } else {
         let channel = try resolve(given.3, 1, 1)
-        let column = try resolve(given.2, channel, channels)
-        let row = try resolve(given.1, column, columns)
-        strides = Strides(batch: try resolve(given.0, row, rows), row: row, column: column, channel: channel)
+        let column = try resolve(given.2, channel, shape.channels)
+        let row = try resolve(given.1, column, shape.columns)
+        strides = Strides(batch: try resolve(given.0, row, shape.rows), row: row, column: column, channel: channel)
     }
     // An axis of at most one element is never stepped along, so its stride may be anything; but nothing is to be multiplied with
     // it.
-    if batch <= 1 { strides.batch = 1 }
-    if rows <= 1 { strides.row = 1 }
-    if columns <= 1 { strides.column = 1 }
-    if channels <= 1 { strides.channel = 1 }
-    _ = try span(strides, name, batch: batch, rows: rows, columns: columns, channels: channels)
+    if shape.batch <= 1 { strides.batch = 1 }
+    if shape.rows <= 1 { strides.row = 1 }
+    if shape.columns <= 1 { strides.column = 1 }
+    if shape.channels <= 1 { strides.channel = 1 }
+    _ = try span(strides, name, shape)
     return strides
 }
 
 /// The lowest and highest element offset of a tensor, in elements from its first; nil if it has none.
-func span(
-    _ strides: Strides, _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int
-) throws(Failure) -> ClosedRange<Int>? {
-    if batch == 0 || rows == 0 || columns == 0 || channels == 0 { return nil }
+func span(_ strides: Strides, _ name: StaticString, _ shape: TensorShape) throws(Failure) -> ClosedRange<Int>? {
+    if shape.isEmpty { return nil }
     var low = 0
     var high = 0
     func extend(_ stride: Int, _ length: Int) throws(Failure) {
         let reach = try times(stride, length - 1, name)
         if reach < 0 { low = try plus(low, reach, name) } else { high = try plus(high, reach, name) }
     }
-    try extend(strides.batch, batch)
-    try extend(strides.row, rows)
-    try extend(strides.column, columns)
-    try extend(strides.channel, channels)
+    try extend(strides.batch, shape.batch)
+    try extend(strides.row, shape.rows)
+    try extend(strides.column, shape.columns)
+    try extend(strides.channel, shape.channels)
     return low...high
 }
 
 /// No two output elements may share a place. Sorted by stride, each axis must step over all that the shorter ones span; that
 /// refuses a few strange interleavings that would be disjoint, and nothing that a slice, a crop or a flip produces.
-func checkDisjoint(
-    _ strides: Strides, _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int
-) throws(Failure) {
-    if batch == 0 || rows == 0 || columns == 0 || channels == 0 { return }
+func checkDisjoint(_ strides: Strides, _ name: StaticString, _ shape: TensorShape) throws(Failure) {
+    if shape.isEmpty { return }
     var axes: InlineArray<4, (stride: Int, length: Int)> = [
-        (strides.batch, batch), (strides.row, rows), (strides.column, columns), (strides.channel, channels),
+        (strides.batch, shape.batch), (strides.row, shape.rows), (strides.column, shape.columns),
+        (strides.channel, shape.channels),
     ]
     for i in 1..<4 {
         var j = i
@@ -117,14 +124,12 @@ struct Footprint {
     var isEmpty = true
     var isDense = false
 
-    init(
-        _ strides: Strides, _ name: StaticString, batch: Int, rows: Int, columns: Int, channels: Int, elementBytes: Int
-    ) throws(Failure) {
-        guard let range = try span(strides, name, batch: batch, rows: rows, columns: columns, channels: channels) else { return }
+    init(_ strides: Strides, _ name: StaticString, _ shape: TensorShape, elementBytes: Int) throws(Failure) {
+        guard let range = try span(strides, name, shape) else { return }
         low = range.lowerBound &* elementBytes
         high = (range.upperBound &+ 1) &* elementBytes
         isEmpty = false
-        isDense = range.upperBound - range.lowerBound + 1 == batch * rows * columns * channels
+        isDense = range.upperBound - range.lowerBound + 1 == shape.batch * shape.rows * shape.columns * shape.channels
     }
 
     /// The bytes of the tensor behind `pointer`. NULL is refused unless there are none.

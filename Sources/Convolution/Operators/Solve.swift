@@ -207,13 +207,12 @@ private struct LeastSquares {
         _ caller: Layer, _ options: SolveOptions, unknowns: Int, equations: Int, kernel: UnsafePointer<Double>,
         bias: UnsafePointer<Double>, x: UnsafeMutablePointer<Double>
     ) throws(Failure) {
-        let (vertical, horizontal) = (caller.vertical, caller.horizontal)
         var affine = caller
         affine.isDouble = true
         affine.channelsFirst = false
         affine.batch = 1
-        affine.input = packed(vertical.input, horizontal.input, caller.inChannels, channelsFirst: false)
-        affine.output = packed(vertical.output, horizontal.output, caller.outChannels, channelsFirst: false)
+        affine.input = affine.packedInput
+        affine.output = affine.packedOutput
         affine.means.workspaceLimit = .max
         affine.means.permitsWinograd = false
         var linear = affine
@@ -440,7 +439,7 @@ private struct LeastSquares {
     private func wantsStop(_ image: Int, _ iteration: Int, _ residualNorm: Double, _ normalResidual: Double) -> Bool {
         guard let progress = options.progress else { return false }
         let (rows, columns, channels) = (layer.vertical.input, layer.horizontal.input, layer.inChannels)
-        scatter(x, rows, columns, channels, packed(rows, columns, channels, channelsFirst: layer.channelsFirst), shown)
+        scatter(x, rows, columns, channels, layer.packedInput, shown)
         let state = conv2d_solve_progress(
             struct_size: MemoryLayout<conv2d_solve_progress>.size, image: Int64(image), iteration: Int64(iteration),
             residual_norm: residualNorm, normal_residual: normalResidual, input: UnsafePointer(shown))

@@ -80,7 +80,7 @@ func gram(
     guard let result else { return }
     // Both the output's and its gradient's place.
     var forward = linear
-    forward.output = packed(layer.vertical.output, layer.horizontal.output, layer.outChannels, channelsFirst: layer.channelsFirst)
+    forward.output = layer.packedOutput
     var backward = forward
     forward.means.accumulates = false
     backward.means.accumulates = layer.means.accumulates
@@ -93,8 +93,7 @@ func gram(
 func gram(_ resampling: Resampling, _ x: UnsafeRawPointer?, _ result: UnsafeMutableRawPointer?) throws(Failure) {
     try checkLinear(resampling)
     var resampling = resampling
-    resampling.output = packed(
-        resampling.vertical.output, resampling.horizontal.output, resampling.channels, channelsFirst: resampling.channelsFirst)
+    resampling.output = resampling.packedOutput
     let footprint = try resampling.inputFootprint
     try checkApart(footprint.extent(at: result, "result"), of: "result", footprint.extent(at: x, "input"), "input")
     guard let x, let result, resampling.hasOutput else { return }
@@ -114,8 +113,8 @@ func adjointTest(
     try checkKernel(layer, kernel)
     var linear = try layer.linearPart
     linear.means.accumulates = false
-    linear.input = packed(layer.vertical.input, layer.horizontal.input, layer.inChannels, channelsFirst: layer.channelsFirst)
-    linear.output = packed(layer.vertical.output, layer.horizontal.output, layer.outChannels, channelsFirst: layer.channelsFirst)
+    linear.input = layer.packedInput
+    linear.output = layer.packedOutput
     try adjointTest(of: linear, kernel, seed: seed, error)
 }
 
@@ -123,9 +122,8 @@ func adjointTest(_ resampling: Resampling, seed: UInt64, _ error: UnsafeMutableP
     try checkLinear(resampling)
     var packedOne = resampling
     packedOne.accumulates = false
-    let (rows, columns) = (resampling.vertical, resampling.horizontal)
-    packedOne.input = packed(rows.input, columns.input, resampling.channels, channelsFirst: resampling.channelsFirst)
-    packedOne.output = packed(rows.output, columns.output, resampling.channels, channelsFirst: resampling.channelsFirst)
+    packedOne.input = resampling.packedInput
+    packedOne.output = resampling.packedOutput
     try adjointTest(of: packedOne, nil, seed: seed, error)
 }
 

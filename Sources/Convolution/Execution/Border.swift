@@ -143,6 +143,7 @@ func borderBefore<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) 
 }
 
 /// The border pixels, computed plainly from the taps inside: see `ConvolutionPlan.mendsBorder`.
+@inline(never)
 func mendBorder<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) {
     let plan = execution.plan
     let layer = plan.pointee.layer
