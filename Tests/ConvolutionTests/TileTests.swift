@@ -10,7 +10,7 @@ import Testing
     @Test func gridsCoverTheirItems() {
         var numbers = SeededNumbers(seed: 3)
         var (early, repeated, divided, ofImages) = (0, 0, 0, 0)
-        let tiles = UnsafeMutablePointer<Tile<Float>>.allocate(capacity: 200)
+        let tiles = UnsafeMutablePointer<Tile>.allocate(capacity: 200)
         defer { tiles.deallocate() }
         for _ in 0..<4000 {
             func draw(_ range: ClosedRange<Int>) -> Int { .random(in: range, using: &numbers) }

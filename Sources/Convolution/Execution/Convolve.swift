@@ -125,267 +125,49 @@ func run<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ input: UnsafePointer<Scalar>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
 ) {
-    let layer = plan.pointee.layer
-    let strategy = plan.pointee.strategy
-    let layout = plan.pointee.workspace
-    let vertical = block.pointee.vertical
-    let horizontal = block.pointee.horizontal
-    let (image, panels) = (portion.image, portion.panels)
-    let (firstRow, rows) = (portion.rows.lowerBound, portion.rows.count)
-    let (firstColumn, columns) = (portion.columns.lowerBound, portion.columns.count)
-
     if plan.pointee.stencils {
         stencil(
-            plan, block, input, image: image, rows: firstRow..<firstRow + rows, columns: firstColumn..<firstColumn + columns,
-            panels: panels, output, workspace)
+            plan, block, input, image: portion.image, rows: portion.rows, columns: portion.columns, panels: portion.panels, output,
+            workspace)
         return
     }
-    var rectangle = Rectangle()
-    var source = Source(
-        base: input, imageStride: layer.input.batch, rowStride: layer.input.row, columnStride: layer.input.column,
-        rows: 0..<layer.vertical.input, columns: 0..<layer.horizontal.input, plane: 0,
-        outside: UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self)), channelPitch: 1,
-        blockPitch: block.pointee.channelBlock, channelOrigin: 0)
-    if plan.pointee.readsInputDirectly {
-        if strategy == .columns {
-            (source.channelPitch, source.blockPitch) = (layer.input.channel, layer.input.channel * block.pointee.channelBlock)
-        }
-    } else {
-        rectangle = ConvolutionPlan.rectangle(
-            plan, block, rows: portion.rows, columns: portion.columns, panels: panels, image: image)
-        let memory = (workspace + layout.rectangle).assumingMemoryBound(to: Scalar.self)
-        pack(rectangle, plan, block, input, memory)
-        source.imageStride = rectangle.rows.count * rectangle.rowPitch
-        source.base = UnsafePointer(memory) - rectangle.images.lowerBound * source.imageStride
-        source.rowStride = rectangle.rowPitch
-        (source.rows, source.columns) = (rectangle.rows, rectangle.columns)
-        (source.channelPitch, source.blockPitch) = (rectangle.channelPitch, rectangle.blockPitch)
-        (source.channelOrigin, source.plane) = (rectangle.channels.lowerBound, rectangle.plane)
-        switch strategy {
-        case _ where plan.pointee.borders: source.columnStride = block.pointee.channelBlock
-        case .channels:
-            source.columnStride = block.pointee.channelBlock
-            source.outside = UnsafePointer(memory) + rectangle.images.count * source.imageStride
-        case .lanes: source.columnStride = rectangle.channelPitch
-        case .columns: source.outside = UnsafePointer(memory) + rectangle.rows.count * rectangle.rowPitch
-        }
-    }
-
+    let source = source(plan, block, portion, input, workspace)
     if plan.pointee.walks {
         walk(
-            plan, block, source, image: image, rows: firstRow..<firstRow + rows, columns: firstColumn..<firstColumn + columns,
-            panels: panels, output, workspace)
+            plan, block, source, image: portion.image, rows: portion.rows, columns: portion.columns, panels: portion.panels,
+            output, workspace)
         return
     }
-    let tiles = (workspace + layout.tiles).assumingMemoryBound(to: Tile<Scalar>.self)
-    let runs = (workspace + layout.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
+    let layout = plan.pointee.workspace
+    let tiles = (workspace + layout.tiles).assumingMemoryBound(to: Tile.self)
     let sums = (workspace + layout.sums).assumingMemoryBound(to: Scalar.self)
     let places = (workspace + layout.lines).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self)
-    let orders = (workspace + layout.orders).assumingMemoryBound(to: Int32.self)
-    let runsPerTile = block.pointee.segments * largestTileSide
-    let ordersPerTile = block.pointee.orderLength
-
-    let unit = plan.pointee.positionColumns
-    let columnEnd = firstColumn + columns
-    // Where this overflows there is one column, and no use of it.
-    let columnUnit = strategy == .columns ? 1 : horizontal.inputStep &* source.columnStride
-    let (rowStep, columnStep) = (vertical.outputStep &* layer.output.row, horizontal.outputStep &* layer.output.column)
-    let corner = output + vertical.outputStart * layer.output.row + horizontal.outputStart * layer.output.column
-    var step = largestTileSide
-    var shortens = false
-    for index in panels {
-        let panel = plan.pointee.panels + index
-        if panel.pointee.reach(strategy) <= step {
-            (step, shortens) = (panel.pointee.reach(strategy), panel.pointee.shortKernel != nil)
-        }
-    }
-
-    // A tile may span rows unless it is wide. Tiles are worked on in groups: a group's inputs stay in the nearest cache while
-    // panel after panel passes over them, and a panel's weights while tile after tile does.
-    let isWide = plan.pointee.isWide
-    let roundsBorder = block.pointee.roundsBorder && plan.pointee.skipsOutside
-    // A single tile is none that repeats.
-    let isOneTile = rows * columns <= step * unit
-    let insideRows = isOneTile || roundsBorder ? 0..<0 : insideRange(vertical, source.rows)
-    let insideColumns = isOneTile || roundsBorder || strategy == .columns
-        ? 0..<0 : insideRange(horizontal, source.columns).clamped(to: firstColumn..<columnEnd)
-    var route = Route(
-        block, rows: firstRow..<firstRow + rows, columns: firstColumn..<columnEnd, inputRows: source.rows,
-        inputColumns: source.columns, roundsBorder: roundsBorder)
-    let stride = step * unit
-    // The last vector of a row begins early rather than be a part of one; but to add twice would be wrong. So does the last tile,
-    // if it is wide or what would follow its input is not the caller's.
-    let mayOverlap = strategy == .columns && columnStep == 1 && columns >= (isWide ? stride : unit) && !layer.means.accumulates
-    let rowTile = rowTile(plan, step: step, columns: route.innerColumns.count)
-    let overlaps = isWide && mayOverlap
-    let lastColumn = mayOverlap ? columnEnd - unit : columnEnd
-    // Positions that tiles of two heights make up without a rest, where they can: the border's first, then the others.
-    // If more would be computed in vain for each apart, both together.
-    var left = 0
-    var inner = rows * ceilDivide(columns, unit)
-    if shortens {
-        left = route.borderPositions
-        inner -= left
-        if left % step == 0, inner % step == 0 { shortens = false }
-        if computedPositions(left, step) + computedPositions(inner, step) > computedPositions(left + inner, step) {
-            (left, inner) = (left + inner, 0)
-        }
-    }
-    let bordered = plan.pointee.borders
-    let shape = block.pointee.shape
-    var grid = TileGrid(
-        rows: portion.rows, height: vertical.count, columns: bordered && unit > 1 ? columns / unit : columns, unit: unit,
-        shape: shape, mergesTaps: block.pointee.mergesTaps)
-    let (tileRows, tileColumns) = bordered ? (shape.rows, min(shape.columns, grid.columns) * unit) : (1, stride)
-    let steps = (input: tileColumns &* columnUnit, output: tileColumns &* columnStep)
-    let rowSteps = (input: tileRows &* vertical.inputStep &* source.rowStride, output: tileRows &* rowStep)
-    let mayTwin = strategy == .channels && plan.pointee.width == plan.pointee.table.lanes
-    while !(bordered ? grid.rows.isEmpty : route.isDone) {
-        var stripCount = 0
-        var images = 1
-        var tileCount = 0
-        if bordered {
-            (stripCount, images) = grid.next(
-                tiles, most: block.pointee.tilesPerGroup, image: image, firstColumn: firstColumn)
-            for t in 0..<stripCount {
-                let tile = tiles + t
-                tile.pointee.aim(at: corner, image: layer.output.batch, row: rowStep, column: columnStep)
-                (tile.pointee.steps, tile.pointee.rowSteps) = (steps, rowSteps)
-                // Twins are one above the other where fewer are left alone.
-                if mayTwin, tile.pointee.repeats % 2 > tile.pointee.rowRepeats % 2 || tile.pointee.repeats == 1 {
-                    swap(&tile.pointee.repeats, &tile.pointee.rowRepeats)
-                    swap(&tile.pointee.steps, &tile.pointee.rowSteps)
-                }
-            }
-        }
-        while !bordered, tileCount < block.pointee.tilesPerGroup, !route.isDone {
-            let tile = tiles + stripCount
-            tile.pointee.count = 0
-            (tile.pointee.repeats, tile.pointee.rowRepeats, tile.pointee.overlap) = (1, 1, 0)
-            let row = route.row
-            // Within these, and in one row, its positions, and others, have the same taps inside.
-            let likeRows = roundsBorder ? route.partRows : insideRows
-            let likeColumns = roundsBorder || strategy == .columns ? route.partColumns : insideColumns
-            // Its positions lie side by side in one row. (To ask them would wait for all that is just being written.)
-            var isStraight = true
-            let endsRow = rowTile > 0 && route.partColumns == route.innerColumns && route.partRows == route.innerRows
-            let whole = endsRow ? rowTile : step
-            let endsEarly = overlaps || endsRow && whole == step
-            if endsEarly { route.column = min(route.column, route.columnEnd - stride) }
-            var height = step
-            if shortens {
-                if left == 0 { left = inner }
-                if tallTiles(left, step) == 0 { height = min(step - 1, left) }
-                left -= height
-            }
-            while tile.pointee.count < height, !route.isDone {
-                isStraight = tile.pointee.count == 0
-                var column = route.column
-                repeat {
-                    tile.pointee.add(
-                        image: image &+ route.image, row: route.imageRow, column: min(column, lastColumn), end: columnEnd,
-                        unit: unit)
-                    column &+= unit
-                } while tile.pointee.count < height && column < route.columnEnd
-                if column &- unit > lastColumn { isStraight = false }
-                if route.advance(column &- route.column), isWide || endsRow { break }
-            }
-            let (first, last) = (tile.pointee.columns[0], tile.pointee.columns[tile.pointee.count - 1])
-            tile.pointee.aim(at: corner, image: layer.output.batch, row: rowStep, column: columnStep)
-            (tile.pointee.steps, tile.pointee.rowSteps) = (steps, rowSteps)
-            tile.pointee.isPlain = (tile.pointee.count == whole || isWide || shortens && tile.pointee.count == step - 1)
-                && isStraight
-                && meetsNoBorder(vertical, tile.pointee.rows[0], tile.pointee.rows[0], source.rows)
-                && (strategy == .columns || meetsNoBorder(horizontal, first, last, source.columns))
-            // Those that follow read at the same distances too: taps outside are left out.
-            let repeats = tile.pointee.count == whole && (tile.pointee.isPlain || roundsBorder && isStraight) && !route.isDone
-            tile.pointee.mergesTaps = block.pointee.mergesTaps
-            if tile.pointee.mergesTaps, !tile.pointee.isPlain {
-                for r in 0..<tile.pointee.count {
-                    let column = tile.pointee.columns[r]
-                    if !meetsNoBorder(horizontal, column, column, source.columns) { tile.pointee.mergesTaps = false }
-                }
-            }
-            if repeats, route.row == row, route.column == last + unit {
-                let rest = likeColumns.upperBound - route.column
-                var more = min(
-                    endsEarly ? ceilDivide(rest, stride) : rest / stride, block.pointee.tilesPerGroup - tileCount - 1)
-                if shortens {
-                    more = min(more, tallTiles(left, step))
-                    left -= more * step
-                }
-                if more > 0 {
-                    tile.pointee.repeats += more
-                    tile.pointee.overlap = max(0, more * stride - rest)
-                    _ = route.advance(more * stride - tile.pointee.overlap)
-                }
-            }
-            // Whole rows of such tiles.
-            if repeats, !route.isDone, !shortens, first == route.column, route.row == row + 1,
-                route.imageRow > tile.pointee.rows[0]
-            {
-                let rows = min(portion.rows.upperBound - row, likeRows.upperBound - tile.pointee.rows[0])
-                let more = min(rows, (block.pointee.tilesPerGroup - tileCount) / tile.pointee.repeats) - 1
-                if more > 0 {
-                    tile.pointee.rowRepeats += more
-                    route.advance(rows: more)
-                }
-            }
-            stripCount += 1
-            tileCount += tile.pointee.repeats * tile.pointee.rowRepeats
-        }
-
-        var laidOut = (0, 0)
-        var tapsOfTiles = 0
+    let panels = portion.panels
+    let strategy = plan.pointee.strategy
+    var cutter = TileCutter(plan, block, portion, source, UnsafeMutableRawPointer(output))
+    while !cutter.isDone {
+        let (strips, images, tileCount) = cutter.next(tiles)
+        let isDone = cutter.isDone
         // Planes: from the input of the first tile to that of the next group's.
-        let ahead = (image &+ route.image &- tiles.pointee.images[0]) &* source.imageStride
-            &+ (route.imageRow &- tiles.pointee.rows[0]) &* source.rowStride &+ route.column &- tiles.pointee.columns[0]
+        let ahead = cutter.ahead(of: tiles, source)
+        var laidOut = (0, 0)
+        var taps = 0
         for index in panels {
             // Panels whose tiles, and short ones, are as long share their addresses.
-            let reach = (
-                plan.pointee.panels[index].reach(strategy), plan.pointee.panels[index].kernel(for: 1, strategy).reach(strategy))
+            let panel = plan.pointee.panels + index
+            let reach = (panel.pointee.reach(strategy), panel.pointee.kernel(for: 1, strategy).reach(strategy))
             if reach != laidOut {
                 laidOut = reach
-                // Plain tiles share the addresses of the first of them, or of the first short one: these are all as long.
-                var (firstPlain, firstShort) = (-1, -1)
-                for t in 0..<stripCount {
-                    let tile = tiles + t
-                    let isShort = tile.pointee.count < step
-                    let plain = isShort ? firstShort : firstPlain
-                    if tile.pointee.isPlain, plain >= 0 {
-                        tile.pointee.runs = tiles[plain].runs
-                        (tile.pointee.order, tile.pointee.chunks) = (tiles[plain].order, tiles[plain].chunks)
-                        tile.pointee.taps = tiles[plain].taps
-                        tile.pointee.shift = (tile.pointee.images[0] - tiles[plain].images[0]) * source.imageStride
-                            + (tile.pointee.rows[0] - tiles[plain].rows[0]) * vertical.inputStep * source.rowStride
-                            + (tile.pointee.columns[0] - tiles[plain].columns[0]) * columnUnit
-                        continue
-                    }
-                    tile.pointee.runs = runs + t * runsPerTile
-                    tile.pointee.order = orders + t * ordersPerTile
-                    tile.pointee.shift = 0
-                    layOut(
-                        plan, block, source, tile,
-                        reach: plan.pointee.panels[index].kernel(for: tile.pointee.count, strategy).reach(strategy),
-                        rowOffsets: (workspace + layout.rowOffsets).assumingMemoryBound(to: Int.self),
-                        columnOffsets: (workspace + layout.columnOffsets).assumingMemoryBound(to: Int.self))
-                    if tile.pointee.isPlain {
-                        if isShort { firstShort = t } else { firstPlain = t }
-                    }
-                }
-                tapsOfTiles = 0
-                for t in 0..<stripCount { tapsOfTiles += tiles[t].taps * tiles[t].repeats * tiles[t].rowRepeats }
+                taps = layOut(plan, block, source, tiles, count: strips, panel, tallest: cutter.step, workspace)
             }
             // The weights after the last panel's are those of the next group's first, or of the next phase's.
             let isLast = index + 1 == panels.upperBound
-            let isDone = bordered ? grid.rows.isEmpty : route.isDone
             // After the last group follows the next band's input, or weights.
             let fetchesInput = block.pointee.fetchesInput && index == panels.lowerBound
                 && !(isDone && block.pointee.fetchesWeights)
             multiply(
-                plan, block, index, source, tiles, strips: stripCount, images: images, tiles: tileCount,
-                taps: tapsOfTiles * images, overlapSteps: (columnUnit, columnStep), sums, places, fetchesInput: fetchesInput,
-                ahead: ahead, following: isLast && isDone
+                plan, block, index, source, tiles, strips: strips, images: images, tiles: tileCount, taps: taps * images, sums,
+                places, fetchesInput: fetchesInput, ahead: ahead, following: isLast && isDone
                     ? plan.pointee.weights(of: portion.nextPanel, plan.pointee.after(block))
                     : plan.pointee.weights(of: isLast ? panels.lowerBound : index + 1, block))
         }
@@ -393,13 +175,52 @@ func run<Scalar: KernelScalar>(
     if plan.pointee.streams { shim_finish_streaming() }
 }
 
+/// The input as the taps of a portion read it: where it lies, or packed.
+@inline(__always)
+private func source<Scalar: KernelScalar>(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ input: UnsafePointer<Scalar>,
+    _ workspace: UnsafeMutableRawPointer
+) -> Source {
+    let layer = plan.pointee.layer
+    let strategy = plan.pointee.strategy
+    var source = Source(
+        elementBytes: MemoryLayout<Scalar>.stride, base: UnsafeRawPointer(input), imageStride: layer.input.batch,
+        rowStride: layer.input.row, columnStride: layer.input.column, rows: 0..<layer.vertical.input,
+        columns: 0..<layer.horizontal.input, plane: 0, outside: UnsafeRawPointer(plan.pointee.outside), channelPitch: 1,
+        blockPitch: block.pointee.channelBlock, channelOrigin: 0)
+    if plan.pointee.readsInputDirectly {
+        if strategy == .columns {
+            (source.channelPitch, source.blockPitch) = (layer.input.channel, layer.input.channel * block.pointee.channelBlock)
+        }
+        return source
+    }
+    let rectangle = ConvolutionPlan.rectangle(
+        plan, block, rows: portion.rows, columns: portion.columns, panels: portion.panels, image: portion.image)
+    let memory = (workspace + plan.pointee.workspace.rectangle).assumingMemoryBound(to: Scalar.self)
+    pack(rectangle, plan, block, input, memory)
+    source.imageStride = rectangle.rows.count * rectangle.rowPitch
+    source.base = UnsafeRawPointer(memory - rectangle.images.lowerBound * source.imageStride)
+    source.rowStride = rectangle.rowPitch
+    (source.rows, source.columns) = (rectangle.rows, rectangle.columns)
+    (source.channelPitch, source.blockPitch) = (rectangle.channelPitch, rectangle.blockPitch)
+    (source.channelOrigin, source.plane) = (rectangle.channels.lowerBound, rectangle.plane)
+    switch strategy {
+    case _ where plan.pointee.borders: source.columnStride = block.pointee.channelBlock
+    case .channels:
+        source.columnStride = block.pointee.channelBlock
+        source.outside = UnsafeRawPointer(memory + rectangle.images.count * source.imageStride)
+    case .lanes: source.columnStride = rectangle.channelPitch
+    case .columns: source.outside = UnsafeRawPointer(memory + rectangle.rows.count * rectangle.rowPitch)
+    }
+    return source
+}
+
 /// One panel of output channels over a group of tiles, and the same tiles of the next images. Planes that are fetched ahead are
 /// so `ahead` elements.
 @inline(never)
 private func multiply<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panelIndex: Int, _ source: Source<Scalar>,
-    _ tiles: UnsafeMutablePointer<Tile<Scalar>>, strips: Int, images: Int, tiles tileCount: Int, taps tapsOfTiles: Int,
-    overlapSteps: (input: Int, output: Int), _ sums: UnsafeMutablePointer<Scalar>,
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panelIndex: Int, _ source: Source,
+    _ tiles: UnsafeMutablePointer<Tile>, strips: Int, images: Int, tiles tileCount: Int, taps tapsOfTiles: Int, _ sums: UnsafeMutablePointer<Scalar>,
     _ places: UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>, fetchesInput: Bool, ahead: Int,
     following: UnsafePointer<Scalar>
 ) {
@@ -413,6 +234,7 @@ private func multiply<Scalar: KernelScalar>(
     let channelStride = plan.pointee.layer.output.channel
     // Where this overflows there is one column, and no use of it.
     let columnStep = block.pointee.horizontal.outputStep &* plan.pointee.layer.output.column
+    let columnUnit = source.columnUnit(block, strategy)
     let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.pointee.offset
     let activation = plan.pointee.layer.activation.converted(to: Scalar.self)
     let bounds = activation.bounds
@@ -436,11 +258,11 @@ private func multiply<Scalar: KernelScalar>(
 
     let outputOffset = panel.pointee.firstChannel * channelStride
     let streams = mayFinish && !storesPart && plan.pointee.streams && strategy != .lanes
-        && plan.pointee.alignsVectors(UnsafeRawPointer(tiles.pointee.targets[0] + outputOffset))
+        && plan.pointee.alignsVectors(UnsafeRawPointer(tiles.pointee.targets[0] + outputOffset * MemoryLayout<Scalar>.stride))
     let mergedTaps = block.pointee.horizontal.taps
     // While the first panel is multiplied, each channel fetches so many elements of the next group's input; else weights, unless
     // they stay in the cache.
-    var nextInput = source.base
+    var nextInput = source.base.assumingMemoryBound(to: Scalar.self)
     var share = block.pointee.fetchesWeights ? taps * width : 0
     if fetchesInput {
         let rowStep = block.pointee.vertical.inputStep
@@ -453,7 +275,7 @@ private func multiply<Scalar: KernelScalar>(
     var channel = 0
     // Made once, and changed from tile to tile: what was written long before can be read in any pieces at once.
     var arguments = TileArguments(
-        runs: UnsafePointer(tiles.pointee.runs), channelOffset: 0, channelPitch: source.channelPitch,
+        runs: addresses(tiles.pointee.runs), channelOffset: 0, channelPitch: source.channelPitch,
         segments: block.pointee.segments, length: 0, segmentsPerChunk: block.pointee.segmentsPerChunk, panel: weights, tile: sums,
         continues: false, outputs: nil, outputOffset: outputOffset, rows: kernel.rows, outputPitch: channelStride, bias: bias,
         low: bounds?.low ?? 0, high: bounds?.high ?? 0)
@@ -494,7 +316,7 @@ private func multiply<Scalar: KernelScalar>(
                 let finishes = isLast && mayFinish
                     && (strategy != .columns
                         || (count == reach || !plan.pointee.isWide) && tile.pointee.isFull(lanes: plan.pointee.table.lanes))
-                arguments.runs = UnsafePointer(tile.pointee.runs)
+                arguments.runs = addresses(tile.pointee.runs)
                 let steps = tile.pointee.steps
                 if twin != nil { (arguments.groupPitch, arguments.outputPitch) = steps }
                 arguments.channelOffset = tile.pointee.shift + blockOffset + image * source.imageStride
@@ -507,9 +329,10 @@ private func multiply<Scalar: KernelScalar>(
                 let tileStep = gathers ? tileKernel.rows * width : block.pointee.hasOneCall ? 0 : largestTileScalars
                 let ahead = tile.pointee.taps * length * arguments.aheadStep
                 let back = (
-                    input: tile.pointee.overlap &* overlapSteps.input, output: tile.pointee.overlap &* overlapSteps.output)
+                    input: tile.pointee.overlap &* columnUnit, output: tile.pointee.overlap &* columnStep)
                 tile.pointee.targets.span.withUnsafeBufferPointer { targets in
-                    arguments.outputs = finishes ? targets.baseAddress : nil
+                    let targets = targetPlaces(targets, Scalar.self)
+                    arguments.outputs = finishes ? targets : nil
                     withUnsafeMutablePointer(to: &arguments) { arguments in
                         var rows = tile.pointee.rowRepeats
                         while true {
@@ -562,6 +385,20 @@ private func multiply<Scalar: KernelScalar>(
     pixels.finish(plan, panel, bias, activation)
 }
 
+/// The addresses of a tile's taps.
+@inline(__always)
+private func addresses<Scalar>(_ runs: UnsafeMutableRawPointer) -> UnsafePointer<UnsafePointer<Scalar>> {
+    UnsafePointer(runs.assumingMemoryBound(to: UnsafePointer<Scalar>.self))
+}
+
+/// The places of its results.
+@inline(__always)
+private func targetPlaces<Scalar>(
+    _ targets: UnsafeBufferPointer<UnsafeMutableRawPointer>, _: Scalar.Type
+) -> UnsafePointer<UnsafeMutablePointer<Scalar>>? {
+    UnsafeRawPointer(targets.baseAddress)?.assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self)
+}
+
 /// Pixels of tiles that follow each other in memory, and where they go.
 private struct GatheredPixels<Scalar: KernelScalar> {
     var sums: UnsafeMutablePointer<Scalar>
@@ -570,9 +407,10 @@ private struct GatheredPixels<Scalar: KernelScalar> {
 
     @inline(__always)
     mutating func add(
-        _ tile: UnsafeMutablePointer<Scalar>, _ targets: UnsafeBufferPointer<UnsafeMutablePointer<Scalar>>, count added: Int,
+        _ tile: UnsafeMutablePointer<Scalar>, _ targets: UnsafePointer<UnsafeMutablePointer<Scalar>>?, count added: Int,
         _ offset: Int
     ) {
+        guard let targets else { return }
         if count == 0 { sums = tile }
         for r in 0..<added { places[count &+ r] = targets[r] + offset }
         count &+= added
@@ -595,15 +433,15 @@ private struct GatheredPixels<Scalar: KernelScalar> {
 
 /// The same of vectors of columns.
 private func finish<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ panel: UnsafePointer<Panel>, _ tile: UnsafePointer<Tile<Scalar>>, _ vectors: Int,
+    _ plan: UnsafePointer<ConvolutionPlan>, _ panel: UnsafePointer<Panel>, _ tile: UnsafePointer<Tile>, _ vectors: Int,
     _ sums: UnsafeMutablePointer<Scalar>, _ outputOffset: Int, _ bias: UnsafePointer<Scalar>,
     _ activation: TileActivation<Scalar>, columnStep: Int
 ) {
     var targets = tile.pointee.targets
-    for r in 0..<tile.pointee.count { targets[r] += outputOffset }
+    for r in 0..<tile.pointee.count { targets[r] += outputOffset * MemoryLayout<Scalar>.stride }
     targets.span.withUnsafeBufferPointer { targets in
         tile.pointee.widths.span.withUnsafeBufferPointer { widths in
-            guard let targets = targets.baseAddress, let widths = widths.baseAddress else { return }
+            guard let targets = targetPlaces(targets, Scalar.self), let widths = widths.baseAddress else { return }
             finishColumns(
                 plan.pointee.table,
                 ColumnEpilogueArguments(

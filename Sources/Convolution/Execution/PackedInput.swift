@@ -3,8 +3,9 @@ import ConvolutionKernels
 // What of the input an item packs: as pixels or as planes, border included.
 
 /// The input as the item's tiles read it: the caller's array, or a packed rectangle of it.
-struct Source<Scalar> {
-    var base: UnsafePointer<Scalar>
+struct Source {
+    var elementBytes: Int
+    var base: UnsafeRawPointer
     var imageStride: Int
     var rowStride: Int
     var columnStride: Int
@@ -13,11 +14,17 @@ struct Source<Scalar> {
     var columns: Range<Int>
     /// Strategy `columns`: from plane to plane.
     var plane: Int
-    var outside: UnsafePointer<Scalar>
+    var outside: UnsafeRawPointer
     var channelPitch: Int
     /// From one block of input channels to the next.
     var blockPitch: Int
     var channelOrigin: Int
+
+    /// From one position of a tile to the next. Where this overflows there is one column, and no use of it.
+    @inline(__always)
+    func columnUnit(_ block: UnsafePointer<Block>, _ strategy: Strategy) -> Int {
+        strategy == .columns ? 1 : block.pointee.horizontal.inputStep &* columnStride
+    }
 }
 
 /// Copies the rectangle's part of the input into `target`, arranged as the plan's kernels read it.

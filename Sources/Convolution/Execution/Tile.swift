@@ -2,15 +2,15 @@ import ConvolutionKernels
 
 // The tiles of an item: which output positions they take, and the address at which each of these finds each tap.
 
-/// A register tile of an item: its positions (pixels, or vectors of columns) and where their results go. `run` and `layOut` write
-/// all of it where it lies in the workspace.
-struct Tile<Scalar> {
+/// A register tile of an item: its positions (pixels, or vectors of columns) and where their results go. `TileCutter` and `layOut`
+/// write all of it where it lies in the workspace.
+struct Tile {
     var count: Int
     /// Per position: image and indices of the block's lattices, and the address of output channel 0.
     var images: InlineArray<8, Int>
     var rows: InlineArray<8, Int>
     var columns: InlineArray<8, Int>
-    var targets: InlineArray<8, UnsafeMutablePointer<Scalar>>
+    var targets: InlineArray<8, UnsafeMutableRawPointer>
     /// Columns of each vector that exist.
     var widths: InlineArray<8, Int>
     /// It reads at the same distances as every other such tile: its positions lie in one row, or are a rectangle of a bordered
@@ -27,7 +27,7 @@ struct Tile<Scalar> {
     /// A row of taps is one segment.
     var mergesTaps: Bool
     /// Where the taps' addresses are, and what to add to them.
-    var runs: UnsafeMutablePointer<UnsafePointer<Scalar>>
+    var runs: UnsafeMutableRawPointer
     var shift: Int
     /// See `TileArguments.order`: for the strategy `channels`.
     var order: UnsafeMutablePointer<Int32>
@@ -45,9 +45,9 @@ struct Tile<Scalar> {
         count &+= 1
     }
 
-    /// Its results go so far from `corner` for each image, row and column. Positions beyond the last repeat it.
+    /// Its results go so many bytes from `corner` for each image, row and column. Positions beyond the last repeat it.
     @inline(__always)
-    mutating func aim(at corner: UnsafeMutablePointer<Scalar>, image: Int, row: Int, column: Int) {
+    mutating func aim(at corner: UnsafeMutableRawPointer, _ distances: (image: Int, row: Int, column: Int)) {
         let last = count - 1
         for r in count..<largestTileSide {
             images[unchecked: r] = images[unchecked: last]
@@ -56,7 +56,8 @@ struct Tile<Scalar> {
         }
         for r in 0..<largestTileSide {
             targets[unchecked: r] = corner
-                + (images[unchecked: r] &* image &+ rows[unchecked: r] &* row &+ columns[unchecked: r] &* column)
+                + (images[unchecked: r] &* distances.image &+ rows[unchecked: r] &* distances.row
+                    &+ columns[unchecked: r] &* distances.column)
         }
     }
 }
@@ -231,8 +232,8 @@ struct TileGrid {
     /// A group of up to `most` tiles: those that begin early apart, else each stands for as many as it can. Returns their number
     /// and that of the images that have the same.
     @inline(never)
-    mutating func next<Scalar>(
-        _ tiles: UnsafeMutablePointer<Tile<Scalar>>, most: Int, image: Int, firstColumn: Int
+    mutating func next(
+        _ tiles: UnsafeMutablePointer<Tile>, most: Int, image: Int, firstColumn: Int
     ) -> (strips: Int, images: Int) {
         let (above, top) = rows.lowerBound.quotientAndRemainder(dividingBy: height)
         let count = min(height &- top, rows.count)
@@ -366,13 +367,55 @@ private func offsetsAlong(
     }
 }
 
+/// Lays out the addresses of `count` tiles for the kernels of `panel`: plain ones share those of the first of them, or of the first
+/// short one, since these are all as long. Returns the taps of all that they stand for.
+@_optimize(speed)
+@inline(__always)
+func layOut(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source,
+    _ tiles: UnsafeMutablePointer<Tile>, count: Int, _ panel: UnsafePointer<Panel>, tallest: Int,
+    _ workspace: UnsafeMutableRawPointer
+) -> Int {
+    let (strategy, layout) = (plan.pointee.strategy, plan.pointee.workspace)
+    let columnUnit = source.columnUnit(block, strategy)
+    let runBytes = block.pointee.segments * largestTileSide * MemoryLayout<UnsafeRawPointer>.stride
+    var (firstPlain, firstShort) = (-1, -1)
+    var taps = 0
+    for t in 0..<count {
+        let tile = tiles + t
+        let isShort = tile.pointee.count < tallest
+        let plain = isShort ? firstShort : firstPlain
+        if tile.pointee.isPlain, plain >= 0 {
+            let like = tiles + plain
+            tile.pointee.runs = like.pointee.runs
+            (tile.pointee.order, tile.pointee.chunks) = (like.pointee.order, like.pointee.chunks)
+            tile.pointee.taps = like.pointee.taps
+            tile.pointee.shift = (tile.pointee.images[0] - like.pointee.images[0]) * source.imageStride
+                + (tile.pointee.rows[0] - like.pointee.rows[0]) * block.pointee.vertical.inputStep * source.rowStride
+                + (tile.pointee.columns[0] - like.pointee.columns[0]) * columnUnit
+        } else {
+            tile.pointee.runs = workspace + (layout.runs + t * runBytes)
+            tile.pointee.order = (workspace + layout.orders).assumingMemoryBound(to: Int32.self) + t * block.pointee.orderLength
+            tile.pointee.shift = 0
+            layOut(
+                plan, block, source, tile, reach: panel.pointee.kernel(for: tile.pointee.count, strategy).reach(strategy),
+                rowOffsets: (workspace + layout.rowOffsets).assumingMemoryBound(to: Int.self),
+                columnOffsets: (workspace + layout.columnOffsets).assumingMemoryBound(to: Int.self))
+            if tile.pointee.isPlain {
+                if isShort { firstShort = t } else { firstPlain = t }
+            }
+        }
+        taps += tile.pointee.taps * tile.pointee.repeats * tile.pointee.rowRepeats
+    }
+    return taps
+}
+
 /// runs[tap][r] = where position r of the tile finds that tap's channels. Positions beyond the tile's count, up to `reach`,
 /// repeat the last: they are computed and not stored.
 @_optimize(speed)
-func layOut<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>,
-    _ tile: UnsafeMutablePointer<Tile<Scalar>>, reach: Int, rowOffsets: UnsafeMutablePointer<Int>,
-    columnOffsets: UnsafeMutablePointer<Int>
+private func layOut(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source, _ tile: UnsafeMutablePointer<Tile>,
+    reach: Int, rowOffsets: UnsafeMutablePointer<Int>, columnOffsets: UnsafeMutablePointer<Int>
 ) {
     let vertical = block.pointee.vertical
     let horizontal = block.pointee.horizontal
@@ -384,7 +427,7 @@ func layOut<Scalar: KernelScalar>(
     if source.plane > 0 {
         // The line of what lies outside is one more of the packed ones.
         for i in 0..<vertical.taps * largestTileSide where rowOffsets[i] == outsideOffset {
-            rowOffsets[i] = source.outside - source.base
+            rowOffsets[i] = (source.outside - source.base) / source.elementBytes
         }
         let step = horizontal.inputStep
         for r in 0..<reach {
@@ -410,8 +453,8 @@ func layOut<Scalar: KernelScalar>(
     var arguments = RunsArguments(
         rowOffsets: rowOffsets, columnOffsets: columnOffsets, rows: vertical.taps * block.pointee.blocksPerCall,
         columns: horizontal.taps / merged, reach: reach, segmentsPerChunk: block.pointee.segmentsPerChunk / merged,
-        skipsOutside: plan.pointee.skipsOutside, elementBytes: MemoryLayout<Scalar>.stride, base: UnsafeRawPointer(source.base),
-        outside: UnsafeRawPointer(source.outside), runs: UnsafeMutableRawPointer(tile.pointee.runs), order: tile.pointee.order)
+        skipsOutside: plan.pointee.skipsOutside, elementBytes: source.elementBytes, base: source.base, outside: source.outside,
+        runs: tile.pointee.runs, order: tile.pointee.order)
     withUnsafeMutablePointer(to: &arguments) { plan.pointee.table.pointee.layOutRuns($0) }
     tile.pointee.chunks = arguments.chunks
     tile.pointee.taps = arguments.segments * merged

@@ -113,7 +113,7 @@ private struct WalkTarget<Scalar> {
 
 /// An item of a plan that walks. What `source` holds includes the border where it is packed.
 func walk<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, image: Int,
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source, image: Int,
     rows: Range<Int>, columns: Range<Int>, panels: Range<Int>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
 ) {
@@ -243,7 +243,7 @@ private func turn<Scalar: KernelScalar>(
 
 /// runs[input row][column] = where the tile finds that pixel's channels.
 private func layOut<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ tile: WalkTile,
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source, _ tile: WalkTile,
     _ offsets: UnsafeMutablePointer<Int>, _ runs: UnsafeMutablePointer<UnsafePointer<Scalar>>
 ) {
     let layer = plan.pointee.layer
@@ -258,7 +258,8 @@ private func layOut<Scalar: KernelScalar>(
         }
         offsets[c] = index == outsideOffset ? outsideOffset : (index - source.columns.lowerBound) * source.columnStride
     }
-    let image = source.base + tile.image * source.imageStride
+    let outside = source.outside.assumingMemoryBound(to: Scalar.self)
+    let image = source.base.assumingMemoryBound(to: Scalar.self) + tile.image * source.imageStride
     var run = runs
     for row in 0..<(window + rowStep) {
         let tap = row < window ? row * vertical.offsetStep : vertical.inputStep + (row - rowStep) * vertical.offsetStep
@@ -269,7 +270,7 @@ private func layOut<Scalar: KernelScalar>(
         }
         let line = index == outsideOffset ? image : image + (index - source.rows.lowerBound) * source.rowStride
         for c in 0..<columns {
-            run[c] = index == outsideOffset || offsets[c] == outsideOffset ? source.outside : line + offsets[c]
+            run[c] = index == outsideOffset || offsets[c] == outsideOffset ? outside : line + offsets[c]
         }
         run += columns
     }
@@ -277,7 +278,7 @@ private func layOut<Scalar: KernelScalar>(
 
 /// Tiles of all panels: those of whole vectors in one call, if bias and bounds are all that is still to come.
 private func multiply<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source<Scalar>, _ panels: Range<Int>,
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source, _ panels: Range<Int>,
     _ runs: UnsafePointer<UnsafePointer<Scalar>>, shift: Int, _ tile: WalkTile, _ target: WalkTarget<Scalar>,
     _ workspace: UnsafeMutableRawPointer
 ) {

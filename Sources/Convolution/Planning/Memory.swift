@@ -84,7 +84,7 @@ extension WorkspaceLayout {
         _ block: Block, walkRuns: Int, walkLines: Int, tileScalars: Int, rectangleBytes: Int, elementBytes: Int
     ) {
         let pointer = MemoryLayout<UnsafeRawPointer>.stride
-        tiles = max(tiles, aligned(block.tilesPerGroup * MemoryLayout<Tile<Double>>.stride))
+        tiles = max(tiles, aligned(block.tilesPerGroup * MemoryLayout<Tile>.stride))
         runs = max(runs, aligned(max(block.tilesPerGroup * block.segments * largestTileSide, walkRuns) * pointer))
         orders = max(orders, aligned(block.tilesPerGroup * block.orderLength * MemoryLayout<Int32>.stride))
         rowOffsets = max(rowOffsets, aligned(block.vertical.taps * block.blocksPerCall * largestTileSide * pointer))
