@@ -125,19 +125,9 @@ func run<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ input: UnsafePointer<Scalar>,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
 ) {
-    if plan.pointee.stencils {
-        stencil(
-            plan, block, input, image: portion.image, rows: portion.rows, columns: portion.columns, panels: portion.panels, output,
-            workspace)
-        return
-    }
+    if plan.pointee.stencils { return stencil(plan, block, portion, input, output, workspace) }
     let source = source(plan, block, portion, input, workspace)
-    if plan.pointee.walks {
-        walk(
-            plan, block, source, image: portion.image, rows: portion.rows, columns: portion.columns, panels: portion.panels,
-            output, workspace)
-        return
-    }
+    if plan.pointee.walks { return walk(plan, block, portion, source, output, workspace) }
     let layout = plan.pointee.workspace
     let tiles = (workspace + layout.tiles).assumingMemoryBound(to: Tile.self)
     let sums = (workspace + layout.sums).assumingMemoryBound(to: Scalar.self)
@@ -194,8 +184,7 @@ private func source<Scalar: KernelScalar>(
         }
         return source
     }
-    let rectangle = ConvolutionPlan.rectangle(
-        plan, block, rows: portion.rows, columns: portion.columns, panels: portion.panels, image: portion.image)
+    let rectangle = ConvolutionPlan.rectangle(plan, block, portion)
     let memory = (workspace + plan.pointee.workspace.rectangle).assumingMemoryBound(to: Scalar.self)
     pack(rectangle, plan, block, input, memory)
     source.imageStride = rectangle.rows.count * rectangle.rowPitch
@@ -220,9 +209,9 @@ private func source<Scalar: KernelScalar>(
 @inline(never)
 private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panelIndex: Int, _ source: Source,
-    _ tiles: UnsafeMutablePointer<Tile>, strips: Int, images: Int, tiles tileCount: Int, taps tapsOfTiles: Int, _ sums: UnsafeMutablePointer<Scalar>,
-    _ places: UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>, fetchesInput: Bool, ahead: Int,
-    following: UnsafePointer<Scalar>
+    _ tiles: UnsafeMutablePointer<Tile>, strips: Int, images: Int, tiles tileCount: Int, taps tapsOfTiles: Int,
+    _ sums: UnsafeMutablePointer<Scalar>, _ places: UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>, fetchesInput: Bool,
+    ahead: Int, following: UnsafePointer<Scalar>
 ) {
     let panel = plan.pointee.panels + panelIndex
     let strategy = plan.pointee.strategy

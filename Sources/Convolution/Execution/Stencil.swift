@@ -125,14 +125,14 @@ private struct StencilItem<Scalar> {
 /// An item of a plan of stencils: channel by channel, a few of them packed at a time.
 @_optimize(speed)
 func stencil<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ input: UnsafePointer<Scalar>, image: Int,
-    rows: Range<Int>, columns: Range<Int>, panels: Range<Int>, _ output: UnsafeMutablePointer<Scalar>,
-    _ workspace: UnsafeMutableRawPointer
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion,
+    _ input: UnsafePointer<Scalar>, _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
 ) {
+    let (image, rows, columns, panels) = (portion.image, portion.rows, portion.columns, portion.panels)
     let layer = plan.pointee.layer
     let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
     let separates = plan.pointee.separates
-    let part = ConvolutionPlan.rectangle(plan, block, rows: rows, columns: columns, panels: panels, image: image)
+    let part = ConvolutionPlan.rectangle(plan, block, portion)
     let packed = (workspace + plan.pointee.workspace.rectangle).assumingMemoryBound(to: Scalar.self)
     let offsets = (workspace + plan.pointee.workspace.columnOffsets).assumingMemoryBound(to: Int.self)
     let addresses = (workspace + plan.pointee.workspace.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)

@@ -2,8 +2,8 @@ import ConvolutionKernels
 
 // The tiles of an item: which output positions they take, and the address at which each of these finds each tap.
 
-/// A register tile of an item: its positions (pixels, or vectors of columns) and where their results go. `TileCutter` and `layOut`
-/// write all of it where it lies in the workspace.
+/// A register tile of an item: its positions (pixels, or vectors of columns) and where their results go. `TileCutter` and
+/// `layOut` write all of it where it lies in the workspace.
 struct Tile {
     var count: Int
     /// Per position: image and indices of the block's lattices, and the address of output channel 0.
@@ -367,8 +367,8 @@ private func offsetsAlong(
     }
 }
 
-/// Lays out the addresses of `count` tiles for the kernels of `panel`: plain ones share those of the first of them, or of the first
-/// short one, since these are all as long. Returns the taps of all that they stand for.
+/// Lays out the addresses of `count` tiles for the kernels of `panel`: plain ones share those of the first of them, or of the
+/// first short one, since these are all as long. Returns the taps of all that they stand for.
 @_optimize(speed)
 @inline(__always)
 func layOut(

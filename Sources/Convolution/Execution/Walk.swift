@@ -113,10 +113,10 @@ private struct WalkTarget<Scalar> {
 
 /// An item of a plan that walks. What `source` holds includes the border where it is packed.
 func walk<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source, image: Int,
-    rows: Range<Int>, columns: Range<Int>, panels: Range<Int>,
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ source: Source,
     _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
 ) {
+    let (image, rows, columns, panels) = (portion.image, portion.rows, portion.columns, portion.panels)
     let layer = plan.pointee.layer
     let vertical = block.pointee.vertical
     let horizontal = block.pointee.horizontal

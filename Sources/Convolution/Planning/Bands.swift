@@ -107,9 +107,9 @@ extension ConvolutionPlan {
     /// What a portion of a block packs. A single item's was worked out before: of a tiny layer that takes a tenth of its time.
     @inline(__always)
     static func rectangle(
-        _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, rows: Range<Int>, columns: Range<Int>,
-        panels: Range<Int>, image: Int
+        _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion
     ) -> Rectangle {
+        let (rows, columns, panels) = (portion.rows, portion.columns, portion.panels)
         if block.pointee.items == 1, rows.count == plan.pointee.rows(block.pointee), panels.count == plan.pointee.panelCount,
             columns.count == block.pointee.horizontal.count
         {
@@ -117,7 +117,7 @@ extension ConvolutionPlan {
         }
         return rectangle(
             plan, block, firstRow: rows.lowerBound, rows: rows.count, firstColumn: columns.lowerBound, columns: columns.count,
-            panels: panels, image: image)
+            panels: panels, image: portion.image)
     }
 
     /// One copy for plans and their drafts: a method that changes nothing would be given a copy of the latter.
