@@ -173,6 +173,13 @@ SHIM int32_t shim_atomic_exchange(int32_t *value, int32_t expected, int32_t want
 SHIM int32_t shim_atomic_load(const int32_t *value) { return __atomic_load_n(value, __ATOMIC_ACQUIRE); }
 SHIM void shim_atomic_store(int32_t *value, int32_t new_value) { __atomic_store_n(value, new_value, __ATOMIC_RELEASE); }
 
+/* Where the choice of tier is kept, -1 at first. A Swift global would be: to hand out its address counts as writing it, which
+   thread sanitizers report. Used from one Swift file only, as above. */
+SHIM int32_t *shim_tier_storage(void) {
+    static int32_t tier = -1;
+    return &tier;
+}
+
 /* Stores past the caches are weakly ordered; after this, other threads see those of this thread. */
 SHIM void shim_finish_streaming(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 

@@ -90,18 +90,17 @@ enum Tier: Int32 {
 
     /// What calls without a name use: the environment's choice, else the best. nil if the environment names no usable tier.
     static var standard: Tier? {
-        withUnsafeMutablePointer(to: &cachedStandard) { cache in
-            var value = shim_atomic_load(cache)
-            if value == notYetChosen {
-                if let name = shim_environment("CONVOLUTION_ISA"), name[0] != 0 {
-                    if let tier = named(name), tier.isSupported { value = tier.rawValue } else { value = unusable }
-                } else {
-                    value = best.rawValue
-                }
-                shim_atomic_store(cache, value)
+        guard let cache = shim_tier_storage() else { return nil }
+        var value = shim_atomic_load(cache)
+        if value == notYetChosen {
+            if let name = shim_environment("CONVOLUTION_ISA"), name[0] != 0 {
+                if let tier = named(name), tier.isSupported { value = tier.rawValue } else { value = unusable }
+            } else {
+                value = best.rawValue
             }
-            return Tier(rawValue: value)
+            shim_atomic_store(cache, value)
         }
+        return Tier(rawValue: value)
     }
 
     /// The tier for a call whose params say `isa`.
@@ -131,5 +130,3 @@ enum Tier: Int32 {
 
 private let notYetChosen: Int32 = -1
 private let unusable: Int32 = -2
-/// Written at most a few times, always with the same value; accessed atomically.
-private nonisolated(unsafe) var cachedStandard: Int32 = -1
