@@ -69,7 +69,8 @@ func threadsToUse(requested: Int, items: Int, work: Double) -> Int {
 }
 
 /// A parallel run that workers may join. It lives on its caller's stack: no worker touches it after `active` has become 0 and it
-/// is out of the pool's list. All fields are written under the pool's lock; the caller watches `active` and `isFull` without it.
+/// is out of the pool's list. All fields are read and written under the pool's lock; but the caller watches `active` and `isFull`
+/// without it.
 private struct Job {
     var body: ThreadBody
     var shared: UnsafeMutableRawPointer
@@ -280,9 +281,10 @@ private func workerMain(_ raw: UnsafeMutableRawPointer?) {
     pool.pointee.coming -= 1
     while true {
         if let (job, number) = takeNumber(pool) {
-            shim_monitor_unlock(&pool.pointee.monitor)
+            let body = job.pointee.body
             var context = ThreadContext(shared: job.pointee.shared, number: number, items: job.pointee.items)
-            job.pointee.body(&context)
+            shim_monitor_unlock(&pool.pointee.monitor)
+            body(&context)
             shim_monitor_lock(&pool.pointee.monitor)
             let left = job.pointee.active - 1
             let isAwaited = job.pointee.isAwaited
