@@ -72,120 +72,96 @@ private nonisolated(unsafe) var float32 =
     KernelTable(
         lanes: 8,
         tiles: [
-            TileKernel(rows: 8, vectors: 1) {
-                accumulateTile(AVX2Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
-            },
-            TileKernel(rows: 6, vectors: 2) {
-                accumulateTile(AVX2Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
-            },
-            TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
-            },
-            TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
-            },
+            TileKernel(rows: 8, vectors: 1) { accumulateTile(AVX2Float32.self, rows: Count<8>.self, vectors: Count<1>.self, $0) },
+            TileKernel(rows: 6, vectors: 2) { accumulateTile(AVX2Float32.self, rows: Count<6>.self, vectors: Count<2>.self, $0) },
+            TileKernel(rows: 4, vectors: 3) { accumulateTile(AVX2Float32.self, rows: Count<4>.self, vectors: Count<3>.self, $0) },
+            TileKernel(rows: 4, vectors: 3) { accumulateTile(AVX2Float32.self, rows: Count<4>.self, vectors: Count<3>.self, $0) },
         ],
         pixelTile: TileKernel(rows: 1, vectors: 3) {
-            accumulateTile(AVX2Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            accumulateTile(AVX2Float32.self, rows: Count<1>.self, vectors: Count<3>.self, $0)
         },
         laneTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateLanes(AVX2Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateLanes(AVX2Float32.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateLanes(AVX2Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateLanes(AVX2Float32.self, rows: Count<6>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateLanes(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateLanes(AVX2Float32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 3, vectors: 4) {
-                accumulateLanes(AVX2Float32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateLanes(AVX2Float32.self, rows: Count<3>.self, vectors: Count<4>.self, $0)
             },
         ],
-        groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX2Float32.self, rows: InlineArray<8, Bool>.self, $0) },
+        groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX2Float32.self, rows: Count<8>.self, $0) },
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateOuterProducts(AVX2Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateOuterProducts(AVX2Float32.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateOuterProducts(AVX2Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateOuterProducts(AVX2Float32.self, rows: Count<6>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateOuterProducts(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(AVX2Float32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateOuterProducts(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(AVX2Float32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         planes: { accumulatePlanes(AVX2Float32.self, $0) },
-        tapGradients: {
-            accumulateTapGradients(AVX2Float32.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
-        },
+        tapGradients: { accumulateTapGradients(AVX2Float32.self, step: Count<3>.self, points: Count<1>.self, $0) },
         slidingTapGradients: [
-            { accumulateTapGradients(AVX2Float32.self, step: InlineArray<1, Bool>.self, points: InlineArray<1, Bool>.self, $0) },
+            { accumulateTapGradients(AVX2Float32.self, step: Count<1>.self, points: Count<1>.self, $0) },
             nil,
         ],
         walk: WalkKernel(columns: 4) {
-            accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
-        } small: {
-            accumulateSmallWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self,
-                size: InlineArray<3, Bool>.self, $0)
-        },
+            accumulateWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<1>.self, $0)
+        } small: { accumulateSmallWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<1>.self, size: Count<3>.self, $0) },
         stridedWalk: WalkKernel(columns: 4) {
-            accumulateWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
-        } small: {
-            accumulateSmallWalk(AVX2Float32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self,
-                size: InlineArray<3, Bool>.self, $0)
-        },
+            accumulateWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<2>.self, $0)
+        } small: { accumulateSmallWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<2>.self, size: Count<3>.self, $0) },
         pairWalks: [
-            WalkKernel(columns: 8) {
-                accumulatePairs(AVX2Float32.self, columns: InlineArray<8, Bool>.self, kernel: InlineArray<2, Bool>.self, $0)
-            },
-            WalkKernel(columns: 8) {
-                accumulatePairs(AVX2Float32.self, columns: InlineArray<8, Bool>.self, kernel: InlineArray<3, Bool>.self, $0)
-            },
+            WalkKernel(columns: 8) { accumulatePairs(AVX2Float32.self, columns: Count<8>.self, kernel: Count<2>.self, $0) },
+            WalkKernel(columns: 8) { accumulatePairs(AVX2Float32.self, columns: Count<8>.self, kernel: Count<3>.self, $0) },
             nil,
         ],
-        stencil: StencilKernel(vectors: 2) { accumulateStencil(AVX2Float32.self, vectors: InlineArray<2, Bool>.self, $0) },
+        stencil: StencilKernel(vectors: 2) { accumulateStencil(AVX2Float32.self, vectors: Count<2>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX2Float32.self, $0) },
         smallStencils: [
-            { accumulateSmallStencil(AVX2Float32.self, size: InlineArray<3, Bool>.self, step: InlineArray<1, Bool>.self, $0) },
-            { accumulateSmallStencil(AVX2Float32.self, size: InlineArray<3, Bool>.self, step: InlineArray<2, Bool>.self, $0) },
-            { accumulateSmallStencil(AVX2Float32.self, size: InlineArray<2, Bool>.self, step: InlineArray<1, Bool>.self, $0) },
+            { accumulateSmallStencil(AVX2Float32.self, size: Count<3>.self, step: Count<1>.self, $0) },
+            { accumulateSmallStencil(AVX2Float32.self, size: Count<3>.self, step: Count<2>.self, $0) },
+            { accumulateSmallStencil(AVX2Float32.self, size: Count<2>.self, step: Count<1>.self, $0) },
         ],
         widestTile: 3,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {
-                accumulateColumns(AVX2Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(AVX2Float32.self, rows: Count<1>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 2, vectors: 4) {
-                accumulateColumns(AVX2Float32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(AVX2Float32.self, rows: Count<2>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 3, vectors: 3) {
-                accumulateColumns(AVX2Float32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(AVX2Float32.self, rows: Count<3>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateColumns(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(AVX2Float32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateColumns(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(AVX2Float32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         shortColumnTile: TileKernel(rows: 4, vectors: 2) {
-            accumulateColumns(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+            accumulateColumns(AVX2Float32.self, rows: Count<4>.self, vectors: Count<2>.self, $0)
         },
         wideTiles: [
-            TileKernel(rows: 1, vectors: 8) {
-                accumulateWide(AVX2Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
-            },
-            TileKernel(rows: 2, vectors: 4) {
-                accumulateWide(AVX2Float32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
-            },
+            TileKernel(rows: 1, vectors: 8) { accumulateWide(AVX2Float32.self, rows: Count<1>.self, vectors: Count<8>.self, $0) },
+            TileKernel(rows: 2, vectors: 4) { accumulateWide(AVX2Float32.self, rows: Count<2>.self, vectors: Count<4>.self, $0) },
             TileKernel(rows: 3, vectors: 3) {
-                accumulateColumns(AVX2Float32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(AVX2Float32.self, rows: Count<3>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateColumns(AVX2Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(AVX2Float32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         layOutAxis: { layOutAxis($0) },
@@ -214,92 +190,72 @@ private nonisolated(unsafe) var float64 =
     KernelTable(
         lanes: 4,
         tiles: [
-            TileKernel(rows: 8, vectors: 1) {
-                accumulateTile(AVX2Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
-            },
-            TileKernel(rows: 6, vectors: 2) {
-                accumulateTile(AVX2Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
-            },
-            TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
-            },
-            TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
-            },
+            TileKernel(rows: 8, vectors: 1) { accumulateTile(AVX2Float64.self, rows: Count<8>.self, vectors: Count<1>.self, $0) },
+            TileKernel(rows: 6, vectors: 2) { accumulateTile(AVX2Float64.self, rows: Count<6>.self, vectors: Count<2>.self, $0) },
+            TileKernel(rows: 4, vectors: 3) { accumulateTile(AVX2Float64.self, rows: Count<4>.self, vectors: Count<3>.self, $0) },
+            TileKernel(rows: 4, vectors: 3) { accumulateTile(AVX2Float64.self, rows: Count<4>.self, vectors: Count<3>.self, $0) },
         ],
         pixelTile: TileKernel(rows: 1, vectors: 3) {
-            accumulateTile(AVX2Float64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            accumulateTile(AVX2Float64.self, rows: Count<1>.self, vectors: Count<3>.self, $0)
         },
         laneTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateLanes(AVX2Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateLanes(AVX2Float64.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateLanes(AVX2Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateLanes(AVX2Float64.self, rows: Count<6>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateLanes(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateLanes(AVX2Float64.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateLanes(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateLanes(AVX2Float64.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         groupTile: nil,
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateOuterProducts(AVX2Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateOuterProducts(AVX2Float64.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateOuterProducts(AVX2Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateOuterProducts(AVX2Float64.self, rows: Count<6>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateOuterProducts(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(AVX2Float64.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateOuterProducts(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(AVX2Float64.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         planes: { accumulatePlanes(AVX2Float64.self, $0) },
-        tapGradients: {
-            accumulateTapGradients(AVX2Float64.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
-        },
-        walk: WalkKernel(columns: 4) {
-            accumulateWalk(AVX2Float64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
-        },
-        stencil: StencilKernel(vectors: 2) { accumulateStencil(AVX2Float64.self, vectors: InlineArray<2, Bool>.self, $0) },
+        tapGradients: { accumulateTapGradients(AVX2Float64.self, step: Count<3>.self, points: Count<1>.self, $0) },
+        walk: WalkKernel(columns: 4) { accumulateWalk(AVX2Float64.self, columns: Count<4>.self, step: Count<1>.self, $0) },
+        stencil: StencilKernel(vectors: 2) { accumulateStencil(AVX2Float64.self, vectors: Count<2>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX2Float64.self, $0) },
         smallStencils: [nil, nil, nil],
         widestTile: 3,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {
-                accumulateColumns(AVX2Float64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(AVX2Float64.self, rows: Count<1>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 2, vectors: 4) {
-                accumulateColumns(AVX2Float64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(AVX2Float64.self, rows: Count<2>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 3, vectors: 3) {
-                accumulateColumns(AVX2Float64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(AVX2Float64.self, rows: Count<3>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateColumns(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(AVX2Float64.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateColumns(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(AVX2Float64.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         wideTiles: [
-            TileKernel(rows: 1, vectors: 8) {
-                accumulateWide(AVX2Float64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
-            },
-            TileKernel(rows: 2, vectors: 4) {
-                accumulateWide(AVX2Float64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
-            },
-            TileKernel(rows: 3, vectors: 3) {
-                accumulateWide(AVX2Float64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
-            },
-            TileKernel(rows: 4, vectors: 3) {
-                accumulateWide(AVX2Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
-            },
+            TileKernel(rows: 1, vectors: 8) { accumulateWide(AVX2Float64.self, rows: Count<1>.self, vectors: Count<8>.self, $0) },
+            TileKernel(rows: 2, vectors: 4) { accumulateWide(AVX2Float64.self, rows: Count<2>.self, vectors: Count<4>.self, $0) },
+            TileKernel(rows: 3, vectors: 3) { accumulateWide(AVX2Float64.self, rows: Count<3>.self, vectors: Count<3>.self, $0) },
+            TileKernel(rows: 4, vectors: 3) { accumulateWide(AVX2Float64.self, rows: Count<4>.self, vectors: Count<3>.self, $0) },
         ],
         layOutAxis: { layOutAxis($0) },
         layOutRuns: { layOutRuns($0) },

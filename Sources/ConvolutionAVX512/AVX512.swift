@@ -118,172 +118,143 @@ private nonisolated(unsafe) var float32 =
         lanes: 16,
         tiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateTile(AVX512Float32.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 8, vectors: 2) {
-                accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateTile(AVX512Float32.self, rows: Count<8>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 8, vectors: 3) {
-                accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(AVX512Float32.self, rows: Count<8>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 6, vectors: 4) {
-                accumulateTile(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateTile(AVX512Float32.self, rows: Count<6>.self, vectors: Count<4>.self, $0)
             },
         ],
         pixelTile: TileKernel(rows: 1, vectors: 4) {
-            accumulateTile(AVX512Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            accumulateTile(AVX512Float32.self, rows: Count<1>.self, vectors: Count<4>.self, $0)
         },
         shortTiles: [
             TileKernel(rows: 7, vectors: 2) {
-                accumulateTile(AVX512Float32.self, rows: InlineArray<7, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateTile(AVX512Float32.self, rows: Count<7>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 7, vectors: 3) {
-                accumulateTile(AVX512Float32.self, rows: InlineArray<7, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(AVX512Float32.self, rows: Count<7>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 5, vectors: 4) {
-                accumulateTile(AVX512Float32.self, rows: InlineArray<5, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateTile(AVX512Float32.self, rows: Count<5>.self, vectors: Count<4>.self, $0)
             },
         ],
         pairTile: TileKernel(rows: 8, vectors: 2) {
-            accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self,
-                spansGroups: true, $0)
+            accumulateTile(AVX512Float32.self, rows: Count<8>.self, vectors: Count<2>.self, spansGroups: true, $0)
         },
-        twinTile: {
-            accumulateTile(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self,
-                areTwins: true, $0)
-        },
+        twinTile: { accumulateTile(AVX512Float32.self, rows: Count<8>.self, vectors: Count<2>.self, areTwins: true, $0) },
         halfTiles: [
-            {
-                accumulateTile(
-                    AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, endsInHalf: true, $0)
-            },
-            {
-                accumulateTile(
-                    AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, endsInHalf: true, $0)
-            },
+            { accumulateTile(AVX512Float32.self, rows: Count<8>.self, vectors: Count<2>.self, endsInHalf: true, $0) },
+            { accumulateTile(AVX512Float32.self, rows: Count<8>.self, vectors: Count<3>.self, endsInHalf: true, $0) },
         ],
         laneTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateLanes(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateLanes(AVX512Float32.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 8, vectors: 2) {
-                accumulateLanes(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateLanes(AVX512Float32.self, rows: Count<8>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 6, vectors: 3) {
-                accumulateLanes(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateLanes(AVX512Float32.self, rows: Count<6>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 6, vectors: 4) {
-                accumulateLanes(AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateLanes(AVX512Float32.self, rows: Count<6>.self, vectors: Count<4>.self, $0)
             },
         ],
         pixelLanes: TileKernel(rows: 1, vectors: 4) {
-            accumulateLanes(AVX512Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            accumulateLanes(AVX512Float32.self, rows: Count<1>.self, vectors: Count<4>.self, $0)
         },
-        groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX512Float32.self, rows: InlineArray<8, Bool>.self, $0) },
+        groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX512Float32.self, rows: Count<8>.self, $0) },
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateOuterProducts(
-                    AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float32.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 8, vectors: 2) {
-                accumulateOuterProducts(
-                    AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float32.self, rows: Count<8>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 8, vectors: 3) {
-                accumulateOuterProducts(
-                    AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float32.self, rows: Count<8>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 6, vectors: 4) {
-                accumulateOuterProducts(
-                    AVX512Float32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float32.self, rows: Count<6>.self, vectors: Count<4>.self, $0)
             },
         ],
         shortOuterTile: TileKernel(rows: 5, vectors: 4) {
-            accumulateOuterProducts(AVX512Float32.self, rows: InlineArray<5, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            accumulateOuterProducts(AVX512Float32.self, rows: Count<5>.self, vectors: Count<4>.self, $0)
         },
-        tapRowTile: TileKernel(rows: 8, vectors: 1) { accumulateTapRow(AVX512Float32.self, rows: InlineArray<8, Bool>.self, $0) },
+        tapRowTile: TileKernel(rows: 8, vectors: 1) { accumulateTapRow(AVX512Float32.self, rows: Count<8>.self, $0) },
         planes: { accumulatePlanes(AVX512Float32.self, $0) },
-        tapGradients: {
-            accumulateTapGradients(AVX512Float32.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
-        },
+        tapGradients: { accumulateTapGradients(AVX512Float32.self, step: Count<3>.self, points: Count<1>.self, $0) },
         slidingTapGradients: [
-            {
-                accumulateTapGradients(AVX512Float32.self, step: InlineArray<1, Bool>.self, points: InlineArray<2, Bool>.self, $0)
-            },
-            {
-                accumulateTapGradients(AVX512Float32.self, step: InlineArray<2, Bool>.self, points: InlineArray<2, Bool>.self, $0)
-            },
+            { accumulateTapGradients(AVX512Float32.self, step: Count<1>.self, points: Count<2>.self, $0) },
+            { accumulateTapGradients(AVX512Float32.self, step: Count<2>.self, points: Count<2>.self, $0) },
         ],
         tapGradientPairs: [
-            { accumulateTapGradientPairs(AVX512Float32.self, step: InlineArray<1, Bool>.self, $0) },
-            { accumulateTapGradientPairs(AVX512Float32.self, step: InlineArray<2, Bool>.self, $0) },
+            { accumulateTapGradientPairs(AVX512Float32.self, step: Count<1>.self, $0) },
+            { accumulateTapGradientPairs(AVX512Float32.self, step: Count<2>.self, $0) },
         ],
         walk: WalkKernel(columns: 7) {
-            accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
+            accumulateWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<1>.self, $0)
         } small: {
-            accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self,
-                size: InlineArray<3, Bool>.self, $0)
+            accumulateSmallWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<1>.self, size: Count<3>.self, $0)
         } smallest: {
-            accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self,
-                size: InlineArray<2, Bool>.self, $0)
+            accumulateSmallWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<1>.self, size: Count<2>.self, $0)
         },
         stridedWalk: WalkKernel(columns: 7) {
-            accumulateWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
+            accumulateWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<2>.self, $0)
         } small: {
-            accumulateSmallWalk(AVX512Float32.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self,
-                size: InlineArray<3, Bool>.self, $0)
+            accumulateSmallWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<2>.self, size: Count<3>.self, $0)
         },
         pairWalks: [
-            WalkKernel(columns: 8) {
-                accumulatePairs(AVX512Float32.self, columns: InlineArray<8, Bool>.self, kernel: InlineArray<2, Bool>.self, $0)
-            },
-            WalkKernel(columns: 8) {
-                accumulatePairs(AVX512Float32.self, columns: InlineArray<8, Bool>.self, kernel: InlineArray<3, Bool>.self, $0)
-            },
-            WalkKernel(columns: 8) {
-                accumulatePairs(AVX512Float32.self, columns: InlineArray<8, Bool>.self, kernel: InlineArray<4, Bool>.self, $0)
-            },
+            WalkKernel(columns: 8) { accumulatePairs(AVX512Float32.self, columns: Count<8>.self, kernel: Count<2>.self, $0) },
+            WalkKernel(columns: 8) { accumulatePairs(AVX512Float32.self, columns: Count<8>.self, kernel: Count<3>.self, $0) },
+            WalkKernel(columns: 8) { accumulatePairs(AVX512Float32.self, columns: Count<8>.self, kernel: Count<4>.self, $0) },
         ],
-        stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float32.self, vectors: InlineArray<4, Bool>.self, $0) },
+        stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float32.self, vectors: Count<4>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX512Float32.self, $0) },
         smallStencils: [
-            { accumulateSmallStencil(AVX512Float32.self, size: InlineArray<3, Bool>.self, step: InlineArray<1, Bool>.self, $0) },
-            { accumulateSmallStencil(AVX512Float32.self, size: InlineArray<3, Bool>.self, step: InlineArray<2, Bool>.self, $0) },
-            { accumulateSmallStencil(AVX512Float32.self, size: InlineArray<2, Bool>.self, step: InlineArray<1, Bool>.self, $0) },
+            { accumulateSmallStencil(AVX512Float32.self, size: Count<3>.self, step: Count<1>.self, $0) },
+            { accumulateSmallStencil(AVX512Float32.self, size: Count<3>.self, step: Count<2>.self, $0) },
+            { accumulateSmallStencil(AVX512Float32.self, size: Count<2>.self, step: Count<1>.self, $0) },
         ],
         widestTile: 4, storesParts: true,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {
-                accumulateColumns(AVX512Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(AVX512Float32.self, rows: Count<1>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 2, vectors: 4) {
-                accumulateColumns(AVX512Float32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(AVX512Float32.self, rows: Count<2>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 3, vectors: 4) {
-                accumulateColumns(AVX512Float32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(AVX512Float32.self, rows: Count<3>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 4, vectors: 4) {
-                accumulateColumns(AVX512Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(AVX512Float32.self, rows: Count<4>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 8, vectors: 3) {
-                accumulateColumns(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(AVX512Float32.self, rows: Count<8>.self, vectors: Count<3>.self, $0)
             },
         ],
         shortColumnTile: TileKernel(rows: 8, vectors: 2) {
-            accumulateColumns(AVX512Float32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+            accumulateColumns(AVX512Float32.self, rows: Count<8>.self, vectors: Count<2>.self, $0)
         },
         wideTiles: [
             TileKernel(rows: 1, vectors: 8) {
-                accumulateWide(AVX512Float32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+                accumulateWide(AVX512Float32.self, rows: Count<1>.self, vectors: Count<8>.self, $0)
             },
             TileKernel(rows: 2, vectors: 8) {
-                accumulateWide(AVX512Float32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+                accumulateWide(AVX512Float32.self, rows: Count<2>.self, vectors: Count<8>.self, $0)
             },
             TileKernel(rows: 3, vectors: 6) {
-                accumulateWide(AVX512Float32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<6, Bool>.self, $0)
+                accumulateWide(AVX512Float32.self, rows: Count<3>.self, vectors: Count<6>.self, $0)
             },
             TileKernel(rows: 4, vectors: 6) {
-                accumulateWide(AVX512Float32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<6, Bool>.self, $0)
+                accumulateWide(AVX512Float32.self, rows: Count<4>.self, vectors: Count<6>.self, $0)
             },
         ],
         layOutAxis: { layOutAxis($0) },
@@ -314,97 +285,89 @@ private nonisolated(unsafe) var float64 =
         lanes: 8,
         tiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateTile(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateTile(AVX512Float64.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 8, vectors: 2) {
-                accumulateTile(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateTile(AVX512Float64.self, rows: Count<8>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 8, vectors: 3) {
-                accumulateTile(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(AVX512Float64.self, rows: Count<8>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 6, vectors: 4) {
-                accumulateTile(AVX512Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateTile(AVX512Float64.self, rows: Count<6>.self, vectors: Count<4>.self, $0)
             },
         ],
         pixelTile: TileKernel(rows: 1, vectors: 4) {
-            accumulateTile(AVX512Float64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+            accumulateTile(AVX512Float64.self, rows: Count<1>.self, vectors: Count<4>.self, $0)
         },
         laneTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateLanes(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateLanes(AVX512Float64.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 8, vectors: 2) {
-                accumulateLanes(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateLanes(AVX512Float64.self, rows: Count<8>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 8, vectors: 2) {
-                accumulateLanes(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateLanes(AVX512Float64.self, rows: Count<8>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 8, vectors: 2) {
-                accumulateLanes(AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateLanes(AVX512Float64.self, rows: Count<8>.self, vectors: Count<2>.self, $0)
             },
         ],
-        groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX512Float64.self, rows: InlineArray<8, Bool>.self, $0) },
+        groupTile: TileKernel(rows: 8, vectors: 1) { accumulateGroups(AVX512Float64.self, rows: Count<8>.self, $0) },
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateOuterProducts(
-                    AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float64.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 8, vectors: 2) {
-                accumulateOuterProducts(
-                    AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float64.self, rows: Count<8>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 8, vectors: 3) {
-                accumulateOuterProducts(
-                    AVX512Float64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float64.self, rows: Count<8>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 6, vectors: 4) {
-                accumulateOuterProducts(
-                    AVX512Float64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateOuterProducts(AVX512Float64.self, rows: Count<6>.self, vectors: Count<4>.self, $0)
             },
         ],
         planes: { accumulatePlanes(AVX512Float64.self, $0) },
-        tapGradients: {
-            accumulateTapGradients(AVX512Float64.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
-        },
-        walk: WalkKernel(columns: 7) {
-            accumulateWalk(AVX512Float64.self, columns: InlineArray<7, Bool>.self, step: InlineArray<1, Bool>.self, $0)
-        },
+        tapGradients: { accumulateTapGradients(AVX512Float64.self, step: Count<3>.self, points: Count<1>.self, $0) },
+        walk: WalkKernel(columns: 7) { accumulateWalk(AVX512Float64.self, columns: Count<7>.self, step: Count<1>.self, $0) },
         stridedWalk: WalkKernel(columns: 7) {
-            accumulateWalk(AVX512Float64.self, columns: InlineArray<7, Bool>.self, step: InlineArray<2, Bool>.self, $0)
+            accumulateWalk(AVX512Float64.self, columns: Count<7>.self, step: Count<2>.self, $0)
         },
-        stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float64.self, vectors: InlineArray<4, Bool>.self, $0) },
+        stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float64.self, vectors: Count<4>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX512Float64.self, $0) },
         smallStencils: [nil, nil, nil],
         widestTile: 4, storesParts: true,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {
-                accumulateColumns(AVX512Float64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(AVX512Float64.self, rows: Count<1>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 2, vectors: 4) {
-                accumulateColumns(AVX512Float64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(AVX512Float64.self, rows: Count<2>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 3, vectors: 4) {
-                accumulateColumns(AVX512Float64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(AVX512Float64.self, rows: Count<3>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 4, vectors: 4) {
-                accumulateColumns(AVX512Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(AVX512Float64.self, rows: Count<4>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 4, vectors: 4) {
-                accumulateColumns(AVX512Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(AVX512Float64.self, rows: Count<4>.self, vectors: Count<4>.self, $0)
             },
         ],
         wideTiles: [
             TileKernel(rows: 1, vectors: 8) {
-                accumulateWide(AVX512Float64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+                accumulateWide(AVX512Float64.self, rows: Count<1>.self, vectors: Count<8>.self, $0)
             },
             TileKernel(rows: 2, vectors: 8) {
-                accumulateWide(AVX512Float64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+                accumulateWide(AVX512Float64.self, rows: Count<2>.self, vectors: Count<8>.self, $0)
             },
             TileKernel(rows: 3, vectors: 4) {
-                accumulateColumns(AVX512Float64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(AVX512Float64.self, rows: Count<3>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 4, vectors: 4) {
-                accumulateColumns(AVX512Float64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(AVX512Float64.self, rows: Count<4>.self, vectors: Count<4>.self, $0)
             },
         ],
         layOutAxis: { layOutAxis($0) },

@@ -69,114 +69,97 @@ private nonisolated(unsafe) var float32 =
         lanes: 4,
         tiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateTile(BaselineFloat32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateTile(BaselineFloat32.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateTile(BaselineFloat32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateTile(BaselineFloat32.self, rows: Count<6>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(BaselineFloat32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(BaselineFloat32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         pixelTile: TileKernel(rows: 1, vectors: 3) {
-            accumulateTile(BaselineFloat32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            accumulateTile(BaselineFloat32.self, rows: Count<1>.self, vectors: Count<3>.self, $0)
         },
         laneTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateLanes(BaselineFloat32.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateLanes(BaselineFloat32.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateLanes(BaselineFloat32.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateLanes(BaselineFloat32.self, rows: Count<6>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateLanes(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateLanes(BaselineFloat32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateLanes(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateLanes(BaselineFloat32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         groupTile: nil,
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<8, Bool>.self,
-                    vectors: InlineArray<1, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat32.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<6, Bool>.self,
-                    vectors: InlineArray<2, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat32.self, rows: Count<6>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<4, Bool>.self,
-                    vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateOuterProducts(BaselineFloat32.self, rows: InlineArray<4, Bool>.self,
-                    vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         planes: { accumulatePlanes(BaselineFloat32.self, $0) },
-        tapGradients: {
-            accumulateTapGradients(BaselineFloat32.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
-        },
+        tapGradients: { accumulateTapGradients(BaselineFloat32.self, step: Count<3>.self, points: Count<1>.self, $0) },
         slidingTapGradients: [
-            {
-                accumulateTapGradients(
-                    BaselineFloat32.self, step: InlineArray<1, Bool>.self, points: InlineArray<1, Bool>.self, $0)
-            },
+            { accumulateTapGradients(BaselineFloat32.self, step: Count<1>.self, points: Count<1>.self, $0) },
             nil,
         ],
-        walk: WalkKernel(columns: 4) {
-            accumulateWalk(BaselineFloat32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
-        },
+        walk: WalkKernel(columns: 4) { accumulateWalk(BaselineFloat32.self, columns: Count<4>.self, step: Count<1>.self, $0) },
         stridedWalk: WalkKernel(columns: 4) {
-            accumulateWalk(BaselineFloat32.self, columns: InlineArray<4, Bool>.self, step: InlineArray<2, Bool>.self, $0)
+            accumulateWalk(BaselineFloat32.self, columns: Count<4>.self, step: Count<2>.self, $0)
         },
-        stencil: StencilKernel(vectors: 2) { accumulateStencil(BaselineFloat32.self, vectors: InlineArray<2, Bool>.self, $0) },
+        stencil: StencilKernel(vectors: 2) { accumulateStencil(BaselineFloat32.self, vectors: Count<2>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(BaselineFloat32.self, $0) },
         smallStencils: [
-            {
-                accumulateSmallStencil(BaselineFloat32.self, size: InlineArray<3, Bool>.self, step: InlineArray<1, Bool>.self, $0)
-            },
-            {
-                accumulateSmallStencil(BaselineFloat32.self, size: InlineArray<3, Bool>.self, step: InlineArray<2, Bool>.self, $0)
-            },
-            {
-                accumulateSmallStencil(BaselineFloat32.self, size: InlineArray<2, Bool>.self, step: InlineArray<1, Bool>.self, $0)
-            },
+            { accumulateSmallStencil(BaselineFloat32.self, size: Count<3>.self, step: Count<1>.self, $0) },
+            { accumulateSmallStencil(BaselineFloat32.self, size: Count<3>.self, step: Count<2>.self, $0) },
+            { accumulateSmallStencil(BaselineFloat32.self, size: Count<2>.self, step: Count<1>.self, $0) },
         ],
         widestTile: 3,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {
-                accumulateColumns(BaselineFloat32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(BaselineFloat32.self, rows: Count<1>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 2, vectors: 4) {
-                accumulateColumns(BaselineFloat32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(BaselineFloat32.self, rows: Count<2>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 3, vectors: 3) {
-                accumulateColumns(BaselineFloat32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(BaselineFloat32.self, rows: Count<3>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateColumns(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(BaselineFloat32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateColumns(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(BaselineFloat32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         wideTiles: [
             TileKernel(rows: 1, vectors: 8) {
-                accumulateWide(BaselineFloat32.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+                accumulateWide(BaselineFloat32.self, rows: Count<1>.self, vectors: Count<8>.self, $0)
             },
             TileKernel(rows: 2, vectors: 4) {
-                accumulateColumns(BaselineFloat32.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(BaselineFloat32.self, rows: Count<2>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 3, vectors: 3) {
-                accumulateColumns(BaselineFloat32.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(BaselineFloat32.self, rows: Count<3>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateColumns(BaselineFloat32.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(BaselineFloat32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         layOutAxis: { layOutAxis($0) },
@@ -206,94 +189,86 @@ private nonisolated(unsafe) var float64 =
         lanes: 2,
         tiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateTile(BaselineFloat64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateTile(BaselineFloat64.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateTile(BaselineFloat64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateTile(BaselineFloat64.self, rows: Count<6>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(BaselineFloat64.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateTile(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateTile(BaselineFloat64.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         pixelTile: TileKernel(rows: 1, vectors: 3) {
-            accumulateTile(BaselineFloat64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+            accumulateTile(BaselineFloat64.self, rows: Count<1>.self, vectors: Count<3>.self, $0)
         },
         laneTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateLanes(BaselineFloat64.self, rows: InlineArray<8, Bool>.self, vectors: InlineArray<1, Bool>.self, $0)
+                accumulateLanes(BaselineFloat64.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateLanes(BaselineFloat64.self, rows: InlineArray<6, Bool>.self, vectors: InlineArray<2, Bool>.self, $0)
+                accumulateLanes(BaselineFloat64.self, rows: Count<6>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateLanes(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateLanes(BaselineFloat64.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateLanes(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateLanes(BaselineFloat64.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         groupTile: nil,
         outerTiles: [
             TileKernel(rows: 8, vectors: 1) {
-                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<8, Bool>.self,
-                    vectors: InlineArray<1, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat64.self, rows: Count<8>.self, vectors: Count<1>.self, $0)
             },
             TileKernel(rows: 6, vectors: 2) {
-                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<6, Bool>.self,
-                    vectors: InlineArray<2, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat64.self, rows: Count<6>.self, vectors: Count<2>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<4, Bool>.self,
-                    vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat64.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateOuterProducts(BaselineFloat64.self, rows: InlineArray<4, Bool>.self,
-                    vectors: InlineArray<3, Bool>.self, $0)
+                accumulateOuterProducts(BaselineFloat64.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         planes: { accumulatePlanes(BaselineFloat64.self, $0) },
-        tapGradients: {
-            accumulateTapGradients(BaselineFloat64.self, step: InlineArray<3, Bool>.self, points: InlineArray<1, Bool>.self, $0)
-        },
-        walk: WalkKernel(columns: 4) {
-            accumulateWalk(BaselineFloat64.self, columns: InlineArray<4, Bool>.self, step: InlineArray<1, Bool>.self, $0)
-        },
-        stencil: StencilKernel(vectors: 2) { accumulateStencil(BaselineFloat64.self, vectors: InlineArray<2, Bool>.self, $0) },
+        tapGradients: { accumulateTapGradients(BaselineFloat64.self, step: Count<3>.self, points: Count<1>.self, $0) },
+        walk: WalkKernel(columns: 4) { accumulateWalk(BaselineFloat64.self, columns: Count<4>.self, step: Count<1>.self, $0) },
+        stencil: StencilKernel(vectors: 2) { accumulateStencil(BaselineFloat64.self, vectors: Count<2>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(BaselineFloat64.self, $0) },
         smallStencils: [nil, nil, nil],
         widestTile: 3,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {
-                accumulateColumns(BaselineFloat64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(BaselineFloat64.self, rows: Count<1>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 2, vectors: 4) {
-                accumulateColumns(BaselineFloat64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(BaselineFloat64.self, rows: Count<2>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 3, vectors: 3) {
-                accumulateColumns(BaselineFloat64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(BaselineFloat64.self, rows: Count<3>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateColumns(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(BaselineFloat64.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateColumns(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(BaselineFloat64.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         wideTiles: [
             TileKernel(rows: 1, vectors: 8) {
-                accumulateWide(BaselineFloat64.self, rows: InlineArray<1, Bool>.self, vectors: InlineArray<8, Bool>.self, $0)
+                accumulateWide(BaselineFloat64.self, rows: Count<1>.self, vectors: Count<8>.self, $0)
             },
             TileKernel(rows: 2, vectors: 4) {
-                accumulateColumns(BaselineFloat64.self, rows: InlineArray<2, Bool>.self, vectors: InlineArray<4, Bool>.self, $0)
+                accumulateColumns(BaselineFloat64.self, rows: Count<2>.self, vectors: Count<4>.self, $0)
             },
             TileKernel(rows: 3, vectors: 3) {
-                accumulateColumns(BaselineFloat64.self, rows: InlineArray<3, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(BaselineFloat64.self, rows: Count<3>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 4, vectors: 3) {
-                accumulateColumns(BaselineFloat64.self, rows: InlineArray<4, Bool>.self, vectors: InlineArray<3, Bool>.self, $0)
+                accumulateColumns(BaselineFloat64.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
         layOutAxis: { layOutAxis($0) },

@@ -1,3 +1,9 @@
+/// A kernel, which finds its arguments behind the pointer.
+public typealias Kernel = @convention(c) (UnsafeRawPointer) -> Void
+
+/// A number that the compiler knows, as an argument: `Count<8>.self`. Loops over it unroll.
+public typealias Count<let N: Int> = InlineArray<N, Bool>
+
 /// An instruction set's vectors of one element type, as a type. Every generic kernel takes it as its type argument, which gives
 /// each tier symbols of its own: the same specialisation compiled in two modules under different processor flags would be one
 /// weak symbol, and the linker keeps either.

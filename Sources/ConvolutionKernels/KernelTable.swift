@@ -13,10 +13,10 @@ public struct KernelTable {
     public var pairTile: TileKernel?
     /// The second and third of `tiles` for panels that fill no more than half of their last vector, where the tier needs less
     /// time for them.
-    public var halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
+    public var halfTiles: InlineArray<2, Kernel?>
     /// Two tiles of the first of `tiles` at once, of pixels `TileArguments.groupPitch` and `outputPitch` apart: the sums of one
     /// are too few to keep the multiply-add units busy. nil where the tier has no registers for it.
-    public var twinTile: (@convention(c) (UnsafeRawPointer) -> Void)?
+    public var twinTile: Kernel?
     /// As the widest of `tiles`, for one pixel.
     public var pixelTile: TileKernel
     /// As the second, third and fourth of `tiles`, for one pixel less, so that tiles of both kinds make up numbers of pixels that
@@ -30,13 +30,13 @@ public struct KernelTable {
     /// As the first of `outerTiles`, for three taps of a kernel row.
     public var tapRowTile: TileKernel?
     /// For kernel gradients of few channels: of `PlaneProductArguments`.
-    public var planes: @convention(c) (UnsafeRawPointer) -> Void
+    public var planes: Kernel
     /// For kernel gradients of many groups: of `TapGradientArguments`.
-    public var tapGradients: @convention(c) (UnsafeRawPointer) -> Void
+    public var tapGradients: Kernel
     /// The same for a step of 1 and 2 addresses, where the tier has registers for that.
-    public var slidingTapGradients: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
+    public var slidingTapGradients: InlineArray<2, Kernel?>
     /// Of these the same, for two vectors at once.
-    public var tapGradientPairs: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
+    public var tapGradientPairs: InlineArray<2, Kernel?>
     /// Kernels for neighbouring pixels that read 1 input column apart, and 2 where the tier has one.
     public var walk: WalkKernel
     public var stridedWalk: WalkKernel?
@@ -45,8 +45,8 @@ public struct KernelTable {
     /// Of the most vectors that this tier has registers for.
     public var stencil: StencilKernel
     /// For `NarrowStencilArguments`: kernels of any size; of 3x3 for output rows 1 and 2 input rows apart, and of 2x2 for 1.
-    public var narrowStencil: @convention(c) (UnsafeRawPointer) -> Void
-    public var smallStencils: InlineArray<3, (@convention(c) (UnsafeRawPointer) -> Void)?>
+    public var narrowStencil: Kernel
+    public var smallStencils: InlineArray<3, Kernel?>
     public var widestTile: Int
     /// `tiles` can finish a panel whose last vector is partial: `TileArguments.lastMask`.
     public var storesParts: Bool
@@ -56,70 +56,50 @@ public struct KernelTable {
     public var shortColumnTile: TileKernel?
     /// Kernels of 1 to 4 output channels over vectors that follow each other in one row, or `columnTiles` again.
     public var wideTiles: InlineArray<4, TileKernel>
-    public var layOutAxis: @convention(c) (UnsafeRawPointer) -> Void
+    public var layOutAxis: Kernel
     public var layOutRuns: @convention(c) (UnsafeMutableRawPointer) -> Void
-    public var finish: @convention(c) (UnsafeRawPointer) -> Void
-    public var finishColumns: @convention(c) (UnsafeRawPointer) -> Void
-    public var shiftedSums: @convention(c) (UnsafeRawPointer) -> Void
-    public var transformInput: @convention(c) (UnsafeRawPointer) -> Void
-    public var transformOutput: @convention(c) (UnsafeRawPointer) -> Void
+    public var finish: Kernel
+    public var finishColumns: Kernel
+    public var shiftedSums: Kernel
+    public var transformInput: Kernel
+    public var transformOutput: Kernel
     /// nil: not for doubles.
-    public var transformSmallInput: (@convention(c) (UnsafeRawPointer) -> Void)?
-    public var transformSmallOutput: (@convention(c) (UnsafeRawPointer) -> Void)?
-    public var transformOutputGradient: (@convention(c) (UnsafeRawPointer) -> Void)?
-    public var transformTaps: (@convention(c) (UnsafeRawPointer) -> Void)?
+    public var transformSmallInput: Kernel?
+    public var transformSmallOutput: Kernel?
+    public var transformOutputGradient: Kernel?
+    public var transformTaps: Kernel?
     /// `accumulatePointRow`, where the tier has registers for it.
-    public var pointRow: (@convention(c) (UnsafeRawPointer) -> Void)?
-    public var gatheredColumns: @convention(c) (UnsafeRawPointer) -> Void
+    public var pointRow: Kernel?
+    public var gatheredColumns: Kernel
     /// nil: this tier has no such instruction.
-    public var permutedColumns: (@convention(c) (UnsafeRawPointer) -> Void)?
+    public var permutedColumns: Kernel?
     /// nil: not for doubles, nor without permuting.
-    public var doubledRows: (@convention(c) (UnsafeRawPointer) -> Void)?
-    public var resampledPixels: @convention(c) (UnsafeRawPointer) -> Void
-    public var blendedPixels: @convention(c) (UnsafeRawPointer) -> Void
-    public var blendedRows: @convention(c) (UnsafeRawPointer) -> Void
+    public var doubledRows: Kernel?
+    public var resampledPixels: Kernel
+    public var blendedPixels: Kernel
+    public var blendedRows: Kernel
     /// nil: the tier below has shorter vectors, which suit it better.
-    public var blendedRuns: (@convention(c) (UnsafeRawPointer) -> Void)?
+    public var blendedRuns: Kernel?
 
     @inlinable @inline(__always)
     public init(
         lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel,
-        shortTiles: InlineArray<3, TileKernel?> = [nil, nil, nil],
-        pairTile: TileKernel? = nil,
-        twinTile: (@convention(c) (UnsafeRawPointer) -> Void)? = nil,
-        halfTiles: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
-        laneTiles: InlineArray<4, TileKernel>, pixelLanes: TileKernel? = nil, groupTile: TileKernel?,
-        outerTiles: InlineArray<4, TileKernel>,
-        shortOuterTile: TileKernel? = nil,
-        tapRowTile: TileKernel? = nil,
-        planes: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        tapGradients: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        slidingTapGradients: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
-        tapGradientPairs: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?> = [nil, nil],
+        shortTiles: InlineArray<3, TileKernel?> = [nil, nil, nil], pairTile: TileKernel? = nil, twinTile: Kernel? = nil,
+        halfTiles: InlineArray<2, Kernel?> = [nil, nil], laneTiles: InlineArray<4, TileKernel>, pixelLanes: TileKernel? = nil,
+        groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>, shortOuterTile: TileKernel? = nil,
+        tapRowTile: TileKernel? = nil, planes: @escaping Kernel, tapGradients: @escaping Kernel,
+        slidingTapGradients: InlineArray<2, Kernel?> = [nil, nil], tapGradientPairs: InlineArray<2, Kernel?> = [nil, nil],
         walk: WalkKernel, stridedWalk: WalkKernel? = nil, pairWalks: InlineArray<3, WalkKernel?> = [nil, nil, nil],
-        stencil: StencilKernel,
-        narrowStencil: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        smallStencils: InlineArray<3, (@convention(c) (UnsafeRawPointer) -> Void)?>, widestTile: Int, storesParts: Bool = false,
-        columnTiles: InlineArray<5, TileKernel>, shortColumnTile: TileKernel? = nil, wideTiles: InlineArray<4, TileKernel>,
-        layOutAxis: @escaping @convention(c) (UnsafeRawPointer) -> Void,
+        stencil: StencilKernel, narrowStencil: @escaping Kernel, smallStencils: InlineArray<3, Kernel?>, widestTile: Int,
+        storesParts: Bool = false, columnTiles: InlineArray<5, TileKernel>, shortColumnTile: TileKernel? = nil,
+        wideTiles: InlineArray<4, TileKernel>,
+        layOutAxis: @escaping Kernel,
         layOutRuns: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void,
-        finish: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        finishColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        shiftedSums: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        transformInput: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        transformOutput: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        transformSmallInput: (@convention(c) (UnsafeRawPointer) -> Void)?,
-        transformSmallOutput: (@convention(c) (UnsafeRawPointer) -> Void)?,
-        transformOutputGradient: (@convention(c) (UnsafeRawPointer) -> Void)?,
-        transformTaps: (@convention(c) (UnsafeRawPointer) -> Void)?,
-        pointRow: (@convention(c) (UnsafeRawPointer) -> Void)? = nil,
-        gatheredColumns: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        permutedColumns: (@convention(c) (UnsafeRawPointer) -> Void)?,
-        doubledRows: (@convention(c) (UnsafeRawPointer) -> Void)?,
-        resampledPixels: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        blendedPixels: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        blendedRows: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        blendedRuns: (@convention(c) (UnsafeRawPointer) -> Void)?
+        finish: @escaping Kernel, finishColumns: @escaping Kernel, shiftedSums: @escaping Kernel,
+        transformInput: @escaping Kernel, transformOutput: @escaping Kernel, transformSmallInput: Kernel?,
+        transformSmallOutput: Kernel?, transformOutputGradient: Kernel?, transformTaps: Kernel?, pointRow: Kernel? = nil,
+        gatheredColumns: @escaping Kernel, permutedColumns: Kernel?, doubledRows: Kernel?, resampledPixels: @escaping Kernel,
+        blendedPixels: @escaping Kernel, blendedRows: @escaping Kernel, blendedRuns: Kernel?
     ) {
         self.lanes = lanes
         self.tiles = tiles
@@ -178,7 +158,7 @@ extension KernelTable {
 
     /// The one of `halfTiles` for a panel of so many output channels, if there is one.
     @inlinable @inline(__always)
-    public func halfTile(channels: Int) -> (@convention(c) (UnsafeRawPointer) -> Void)? {
+    public func halfTile(channels: Int) -> Kernel? {
         let halves = halves(channels: channels)
         return halves == 3 ? halfTiles[0] : halves == 5 ? halfTiles[1] : nil
     }

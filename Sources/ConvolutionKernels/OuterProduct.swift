@@ -50,7 +50,7 @@ public struct OuterProductArguments {
 /// rightPitch + n], or += if the tile continues.
 @inlinable @inline(__always)
 public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
-    _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
+    _: I.Type, rows: Count<R>.Type, vectors: Count<N>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: OuterProductArguments.self).pointee
     let size = MemoryLayout<I.Scalar>.stride
@@ -113,7 +113,7 @@ func multiplyLefts<I: InstructionSet, let R: Int>(
 /// `accumulateOuterProducts` of one vector for three taps of a kernel row at once, R lefts each: one tap's are too few sums, and
 /// read what lies in a level-2 cache three times as often.
 @inlinable @inline(__always)
-public func accumulateTapRow<I: InstructionSet, let R: Int>(_: I.Type, rows: InlineArray<R, Bool>.Type, _ raw: UnsafeRawPointer) {
+public func accumulateTapRow<I: InstructionSet, let R: Int>(_: I.Type, rows: Count<R>.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: OuterProductArguments.self).pointee
     let size = MemoryLayout<I.Scalar>.stride
     let zeros = InlineArray<R, InlineArray<1, I.Vector>>(repeating: InlineArray<1, I.Vector>(repeating: I.Vector(repeating: 0)))

@@ -33,7 +33,7 @@ public struct ShiftedSumArguments<Scalar> {
 /// one.
 @inlinable @inline(__always)
 func addShifted<I: InstructionSet, let N: Int>(
-    _: I.Type, vectors: InlineArray<N, Bool>.Type, _ arguments: ShiftedSumArguments<I.Scalar>, offset: Int,
+    _: I.Type, vectors: Count<N>.Type, _ arguments: ShiftedSumArguments<I.Scalar>, offset: Int,
     to target: UnsafeMutableRawPointer
 ) {
     var totals = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
@@ -67,14 +67,14 @@ public func shiftedSums<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
         let first = channel &* arguments.channelPitch
         var v = 0
         while v &+ 4 <= arguments.vectors {
-            addShifted(I.self, vectors: InlineArray<4, Bool>.self, arguments, offset: first &+ v &* I.lanes, to: target)
+            addShifted(I.self, vectors: Count<4>.self, arguments, offset: first &+ v &* I.lanes, to: target)
             target += 4 &* I.bytes
             v &+= 4
         }
         switch arguments.vectors &- v {
-        case 1: addShifted(I.self, vectors: InlineArray<1, Bool>.self, arguments, offset: first &+ v &* I.lanes, to: target)
-        case 2: addShifted(I.self, vectors: InlineArray<2, Bool>.self, arguments, offset: first &+ v &* I.lanes, to: target)
-        case 3: addShifted(I.self, vectors: InlineArray<3, Bool>.self, arguments, offset: first &+ v &* I.lanes, to: target)
+        case 1: addShifted(I.self, vectors: Count<1>.self, arguments, offset: first &+ v &* I.lanes, to: target)
+        case 2: addShifted(I.self, vectors: Count<2>.self, arguments, offset: first &+ v &* I.lanes, to: target)
+        case 3: addShifted(I.self, vectors: Count<3>.self, arguments, offset: first &+ v &* I.lanes, to: target)
         default: break
         }
         target += (arguments.vectors &- v) &* I.bytes

@@ -64,10 +64,10 @@ public struct StencilArguments<Scalar> {
 /// `accumulateStencil` with its vectors per row. The function takes an `UnsafePointer<StencilArguments<Scalar>>`.
 public struct StencilKernel {
     public var vectors: Int
-    public var accumulate: @convention(c) (UnsafeRawPointer) -> Void
+    public var accumulate: Kernel
 
     @inlinable @inline(__always)
-    public init(vectors: Int, accumulate: @escaping @convention(c) (UnsafeRawPointer) -> Void) {
+    public init(vectors: Int, accumulate: @escaping Kernel) {
         self.vectors = vectors
         self.accumulate = accumulate
     }
@@ -80,7 +80,7 @@ public let stencilRows = 4
 /// where `weights` is the kernel row of output row 0.
 @inlinable @inline(__always)
 func stencilRow<I: InstructionSet, let N: Int, let F: Int, let C: Int>(
-    _: I.Type, first: InlineArray<F, Bool>.Type, count: InlineArray<C, Bool>.Type,
+    _: I.Type, first: Count<F>.Type, count: Count<C>.Type,
     _ sums: inout InlineArray<4, InlineArray<N, I.Vector>>, _ x: UnsafeRawPointer, _ offsets: UnsafePointer<Int>,
     _ weights: UnsafePointer<I.Scalar>, taps: Int, pitch: Int
 ) {
@@ -103,7 +103,7 @@ func stencilRow<I: InstructionSet, let N: Int, let F: Int, let C: Int>(
 /// sum over kernel rows a, taps b of rows[a + p * rowStep][offsets[b] + column + x] * weights[a][b]
 @inlinable @inline(__always)
 public func accumulateStencil<I: InstructionSet, let N: Int>(
-    _: I.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
+    _: I.Type, vectors: Count<N>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: StencilArguments<I.Scalar>.self).pointee
     let filter = arguments.filter
@@ -134,34 +134,34 @@ public func accumulateStencil<I: InstructionSet, let N: Int>(
                 let w = filter.weights + (first &+ i) &* taps
                 switch lowest &* 4 &+ highest {
                 case 0:
-                    stencilRow(I.self, first: InlineArray<0, Bool>.self, count: InlineArray<1, Bool>.self, &sums, x, offsets, w,
+                    stencilRow(I.self, first: Count<0>.self, count: Count<1>.self, &sums, x, offsets, w,
                         taps: taps, pitch: pitch)
                 case 1:
-                    stencilRow(I.self, first: InlineArray<0, Bool>.self, count: InlineArray<2, Bool>.self, &sums, x, offsets, w,
+                    stencilRow(I.self, first: Count<0>.self, count: Count<2>.self, &sums, x, offsets, w,
                         taps: taps, pitch: pitch)
                 case 2:
-                    stencilRow(I.self, first: InlineArray<0, Bool>.self, count: InlineArray<3, Bool>.self, &sums, x, offsets, w,
+                    stencilRow(I.self, first: Count<0>.self, count: Count<3>.self, &sums, x, offsets, w,
                         taps: taps, pitch: pitch)
                 case 3:
-                    stencilRow(I.self, first: InlineArray<0, Bool>.self, count: InlineArray<4, Bool>.self, &sums, x, offsets, w,
+                    stencilRow(I.self, first: Count<0>.self, count: Count<4>.self, &sums, x, offsets, w,
                         taps: taps, pitch: pitch)
                 case 5:
-                    stencilRow(I.self, first: InlineArray<1, Bool>.self, count: InlineArray<1, Bool>.self, &sums, x, offsets, w,
+                    stencilRow(I.self, first: Count<1>.self, count: Count<1>.self, &sums, x, offsets, w,
                         taps: taps, pitch: pitch)
                 case 6:
-                    stencilRow(I.self, first: InlineArray<1, Bool>.self, count: InlineArray<2, Bool>.self, &sums, x, offsets, w,
+                    stencilRow(I.self, first: Count<1>.self, count: Count<2>.self, &sums, x, offsets, w,
                         taps: taps, pitch: pitch)
                 case 7:
-                    stencilRow(I.self, first: InlineArray<1, Bool>.self, count: InlineArray<3, Bool>.self, &sums, x, offsets, w,
+                    stencilRow(I.self, first: Count<1>.self, count: Count<3>.self, &sums, x, offsets, w,
                         taps: taps, pitch: pitch)
                 case 10:
-                    stencilRow(I.self, first: InlineArray<2, Bool>.self, count: InlineArray<1, Bool>.self, &sums, x, offsets, w,
+                    stencilRow(I.self, first: Count<2>.self, count: Count<1>.self, &sums, x, offsets, w,
                         taps: taps, pitch: pitch)
                 case 11:
-                    stencilRow(I.self, first: InlineArray<2, Bool>.self, count: InlineArray<2, Bool>.self, &sums, x, offsets, w,
+                    stencilRow(I.self, first: Count<2>.self, count: Count<2>.self, &sums, x, offsets, w,
                         taps: taps, pitch: pitch)
                 case 15:
-                    stencilRow(I.self, first: InlineArray<3, Bool>.self, count: InlineArray<1, Bool>.self, &sums, x, offsets, w,
+                    stencilRow(I.self, first: Count<3>.self, count: Count<1>.self, &sums, x, offsets, w,
                         taps: taps, pitch: pitch)
                 default: break
                 }
@@ -340,7 +340,7 @@ func storeNarrow<I: InstructionSet>(
 /// The same for K x K, 2 or 3: the weights stay in registers. An output row is S input rows on.
 @inlinable @inline(__always)
 public func accumulateSmallStencil<I: InstructionSet, let K: Int, let S: Int>(
-    _: I.Type, size: InlineArray<K, Bool>.Type, step: InlineArray<S, Bool>.Type, _ raw: UnsafeRawPointer
+    _: I.Type, size: Count<K>.Type, step: Count<S>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: NarrowStencilArguments<I.Scalar>.self).pointee
     let filter = arguments.filter

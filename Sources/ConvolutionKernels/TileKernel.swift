@@ -95,10 +95,10 @@ public struct TileKernel {
     public var rows: Int
     /// Of output channels; of those two, of neighbouring columns.
     public var vectors: Int
-    public var accumulate: @convention(c) (UnsafeRawPointer) -> Void
+    public var accumulate: Kernel
 
     @inlinable @inline(__always)
-    public init(rows: Int, vectors: Int, accumulate: @escaping @convention(c) (UnsafeRawPointer) -> Void) {
+    public init(rows: Int, vectors: Int, accumulate: @escaping Kernel) {
         self.rows = rows
         self.vectors = vectors
         self.accumulate = accumulate
@@ -190,7 +190,7 @@ func finishPixels<I: InstructionSet>(_: I.Type, _ arguments: TileArguments<I.Sca
 /// `finish`, where it is asked for, for tiles of output channels: vectors of columns. Kernels of as many vectors share it.
 @inlinable @inline(never)
 func finishVectors<I: InstructionSet, let N: Int>(
-    _: I.Type, _ arguments: UnsafePointer<TileArguments<I.Scalar>>, vectors: InlineArray<N, Bool>.Type
+    _: I.Type, _ arguments: UnsafePointer<TileArguments<I.Scalar>>, vectors: Count<N>.Type
 ) {
     guard let outputs = arguments.pointee.outputs else { return }
     let pitch = arguments.pointee.outputPitch &* MemoryLayout<I.Scalar>.stride
@@ -383,7 +383,7 @@ func partHalves<I: InstructionSet, let R: Int, let N: Int>(_: I.Type, _ sums: in
 /// other pixels, with the same weights.
 @inlinable @inline(__always)
 public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
-    _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, spansGroups: Bool = false,
+    _: I.Type, rows: Count<R>.Type, vectors: Count<N>.Type, spansGroups: Bool = false,
     endsInHalf: Bool = false, areTwins: Bool = false, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
@@ -463,7 +463,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
 /// Where the tier `storesParts`, nothing is read or stored beyond the lanes of the last vector.
 @inlinable @inline(__always)
 public func accumulateLanes<I: InstructionSet, let R: Int, let N: Int>(
-    _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
+    _: I.Type, rows: Count<R>.Type, vectors: Count<N>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
     guard var order = arguments.order else { return }
@@ -523,7 +523,7 @@ func multiplySpread<I: PermutingInstructionSet, let R: Int>(
 /// tile[r][lane] += sum over segments s, channels c of runs[s][r][channelOffset + places[c][lane]] * panel[s][c][lane]
 @inlinable @inline(__always)
 public func accumulateGroups<I: PermutingInstructionSet, let R: Int>(
-    _: I.Type, rows: InlineArray<R, Bool>.Type, _ raw: UnsafeRawPointer
+    _: I.Type, rows: Count<R>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
     guard let places = arguments.places else { return }
@@ -572,7 +572,7 @@ public func accumulateGroups<I: PermutingInstructionSet, let R: Int>(
 /// tile[r][n] += sum over segments s, channels c of runs[s][n][channelOffset + c * channelPitch] * panel[s][c][r]
 @inlinable @inline(__always)
 public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
-    _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
+    _: I.Type, rows: Count<R>.Type, vectors: Count<N>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
     let size = MemoryLayout<I.Scalar>.stride
@@ -625,14 +625,14 @@ public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true
     }
-    finishVectors(I.self, raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self), vectors: InlineArray<N, Bool>.self)
+    finishVectors(I.self, raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self), vectors: Count<N>.self)
 }
 
 /// `accumulateColumns` for vectors that follow each other in one row, of which `runs` gives the first (`[segment][N]`, the others
 /// unread): one address for all leaves registers for more vectors.
 @inlinable @inline(__always)
 public func accumulateWide<I: InstructionSet, let R: Int, let N: Int>(
-    _: I.Type, rows: InlineArray<R, Bool>.Type, vectors: InlineArray<N, Bool>.Type, _ raw: UnsafeRawPointer
+    _: I.Type, rows: Count<R>.Type, vectors: Count<N>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
     let size = MemoryLayout<I.Scalar>.stride
@@ -670,5 +670,5 @@ public func accumulateWide<I: InstructionSet, let R: Int, let N: Int>(
         fold(I.self, sums, into: arguments.tile, continues: continues)
         continues = true
     }
-    finishVectors(I.self, raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self), vectors: InlineArray<N, Bool>.self)
+    finishVectors(I.self, raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self), vectors: Count<N>.self)
 }

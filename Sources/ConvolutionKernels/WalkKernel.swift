@@ -89,15 +89,12 @@ public struct WalkEdges {
 /// `accumulateWalk` with its pixels per row. The functions take an `UnsafePointer<WalkArguments<Scalar>>`.
 public struct WalkKernel {
     public var columns: Int
-    public var accumulate: @convention(c) (UnsafeRawPointer) -> Void
+    public var accumulate: Kernel
     /// `accumulateSmallWalk` for kernels of 2x2 and 3x3, where the tier has it.
-    public var small: InlineArray<2, (@convention(c) (UnsafeRawPointer) -> Void)?>
+    public var small: InlineArray<2, Kernel?>
 
     @inlinable @inline(__always)
-    public init(
-        columns: Int, accumulate: @escaping @convention(c) (UnsafeRawPointer) -> Void,
-        small: (@convention(c) (UnsafeRawPointer) -> Void)? = nil, smallest: (@convention(c) (UnsafeRawPointer) -> Void)? = nil
-    ) {
+    public init(columns: Int, accumulate: @escaping Kernel, small: Kernel? = nil, smallest: Kernel? = nil) {
         self.columns = columns
         self.accumulate = accumulate
         self.small = [smallest, small]
@@ -108,7 +105,7 @@ public struct WalkKernel {
 /// that is few enough weights for the registers of every tier, and an input vector serves up to three of them.
 @inlinable @inline(__always)
 func walkRow<I: InstructionSet, let R: Int, let S: Int>(
-    _: I.Type, step: InlineArray<S, Bool>.Type, _ sums: inout InlineArray<R, I.Vector>,
+    _: I.Type, step: Count<S>.Type, _ sums: inout InlineArray<R, I.Vector>,
     _ runs: UnsafePointer<UnsafePointer<I.Scalar>>, _ offset: Int, _ weights: UnsafeRawPointer, taps: Int
 ) {
     var runs = runs
@@ -142,7 +139,7 @@ func walkRow<I: InstructionSet, let R: Int, let S: Int>(
 /// One input row for both output rows, which multiply it with different kernel rows.
 @inlinable @inline(__always)
 func walkRows<I: InstructionSet, let R: Int, let S: Int>(
-    _: I.Type, step: InlineArray<S, Bool>.Type, _ upper: inout InlineArray<R, I.Vector>, _ lower: inout InlineArray<R, I.Vector>,
+    _: I.Type, step: Count<S>.Type, _ upper: inout InlineArray<R, I.Vector>, _ lower: inout InlineArray<R, I.Vector>,
     _ runs: UnsafePointer<UnsafePointer<I.Scalar>>, _ offset: Int, _ weights: UnsafeRawPointer, _ lowerWeights: UnsafeRawPointer,
     taps: Int
 ) {
@@ -188,7 +185,7 @@ func walkRows<I: InstructionSet, let R: Int, let S: Int>(
 /// sums[r] = sum over kernel rows a, columns b of runs[a (+ rowStep)][r * S + b][channelOffset + vector] * panel[vector][a][b]
 @inlinable @inline(__always)
 public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
-    _: I.Type, columns: InlineArray<R, Bool>.Type, step: InlineArray<S, Bool>.Type, _ raw: UnsafeRawPointer
+    _: I.Type, columns: Count<R>.Type, step: Count<S>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: WalkArguments<I.Scalar>.self).pointee
     let tile = UnsafeMutableRawPointer(arguments.tile)
@@ -272,7 +269,7 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
 /// result goes to the output. Without loops a vector's work is short enough for the processor to begin that of the next.
 @inlinable @inline(__always)
 public func accumulateSmallWalk<I: InstructionSet, let R: Int, let S: Int, let K: Int>(
-    _: I.Type, columns: InlineArray<R, Bool>.Type, step: InlineArray<S, Bool>.Type, size: InlineArray<K, Bool>.Type,
+    _: I.Type, columns: Count<R>.Type, step: Count<S>.Type, size: Count<K>.Type,
     _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: WalkArguments<I.Scalar>.self).pointee
@@ -306,7 +303,7 @@ public func accumulateSmallWalk<I: InstructionSet, let R: Int, let S: Int, let K
 /// of the first of up to P pairs, which lie `columnStride` apart; addresses are those of 2 rows and P + 1 columns (1 and P).
 @inlinable @inline(__always)
 public func accumulatePairs<I: InstructionSet, let P: Int, let K: Int>(
-    _: I.Type, columns: InlineArray<P, Bool>.Type, kernel: InlineArray<K, Bool>.Type, _ raw: UnsafeRawPointer
+    _: I.Type, columns: Count<P>.Type, kernel: Count<K>.Type, _ raw: UnsafeRawPointer
 ) {
     // Asked for in the loop, so that it is not compiled once for each case.
     let given = raw.assumingMemoryBound(to: WalkArguments<I.Scalar>.self)
@@ -316,7 +313,7 @@ public func accumulatePairs<I: InstructionSet, let P: Int, let K: Int>(
     let low = I.Vector(repeating: arguments.low)
     let high = I.Vector(repeating: arguments.high)
     let right = arguments.pairPitch &* size
-    let step = InlineArray<1, Bool>.self
+    let step = Count<1>.self
     forEachWalkVector(I.self, arguments, columns: columns, step: step) { vector, panel, offset, output in
         var weights = InlineArray<K, InlineArray<K, I.Vector>>(repeating: InlineArray<K, I.Vector>(repeating: low))
         for a in 0..<K {
@@ -374,7 +371,7 @@ public func accumulatePairs<I: InstructionSet, let P: Int, let K: Int>(
 /// input and its output lie.
 @inlinable @inline(__always)
 func forEachWalkVector<I: InstructionSet, let R: Int, let S: Int>(
-    _: I.Type, _ arguments: WalkArguments<I.Scalar>, columns: InlineArray<R, Bool>.Type, step: InlineArray<S, Bool>.Type,
+    _: I.Type, _ arguments: WalkArguments<I.Scalar>, columns: Count<R>.Type, step: Count<S>.Type,
     _ body: (Int, UnsafeRawPointer, Int, Int) -> Void
 ) {
     let size = MemoryLayout<I.Scalar>.stride
@@ -399,7 +396,7 @@ func forEachWalkVector<I: InstructionSet, let R: Int, let S: Int>(
 /// Fetches what a later tile is the first to read of the vector of channels at `offset`.
 @inlinable @inline(__always)
 func fetchAhead<I: InstructionSet, let R: Int, let S: Int>(
-    _: I.Type, _ arguments: WalkArguments<I.Scalar>, columns: InlineArray<R, Bool>.Type, step: InlineArray<S, Bool>.Type,
+    _: I.Type, _ arguments: WalkArguments<I.Scalar>, columns: Count<R>.Type, step: Count<S>.Type,
     _ offset: Int
 ) {
     if arguments.ahead == 0 { return }
@@ -420,7 +417,7 @@ func fetchAhead<I: InstructionSet, let R: Int, let S: Int>(
 /// From the first pixel of a tile to each, in bytes. Pixels beyond the last go where the last goes.
 @inlinable @inline(__always)
 func walkPlaces<Scalar, let R: Int>(
-    _ arguments: WalkArguments<Scalar>, columns: InlineArray<R, Bool>.Type
+    _ arguments: WalkArguments<Scalar>, columns: Count<R>.Type
 ) -> InlineArray<R, Int> {
     var places = InlineArray<R, Int>(repeating: 0)
     for r in 0..<R {

@@ -203,8 +203,8 @@ public func packTile<Scalar: KernelScalar>(
         pixels[first] != outside && pixels[first &+ 1] == pixels[first] + 1 && pixels[first &+ 2] == pixels[first] + 2
             && pixels[first &+ 3] == pixels[first] + 3
     }
-    var first = InlineArray<6, Bool>(repeating: false)
-    var last = InlineArray<6, Bool>(repeating: false)
+    var first = Count<6>(repeating: false)
+    var last = Count<6>(repeating: false)
     for row in 0..<side where MemoryLayout<Scalar>.stride == 4 {
         first[unchecked: row] = areNeighbours(row &* side)
         last[unchecked: row] = areNeighbours(row &* side &+ side &- 4)

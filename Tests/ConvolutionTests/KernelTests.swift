@@ -363,7 +363,7 @@ private enum TileKind: CaseIterable {
     private func check<Scalar: KernelScalar>(
         _ table: KernelTable, _ kernel: WalkKernel, _ step: Int, _ kernelRows: Int, _ kernelColumns: Int, _ rowStep: Int,
         _ perChunk: Int, _ vectors: Int, _ rows: Int, _ columns: Int, _: Scalar.Type,
-        _ accumulate: @convention(c) (UnsafeRawPointer) -> Void
+        _ accumulate: Kernel
     ) {
         var numbers = SeededNumbers(seed: kernelRows * 100 + kernelColumns)
         func draw() -> Int { Int.random(in: -9...9, using: &numbers) }

@@ -167,8 +167,7 @@ public final class Conv2DPlan<Scalar: TensorScalar>: Sendable {
     /// The shape of the inputs it takes.
     public let inputShape: [Int]
     public let outputShape: [Int]
-    /// Read-only after creation, so sharing it is safe.
-    private nonisolated(unsafe) let plan: OpaquePointer?
+    private let plan: PlanHandle
 
     /// - Throws: what `conv2d` would for an input of this shape.
     public init(
@@ -178,10 +177,8 @@ public final class Conv2DPlan<Scalar: TensorScalar>: Sendable {
         try call.parameters.checkBias(bias)
         self.inputShape = inputShape
         outputShape = try call.outputShape(conv2d_output_shape)
-        plan = try call.plan { conv2d_plan_create($0, kernel.elements, bias, $1) }
+        plan = try call.plan(destroy: conv2d_plan_destroy) { conv2d_plan_create($0, kernel.elements, bias, $1) }
     }
-
-    deinit { conv2d_plan_destroy(plan) }
 
     /// The same bits as `conv2d`.
     ///
@@ -189,7 +186,7 @@ public final class Conv2DPlan<Scalar: TensorScalar>: Sendable {
     public func callAsFunction(_ input: Tensor<Scalar>) throws(ConvolutionError) -> Tensor<Scalar> {
         try input.checkShape(inputShape)
         return try Tensor(shape: outputShape) { output in
-            withExtendedLifetime(self) { conv2d_plan_execute(plan, input.elements, output) }
+            plan { conv2d_plan_execute($0, input.elements, output) }
         }
     }
 }

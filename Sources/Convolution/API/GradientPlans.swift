@@ -12,8 +12,7 @@ public final class Conv2DBackwardInputPlan<Scalar: TensorScalar>: Sendable {
     public let inputShape: [Int]
     /// The shape of the layer's output, and of the gradients it takes.
     public let outputShape: [Int]
-    /// Read-only after creation, so sharing it is safe.
-    private nonisolated(unsafe) let plan: OpaquePointer?
+    private let plan: PlanHandle
 
     /// - Throws: what `conv2d` would for an input of this shape.
     public init(
@@ -22,10 +21,10 @@ public final class Conv2DBackwardInputPlan<Scalar: TensorScalar>: Sendable {
         let call = try options.call(Scalar.self, inputShape: inputShape, kernelShape: kernel.shape)
         self.inputShape = inputShape
         outputShape = try call.outputShape(conv2d_output_shape)
-        plan = try call.plan { conv2d_backward_input_plan_create($0, kernel.elements, $1) }
+        plan = try call.plan(destroy: conv2d_backward_input_plan_destroy) {
+            conv2d_backward_input_plan_create($0, kernel.elements, $1)
+        }
     }
-
-    deinit { conv2d_backward_input_plan_destroy(plan) }
 
     /// The same bits as `conv2dBackwardInput`.
     ///
@@ -33,7 +32,7 @@ public final class Conv2DBackwardInputPlan<Scalar: TensorScalar>: Sendable {
     public func callAsFunction(_ outputGradient: Tensor<Scalar>) throws(ConvolutionError) -> Tensor<Scalar> {
         try outputGradient.checkGradient(outputShape)
         return try Tensor(shape: inputShape) { result in
-            withExtendedLifetime(self) { conv2d_backward_input_plan_execute(plan, outputGradient.elements, result) }
+            plan { conv2d_backward_input_plan_execute($0, outputGradient.elements, result) }
         }
     }
 }
@@ -47,8 +46,7 @@ public final class Conv2DBackwardKernelPlan<Scalar: TensorScalar>: Sendable {
     public let kernelShape: [Int]
     /// The shape of the layer's output, and of the gradients it takes.
     public let outputShape: [Int]
-    /// Read-only after creation, so sharing it is safe.
-    private nonisolated(unsafe) let plan: OpaquePointer?
+    private let plan: PlanHandle
 
     /// - Throws: what `conv2d` would for an input and a kernel of these shapes.
     public init(
@@ -58,10 +56,8 @@ public final class Conv2DBackwardKernelPlan<Scalar: TensorScalar>: Sendable {
         self.inputShape = inputShape
         self.kernelShape = kernelShape
         outputShape = try call.outputShape(conv2d_output_shape)
-        plan = try call.plan { conv2d_backward_kernel_plan_create($0, $1) }
+        plan = try call.plan(destroy: conv2d_backward_kernel_plan_destroy) { conv2d_backward_kernel_plan_create($0, $1) }
     }
-
-    deinit { conv2d_backward_kernel_plan_destroy(plan) }
 
     /// The same bits as `conv2dBackwardKernel`.
     ///
@@ -72,9 +68,7 @@ public final class Conv2DBackwardKernelPlan<Scalar: TensorScalar>: Sendable {
         try input.checkShape(inputShape)
         try outputGradient.checkGradient(outputShape)
         return try Tensor(shape: kernelShape) { result in
-            withExtendedLifetime(self) {
-                conv2d_backward_kernel_plan_execute(plan, input.elements, outputGradient.elements, result)
-            }
+            plan { conv2d_backward_kernel_plan_execute($0, input.elements, outputGradient.elements, result) }
         }
     }
 }
@@ -85,8 +79,7 @@ public final class Conv2DTransposeBackwardInputPlan<Scalar: TensorScalar>: Senda
     public let inputShape: [Int]
     /// The shape of the layer's output, and of the gradients it takes.
     public let outputShape: [Int]
-    /// Read-only after creation, so sharing it is safe.
-    private nonisolated(unsafe) let plan: OpaquePointer?
+    private let plan: PlanHandle
 
     /// - Throws: what `conv2dTranspose` would for an input of this shape.
     public init(
@@ -95,10 +88,10 @@ public final class Conv2DTransposeBackwardInputPlan<Scalar: TensorScalar>: Senda
         let call = try options.call(Scalar.self, inputShape: inputShape, kernelShape: kernel.shape)
         self.inputShape = inputShape
         outputShape = try call.outputShape(conv2d_transpose_output_shape)
-        plan = try call.plan { conv2d_transpose_backward_input_plan_create($0, kernel.elements, $1) }
+        plan = try call.plan(destroy: conv2d_transpose_backward_input_plan_destroy) {
+            conv2d_transpose_backward_input_plan_create($0, kernel.elements, $1)
+        }
     }
-
-    deinit { conv2d_transpose_backward_input_plan_destroy(plan) }
 
     /// The same bits as `conv2dTransposeBackwardInput`.
     ///
@@ -106,7 +99,7 @@ public final class Conv2DTransposeBackwardInputPlan<Scalar: TensorScalar>: Senda
     public func callAsFunction(_ outputGradient: Tensor<Scalar>) throws(ConvolutionError) -> Tensor<Scalar> {
         try outputGradient.checkGradient(outputShape)
         return try Tensor(shape: inputShape) { result in
-            withExtendedLifetime(self) { conv2d_transpose_backward_input_plan_execute(plan, outputGradient.elements, result) }
+            plan { conv2d_transpose_backward_input_plan_execute($0, outputGradient.elements, result) }
         }
     }
 }
@@ -119,8 +112,7 @@ public final class Conv2DTransposeBackwardKernelPlan<Scalar: TensorScalar>: Send
     public let kernelShape: [Int]
     /// The shape of the layer's output, and of the gradients it takes.
     public let outputShape: [Int]
-    /// Read-only after creation, so sharing it is safe.
-    private nonisolated(unsafe) let plan: OpaquePointer?
+    private let plan: PlanHandle
 
     /// - Throws: what `conv2dTranspose` would for an input and a kernel of these shapes.
     public init(
@@ -130,10 +122,10 @@ public final class Conv2DTransposeBackwardKernelPlan<Scalar: TensorScalar>: Send
         self.inputShape = inputShape
         self.kernelShape = kernelShape
         outputShape = try call.outputShape(conv2d_transpose_output_shape)
-        plan = try call.plan { conv2d_transpose_backward_kernel_plan_create($0, $1) }
+        plan = try call.plan(destroy: conv2d_transpose_backward_kernel_plan_destroy) {
+            conv2d_transpose_backward_kernel_plan_create($0, $1)
+        }
     }
-
-    deinit { conv2d_transpose_backward_kernel_plan_destroy(plan) }
 
     /// The same bits as `conv2dTransposeBackwardKernel`.
     ///
@@ -144,9 +136,7 @@ public final class Conv2DTransposeBackwardKernelPlan<Scalar: TensorScalar>: Send
         try input.checkShape(inputShape)
         try outputGradient.checkGradient(outputShape)
         return try Tensor(shape: kernelShape) { result in
-            withExtendedLifetime(self) {
-                conv2d_transpose_backward_kernel_plan_execute(plan, input.elements, outputGradient.elements, result)
-            }
+            plan { conv2d_transpose_backward_kernel_plan_execute($0, input.elements, outputGradient.elements, result) }
         }
     }
 }
@@ -158,8 +148,7 @@ public final class Upsample2DBackwardPlan<Scalar: TensorScalar>: Sendable {
     public let inputShape: [Int]
     /// The shape of the upsampling's result, and of the gradients it takes.
     public let outputShape: [Int]
-    /// Read-only after creation, so sharing it is safe.
-    private nonisolated(unsafe) let plan: OpaquePointer?
+    private let plan: PlanHandle
 
     /// - Throws: what `upsample2d` would for an input of this shape.
     public init(
@@ -168,10 +157,8 @@ public final class Upsample2DBackwardPlan<Scalar: TensorScalar>: Sendable {
         let call = try options.call(Scalar.self, inputShape: inputShape, size: size)
         self.inputShape = inputShape
         outputShape = try call.outputShape(upsample2d_output_shape)
-        plan = try call.plan { upsample2d_backward_plan_create($0, $1) }
+        plan = try call.plan(destroy: upsample2d_backward_plan_destroy) { upsample2d_backward_plan_create($0, $1) }
     }
-
-    deinit { upsample2d_backward_plan_destroy(plan) }
 
     /// The same bits as `upsample2dBackward`.
     ///
@@ -179,7 +166,7 @@ public final class Upsample2DBackwardPlan<Scalar: TensorScalar>: Sendable {
     public func callAsFunction(_ outputGradient: Tensor<Scalar>) throws(ConvolutionError) -> Tensor<Scalar> {
         try outputGradient.checkGradient(outputShape)
         return try Tensor(shape: inputShape) { result in
-            withExtendedLifetime(self) { upsample2d_backward_plan_execute(plan, outputGradient.elements, result) }
+            plan { upsample2d_backward_plan_execute($0, outputGradient.elements, result) }
         }
     }
 }

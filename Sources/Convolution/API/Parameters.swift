@@ -137,9 +137,7 @@ struct Call<P: Parameters> {
     }
 
     func outputShape(_ function: (UnsafePointer<P>?, UnsafeMutablePointer<Int64>?) -> Int32) throws(ConvolutionError) -> [Int] {
-        var shape = [Int64](repeating: 0, count: 4)
-        try check(self { function($0, &shape) })
-        return shape.map { Int($0) }
+        try shape { shape in self { function($0, shape) } }
     }
 
     func workspaceSize(
@@ -147,17 +145,44 @@ struct Call<P: Parameters> {
             UnsafePointer<P>?, UnsafeMutablePointer<Int64>?, UnsafeMutablePointer<Int64>?, UnsafeMutablePointer<Int64>?
         ) -> Int32
     ) throws(ConvolutionError) -> WorkspaceSize {
-        var sizes: (plan: Int64, execution: Int64, least: Int64) = (0, 0, 0)
-        try check(self { function($0, &sizes.plan, &sizes.execution, &sizes.least) })
-        return WorkspaceSize(plan: Int(sizes.plan), execution: Int(sizes.execution), least: Int(sizes.least))
+        try WorkspaceSize { plan, execution, least in self { function($0, plan, execution, least) } }
     }
 
     func plan(
+        destroy: @escaping @Sendable (OpaquePointer?) -> Void,
         _ create: (UnsafePointer<P>, UnsafeMutablePointer<OpaquePointer?>) -> Int32
-    ) throws(ConvolutionError) -> OpaquePointer? {
+    ) throws(ConvolutionError) -> PlanHandle {
+        try PlanHandle(destroy: destroy) { plan in self { create($0, plan) } }
+    }
+}
+
+/// The shape of four axes that `function` writes. It returns a status.
+func shape(_ function: (UnsafeMutablePointer<Int64>) -> Int32) throws(ConvolutionError) -> [Int] {
+    var shape = [Int64](repeating: 0, count: 4)
+    try check(function(&shape))
+    return shape.map { Int($0) }
+}
+
+/// Owns a C plan. That is read-only, so sharing it is safe.
+final class PlanHandle: Sendable {
+    private nonisolated(unsafe) let plan: OpaquePointer?
+    private let destroy: @Sendable (OpaquePointer?) -> Void
+
+    /// The plan that `create` writes. It returns a status.
+    init(
+        destroy: @escaping @Sendable (OpaquePointer?) -> Void, create: (UnsafeMutablePointer<OpaquePointer?>) -> Int32
+    ) throws(ConvolutionError) {
         var plan: OpaquePointer?
-        try check(self { create($0, &plan) })
-        return plan
+        try check(create(&plan))
+        self.plan = plan
+        self.destroy = destroy
+    }
+
+    deinit { destroy(plan) }
+
+    /// The status of `function`, while which the plan is not freed.
+    func callAsFunction(_ function: (OpaquePointer?) -> Int32) -> Int32 {
+        withExtendedLifetime(self) { function(plan) }
     }
 }
 
@@ -169,6 +194,15 @@ public struct WorkspaceSize: Hashable, Sendable {
     public var execution: Int
     /// The least `workspaceLimit` that the layer can be computed with.
     public var least: Int
+
+    /// What `function` writes. It returns a status.
+    init(
+        _ function: (UnsafeMutablePointer<Int64>, UnsafeMutablePointer<Int64>, UnsafeMutablePointer<Int64>) -> Int32
+    ) throws(ConvolutionError) {
+        var (plan, execution, least): (Int64, Int64, Int64) = (0, 0, 0)
+        try check(function(&plan, &execution, &least))
+        (self.plan, self.execution, self.least) = (Int(plan), Int(execution), Int(least))
+    }
 }
 
 extension Tensor {

@@ -165,8 +165,7 @@ public final class Upsample2DPlan<Scalar: TensorScalar>: Sendable {
     /// The shape of the inputs it takes.
     public let inputShape: [Int]
     public let outputShape: [Int]
-    /// Read-only after creation, so sharing it is safe.
-    private nonisolated(unsafe) let plan: OpaquePointer?
+    private let plan: PlanHandle
 
     /// - Throws: what `upsample2d` would for an input of this shape.
     public init(
@@ -175,10 +174,8 @@ public final class Upsample2DPlan<Scalar: TensorScalar>: Sendable {
         let call = try options.call(Scalar.self, inputShape: inputShape, size: size)
         self.inputShape = inputShape
         outputShape = try call.outputShape(upsample2d_output_shape)
-        plan = try call.plan { upsample2d_plan_create($0, $1) }
+        plan = try call.plan(destroy: upsample2d_plan_destroy) { upsample2d_plan_create($0, $1) }
     }
-
-    deinit { upsample2d_plan_destroy(plan) }
 
     /// The same bits as `upsample2d`.
     ///
@@ -186,7 +183,7 @@ public final class Upsample2DPlan<Scalar: TensorScalar>: Sendable {
     public func callAsFunction(_ input: Tensor<Scalar>) throws(ConvolutionError) -> Tensor<Scalar> {
         try input.checkShape(inputShape)
         return try Tensor(shape: outputShape) { output in
-            withExtendedLifetime(self) { upsample2d_plan_execute(plan, input.elements, output) }
+            plan { upsample2d_plan_execute($0, input.elements, output) }
         }
     }
 }

@@ -20,9 +20,7 @@ private struct UpsampledCall {
     }
 
     func outputShape() throws(ConvolutionError) -> [Int] {
-        var shape = [Int64](repeating: 0, count: 4)
-        try check(self { upsample2d_conv2d_output_shape($0, $1, &shape) })
-        return shape.map { Int($0) }
+        try shape { shape in self { upsample2d_conv2d_output_shape($0, $1, shape) } }
     }
 }
 
@@ -81,9 +79,9 @@ public func upsample2dConv2dWorkspaceSize<Scalar: TensorScalar>(
 ) throws(ConvolutionError) -> WorkspaceSize {
     let call = try UpsampledCall(
         Scalar.self, inputShape: inputShape, size: size, upsampling: upsampling, kernelShape: kernelShape, options: options)
-    var sizes: (plan: Int64, execution: Int64, least: Int64) = (0, 0, 0)
-    try check(call { upsample2d_conv2d_workspace_size($0, $1, &sizes.plan, &sizes.execution, &sizes.least) })
-    return WorkspaceSize(plan: Int(sizes.plan), execution: Int(sizes.execution), least: Int(sizes.least))
+    return try WorkspaceSize { plan, execution, least in
+        call { upsample2d_conv2d_workspace_size($0, $1, plan, execution, least) }
+    }
 }
 
 /// An `upsample2dConv2d` for a kernel that is used more than once: see `Conv2DPlan`.
@@ -91,8 +89,7 @@ public final class Upsample2DConv2DPlan<Scalar: TensorScalar>: Sendable {
     /// The shape of the inputs it takes.
     public let inputShape: [Int]
     public let outputShape: [Int]
-    /// Read-only after creation, so sharing it is safe.
-    private nonisolated(unsafe) let plan: OpaquePointer?
+    private let plan: PlanHandle
 
     /// - Throws: what `upsample2dConv2d` would for an input of this shape.
     public init(
@@ -104,12 +101,10 @@ public final class Upsample2DConv2DPlan<Scalar: TensorScalar>: Sendable {
         try call.convolution.parameters.checkBias(bias)
         self.inputShape = inputShape
         outputShape = try call.outputShape()
-        var plan: OpaquePointer?
-        try check(call { upsample2d_conv2d_plan_create($0, $1, kernel.elements, bias, &plan) })
-        self.plan = plan
+        plan = try PlanHandle(destroy: upsample2d_conv2d_plan_destroy) { plan in
+            call { upsample2d_conv2d_plan_create($0, $1, kernel.elements, bias, plan) }
+        }
     }
-
-    deinit { upsample2d_conv2d_plan_destroy(plan) }
 
     /// The same bits as `upsample2dConv2d`.
     ///
@@ -117,7 +112,7 @@ public final class Upsample2DConv2DPlan<Scalar: TensorScalar>: Sendable {
     public func callAsFunction(_ input: Tensor<Scalar>) throws(ConvolutionError) -> Tensor<Scalar> {
         try input.checkShape(inputShape)
         return try Tensor(shape: outputShape) { output in
-            withExtendedLifetime(self) { upsample2d_conv2d_plan_execute(plan, input.elements, output) }
+            plan { upsample2d_conv2d_plan_execute($0, input.elements, output) }
         }
     }
 }

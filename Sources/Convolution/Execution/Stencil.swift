@@ -89,7 +89,7 @@ func separate<Scalar: KernelScalar>(
 
 extension KernelTable {
     /// For kernels of `size` times `size`, an output row `step` input rows on.
-    func smallStencil(size: Int, step: Int) -> (@convention(c) (UnsafeRawPointer) -> Void)? {
+    func smallStencil(size: Int, step: Int) -> Kernel? {
         switch (size, step) {
         case (3, 1), (3, 2): smallStencils[step - 1]
         case (2, 1): smallStencils[2]

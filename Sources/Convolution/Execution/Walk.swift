@@ -31,7 +31,7 @@ extension ConvolutionPlan {
 
     /// The kernel without loops, if there is one for this layer.
     @inline(__always)
-    func smallWalk(_ vertical: Lattice, _ horizontal: Lattice) -> (@convention(c) (UnsafeRawPointer) -> Void)? {
+    func smallWalk(_ vertical: Lattice, _ horizontal: Lattice) -> Kernel? {
         let size = vertical.taps
         if horizontal.taps != size || rowStep(vertical) != horizontal.inputStep { return nil }
         let small = walkKernel.small

@@ -438,7 +438,7 @@ struct TileSource<Scalar: KernelScalar> {
     var channels: Int
     /// Pixels of a tile along one axis.
     var side: Int
-    var transform: @convention(c) (UnsafeRawPointer) -> Void
+    var transform: Kernel
     var lanes: Int
     /// The channels lie as the transform reads them; else a tile's pixels are copied first.
     var readsDirectly: Bool
