@@ -178,10 +178,19 @@ static int64_t border(int64_t i, int64_t length, int32_t mode) {
     }
 }
 
-struct geometry { /* of both layers; with the defaults written out */
+struct geometry { /* of all verbs; with the defaults written out */
     int64_t n, h, w, ci, co, kh, kw, sh, sw, dh, dw, groups, oh, ow, top, left;
-    int32_t algorithm, activation;
+    int32_t algorithm, activation, format;
+    size_t element;
+    enum layout layout_in, layout_out;
+    int with_bias;
 };
+
+static void take_shape(struct geometry *g, const int64_t shape[4], int32_t data_format, int32_t dtype) {
+    g->format = data_format;
+    g->element = dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float);
+    g->oh = shape[data_format == CONVOLUTION_NCHW ? 2 : 1], g->ow = shape[data_format == CONVOLUTION_NCHW ? 3 : 2];
+}
 
 /* kernel[a][b][i][o] of the Keras or PyTorch order; conv2d: i within the group. conv2d_transpose: o within the group. */
 static double weight(const void *kernel, size_t element, int32_t format, int transposed, int32_t flip, const struct geometry *g,
@@ -350,77 +359,72 @@ static int64_t padding_before(int32_t padding, int64_t i, int64_t ke, int64_t s,
     }
 }
 
-/* Runs one call or plan; the kernel's memory is taken away before a plan is executed. */
-static int32_t run_conv2d(const conv2d_params *params, const struct way *way, const void *input, const void *kernel,
-                          const void *bias, void *output) {
-    conv2d_params p = *params;
-    if (!way->with_plan) return conv2d(&p, input, kernel, bias, output);
-    conv2d_plan *plan = NULL;
-    int32_t status = conv2d_plan_create(&p, kernel, bias, &plan);
-    if (status != CONVOLUTION_OK) return status;
-    memset(&p, MARK, sizeof p);
-    guarded_protect(blocks[1], PROT_NONE);
-    guarded_protect(blocks[2], PROT_NONE);
-    status = conv2d_plan_execute(plan, input, output);
-    conv2d_plan_destroy(plan);
-    guarded_protect(blocks[1], PROT_READ);
-    guarded_protect(blocks[2], PROT_READ);
-    return status;
+/* Of one way to call. */
+struct arrays {
+    struct view in, out;
+    void *kernel, *bias;
+};
+
+/* The arrays with their numbers, the output marked; the strides go to the params. */
+static struct arrays prepared(const struct geometry *g, const struct way *way, uint64_t salt, int64_t input_strides[4],
+                              int64_t output_strides[4]) {
+    struct arrays a;
+    describe(way);
+    make_view(&a.in, blocks[0], g->format, g->element, g->n, g->h, g->w, g->ci, g->layout_in, way->at_end);
+    make_view(&a.out, blocks[3], g->format, g->element, g->n, g->oh, g->ow, g->co, g->layout_out, way->at_end);
+    memcpy(input_strides, a.in.strides, sizeof a.in.strides);
+    memcpy(output_strides, a.out.strides, sizeof a.out.strides);
+    fill_input(&a.in, salt);
+    memset(a.out.place.first, MARK, a.out.place.bytes);
+    int64_t weights = g->groups ? g->kh * g->kw * (g->ci / g->groups) * g->co : 0;
+    a.kernel = fill_packed(blocks[1], way->at_end, salt + 1, weights, g->element, 3);
+    a.bias = g->with_bias ? fill_packed(blocks[2], way->at_end, salt + 2, g->co, g->element, 9) : NULL;
+    return a;
 }
 
-static int32_t run_transpose(const conv2d_transpose_params *params, const struct way *way, const void *input, const void *kernel,
-                             const void *bias, void *output) {
-    conv2d_transpose_params p = *params;
-    if (!way->with_plan) return conv2d_transpose(&p, input, kernel, bias, output);
-    conv2d_transpose_plan *plan = NULL;
-    int32_t status = conv2d_transpose_plan_create(&p, kernel, bias, &plan);
-    if (status != CONVOLUTION_OK) return status;
-    memset(&p, MARK, sizeof p);
-    guarded_protect(blocks[1], PROT_NONE);
-    guarded_protect(blocks[2], PROT_NONE);
-    status = conv2d_transpose_plan_execute(plan, input, output);
-    conv2d_transpose_plan_destroy(plan);
-    guarded_protect(blocks[1], PROT_READ);
-    guarded_protect(blocks[2], PROT_READ);
-    return status;
+/* Ends a function with the status of a plan whose params, kernel and bias are gone when it is executed. The arguments after
+ * `forget`, which overwrites the params, are those it is made of. */
+#define RETURN_RUN_OF_PLAN(verb, forget, ...)                                         \
+    do {                                                                              \
+        verb##_plan *plan = NULL;                                                     \
+        int32_t status = verb##_plan_create(__VA_ARGS__, &plan);                      \
+        if (status != CONVOLUTION_OK) return status;                                  \
+        forget;                                                                       \
+        guarded_protect(blocks[1], PROT_NONE);                                        \
+        guarded_protect(blocks[2], PROT_NONE);                                        \
+        status = verb##_plan_execute(plan, a->in.place.origin, a->out.place.origin);  \
+        verb##_plan_destroy(plan);                                                    \
+        guarded_protect(blocks[1], PROT_READ);                                        \
+        guarded_protect(blocks[2], PROT_READ);                                        \
+        return status;                                                                \
+    } while (0)
+
+static int32_t run_conv2d(conv2d_params p, const struct way *way, const struct arrays *a) {
+    if (!way->with_plan) return conv2d(&p, a->in.place.origin, a->kernel, a->bias, a->out.place.origin);
+    RETURN_RUN_OF_PLAN(conv2d, memset(&p, MARK, sizeof p), &p, a->kernel, a->bias);
 }
 
-static int32_t run_upsample(const upsample2d_params *params, const struct way *way, const void *input, void *output) {
-    upsample2d_params p = *params;
-    if (!way->with_plan) return upsample2d(&p, input, output);
-    upsample2d_plan *plan = NULL;
-    int32_t status = upsample2d_plan_create(&p, &plan);
-    if (status != CONVOLUTION_OK) return status;
-    memset(&p, MARK, sizeof p);
-    status = upsample2d_plan_execute(plan, input, output);
-    upsample2d_plan_destroy(plan);
-    return status;
+static int32_t run_transpose(conv2d_transpose_params p, const struct way *way, const struct arrays *a) {
+    if (!way->with_plan) return conv2d_transpose(&p, a->in.place.origin, a->kernel, a->bias, a->out.place.origin);
+    RETURN_RUN_OF_PLAN(conv2d_transpose, memset(&p, MARK, sizeof p), &p, a->kernel, a->bias);
 }
 
-static int32_t run_both(const upsample2d_params *upsampling, const conv2d_params *convolution, const struct way *way,
-                        const void *input, const void *kernel, const void *bias, void *output) {
-    upsample2d_params u = *upsampling;
-    conv2d_params c = *convolution;
-    if (!way->with_plan) return upsample2d_conv2d(&u, &c, input, kernel, bias, output);
-    upsample2d_conv2d_plan *plan = NULL;
-    int32_t status = upsample2d_conv2d_plan_create(&u, &c, kernel, bias, &plan);
-    if (status != CONVOLUTION_OK) return status;
-    memset(&u, MARK, sizeof u);
-    memset(&c, MARK, sizeof c);
-    guarded_protect(blocks[1], PROT_NONE);
-    guarded_protect(blocks[2], PROT_NONE);
-    status = upsample2d_conv2d_plan_execute(plan, input, output);
-    upsample2d_conv2d_plan_destroy(plan);
-    guarded_protect(blocks[1], PROT_READ);
-    guarded_protect(blocks[2], PROT_READ);
-    return status;
+static int32_t run_upsample(upsample2d_params p, const struct way *way, const struct arrays *a) {
+    if (!way->with_plan) return upsample2d(&p, a->in.place.origin, a->out.place.origin);
+    RETURN_RUN_OF_PLAN(upsample2d, memset(&p, MARK, sizeof p), &p);
+}
+
+static int32_t run_both(upsample2d_params u, conv2d_params c, const struct way *way, const struct arrays *a) {
+    if (!way->with_plan) return upsample2d_conv2d(&u, &c, a->in.place.origin, a->kernel, a->bias, a->out.place.origin);
+    RETURN_RUN_OF_PLAN(upsample2d_conv2d, (memset(&u, MARK, sizeof u), memset(&c, MARK, sizeof c)), &u, &c, a->kernel, a->bias);
 }
 
 /* Winograd's algorithm rounds even whole numbers; a missing or misplaced product is 1 at least. */
 static double tolerance(const struct geometry *g) { return g->algorithm == CONVOLUTION_ALGORITHM_WINOGRAD ? 0.1 : 0; }
 
-static const char *verdict(int32_t status, struct view *out, double tolerance, char *text, size_t capacity) {
-    return status == CONVOLUTION_OK ? compare(out, expected, tolerance, text, capacity) : convolution_error_message();
+static void judge(int32_t status, struct view *out, double tolerance) {
+    char text[300];
+    report(status == CONVOLUTION_OK ? compare(out, expected, tolerance, text, sizeof text) : convolution_error_message());
 }
 
 /* ------------------------------------------------------------------------------------------------------------- conv2d */
@@ -444,36 +448,23 @@ static int conv2d_case(uint64_t salt) {
     /* Kernel beyond the image, or padding beyond the mode's limit */
     if (conv2d_output_shape(&p, shape) != CONVOLUTION_OK) return 0;
 
-    int channels_first = p.data_format == CONVOLUTION_NCHW;
-    g.oh = shape[channels_first ? 2 : 1], g.ow = shape[channels_first ? 3 : 2];
+    take_shape(&g, shape, p.data_format, p.dtype);
     int64_t products = g.n * g.oh * g.ow * g.co * g.kh * g.kw * (g.ci / g.groups), outputs = g.n * g.oh * g.ow * g.co;
     if (products < least_products || products > most_products || outputs > most_outputs) return 0;
     int is_explicit = p.padding == CONVOLUTION_PADDING_EXPLICIT;
     g.top = is_explicit ? p.pad_top : padding_before(p.padding, g.h, (g.kh - 1) * g.dh + 1, g.sh, g.oh);
     g.left = is_explicit ? p.pad_left : padding_before(p.padding, g.w, (g.kw - 1) * g.dw + 1, g.sw, g.ow);
 
-    size_t element = p.dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float);
-    int with_bias = one_in(2);
-    enum layout layout_in = random_layout(), layout_out = random_layout();
+    g.with_bias = one_in(2);
+    g.layout_in = random_layout(), g.layout_out = random_layout();
     snprintf(options, sizeof options, "conv2d, " COMMON_TEXT ", mode %d, layouts %d %d, bias %d", COMMON_OPTIONS(p),
-             (int)p.padding_mode, layout_in, layout_out, with_bias);
+             (int)p.padding_mode, g.layout_in, g.layout_out, g.with_bias);
     struct way way;
     for (int number = 0, first = 1; next_way(&way, &number); first = 0) {
-        struct view in, out;
         p.isa = way.isa, p.threads = way.threads;
-        describe(&way);
-        make_view(&in, blocks[0], p.data_format, element, g.n, g.h, g.w, g.ci, layout_in, way.at_end);
-        make_view(&out, blocks[3], p.data_format, element, g.n, g.oh, g.ow, g.co, layout_out, way.at_end);
-        memcpy(p.input_strides, in.strides, sizeof in.strides);
-        memcpy(p.output_strides, out.strides, sizeof out.strides);
-        fill_input(&in, salt);
-        void *kernel = fill_packed(blocks[1], way.at_end, salt + 1, g.kh * g.kw * (g.ci / g.groups) * g.co, element, 3);
-        void *bias = with_bias ? fill_packed(blocks[2], way.at_end, salt + 2, g.co, element, 9) : NULL;
-        if (first) textbook_conv2d(&p, &g, &in, kernel, bias);
-        memset(out.place.first, MARK, out.place.bytes);
-        char text[300];
-        report(verdict(run_conv2d(&p, &way, in.place.origin, kernel, bias, out.place.origin), &out, tolerance(&g), text,
-                       sizeof text));
+        struct arrays a = prepared(&g, &way, salt, p.input_strides, p.output_strides);
+        if (first) textbook_conv2d(&p, &g, &a.in, a.kernel, a.bias);
+        judge(run_conv2d(p, &way, &a), &a.out, tolerance(&g));
     }
     return 1;
 }
@@ -528,36 +519,23 @@ static int transpose_case(uint64_t salt) {
     random_window(&p);
     if (conv2d_transpose_output_shape(&p, shape) != CONVOLUTION_OK) return 0;
 
-    int channels_first = p.data_format == CONVOLUTION_NCHW;
-    g.oh = shape[channels_first ? 2 : 1], g.ow = shape[channels_first ? 3 : 2];
+    take_shape(&g, shape, p.data_format, p.dtype);
     int64_t products = g.n * g.h * g.w * g.ci * g.kh * g.kw * (g.co / g.groups), outputs = g.n * g.oh * g.ow * g.co;
     if (products < least_products || products > most_products || outputs > most_outputs) return 0;
     g.top = crop(&p, p.pad_top, p.output_height, p.output_padding_height, (g.h - 1) * g.sh + (g.kh - 1) * g.dh + 1, g.oh);
     g.left = crop(&p, p.pad_left, p.output_width, p.output_padding_width, (g.w - 1) * g.sw + (g.kw - 1) * g.dw + 1, g.ow);
 
-    size_t element = p.dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float);
-    int with_bias = one_in(2);
-    enum layout layout_in = random_layout(), layout_out = random_layout();
+    g.with_bias = one_in(2);
+    g.layout_in = random_layout(), g.layout_out = random_layout();
     snprintf(options, sizeof options, "conv2d_transpose, " COMMON_TEXT ", rule %d, output padding %d (%d %d), output %dx%d, "
              "layouts %d %d, bias %d", COMMON_OPTIONS(p), (int)p.rule, (int)p.output_padding_given, (int)p.output_padding_height,
-             (int)p.output_padding_width, (int)p.output_height, (int)p.output_width, layout_in, layout_out, with_bias);
+             (int)p.output_padding_width, (int)p.output_height, (int)p.output_width, g.layout_in, g.layout_out, g.with_bias);
     struct way way;
     for (int number = 0, first = 1; next_way(&way, &number); first = 0) {
-        struct view in, out;
         p.isa = way.isa, p.threads = way.threads;
-        describe(&way);
-        make_view(&in, blocks[0], p.data_format, element, g.n, g.h, g.w, g.ci, layout_in, way.at_end);
-        make_view(&out, blocks[3], p.data_format, element, g.n, g.oh, g.ow, g.co, layout_out, way.at_end);
-        memcpy(p.input_strides, in.strides, sizeof in.strides);
-        memcpy(p.output_strides, out.strides, sizeof out.strides);
-        fill_input(&in, salt);
-        void *kernel = fill_packed(blocks[1], way.at_end, salt + 1, g.kh * g.kw * (g.co / g.groups) * g.ci, element, 3);
-        void *bias = with_bias ? fill_packed(blocks[2], way.at_end, salt + 2, g.co, element, 9) : NULL;
-        if (first) textbook_transpose(&p, &g, &in, kernel, bias);
-        memset(out.place.first, MARK, out.place.bytes);
-        char text[300];
-        report(verdict(run_transpose(&p, &way, in.place.origin, kernel, bias, out.place.origin), &out, tolerance(&g), text,
-                       sizeof text));
+        struct arrays a = prepared(&g, &way, salt, p.input_strides, p.output_strides);
+        if (first) textbook_transpose(&p, &g, &a.in, a.kernel, a.bias);
+        judge(run_transpose(p, &way, &a), &a.out, tolerance(&g));
     }
     return 1;
 }
@@ -669,39 +647,30 @@ static int upsample_case(uint64_t salt) {
         p.scale_height = (double)between(2, 16) / 8, p.scale_width = (double)between(2, 16) / 8;
     }
     if (upsample2d_output_shape(&p, shape) != CONVOLUTION_OK) return 0;
-    int channels_first = p.data_format == CONVOLUTION_NCHW;
-    int64_t oh = shape[channels_first ? 2 : 1], ow = shape[channels_first ? 3 : 2];
-    if (p.batch * oh * ow * p.channels > most_outputs || (other && oh * ow > 30 * 30)) return 0;
+    struct geometry g = { .n = p.batch, .h = p.height, .w = p.width, .ci = p.channels, .co = p.channels };
+    take_shape(&g, shape, p.data_format, p.dtype);
+    if (g.n * g.oh * g.ow * g.co > most_outputs || (other && g.oh * g.ow > 30 * 30)) return 0;
 
     /* Nearest copies. Factors 1, 2 and 4 give weights that are multiples of 1/64. All else is rounded, coordinates and sums. */
     int is_exact = p.interpolation == UPSAMPLE2D_NEAREST ||
                    (!other && is_power_of_two(p.factor_height) && is_power_of_two(p.factor_width) &&
                     p.coordinates != UPSAMPLE2D_COORDINATES_ALIGN_CORNERS);
     double tolerance = is_exact ? 0 : p.dtype == CONVOLUTION_FLOAT64 ? 1e-12 : 1e-4;
-    size_t element = p.dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float);
-    enum layout layout_in = random_layout(), layout_out = random_layout();
+    g.layout_in = random_layout(), g.layout_out = random_layout();
     snprintf(options, sizeof options,
              "upsample2d, %d images of %dx%d, channels %d, factor %dx%d, output %dx%d, scale %gx%g, dtype %d, "
              "data_format %d, interpolation %d, coordinates %d, preset %d, antialias %d, edge %d, rounding %d, layouts %d %d",
              (int)p.batch, (int)p.height, (int)p.width, (int)p.channels, (int)p.factor_height, (int)p.factor_width,
              (int)p.output_height, (int)p.output_width, p.scale_height, p.scale_width, (int)p.dtype,
              (int)p.data_format, (int)p.interpolation, (int)p.coordinates, (int)p.preset, (int)p.antialias,
-             (int)p.edge, (int)p.rounding, layout_in, layout_out);
+             (int)p.edge, (int)p.rounding, g.layout_in, g.layout_out);
     struct way way;
     for (int number = 0, first = 1; next_way(&way, &number); first = 0) {
-        struct view in, out;
         p.isa = way.isa, p.threads = way.threads;
-        describe(&way);
-        make_view(&in, blocks[0], p.data_format, element, p.batch, p.height, p.width, p.channels, layout_in, way.at_end);
-        make_view(&out, blocks[3], p.data_format, element, p.batch, oh, ow, p.channels, layout_out, way.at_end);
-        memcpy(p.input_strides, in.strides, sizeof in.strides);
-        memcpy(p.output_strides, out.strides, sizeof out.strides);
-        fill_input(&in, salt);
-        if (first && !other) textbook_upsample(&p, &in, oh, ow);
-        if (first && other && !multiplied_upsample(&p, &in, oh, ow)) report("no matrix");
-        memset(out.place.first, MARK, out.place.bytes);
-        char text[300];
-        report(verdict(run_upsample(&p, &way, in.place.origin, out.place.origin), &out, tolerance, text, sizeof text));
+        struct arrays a = prepared(&g, &way, salt, p.input_strides, p.output_strides);
+        if (first && !other) textbook_upsample(&p, &a.in, g.oh, g.ow);
+        if (first && other && !multiplied_upsample(&p, &a.in, g.oh, g.ow)) report("no matrix");
+        judge(run_upsample(p, &way, &a), &a.out, tolerance);
     }
     return 1;
 }
@@ -728,47 +697,35 @@ static int upsampled_case(uint64_t salt) {
     if (other && h * w > 30 * 30) return 0;
     p.batch = p.height = p.width = p.in_channels = 0;
     if (upsample2d_conv2d_output_shape(&u, &p, shape) != CONVOLUTION_OK) return 0;
-    int channels_first = p.data_format == CONVOLUTION_NCHW;
-    g.oh = shape[channels_first ? 2 : 1], g.ow = shape[channels_first ? 3 : 2];
+    take_shape(&g, shape, p.data_format, p.dtype);
     int64_t products = g.n * g.oh * g.ow * g.co * g.kh * g.kw * (g.ci / g.groups), outputs = g.n * g.oh * g.ow * g.co;
     if (products > 2 * most_products || outputs > most_outputs || g.n * h * w * g.ci > most_outputs) return 0;
     g.top = padding_before(p.padding, h, (g.kh - 1) * g.dh + 1, g.sh, g.oh);
     g.left = padding_before(p.padding, w, (g.kw - 1) * g.dw + 1, g.sw, g.ow);
 
-    size_t element = p.dtype == CONVOLUTION_FLOAT64 ? sizeof(double) : sizeof(float);
-    int with_bias = one_in(2);
-    enum layout layout_in = random_layout(), layout_out = random_layout();
+    g.with_bias = one_in(2);
+    g.layout_in = random_layout(), g.layout_out = random_layout();
     /* Whole numbers of at most 3 times values of at most 6: none where all is exact. */
     double limit = !other ? 0 : (double)(g.kh * g.kw * (g.ci / g.groups)) * (p.dtype == CONVOLUTION_FLOAT64 ? 1e-12 : 1e-4);
     snprintf(options, sizeof options,
              "upsample2d_conv2d by %dx%d, interpolation %d, preset %d, " COMMON_TEXT ", mode %d, layouts %d %d, bias %d",
              (int)u.factor_height, (int)u.factor_width, (int)u.interpolation, (int)u.preset, COMMON_OPTIONS(p),
-             (int)p.padding_mode, layout_in, layout_out, with_bias);
+             (int)p.padding_mode, g.layout_in, g.layout_out, g.with_bias);
     struct way way;
     for (int number = 0, first = 1; next_way(&way, &number); first = 0) {
-        struct view in, out;
         p.isa = way.isa, p.threads = way.threads;
-        describe(&way);
-        make_view(&in, blocks[0], p.data_format, element, g.n, g.h, g.w, g.ci, layout_in, way.at_end);
-        make_view(&out, blocks[3], p.data_format, element, g.n, g.oh, g.ow, g.co, layout_out, way.at_end);
-        memcpy(u.input_strides, in.strides, sizeof in.strides);
-        memcpy(p.output_strides, out.strides, sizeof out.strides);
-        fill_input(&in, salt);
-        void *kernel = fill_packed(blocks[1], way.at_end, salt + 1, g.kh * g.kw * (g.ci / g.groups) * g.co, element, 3);
-        void *bias = with_bias ? fill_packed(blocks[2], way.at_end, salt + 2, g.co, element, 9) : NULL;
+        struct arrays a = prepared(&g, &way, salt, u.input_strides, p.output_strides);
         if (first) {
             struct geometry larger = g;
             larger.h = h, larger.w = w;
-            if (!other) textbook_upsample(&u, &in, h, w);
-            else if (!multiplied_upsample(&u, &in, h, w)) report("no matrix");
+            if (!other) textbook_upsample(&u, &a.in, h, w);
+            else if (!multiplied_upsample(&u, &a.in, h, w)) report("no matrix");
             memcpy(enlarged, expected, (size_t)(g.n * h * w * g.ci) * sizeof *enlarged);
             struct view image = { .place = { .origin = (unsigned char *)enlarged }, .sizes = { g.n, h, w, g.ci },
                                   .steps = { h * w * g.ci, w * g.ci, g.ci, 1 }, .element = sizeof *enlarged };
-            textbook_conv2d(&p, &larger, &image, kernel, bias);
+            textbook_conv2d(&p, &larger, &image, a.kernel, a.bias);
         }
-        memset(out.place.first, MARK, out.place.bytes);
-        char text[300];
-        report(verdict(run_both(&u, &p, &way, in.place.origin, kernel, bias, out.place.origin), &out, limit, text, sizeof text));
+        judge(run_both(u, p, &way, &a), &a.out, limit);
     }
     return 1;
 }
