@@ -277,8 +277,7 @@ public func conv2d_transpose_output_shape(
 @c @implementation
 public func conv2d_transpose(
     _ params: UnsafePointer<conv2d_transpose_params>?, _ input: UnsafeRawPointer?, _ kernel: UnsafeRawPointer?,
-    _ bias: UnsafeRawPointer?,
-    _ output: UnsafeMutableRawPointer?
+    _ bias: UnsafeRawPointer?, _ output: UnsafeMutableRawPointer?
 ) -> Int32 {
     status(try run(validate(params), input, kernel, bias, output))
 }
@@ -369,8 +368,7 @@ public func conv2d_transpose_backward_kernel_plan_destroy(_ plan: OpaquePointer?
 @c @implementation
 public func conv2d_transpose_workspace_size(
     _ params: UnsafePointer<conv2d_transpose_params>?, _ plan: UnsafeMutablePointer<Int64>?,
-    _ execution: UnsafeMutablePointer<Int64>?,
-    _ least: UnsafeMutablePointer<Int64>?
+    _ execution: UnsafeMutablePointer<Int64>?, _ least: UnsafeMutablePointer<Int64>?
 ) -> Int32 {
     status(try store(workspaceSize(validate(params)), plan, execution, least))
 }
@@ -378,8 +376,7 @@ public func conv2d_transpose_workspace_size(
 @c @implementation
 public func conv2d_transpose_matrix_size(
     _ params: UnsafePointer<conv2d_transpose_params>?, _ rows: UnsafeMutablePointer<Int64>?,
-    _ columns: UnsafeMutablePointer<Int64>?,
-    _ nonzeros: UnsafeMutablePointer<Int64>?
+    _ columns: UnsafeMutablePointer<Int64>?, _ nonzeros: UnsafeMutablePointer<Int64>?
 ) -> Int32 {
     status(try store(matrixSize(validate(params)), rows, columns, nonzeros))
 }
@@ -615,8 +612,7 @@ public func upsample2d_conv2d_plan_destroy(_ plan: OpaquePointer?) {
 @c @implementation
 public func upsample2d_conv2d_workspace_size(
     _ upsampling: UnsafePointer<upsample2d_params>?, _ convolution: UnsafePointer<conv2d_params>?,
-    _ plan: UnsafeMutablePointer<Int64>?,
-    _ execution: UnsafeMutablePointer<Int64>?, _ least: UnsafeMutablePointer<Int64>?
+    _ plan: UnsafeMutablePointer<Int64>?, _ execution: UnsafeMutablePointer<Int64>?, _ least: UnsafeMutablePointer<Int64>?
 ) -> Int32 {
     status(try store(workspaceSize(validate(upsampling, convolution)), plan, execution, least))
 }

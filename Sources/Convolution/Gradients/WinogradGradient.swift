@@ -276,15 +276,13 @@ struct WinogradGradientPlan {
         let target = result + (block.left * strides.input + block.firstLane * strides.output)
         let lanes = min(width, outs - block.firstLane)
         let accumulates = layer.means.accumulates
-        // Where taps, or inputs, are neighbours in the array, lanes are turned. The first tap is the last of a flipped kernel.
-        if !accumulates, strides.output != 1 {
-            let (together, last) = (layer.torchKernel, layer.flipKernel ? 8 : 0)
-            for line in 0..<(together ? block.lefts : 9) {
+        // Where taps are neighbours in the array, lanes are turned. The first tap is the last of a flipped kernel.
+        if layer.torchKernel, !accumulates {
+            for row in 0..<block.lefts {
                 packPixels(
-                    from: taps + (together ? line * width + last * pitch : abs(last - line) * pitch), columnStride: 1,
-                    channelStride: !together ? width : last == 0 ? pitch : -pitch, columns: lanes,
-                    channels: together ? 9 : block.lefts, pixelPitch: strides.output,
-                    to: target + line * (together ? strides.input : strides.column))
+                    from: taps + (row * width + (layer.flipKernel ? 8 * pitch : 0)), columnStride: 1,
+                    channelStride: layer.flipKernel ? -pitch : pitch, columns: lanes, channels: 9, pixelPitch: strides.output,
+                    to: target + row * strides.input)
             }
             return
         }
