@@ -792,6 +792,15 @@ static void upsampled_pointers(void) {
     const upsample2d_params agrees = { ENLARGE, .threads = 2, .isa = "baseline" };
     CHECK(upsample2d_conv2d(&agrees, &c, input, kernel, bias, output.bytes) == CONVOLUTION_OK);
     CHECK(upsample2d_conv2d(&agrees, &taken, input, kernel, bias, output.bytes) == CONVOLUTION_OK);
+    /* Two threads need more memory, whichever of the two asks for them. */
+    const upsample2d_params large = { ENLARGE, .height = 64, .width = 64, .channels = 32, .threads = 1 };
+    upsample2d_params asks = large, silent = large;
+    asks.threads = 2, silent.threads = 0;
+    const conv2d_params small = { CONVOLVE, .out_channels = 32 }, asking = { CONVOLVE, .out_channels = 32, .threads = 2 };
+    int64_t alone = 0, first = 0, second = 0;
+    CHECK(upsample2d_conv2d_workspace_size(&large, &small, NULL, &alone, NULL) == CONVOLUTION_OK && alone > 0);
+    CHECK(upsample2d_conv2d_workspace_size(&asks, &small, NULL, &first, NULL) == CONVOLUTION_OK && first > alone);
+    CHECK(upsample2d_conv2d_workspace_size(&silent, &asking, NULL, &second, NULL) == CONVOLUTION_OK && second == first);
     if (convolution_isa_supported("avx2")) {
         const conv2d_params differs = { CONV2D, .isa = "avx2" };
         EXPECT(ISA, "convolution: isa|avx2|baseline", upsample2d_conv2d(&agrees, &differs, input, kernel, bias, output.bytes));
@@ -1201,6 +1210,7 @@ static void legal_neighbours(void) {
     LEGAL(1, 1, 5, 6, .pad_top = -1, .pad_bottom = -1, EXPLICIT(CIRCULAR));
     LEGAL(1, 3, 5, 8, .depth_multiplier = 2, .out_channels = 0);
     LEGAL(1, 3, 5, 8, .depth_multiplier = 2, .out_channels = 8, .groups = 4);
+    LEGAL(1, 3, 5, 0, .depth_multiplier = 2, .out_channels = 0, .in_channels = 0);
     LEGAL(1, 3, 5, 6, .activation = CONVOLUTION_ACTIVATION_CLAMP, .activation_min = -INFINITY, .activation_max = INFINITY);
     LEGAL(1, 3, 5, 6, .activation = CONVOLUTION_ACTIVATION_CLAMP, .activation_min = 2, .activation_max = 2);
     LEGAL(1, 5, 6, 6, .padding = CONVOLUTION_PADDING_SAME, .padding_mode = CONVOLUTION_PADDING_MODE_CONSTANT,

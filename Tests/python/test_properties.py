@@ -291,6 +291,16 @@ def test_fused_images_of_one_pixel(factor, isa, data_format):
         np.testing.assert_array_equal(got, in_two_steps(x, kernel, None, {"size": factor}, options))
 
 
+def test_weights_are_added_up_for_factors_up_to_8(isa, data_format):
+    rng = np.random.default_rng(8)
+    kernel = reals(rng, (3, 3, 8, 8), np.float32)
+    x = oracle.from_nhwc(reals(rng, (1, 4, 3, 8), np.float32), data_format).copy()
+    options = {"padding": "same", "data_format": data_format, "kernel_format": "keras", "isa": isa}
+    for factor in ((8, 8), (8, 1), (9, 9), (1, 9), (9, 8)):
+        got = convolution.upsample2d_conv2d(x, kernel, upsampling={"size": factor}, **options)
+        assert np.array_equal(got, in_two_steps(x, kernel, None, {"size": factor}, options)) == (max(factor) > 8)
+
+
 @given(layer=enlarged_layers(exact=False), seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))
 def test_fused_within_the_bound_of_composed(isa, layer, seed, dtype):
     """And equal in every bit unless weights were added up."""
@@ -631,6 +641,17 @@ def test_bits_do_not_depend_on_the_workspace(case, data_format, isa):
     with pytest.raises(ValueError, match=f"workspace_limit is {size.least - 1}; this layer needs at least {size.least} bytes") as caught:
         layer.run(workspace_limit=size.least - 1)
     assert caught.value.status == convolution.constant("CONVOLUTION_ERROR_WORKSPACE")
+
+
+def test_threads_take_memory_where_there_is_work_for_them(isa):
+    def executions(side, channels):
+        return [convolution.conv2d_workspace_size((1, side, side, channels), (3, 3, channels, channels), threads=threads,
+                                                  isa=isa).execution for threads in (1, 2, 1024)]
+
+    alone, two, many = executions(8, 8)
+    assert alone == two == many
+    alone, two, many = executions(64, 32)
+    assert two == 2 * alone < many < 200 * alone
 
 
 @pytest.mark.parametrize("batch, options", [(0, {}), (2, {"padding": ((-3, -3), (0, 0)), "allow_empty_output": True})])

@@ -548,6 +548,32 @@ def test_half_pixel_symmetric_centres_what_a_scale_leaves_over(line):
             assert both[0] == both[1]
 
 
+def test_opencv_copies_an_image_that_keeps_its_size(line, isa):
+    """Whatever the scale; but not an image of which one side alone keeps its size."""
+    x = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]
+    for interpolation in ("nearest", "bilinear", "bicubic", "area"):
+        for scale in (0.96, 1.04):
+            assert line.upsample2d(x, scale=scale, interpolation=interpolation, preset="opencv") == x
+    image = np.repeat(np.array(x, np.float32).reshape(1, 10, 1, 1), 40, axis=2)
+    for turned in (False, True):
+        view = image.swapaxes(1, 2) if turned else image
+        got = convolution.upsample2d(view, scale=1.04, interpolation="bilinear", preset="opencv", isa=isa)
+        got = got.swapaxes(1, 2) if turned else got
+        assert got.shape == (1, 10, 42, 1) and near(got[0, 9, :, 0].tolist(), [3.7307692] * 42)
+
+
+@pytest.mark.parametrize("axis", ["height", "width"])
+def test_an_axis_without_a_scale_keeps_its_size(axis, isa):
+    """Which C permits. What one axis is scaled by decides for both what half_pixel_symmetric means."""
+    x = np.array([1, 2], np.float32).reshape((1, 2, 1, 1) if axis == "height" else (1, 1, 2, 1))
+    params = convolution._upsample2d_params(
+        x.shape, scale=2.94, interpolation="bilinear", coordinates="half_pixel_symmetric", isa=isa)
+    setattr(params, "scale_width" if axis == "height" else "scale_height", 0)
+    got = convolution._run(convolution._UPSAMPLE2D, params, x, (), x.dtype, None)
+    assert got.shape == ((1, 5, 1, 1) if axis == "height" else (1, 1, 5, 1))
+    assert near(got.ravel().tolist(), [1, 1.15986395, 1.5, 1.84013605, 2])
+
+
 def test_output_size_and_scale_together(line):
     """The scale says where elements lie, the size how many there are: places 0, 2, 4, ... and -0.25, 0.25, ... below."""
     x = [1, 2, 3, 5]

@@ -193,6 +193,14 @@ def test_iterations_run_out():
     assert solution.outcome == "iteration_limit" and solution.iterations == 1000
 
 
+def test_no_tolerance_is_the_twelfth_digit():
+    kernel = np.outer([1, 4, 1], [1, 3, 1]).reshape(3, 3, 1, 1) / 30
+    y = conv2d(np.random.default_rng(5).standard_normal((1, 16, 16, 1)), kernel, padding="same")
+    iterations = {tolerance: conv2d_solve(y, kernel, (16, 16), padding="same", tolerance=tolerance).iterations
+                  for tolerance in (None, 1e-11, 1e-12, 1e-13)}
+    assert iterations[1e-11] < iterations[None] == iterations[1e-12] < iterations[1e-13]
+
+
 @pytest.mark.parametrize("nonnegative", [False, True])
 def test_each_iterate_is_better_than_the_last(nonnegative):
     kernel, bias, A, _, y = problem(16, kernel_shape=(3, 3, 2, 6))

@@ -50,7 +50,7 @@ private func means(_ algorithm: Int32, workspaceLimit: Int64, accumulate: Int32)
         workspaceLimit: workspaceLimit == 0 ? Int.max : Int(workspaceLimit), accumulates: checkedFlag(accumulate, "accumulate"))
 }
 
-/// Groups and channel counts; `depthMultiplier` not 0 means depthwise.
+/// Groups, 1 or more, and channel counts; `depthMultiplier` not 0 means depthwise.
 private func channels(
     input: Int64, output: Int64, groups: Int64, depthMultiplier: Int64
 ) throws(Failure) -> (input: Int, output: Int, groups: Int) {
@@ -184,7 +184,7 @@ private func checkedLayer(
     let channelsFirst = Int(p.data_format) == CONVOLUTION_NCHW
     let isDouble = Int(p.dtype) == CONVOLUTION_FLOAT64
     try checkCount(
-        "kernel size", (vertical.kernel, horizontal.kernel, inChannels, outChannels / max(groups, 1)),
+        "kernel size", (vertical.kernel, horizontal.kernel, inChannels, outChannels / groups),
         elementBytes: isDouble ? 8 : 4)
     let (input, output) = try tensorStrides(
         p, TensorShape(batch: batch, rows: vertical.input, columns: horizontal.input, channels: inChannels),

@@ -44,8 +44,8 @@ struct Layer {
     /// More than 0: the one row is so many columns of a row of the caller's input, then as many of the next one. See `joined`.
     var sourceColumns = 0
 
-    var inChannelsPerGroup: Int { groups == 0 ? 0 : inChannels / groups }
-    var outChannelsPerGroup: Int { groups == 0 ? 0 : outChannels / groups }
+    var inChannelsPerGroup: Int { inChannels / groups }
+    var outChannelsPerGroup: Int { outChannels / groups }
     var kernelElements: Int {
         vertical.kernel * horizontal.kernel * (transposed ? inChannels * outChannelsPerGroup : outChannels * inChannelsPerGroup)
     }

@@ -223,13 +223,13 @@ private struct LayerMatrix<Scalar: KernelScalar>: MatrixSource {
         let image = layer.vertical.input * layer.horizontal.input
         let (rows, columns) = (layer.vertical.output, layer.horizontal.output)
         forEachRow(rows, columns, layer.outChannels, channelsFirst: layer.channelsFirst) { row, y, x, channel in
-            let group = channel / max(outputs, 1)
+            let group = channel / outputs
             let verticalCount = meetings(vertical, y, verticals)
             let horizontalCount = meetings(horizontal, x, horizontals)
 
             // Columns ascend: channel by channel where the channels come first, else all channels of a pixel.
             let together = layer.channelsFirst ? 1 : inputs
-            for first in stride(from: 0, to: inputs, by: max(together, 1)) {
+            for first in stride(from: 0, to: inputs, by: together) {
                 forEachRun(verticals, verticalCount) { rowRun in
                     forEachRun(horizontals, horizontalCount) { columnRun in
                         let inputRow = verticals[rowRun.lowerBound].index

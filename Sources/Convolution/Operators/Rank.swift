@@ -107,7 +107,7 @@ private func orthogonalise(_ vectors: UnsafeMutablePointer<Double>, count: Int, 
         let negligible = largestSquare * Double.ulpOfOne * Double.ulpOfOne
         var rotated = false
         for i in 0..<count {
-            for j in (i + 1)..<max(count, i + 1) {
+            for j in (i + 1)..<count {
                 let (a, b) = (vectors + i * length, vectors + j * length)
                 let (aSquare, bSquare, product) = (dot(a, a, length), dot(b, b, length), dot(a, b, length))
                 if min(aSquare, bSquare) <= negligible { continue }
@@ -132,6 +132,7 @@ private func orthogonalise(_ vectors: UnsafeMutablePointer<Double>, count: Int, 
 /// How many output lines of an axis read any input line, and how many input lines are read by any.
 private func metLines(_ axis: Axis, _ mode: BorderMode) throws(Failure) -> (output: Int, input: Int) {
     let met = try allocate(axis.input, of: 1, "the rank").assumingMemoryBound(to: UInt8.self)
+    defer { shim_free(met) }
     met.update(repeating: 0, count: axis.input)
     var lines = (output: 0, input: 0)
     for t in 0..<axis.output {
@@ -144,6 +145,5 @@ private func metLines(_ axis: Axis, _ mode: BorderMode) throws(Failure) -> (outp
         if meets { lines.output += 1 }
     }
     for index in 0..<axis.input { lines.input += Int(met[index]) }
-    shim_free(met)
     return lines
 }
