@@ -6,6 +6,7 @@
  * usage: gradients [shapes per verb [seed]]
  */
 #include <inttypes.h>
+#include <malloc.h>
 #include <math.h>
 #include <signal.h>
 #include <string.h>
@@ -355,6 +356,17 @@ static void misuse(void) {
     EXPECT(UNSUPPORTED, "padding_value", conv2d_gram(&constant, data, data, result));
     EXPECT(UNSUPPORTED, "padding_value", conv2d_adjoint_test(&constant, data, 1, result));
 
+    /* What the adjoint test computes goes to memory of its own, where there is nothing to add to. */
+    conv2d_params adding = c;
+    upsample2d_params adding_up = u;
+    adding.accumulate = adding_up.accumulate = 1;
+    double plain = -1, added = -2;
+    snprintf(now, sizeof now, "accumulate");
+    check("conv2d_adjoint_test", conv2d_adjoint_test(&c, data, 1, &plain) == CONVOLUTION_OK);
+    check("conv2d_adjoint_test", conv2d_adjoint_test(&adding, data, 1, &added) == CONVOLUTION_OK && added == plain);
+    check("upsample2d_adjoint_test", upsample2d_adjoint_test(&u, 1, &plain) == CONVOLUTION_OK);
+    check("upsample2d_adjoint_test", upsample2d_adjoint_test(&adding_up, 1, &added) == CONVOLUTION_OK && added == plain);
+
     /* Sizes beside a 0 are multiplied by nobody. */
     conv2d_params huge = { .struct_size = sizeof huge, .batch = 0, .height = (int64_t)1 << 22, .width = (int64_t)1 << 22,
                            .in_channels = 1, .out_channels = 1, .kernel_height = 1, .kernel_width = 1 };
@@ -405,6 +417,9 @@ int main(int argc, char **argv) {
     signal(SIGILL, crashed);
     signal(SIGTRAP, crashed);
     for (int i = 0; i < ARRAYS; i++) blocks[i] = guarded_block();
+#ifdef __GLIBC__
+    mallopt(M_PERTURB, 0xBF); /* Memory that the library is given holds 32.5, lest zeros hide that it was not written. */
+#endif
     misuse();
     /* A random shape that is not legal is drawn again. */
     for (int i = 0; i < shapes; i++) {

@@ -4,6 +4,7 @@ equal bits however a call is made.
 The layers are drawn by hypothesis, the same ones on every run.
 """
 import json
+import math
 import pathlib
 
 import numpy as np
@@ -166,6 +167,30 @@ def test_adjoint_test_finds_rounding_errors_alone(isa, layer, seed):
     assert test(kernel, shape, seed=seed, isa=isa, **options) <= 1e-14
     assert test(kernel.astype(np.float32), shape, seed=seed, isa=isa, **options) <= 1e-5
     assert test(kernel, shape, seed=seed, isa=isa, **options) == test(kernel, shape, seed=seed, isa=isa, **options)
+
+
+def uniform(seed, count):
+    """The numbers of the adjoint test: SplitMix64, from -1 to 1."""
+    numbers, mask = [], (1 << 64) - 1
+    for _ in range(count):
+        seed = seed + 0x9E3779B97F4A7C15 & mask
+        z = (seed ^ seed >> 30) * 0xBF58476D1CE4E5B9 & mask
+        z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
+        numbers.append(((z ^ z >> 31) >> 11) / 2**52 - 1)
+    return np.array(numbers, np.float32)
+
+
+def test_adjoint_test_is_the_formula_of_the_header(isa):
+    """|<C x, y> - <x, C' y>| / (|C x| |y|) for an x that is much longer than y."""
+    shape, kernel = (2, 9, 8, 5), reals(np.random.default_rng(6), (3, 3, 5, 2), np.float32)
+    options = {"strides": 3, "isa": isa}
+    numbers = uniform(7, 2 * 9 * 8 * 5 + 2 * 3 * 2 * 2)
+    x, y = numbers[:720].reshape(shape), numbers[720:].reshape(2, 3, 2, 2)
+    image = convolution.conv2d(x, kernel, **options).astype(np.float64)
+    back = convolution.conv2d_backward_input(y, kernel, shape, **options).astype(np.float64)
+    want = abs(math.fsum((image * y).ravel()) - math.fsum((x * back).ravel())) / (np.linalg.norm(image) * np.linalg.norm(y))
+    assert want > 0 and convolution.conv2d_adjoint_test(kernel, shape, seed=7, **options) == pytest.approx(want, rel=1e-3)
+    assert convolution.conv2d_adjoint_test(kernel, shape, seed=7, activation="tanh", **options) == pytest.approx(want, rel=1e-3)
 
 
 @given(upsampling=upsamplings(), seed=SEEDS)

@@ -397,6 +397,12 @@ def test_rank_bound_counts_outputs_that_read_a_repeated_border_alone():
     assert rank.rank_bound == 36 and rank.rank == 25
 
 
+def test_rank_bound_counts_what_a_pixel_is_written_to():
+    """The border repeats the one pixel of ten channels, so that all outputs are equal."""
+    rank = conv2d_rank(np.random.default_rng(31).standard_normal((1, 1, 10, 2)), (1, 1), padding=2, padding_mode="replicate")
+    assert (rank.equations, rank.unknowns, rank.rank_bound, rank.rank) == (50, 10, 2, 2)
+
+
 def test_rank_of_special_kernels():
     assert conv2d_rank(np.zeros((3, 3, 1, 2)), (5, 5))[2:] == (18, 0, 0, 0, 0)
     twice = np.random.default_rng(27).standard_normal((3, 3, 1, 1)).repeat(2, axis=3)

@@ -36,16 +36,17 @@ func rank(_ layer: Layer, _ kernel: UnsafeRawPointer?) throws(Failure) -> RankRe
     return report
 }
 
-/// An upper bound from sizes alone. Group by group: a pixel of the output has at most as many independent channels as a window
-/// has elements, a pixel of the input at most as many as a stroke of the kernel writes to; pixels that no window meets count
-/// nothing.
+/// An upper bound from sizes alone. Group by group: a pixel of the output has all its channels, a pixel of the input at most as
+/// many independent ones as a stroke of the kernel writes to; pixels that no window meets count nothing.
 private func rankBound(_ layer: Layer, _ size: MatrixSize) throws(Failure) -> Int {
     if size.nonzeros == 0 { return 0 }
     let taps = try times(layer.vertical.kernel, layer.horizontal.kernel, "kernel size")
     let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
     let rows = try metLines(layer.vertical, layer.paddingMode)
     let columns = try metLines(layer.horizontal, layer.paddingMode)
-    let equations = rows.output * columns.output * min(outputs, try times(taps, inputs, "kernel size"))
+    // That a pixel of the output has no more independent channels than its window has elements bounds nothing further: the
+    // windows together have as many elements as the input pixels they meet, or more.
+    let equations = rows.output * columns.output * outputs
     let unknowns = rows.input * columns.input * min(inputs, try times(taps, outputs, "kernel size"))
     return min(equations, unknowns) * layer.groups
 }
