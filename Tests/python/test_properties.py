@@ -643,6 +643,18 @@ def test_bits_do_not_depend_on_the_workspace(case, data_format, isa):
     assert caught.value.status == convolution.constant("CONVOLUTION_ERROR_WORKSPACE")
 
 
+def test_small_images_with_others_between_them(isa):
+    """Of groups of 1x1 kernels, small images of a batch are one image where nothing lies between them, and only there."""
+    rng = np.random.default_rng(9)
+    x, kernel = reals(rng, (6, 4, 4, 32), np.float32), reals(rng, (1, 1, 1, 32), np.float32)
+    want = convolution.conv2d(x, kernel, groups=32, isa=isa)
+    assert_same_bits(convolution.conv2d(x[::2], kernel, groups=32, isa=isa), want[::2])
+    out = np.full(x.shape, 7, np.float32)
+    convolution.conv2d(x[:3], kernel, groups=32, isa=isa, out=out[::2])
+    assert_same_bits(out[::2], want[:3])
+    assert (out[1::2] == 7).all()
+
+
 def test_threads_take_memory_where_there_is_work_for_them(isa):
     def executions(side, channels):
         return [convolution.conv2d_workspace_size((1, side, side, channels), (3, 3, channels, channels), threads=threads,
