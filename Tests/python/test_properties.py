@@ -434,6 +434,10 @@ BIT_LAYERS = [
     ("conv2d_transpose", (2, 6, 6, 8), (5, 5, 8, 8), {"dilation_rate": 2}),
     ("conv2d_transpose", (2, 6, 18, 40), (3, 5, 1, 40), {"groups": 40, "dilation_rate": (2, 1), "activation": "relu"}),
     ("conv2d_transpose", (2, 5, 8, 1), (5, 3, 1, 1), {"strides": (3, 2)}),
+    # Zeros between the elements: several chunks, bands, channels that are turned.
+    ("conv2d_transpose", (2, 13, 15, 1), (11, 11, 1, 1), {"strides": 2, "padding": "same"}),
+    ("conv2d_transpose", (1, 60, 70, 1), (4, 5, 2, 1), {"strides": (2, 3), "activation": "relu"}),
+    ("conv2d_transpose", (2, 9, 21, 3), (12, 12, 1, 3), {"groups": 3, "strides": 2, "activation": "tanh"}),
     ("conv2d_transpose", (2, 4, 4, 96), (4, 4, 40, 96), {"strides": 2, "padding": "same", "activation": "relu"}),
     ("conv2d", (2, 11, 41, 1), (5, 3, 1, 4), {"padding": "same", "padding_mode": "replicate", "activation": "relu"}),
     ("conv2d_transpose", (2, 13, 70, 2), (2, 3, 3, 2), {"groups": 2}),

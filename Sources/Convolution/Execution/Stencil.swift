@@ -16,7 +16,7 @@ func canStencil(_ layer: Layer) -> Bool {
 /// Whether the layer, an image filter, is run as two passes if its kernel permits. Smaller kernels would not gain; the two sums
 /// of longer ones are not cut into chunks.
 func maySeparate(_ layer: Layer) -> Bool {
-    canStencil(layer) && !layer.transposed && layer.outChannelsPerGroup == 1 && layer.inChannels <= 4
+    canStencil(layer) && !layer.transposed && !layer.isSpread && layer.outChannelsPerGroup == 1 && layer.inChannels <= 4
         && layer.vertical.stride == 1 && layer.horizontal.stride == 1
         && layer.horizontal.dilation == 1 && (5...16).contains(layer.vertical.kernel)
         && (5...16).contains(layer.horizontal.kernel)
@@ -280,6 +280,10 @@ private func packPlanes<Scalar: KernelScalar>(
     _ target: UnsafeMutablePointer<Scalar>
 ) {
     let inside = part.rows.clamped(to: 0..<layer.vertical.input)
+    if layer.isSpread {
+        packSpread(part, layer, source, inside, hasZeros: hasBorders, channels: channels, target)
+        return
+    }
     /// Rows `first` and after of the input to row `place` of the part and after.
     func packRows(_ first: Int, count: Int, to place: Int) {
         for residue in 0..<inputStep {
@@ -312,6 +316,32 @@ private func packPlanes<Scalar: KernelScalar>(
         for channel in 0..<channels {
             (target + channel * part.channelPitch + (row - part.rows.lowerBound) * part.rowPitch)
                 .update(repeating: Scalar(layer.paddingValue), count: part.rowPitch)
+        }
+    }
+}
+
+/// The same with zeros between the elements of rows and columns.
+@inline(never)
+private func packSpread<Scalar: KernelScalar>(
+    _ part: Rectangle, _ layer: Layer, _ source: UnsafePointer<Scalar>, _ rows: Range<Int>, hasZeros: Bool, channels: Int,
+    _ target: UnsafeMutablePointer<Scalar>
+) {
+    let columns = part.columns.clamped(to: 0..<layer.horizontal.input)
+    let (rowStep, columnStep, stride) = (layer.spacing.rows, layer.spacing.columns, layer.input.column)
+    let (firstRow, firstColumn) = (ceilDivide(rows.lowerBound, rowStep), ceilDivide(columns.lowerBound, columnStep))
+    let count = ceilDivide(columns.upperBound, columnStep) - firstColumn
+    for channel in 0..<channels {
+        let plane = target + channel * part.channelPitch
+        if !hasZeros { plane.update(repeating: 0, count: part.channelPitch) }
+        for row in firstRow..<max(firstRow, ceilDivide(rows.upperBound, rowStep)) {
+            var from = source + channel * layer.input.channel + row * layer.input.row + firstColumn * stride
+            var to = plane + (row * rowStep - part.rows.lowerBound) * part.rowPitch + firstColumn * columnStep
+                - part.columns.lowerBound
+            for _ in 0..<max(0, count) {
+                to.pointee = from.pointee
+                from += stride
+                to += columnStep
+            }
         }
     }
 }

@@ -100,7 +100,7 @@ extension Layer {
 
 extension Axis {
     /// Not so many zeros beside the input that multiplying them would cost more than is gained; no numbers that overflow.
-    fileprivate var fitsProducts: Bool {
+    var fitsProducts: Bool {
         stride <= 16 && dilation <= 16 && kernel <= 64 && (kernel - 1) * dilation <= 2 * input + 64
             && output <= (input + kernel) * stride
     }

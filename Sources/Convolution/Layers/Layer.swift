@@ -43,6 +43,8 @@ struct Layer {
     var columnsPerPixel = 1
     /// More than 0: the one row is so many columns of a row of the caller's input, then as many of the next one. See `joined`.
     var sourceColumns = 0
+    /// Elements of what is read from one of the caller's input to the next, zeros between them: see `spread`.
+    var spacing = (rows: 1, columns: 1)
 
     var inChannelsPerGroup: Int { inChannels / groups }
     var outChannelsPerGroup: Int { outChannels / groups }
@@ -195,6 +197,43 @@ struct Layer {
         (layer.vertical.input, layer.vertical.output, layer.horizontal.output) = (1, 1, layer.horizontal.input)
         return layer
     }
+
+    /// A transposed convolution of single input channels as a convolution of its input with zeros between the elements: more is
+    /// multiplied, but there are no phases, each of which is begun and packed apart and writes between what others write. Adding
+    /// zeros changes no bit. nil for other layers.
+    var spread: Layer? {
+        guard transposed, hasOutput, inChannelsPerGroup == 1, groups == 1 || outChannelsPerGroup == 1,
+            vertical.input > 0, horizontal.input > 0, vertical.stride > 1 || horizontal.stride > 1,
+            vertical.kernel > 1 || horizontal.kernel > 1, vertical.dilation == 1, horizontal.dilation == 1,
+            vertical.fitsProducts, horizontal.fitsProducts, chunkRows != nil,
+            means.joinsPhases, !means.accumulates, !means.keepsRows
+        else { return nil }
+        func spread(_ axis: Axis) -> Axis {
+            Axis(
+                input: (axis.input - 1) * axis.stride + 1, kernel: axis.kernel, stride: 1, dilation: 1, output: axis.output,
+                start: axis.kernel - 1 - axis.start)
+        }
+        var layer = self
+        layer.transposed = false
+        layer.flipKernel.toggle()
+        layer.spacing = (vertical.stride, horizontal.stride)
+        (layer.vertical, layer.horizontal) = (spread(vertical), spread(horizontal))
+        return layer
+    }
+
+    /// Kernel rows of a transposed convolution of single input channels, or of such a one spread, whose products are a chunk of
+    /// the sum: as many for all phases, so that their chunks end where those of the whole kernel do. nil where rows are cut, and
+    /// for other layers.
+    var chunkRows: Int? {
+        let steps = transposed ? (rows: vertical.stride, columns: horizontal.stride) : spacing
+        guard transposed || isSpread, inChannelsPerGroup == 1, vertical.dilation == 1, horizontal.dilation == 1
+        else { return nil }
+        let columns = ceilDivide(horizontal.kernel, steps.columns)
+        let rows = chunkTerms(ceilDivide(vertical.kernel, steps.rows) * columns) / columns
+        return rows == 0 ? nil : transposed ? rows : rows * steps.rows
+    }
+
+    var isSpread: Bool { spacing.rows > 1 || spacing.columns > 1 }
 
     /// Index of a kernel element in the caller's array.
     func kernelIndex(row: Int, column: Int, input: Int, output: Int, group: Int) -> Int {

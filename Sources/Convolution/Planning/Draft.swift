@@ -204,6 +204,11 @@ func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     var drawn = given
     drawn.flatten()
     if chain == nil, economy == 0 { drawn.joinRows() }
+    if chain == nil, economy == 0, let spread = spread(drawn) {
+        var draft = try Draft(asked.arrays, spread, turned: nil, chain: nil, economy: 0)
+        draft.addBlocks()
+        return draft
+    }
     // Of a layer that is computed on pixels.
     var turned: Strategy?
     if chain == nil, economy == 0, given.mayTurn {
@@ -364,6 +369,7 @@ extension Draft {
         var segmentsPerChunk = max(1, chunk / channelBlock)
         // Whole kernel rows, where a chunk holds one: their taps may be taken together.
         if segmentsPerChunk > horizontal.taps { segmentsPerChunk -= segmentsPerChunk % horizontal.taps }
+        if let rows = layer.chunkRows { segmentsPerChunk = rows * horizontal.taps }
         var block = Block(
             vertical: vertical, horizontal: horizontal, weights: weightElements, bandRows: 0, bandColumns: 0, rowBands: 0,
             columnBands: 0, panelChunks: 0, items: 0, channelBlock: channelBlock, segmentsPerChunk: segmentsPerChunk,

@@ -341,9 +341,10 @@ private func packedPlan<Scalar: KernelScalar>(
         plan.pointee.mendsBorder = layer.transposed && !plan.pointee.algorithm.isProducts && !isFinite
         plan.pointee.skipsOutside = plan.pointee.strategy != .columns && !plan.pointee.permutes && layer.paddingMode == .constant
             && layer.paddingValue == 0 && isFinite
-        if !isFinite, plan.pointee.algorithm.isWinograd || plan.pointee.algorithm.isTurned || plan.pointee.pairs {
-            // With Winograd's algorithm an infinity or NaN would spread to all elements; the default one keeps it where it
-            // belongs. And the border is mended in the caller's arrays.
+        let isJoined = plan.pointee.algorithm.isTurned || plan.pointee.pairs || plan.pointee.layer.isSpread
+        if !isFinite, plan.pointee.algorithm.isWinograd || isJoined {
+            // With Winograd's algorithm, or zeros in between, an infinity or NaN would reach elements that have no part in it;
+            // the default one keeps it where it belongs. And the border is mended in the caller's arrays.
             shim_free(plan.pointee.weights)
             shim_free(plan)
             var layer = layer

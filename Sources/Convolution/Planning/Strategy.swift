@@ -238,6 +238,9 @@ private let crowdedChannels = 1024.0
 private let stencilStart = 60.0
 private let stencilLine = 16.0
 
+/// The start of a phase.
+private let phaseStart = 2000.0
+
 /// Whether stencils compute the layer if vectors hold columns: rows that fill them, or that may run on, over what is written
 /// later. Many channels of one input are better computed together.
 private func takesStencil(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> Bool {
@@ -273,6 +276,7 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
     if outputs == 0 || layer.vertical.input == 0 || layer.horizontal.input == 0 { return (.channels, 0) }
     let isStencil = takesStencil(layer, table) && (layer.input.column == 1 || layer.input.channel == 1)
         && (layer.output.column == 1 || writesPixels(layer)) && fitsColumns(layer.horizontal)
+    if layer.isSpread, !isStencil { return (.columns, .infinity) }
     let lanes = Double(table.lanes)
     let channelsFirst = layer.output.column == 1 && layer.output.channel != 1
     // Phases are narrower than the output, and interleave in it.
@@ -327,7 +331,8 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
             byColumns += (turnedIntoLines + joinedPiece / Double(layer.sourceColumns)) * read + imageShare
         }
     } else if isStencil {
-        let isSmall = layer.vertical.kernel == 3 && layer.horizontal.kernel == 3
+        let size = layer.vertical.kernel
+        let isSmall = layer.horizontal.kernel == size && (size == 3 || size == 2 && layer.isSpread)
         let tile = isSmall || table.pointee.isNarrow(columns: columns) ? 1 : table.pointee.stencil.vectors
         let vectors = Double(ceilDivide(columns, tile * table.lanes) * tile * stencilRows)
         let rowTile = stencilStart + vectors * terms * (isSmall ? 1 : tile == 1 ? 2.8 : 2)
@@ -347,7 +352,7 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
         let turning = layer.isDouble ? turned(layer) : turnedIntoLines
         if layer.input.column != 1 { byColumns += turning * read }
         if layer.output.column != 1 { byColumns += turning * stored }
-        if channelsFirst, hasPhases { byColumns += interleaved * stored }
+        if channelsFirst || layer.outChannels == 1, hasPhases { byColumns += interleaved * stored }
     }
 
     var byLanes = Double.infinity
@@ -369,8 +374,20 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
             fitsColumns(layer.horizontal) { byChannels = .infinity }
         if channelsFirst { byLanes += (hasPhases && piece > 0 ? interleaved : turning(columns)) * stored }
     }
+    if layer.isSpread { return (.columns, byColumns * allPixels) }
     if byLanes <= byChannels, byLanes <= byColumns { return (.lanes, byLanes * allPixels) }
     return byColumns < byChannels ? (.columns, byColumns * allPixels) : (.channels, byChannels * allPixels)
+}
+
+/// The layer with zeros between the elements of its input, if that takes less time than its phases.
+@inline(never)
+func spread(_ layer: Layer) -> Layer? {
+    guard let spread = layer.spread else { return nil }
+    let (work, phaseWork) = (chooseStrategy(spread, layer.table).work, chooseStrategy(layer, layer.table).work)
+    // On pixels the phases are begun, and many computed, together.
+    if layer.mayTurnLanes(layer.table) { return 1.4 * work < phaseWork ? spread : nil }
+    let phases = min(layer.vertical.stride, layer.vertical.kernel) * min(layer.horizontal.stride, layer.horizontal.kernel)
+    return work < phaseWork + Double(phases - 1) * phaseStart ? spread : nil
 }
 
 /// Whether `accumulateWalk` computes this layer: a tap's column is the next pixel's, or the next but one's, column of another
