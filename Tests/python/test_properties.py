@@ -438,6 +438,9 @@ BIT_LAYERS = [
     ("conv2d_transpose", (2, 13, 15, 1), (11, 11, 1, 1), {"strides": 2, "padding": "same"}),
     ("conv2d_transpose", (1, 60, 70, 1), (4, 5, 2, 1), {"strides": (2, 3), "activation": "relu"}),
     ("conv2d_transpose", (2, 9, 21, 3), (12, 12, 1, 3), {"groups": 3, "strides": 2, "activation": "tanh"}),
+    # Products of planes, with what no tap reaches in between: pairs, and not.
+    ("conv2d_transpose", (2, 9, 11, 40), (1, 1, 70, 40), {"strides": 2, "padding": "same", "activation": "sigmoid"}),
+    ("conv2d_transpose", (2, 11, 13, 24), (1, 1, 20, 24), {"strides": (1, 3), "groups": 2, "output_padding": (0, 1)}),
     ("conv2d_transpose", (2, 4, 4, 96), (4, 4, 40, 96), {"strides": 2, "padding": "same", "activation": "relu"}),
     ("conv2d", (2, 11, 41, 1), (5, 3, 1, 4), {"padding": "same", "padding_mode": "replicate", "activation": "relu"}),
     ("conv2d_transpose", (2, 13, 70, 2), (2, 3, 3, 2), {"groups": 2}),

@@ -81,6 +81,7 @@ private func work<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scal
         case .winograd(let part): runWinograd(plan, part, item, input, output, workspace)
         case .products(let part): runProducts(plan, part, item, input, output, workspace)
         case .turned(let part): runTurned(plan, part, item, input, output, workspace)
+        case .expanded(let part): runExpanded(plan, part, item, input, output, workspace)
         }
     }
 }

@@ -209,6 +209,18 @@ func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
         draft.addBlocks()
         return draft
     }
+    if chain == nil, economy == 0, let products = given.products() {
+        var draft = try Draft(asked.arrays, products, turned: .columns, chain: nil, economy: 0)
+        do throws(Failure) {
+            draft.addBlocks()
+            if draft.overflows { throw Failure(CONVOLUTION_ERROR_OVERFLOW, "the packed kernel exceeds what memory can hold") }
+            try draft.plan.pointee.divideExpansion(given, threads: draft.threads)
+        } catch {
+            shim_free(draft.plan)
+            throw error
+        }
+        return draft
+    }
     // Of a layer that is computed on pixels.
     var turned: Strategy?
     if chain == nil, economy == 0, given.mayTurn {

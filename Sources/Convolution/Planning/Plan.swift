@@ -107,10 +107,13 @@ enum PlanAlgorithm {
     case products(TapProducts)
     /// The blocks make pixels in scratch memory.
     case turned(Turning)
+    /// The block makes planes in scratch memory.
+    case expanded(Expansion)
 
     var isProducts: Bool { if case .products = self { true } else { false } }
     var isWinograd: Bool { if case .winograd = self { true } else { false } }
     var isTurned: Bool { if case .turned = self { true } else { false } }
+    var isExpanded: Bool { if case .expanded = self { true } else { false } }
 }
 
 /// A layer with its kernel and bias packed and its work divided. Read-only after creation.
@@ -205,6 +208,7 @@ struct ConvolutionPlan: ~Copyable {
         case .winograd(let part): part.items
         case .products: itemsPerBlock
         case .turned(let part): part.items
+        case .expanded(let part): part.items
         }
         if items == 0 { return }
         mostThreads = max(1, min(mostThreadsToUse(items: items, work: work), layer.means.workspaceLimit / workspace.bytes))
@@ -341,7 +345,8 @@ private func packedPlan<Scalar: KernelScalar>(
         plan.pointee.mendsBorder = layer.transposed && !plan.pointee.algorithm.isProducts && !isFinite
         plan.pointee.skipsOutside = plan.pointee.strategy != .columns && !plan.pointee.permutes && layer.paddingMode == .constant
             && layer.paddingValue == 0 && isFinite
-        let isJoined = plan.pointee.algorithm.isTurned || plan.pointee.pairs || plan.pointee.layer.isSpread
+        let isJoined = plan.pointee.algorithm.isTurned || plan.pointee.algorithm.isExpanded || plan.pointee.pairs
+            || plan.pointee.layer.isSpread
         if !isFinite, plan.pointee.algorithm.isWinograd || isJoined {
             // With Winograd's algorithm, or zeros in between, an infinity or NaN would reach elements that have no part in it;
             // the default one keeps it where it belongs. And the border is mended in the caller's arrays.
