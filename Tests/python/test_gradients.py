@@ -234,6 +234,34 @@ def test_upsampling_gradient_of_an_element_that_half_of_the_output_reads(dtype, 
         convolution.upsample2d_backward(gradient, tuple(shape), out=held, accumulate=True, **options), want + 1)
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape, size, threads", [
+    ((2, 14, 14, 20), (7, 7), 1), ((1, 100, 100, 16), (37, 37), 2), ((3, 9, 31, 3), (4, 13), 1), ((1, 300, 90, 40), (200, 11), 2),
+    ((2, 5, 6, 1), (1, 1), 1)])
+def test_upsampling_gradient_of_what_nearest_leaves_out_is_zero(shape, size, threads, dtype, data_format, isa):
+    """Zeros without a sign, and infinities remain what they are; between them lies what is not ours."""
+    rng = np.random.default_rng(5)
+    gradient = rng.standard_normal((shape[0], *size, shape[3])).astype(dtype)
+    gradient[..., 0, 0] = -np.inf
+    rows, columns = (np.arange(o) * n // o for n, o in zip(shape[1:3], size))
+    want = np.zeros(shape, dtype)
+    want[:, rows[:, None], columns] = gradient
+    options = {"output_size": size, "preset": "torch", "data_format": data_format, "threads": threads, "isa": isa}
+    gradient, want = (oracle.from_nhwc(a, data_format).copy() for a in (gradient, want))
+    assert_same_bits(convolution.upsample2d_backward(gradient, want.shape, **options), want)
+    for cut in (np.s_[:, :, :, ::2], np.s_[:, :, ::2], np.s_[:, ::2], np.s_[:, ::-1]):
+        place = np.full([2 * n for n in want.shape], 7, dtype)[:want.shape[0], :, :, :]
+        part = place[cut][tuple(slice(n) for n in want.shape)]
+        convolution.upsample2d_backward(gradient, want.shape, out=part, **options)
+        assert_same_bits(part.copy(), want)
+        part[...] = 7
+        assert (place == 7).all()
+    held = rng.standard_normal(want.shape).astype(dtype)
+    assert_same_bits(
+        convolution.upsample2d_backward(gradient, want.shape, out=held.copy(), accumulate=True, **options), want + held)
+
+
 @given(upsampling=upsamplings(widths=st.sampled_from([2, 6, 19, 50, 110]), channels=st.sampled_from([1, 2, 3, 17, 40])),
        seed=SEEDS, dtype=st.sampled_from([np.float32, np.float64]))
 def test_upsampling_gradient_has_the_same_bits_however_it_is_made(isa, upsampling, seed, dtype):

@@ -14,8 +14,11 @@ struct UpsampleGradientPlan {
     var columns: Range<Int>
     /// Makes these of the output's gradient; nil if there are none.
     var adjoint: UnsafeMutablePointer<ResamplingPlan>?
-    /// Where these turned round would be too large: the upsampling's, whose products are added one after the other.
+    /// Where these turned round would be too large, or hold little: the upsampling's.
     var upsampling: AxisTables?
+    /// Copies that leave elements out: each output element is put back in its place, among zeros. Else the products of
+    /// `upsampling` are added one after the other.
+    var putsBack = false
 }
 
 /// An axis of an upsampling, turned round.
@@ -111,7 +114,12 @@ func createGradientPlan(
             upsampling.horizontal, inputs: columns.input, outputs: columns.output, isDouble: resampling.isDouble,
             reach + rows.input)
         if vertical.touched.isEmpty || horizontal.touched.isEmpty { return plan }
-        if vertical.isWide || horizontal.isWide {
+        // Vectors are permuted faster than their elements are put back one by one, unless many are left out. Whatever the strides:
+        // zeros beside what is put back have no sign.
+        let isSparse = Double(rows.output) * Double(columns.output) <= Double(rows.input) * Double(columns.input) / 2
+        plan.pointee.putsBack = resampling.method.copies && !resampling.method.extrapolates
+            && vertical.taps == 1 && horizontal.taps == 1 && isSparse
+        if plan.pointee.putsBack || vertical.isWide || horizontal.isWide {
             plan.pointee.upsampling = upsampling
             return plan
         }
@@ -142,6 +150,10 @@ func execute(
     guard let inputGradient else { return }
     let resampling = plan.pointee.resampling
     let (rows, columns, strides) = (plan.pointee.rows, plan.pointee.columns, resampling.input)
+    if plan.pointee.putsBack, let outputGradient {
+        putBack(plan, outputGradient, inputGradient)
+        return
+    }
     if let adjoint = plan.pointee.adjoint {
         let first = rows.lowerBound * strides.row + columns.lowerBound * strides.column
         try execute(adjoint, input: outputGradient, output: inputGradient + first * resampling.elementBytes)
@@ -152,6 +164,86 @@ func execute(
             addProducts(resampling, upsampling, outputGradient.assumingMemoryBound(to: Double.self), inputGradient)
         } else {
             addProducts(resampling, upsampling, outputGradient.assumingMemoryBound(to: Float.self), inputGradient)
+        }
+    }
+}
+
+private struct PuttingBack {
+    var plan: UnsafePointer<UpsampleGradientPlan>
+    var outputGradient: UnsafeRawPointer
+    var inputGradient: UnsafeMutableRawPointer
+    /// Input rows of a picture that are cleared together; they stay in a level-2 cache.
+    var rowsPerBand: Int
+    var bands: Int
+}
+
+private let bandBytes = 256 << 10
+
+private func putBack(
+    _ plan: UnsafePointer<UpsampleGradientPlan>, _ outputGradient: UnsafeRawPointer, _ inputGradient: UnsafeMutableRawPointer
+) {
+    let resampling = plan.pointee.resampling
+    let (rows, columns) = (resampling.vertical, resampling.horizontal)
+    let pictures = resampling.batch * resampling.planes
+    let rowsPerBand = min(max(bandBytes / (columns.input * resampling.pixelChannels * resampling.elementBytes), 1), rows.input)
+    var context = PuttingBack(
+        plan: plan, outputGradient: outputGradient, inputGradient: inputGradient, rowsPerBand: rowsPerBand,
+        bands: ceilDivide(rows.input, rowsPerBand))
+    // An element that is cleared takes as long as two multiply-adds, one that is put back as sixteen.
+    let work = Double(resampling.batch * resampling.channels)
+        * (2 * Double(rows.input) * Double(columns.input) + 16 * Double(rows.output) * Double(columns.output))
+    let items = pictures * context.bands
+    runThreads(
+        threadsToUse(requested: resampling.threads, items: items, work: work), items: items, work: work,
+        resampling.isDouble ? { putBackItems($0, Double.self) } : { putBackItems($0, Float.self) }, shared: &context)
+}
+
+private func putBackItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
+    guard let raw else { return }
+    let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
+    let shared = context.shared.assumingMemoryBound(to: PuttingBack.self).pointee
+    let resampling = shared.plan.pointee.resampling
+    guard let upsampling = shared.plan.pointee.upsampling else { return }
+    let (from, to, elements) = (resampling.output, resampling.input, ElementType(bytes: resampling.elementBytes))
+    let (inputRows, inputColumns) = (resampling.vertical.input, resampling.horizontal.input)
+    let (outputRows, outputColumns) = (resampling.vertical.output, resampling.horizontal.output)
+    let (channels, planes, accumulates) = (resampling.pixelChannels, resampling.planes, resampling.accumulates)
+    // Gaps between rows or pixels are not ours to write.
+    let atOnce = to.column != channels ? channels : to.row != inputColumns * channels ? inputColumns * channels : 0
+    let columns = UnsafePointer(upsampling.horizontal.elements)
+    while let item = context.nextItem() {
+        let (picture, band) = item.quotientAndRemainder(dividingBy: shared.bands)
+        let (image, plane) = picture.quotientAndRemainder(dividingBy: planes)
+        let source = shared.outputGradient.assumingMemoryBound(to: Scalar.self) + image * from.batch + plane * from.channel
+        let target = shared.inputGradient.assumingMemoryBound(to: Scalar.self) + image * to.batch + plane * to.channel
+        let first = band * shared.rowsPerBand
+        let rows = first..<min(first + shared.rowsPerBand, inputRows)
+        if !accumulates {
+            if atOnce == 0 { elements.clear(target + first * to.row, count: rows.count * to.row) }
+            for row in rows where atOnce > 0 {
+                for column in stride(from: 0, to: inputColumns, by: atOnce / channels) {
+                    elements.clear(target + row * to.row + column * to.column, count: atOnce)
+                }
+            }
+        }
+        for row in 0..<outputRows where rows.contains(upsampling.vertical.elements[row]) {
+            var pixel = source + row * from.row
+            let line = target + upsampling.vertical.elements[row] * to.row
+            if channels == 1, !accumulates {
+                for column in 0..<outputColumns { line[columns[column] &* to.column] = pixel[column &* from.column] }
+                continue
+            }
+            for column in 0..<outputColumns {
+                let place = line + columns[column] &* to.column
+                if accumulates {
+                    for channel in 0..<channels { place[channel] += pixel[channel] }
+                } else if channels < 16 {
+                    for channel in 0..<channels { place[channel] = pixel[channel] }
+                } else {
+                    elements.copy(pixel, count: channels, to: place)
+                }
+                pixel += from.column
+            }
         }
     }
 }
