@@ -296,7 +296,8 @@ def test_upsample2d(isa):
 
 @pytest.mark.parametrize("shape, factors", [
     ((2, 2, 20, 21), (10, 2)), ((2, 20, 24, 4), (4, 2)), ((1, 13, 13, 16), (2, 2)), ((3, 7, 40, 5), (2, 2)), ((2, 33, 17, 2), (3, 2)),
-    ((1, 20, 64, 3), (2, 2)), ((2, 5, 49, 1), (2, 2)), ((4, 3, 8, 8), (2, 4)), ((1, 128, 256, 19), (4, 4)), ((1, 300, 301, 37), (1, 2))])
+    ((1, 20, 64, 3), (2, 2)), ((2, 5, 49, 1), (2, 2)), ((4, 3, 8, 8), (2, 4)), ((1, 128, 256, 19), (4, 4)), ((1, 300, 301, 37), (1, 2)),
+    ((2, 9, 11, 12), (3, 2)), ((1, 40, 7, 9), (2, 5))])
 def test_paths_of_repetition(shape, factors, isa):
     """By lines, two by two, past the caches: a plan may go another way than a plain call, and planes another way than pixels."""
     x = np.random.default_rng(26).standard_normal(shape).astype(np.float32)

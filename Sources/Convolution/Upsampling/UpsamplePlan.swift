@@ -190,6 +190,12 @@ func createPlan(
     }
     let arrays = try resampling.arrays
     let threads = threadsAvailable(requested: resampling.threads)
+    var resampling = resampling
+    let (channels, lanes) = (resampling.pixelChannels, resampling.table.lanes)
+    if channels < lanes, 2 * channels > lanes, resampling.method.copies || taps.rows == 2 && taps.columns == 2 {
+        // Pixels of half a vector and more go to their place at once as two of the narrower vectors, which overlap.
+        resampling.tier = resampling.tier.narrow
+    }
     let rowShape = try RowShape(resampling, taps)
     let mayBeLines = mayTurn && resampling.hasOutput && !resampling.streams
         && (!rowShape.mayBeSparse || resampling.horizontal.input * resampling.pixelChannels <= 8 * resampling.table.lanes)
