@@ -294,6 +294,21 @@ def test_upsample2d(isa):
             oracle.assert_within(got, oracle.upsample2d(turned, **options), f"upsample2d of {turned.shape}, {options}")
 
 
+@pytest.mark.parametrize("shape, size", [
+    ((1, 14, 14, 64), (7, 7)), ((2, 16, 16, 17), (14, 14)), ((1, 100, 100, 18), (33, 33)), ((16, 33, 30, 3), (9, 10)),
+    ((1, 64, 10, 8), (20, 20)), ((3, 5, 4, 20), (2, 1)), ((1, 40, 64, 20), (13, 16))])
+def test_paths_of_nearest(shape, size, isa):
+    """Short rows whose elements no window holds: planes and pixels, plans and plain calls copy the same elements."""
+    x = np.random.default_rng(27).standard_normal(shape)
+    rows, columns = (np.array([int(np.float32(t) * (np.float32(n) / np.float32(o))) for t in range(o)]) for n, o in zip(shape[1:3], size))
+    for dtype, data_format, threads in itertools.product((np.float32, np.float64), ("channels_last", "channels_first"), (1, 2)):
+        want = x.astype(dtype)[:, rows[:, None], columns]
+        options = {"output_size": size, "preset": "torch", "data_format": data_format, "threads": threads, "isa": isa}
+        given = oracle.from_nhwc(x.astype(dtype), data_format).copy()
+        for got in convolution.upsample2d(given, **options), convolution.Upsample2DPlan(given.shape, dtype=dtype, **options)(given):
+            np.testing.assert_array_equal(oracle.to_nhwc(got, data_format), want, err_msg=str(options))
+
+
 @pytest.mark.parametrize("shape, factors", [
     ((2, 2, 20, 21), (10, 2)), ((2, 20, 24, 4), (4, 2)), ((1, 13, 13, 16), (2, 2)), ((3, 7, 40, 5), (2, 2)), ((2, 33, 17, 2), (3, 2)),
     ((1, 20, 64, 3), (2, 2)), ((2, 5, 49, 1), (2, 2)), ((4, 3, 8, 8), (2, 4)), ((1, 128, 256, 19), (4, 4)), ((1, 300, 301, 37), (1, 2)),

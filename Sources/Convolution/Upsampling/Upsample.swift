@@ -282,6 +282,10 @@ func resample<Scalar: KernelScalar>(
             continue
         }
         for i in 0..<count {
+            if output.column == channels, !accumulates {
+                copyLine(targets[i], count: columns * channels, to: target + i * output.row)
+                continue
+            }
             for column in 0..<columns {
                 let place = target + i * output.row + column * output.column
                 let pixel = targets[i] + column * channels

@@ -114,8 +114,8 @@ func createGradientPlan(
             upsampling.horizontal, inputs: columns.input, outputs: columns.output, isDouble: resampling.isDouble,
             reach + rows.input)
         if vertical.touched.isEmpty || horizontal.touched.isEmpty { return plan }
-        // Vectors are permuted faster than their elements are put back one by one, unless many are left out. Whatever the strides:
-        // zeros beside what is put back have no sign.
+        // Vectors are permuted faster than their elements are put back one by one, unless many are left out. Whatever the
+        // strides: zeros beside what is put back have no sign.
         let isSparse = Double(rows.output) * Double(columns.output) <= Double(rows.input) * Double(columns.input) / 2
         plan.pointee.putsBack = resampling.method.copies && !resampling.method.extrapolates
             && vertical.taps == 1 && horizontal.taps == 1 && isSparse

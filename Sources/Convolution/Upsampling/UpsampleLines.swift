@@ -4,7 +4,7 @@ import ConvolutionKernels
 // upsample2d of many small pictures, which the planes of NCHW mostly are: their rows fill few vectors, and calls for each would
 // take longer than the vectors. Rows that follow each other in memory are therefore one line, whose table says where its rows
 // begin, and four lines are resampled at once. Where a line is a whole picture and its rows are short, input rows are blended by
-// permuting vectors too, and what is copied is permuted once.
+// permuting vectors too, and what is copied is permuted once, or gathered.
 
 /// Read-only after creation; its tables follow it in memory.
 struct LinePlan {
@@ -93,7 +93,7 @@ struct LineShape {
         vectors = ceilDivide(rows * outputRow, lanes)
         if vectors * lanes * taps.columns > tableEntries { return nil }
         bytes = aligned(MemoryLayout<LinePlan>.size) + 1024 + 2 * (vectors + blendVectors) * MemoryLayout<Int>.stride
-            + (vectors * lanes * taps.columns + blendVectors * lanes * taps.rows) * 2 * size
+            + (vectors * lanes * taps.columns + blendVectors * lanes * taps.rows) * (MemoryLayout<Int>.stride + size)
     }
 }
 
@@ -158,13 +158,18 @@ extension LinePlan {
                 most: widestWindow, periods: (alikeBlends, .max))
         }
         if !copies, blends == nil, inputRow < lanes { return nil }
-        let columns = columnTable(
-            filler(
-                PixelTaps(vertical: copies ? vertical : nil, horizontal: horizontal, width: outputWidth, inputWidth: inputWidth,
-                    elementBytes: size),
-                rows: rows, rowElements: (copies ? inputRows : rows) * inputRow),
-            most: copies ? 2 : widestWindow, periods: (alikeRows, alike))
-        guard let columns else { return nil }
+        let columnFiller = filler(
+            PixelTaps(
+                vertical: copies ? vertical : nil, horizontal: horizontal, width: outputWidth, inputWidth: inputWidth,
+                elementBytes: size),
+            rows: rows, rowElements: (copies ? inputRows : rows) * inputRow)
+        let columns = columnTable(columnFiller, most: copies ? 2 : widestWindow, periods: (alikeRows, alike))
+        // Where copies of short rows or of few columns lie too far apart for windows.
+        let mayGather = copies && columns == nil && (2 * outputRow <= 3 * lanes || 2 * outputRow < inputRow)
+        let gathered = mayGather && (!isOnce || spend(shape.vectors, 1)) ? columnFiller.fillGathered(
+            isDouble: resampling.isDouble, space.take(shape.vectors * lanes * MemoryLayout<Int>.stride),
+            space.take(shape.vectors * lanes * size)) : nil
+        guard let columns = columns ?? gathered else { return nil }
 
         let plan = memory.bindMemory(to: LinePlan.self, capacity: 1)
         let lines = pictures * (outputRows / rows)
@@ -230,7 +235,8 @@ func resampleLines(
             inputs: inputs, outputs: writable(outputs), rows: count, elements: elements, taps: taps,
             weights: copies ? nil : UnsafePointer(table.weights.assumingMemoryBound(to: UInt8.self)), sources: table.sources,
             places: table.places, window: table.window / kernels.lanes, streaming: false)
-        withUnsafePointer(to: arguments) { kernels.pointee.permutedColumns?($0) }
+        let kernel = table.kind == .permuted ? kernels.pointee.permutedColumns : kernels.pointee.gatheredColumns
+        withUnsafePointer(to: arguments) { kernel?($0) }
     }
 
     let end = min((item + 1) * line.linesPerItem, resampling.batch * planes * line.linesPerPicture)
