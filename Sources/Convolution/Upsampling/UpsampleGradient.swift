@@ -195,54 +195,50 @@ private func putBack(
     let items = pictures * context.bands
     runThreads(
         threadsToUse(requested: resampling.threads, items: items, work: work), items: items, work: work,
-        resampling.isDouble ? { putBackItems($0, Double.self) } : { putBackItems($0, Float.self) }, shared: &context)
+        putBackItems, shared: &context)
 }
 
-private func putBackItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _: Scalar.Type) {
+private func putBackItems(_ raw: UnsafeMutableRawPointer?) {
     guard let raw else { return }
     let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
     let shared = context.shared.assumingMemoryBound(to: PuttingBack.self).pointee
     let resampling = shared.plan.pointee.resampling
     guard let upsampling = shared.plan.pointee.upsampling else { return }
     let (from, to, elements) = (resampling.output, resampling.input, ElementType(bytes: resampling.elementBytes))
-    let (inputRows, inputColumns) = (resampling.vertical.input, resampling.horizontal.input)
-    let (outputRows, outputColumns) = (resampling.vertical.output, resampling.horizontal.output)
+    let (size, inputRows, inputColumns) = (elements.bytes, resampling.vertical.input, resampling.horizontal.input)
     let (channels, planes, accumulates) = (resampling.pixelChannels, resampling.planes, resampling.accumulates)
     // Gaps between rows or pixels are not ours to write.
     let atOnce = to.column != channels ? channels : to.row != inputColumns * channels ? inputColumns * channels : 0
     let columns = UnsafePointer(upsampling.horizontal.elements)
+    func putBack<Bits: BitwiseCopyable>(_ source: UnsafeRawPointer, to target: UnsafeMutableRawPointer, _: Bits.Type) {
+        let (source, target) = (source.assumingMemoryBound(to: Bits.self), target.assumingMemoryBound(to: Bits.self))
+        for i in 0..<resampling.horizontal.output { target[columns[i] &* to.column] = source[i &* from.column] }
+    }
     while let item = context.nextItem() {
         let (picture, band) = item.quotientAndRemainder(dividingBy: shared.bands)
         let (image, plane) = picture.quotientAndRemainder(dividingBy: planes)
-        let source = shared.outputGradient.assumingMemoryBound(to: Scalar.self) + image * from.batch + plane * from.channel
-        let target = shared.inputGradient.assumingMemoryBound(to: Scalar.self) + image * to.batch + plane * to.channel
+        let source = shared.outputGradient + (image * from.batch + plane * from.channel) * size
+        let target = shared.inputGradient + (image * to.batch + plane * to.channel) * size
         let first = band * shared.rowsPerBand
         let rows = first..<min(first + shared.rowsPerBand, inputRows)
         if !accumulates {
-            if atOnce == 0 { elements.clear(target + first * to.row, count: rows.count * to.row) }
+            if atOnce == 0 { elements.clear(target + first * to.row * size, count: rows.count * to.row) }
             for row in rows where atOnce > 0 {
                 for column in stride(from: 0, to: inputColumns, by: atOnce / channels) {
-                    elements.clear(target + row * to.row + column * to.column, count: atOnce)
+                    elements.clear(target + (row * to.row + column * to.column) * size, count: atOnce)
                 }
             }
         }
-        for row in 0..<outputRows where rows.contains(upsampling.vertical.elements[row]) {
-            var pixel = source + row * from.row
-            let line = target + upsampling.vertical.elements[row] * to.row
+        for row in 0..<resampling.vertical.output where rows.contains(upsampling.vertical.elements[row]) {
+            var pixel = source + row * from.row * size
+            let line = target + upsampling.vertical.elements[row] * to.row * size
             if channels == 1, !accumulates {
-                for column in 0..<outputColumns { line[columns[column] &* to.column] = pixel[column &* from.column] }
+                size == 8 ? putBack(pixel, to: line, UInt64.self) : putBack(pixel, to: line, UInt32.self)
                 continue
             }
-            for column in 0..<outputColumns {
-                let place = line + columns[column] &* to.column
-                if accumulates {
-                    for channel in 0..<channels { place[channel] += pixel[channel] }
-                } else if channels < 16 {
-                    for channel in 0..<channels { place[channel] = pixel[channel] }
-                } else {
-                    elements.copy(pixel, count: channels, to: place)
-                }
-                pixel += from.column
+            for column in 0..<resampling.horizontal.output {
+                elements.copy(pixel, count: channels, to: line + columns[column] * to.column * size, adds: accumulates)
+                pixel += from.column * size
             }
         }
     }

@@ -308,7 +308,9 @@ extension ResamplingPlan {
         }
 
         // Chunks of whole vectors, so many columns that the blended rows stay in a cache.
-        let batch = byColumns ? rowsTogether : 1
+        // Of rows whose vectors take windows of four: these are permuted one by one, and half as many make longer chunks.
+        let isFar = !copies && !resampling.method.antialias && 2 * columns < resampling.horizontal.input
+        let batch = !byColumns ? 1 : isFar ? 2 : rowsTogether
         let pixelBytes = max(channels, 1) * size
         let blendedColumns = ceilDivide(batch * resampling.horizontal.input, max(columns, 1))
         // From one vector on to the next whose pixels lie alike, if the scale is that of the sizes and weights are not rounded.
