@@ -194,9 +194,25 @@ private nonisolated(unsafe) var float32 =
             { accumulateTapGradients(AVX512Float32.self, step: Count<1>.self, points: Count<2>.self, $0) },
             { accumulateTapGradients(AVX512Float32.self, step: Count<2>.self, points: Count<2>.self, $0) },
         ],
-        tapGradientPairs: [
-            { accumulateTapGradientPairs(AVX512Float32.self, step: Count<1>.self, $0) },
-            { accumulateTapGradientPairs(AVX512Float32.self, step: Count<2>.self, $0) },
+        depthwiseGradients: [
+            {
+                accumulateDepthwiseGradients(
+                    AVX512Float32.self, step: Count<1>.self, points: Count<2>.self, vectors: Count<1>.self, $0)
+            },
+            {
+                accumulateDepthwiseGradients(
+                    AVX512Float32.self, step: Count<2>.self, points: Count<2>.self, vectors: Count<1>.self, $0)
+            },
+        ],
+        depthwiseGradientPairs: [
+            {
+                accumulateDepthwiseGradients(
+                    AVX512Float32.self, step: Count<1>.self, points: Count<1>.self, vectors: Count<2>.self, $0)
+            },
+            {
+                accumulateDepthwiseGradients(
+                    AVX512Float32.self, step: Count<2>.self, points: Count<1>.self, vectors: Count<2>.self, $0)
+            },
         ],
         walk: WalkKernel(columns: 7) {
             accumulateWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<1>.self, $0)

@@ -35,8 +35,10 @@ public struct KernelTable {
     public var tapGradients: Kernel
     /// The same for a step of 1 and 2 addresses, where the tier has registers for that.
     public var slidingTapGradients: InlineArray<2, Kernel?>
-    /// Of these the same, for two vectors at once.
-    public var tapGradientPairs: InlineArray<2, Kernel?>
+    /// For depthwise layers with a stride of 1 and 2, without addresses.
+    public var depthwiseGradients: InlineArray<2, Kernel?>
+    /// The same for two vectors at once.
+    public var depthwiseGradientPairs: InlineArray<2, Kernel?>
     /// Kernels for neighbouring pixels that read 1 input column apart, and 2 where the tier has one.
     public var walk: WalkKernel
     public var stridedWalk: WalkKernel?
@@ -88,7 +90,8 @@ public struct KernelTable {
         halfTiles: InlineArray<2, Kernel?> = [nil, nil], laneTiles: InlineArray<4, TileKernel>, pixelLanes: TileKernel? = nil,
         groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>, shortOuterTile: TileKernel? = nil,
         tapRowTile: TileKernel? = nil, planes: @escaping Kernel, tapGradients: @escaping Kernel,
-        slidingTapGradients: InlineArray<2, Kernel?> = [nil, nil], tapGradientPairs: InlineArray<2, Kernel?> = [nil, nil],
+        slidingTapGradients: InlineArray<2, Kernel?> = [nil, nil], depthwiseGradients: InlineArray<2, Kernel?> = [nil, nil],
+        depthwiseGradientPairs: InlineArray<2, Kernel?> = [nil, nil],
         walk: WalkKernel, stridedWalk: WalkKernel? = nil, pairWalks: InlineArray<3, WalkKernel?> = [nil, nil, nil],
         stencil: StencilKernel, narrowStencil: @escaping Kernel, smallStencils: InlineArray<3, Kernel?>, widestTile: Int,
         storesParts: Bool = false, columnTiles: InlineArray<5, TileKernel>, shortColumnTile: TileKernel? = nil,
@@ -117,7 +120,8 @@ public struct KernelTable {
         self.planes = planes
         self.tapGradients = tapGradients
         self.slidingTapGradients = slidingTapGradients
-        self.tapGradientPairs = tapGradientPairs
+        self.depthwiseGradients = depthwiseGradients
+        self.depthwiseGradientPairs = depthwiseGradientPairs
         self.walk = walk
         self.stridedWalk = stridedWalk
         self.pairWalks = pairWalks

@@ -2,16 +2,21 @@ import CConvolutionShims
 
 /// Points that follow each other in a row, and the image pixels that they meet.
 public struct TapSegment {
-    /// For each of three kernel rows the addresses of image pixels, of which a point's taps meet neighbours.
+    /// For each of three kernel rows the addresses of image pixels, of which a point's taps meet neighbours. Without addresses,
+    /// the pixel of column 0, and from column to column: of a row outside, what stands for its pixels, and 0.
     public var image: InlineArray<3, UnsafeRawPointer>
+    public var pitches: InlineArray<3, Int>
     /// The first point.
     public var points: UnsafeRawPointer
     /// At least 1.
     public var length: Int
 
     @inlinable @inline(__always)
-    public init(image: InlineArray<3, UnsafeRawPointer>, points: UnsafeRawPointer, length: Int) {
+    public init(
+        image: InlineArray<3, UnsafeRawPointer>, pitches: InlineArray<3, Int>, points: UnsafeRawPointer, length: Int
+    ) {
         self.image = image
+        self.pitches = pitches
         self.points = points
         self.length = length
     }
@@ -23,14 +28,15 @@ public struct TapGradientArguments {
     public var count: Int
     /// After this many segments the registers are added to `tile` and start anew.
     public var segmentsPerChunk: Int
-    /// To the first tap's column, among the addresses, and from point to point there.
+    /// To the first tap's column, among the addresses, and from point to point there. Without addresses, that column.
     public var column: Int
     public var step: Int
     /// To the channels of the vector, and from point to point.
     public var imageOffset: Int
     public var pointOffset: Int
     public var pointPitch: Int
-    /// From a point to one that is fetched ahead, and among the addresses to those of a pixel. So many follow the last one.
+    /// From a point to one that is fetched ahead, and among the addresses to those of a pixel, so many of which follow the last
+    /// one. Where all is in a level-2 cache it is 0.
     public var pointAhead: Int
     public var ahead: Int
     /// See `InstructionSet.arranged`: the points' channels that the image channels meet.
@@ -39,14 +45,18 @@ public struct TapGradientArguments {
     public var tile: UnsafeMutableRawPointer
     public var tilePitch: Int
     public var continues: Bool
-    /// `accumulateTapGradientPairs`: from a vector's tile to that of the next.
-    public var pairPitch = 0
+    /// `accumulateDepthwiseGradients`: columns of the image, what stands for pixels outside, and from a vector's tile to that of
+    /// the next.
+    public var width: Int
+    public var outside: UnsafeRawPointer
+    public var vectorPitch: Int
 
     @inlinable @inline(__always)
     public init(
         segments: UnsafePointer<TapSegment>, count: Int, segmentsPerChunk: Int, column: Int, step: Int, imageOffset: Int,
         pointOffset: Int, pointPitch: Int, pointAhead: Int, ahead: Int,
-        places: UnsafeRawPointer, tile: UnsafeMutableRawPointer, tilePitch: Int, continues: Bool
+        places: UnsafeRawPointer, tile: UnsafeMutableRawPointer, tilePitch: Int, continues: Bool, width: Int,
+        outside: UnsafeRawPointer, vectorPitch: Int
     ) {
         self.segments = segments
         self.count = count
@@ -62,6 +72,9 @@ public struct TapGradientArguments {
         self.tile = tile
         self.tilePitch = tilePitch
         self.continues = continues
+        self.width = width
+        self.outside = outside
+        self.vectorPitch = vectorPitch
     }
 }
 
@@ -95,14 +108,14 @@ public func accumulateTapGradients<I: InstructionSet, let S: Int, let P: Int>(
             var length = segment.pointee.length
             if length < P {
                 // Nothing for all of them.
-            } else if P > 1, arguments.ahead == 0 {
-                // A level-2 cache holds the image: what fetches it would take as long as one of a point's nine products.
-                walkPoints(
-                    I.self, step: InlineArray<S, Bool>.self, fetches: false, &sums, &window, rows, &column, step, &point, &length,
-                    arguments)
-            } else {
+            } else if P > 1, S == 1, arguments.ahead > 0 {
                 walkPoints(
                     I.self, step: InlineArray<S, Bool>.self, fetches: true, &sums, &window, rows, &column, step, &point, &length,
+                    arguments)
+            } else {
+                // What fetches an image that a level-2 cache holds would take as long as one of a point's nine products.
+                walkPoints(
+                    I.self, step: InlineArray<S, Bool>.self, fetches: false, &sums, &window, rows, &column, step, &point, &length,
                     arguments)
             }
             if P > 1, length > 0 {
@@ -112,61 +125,11 @@ public func accumulateTapGradients<I: InstructionSet, let S: Int, let P: Int>(
             segment += 1
             chunk &-= 1
         } while chunk > 0
-        for tap in 0..<9 {
-            var total = sums[unchecked: 0][unchecked: tap]
-            if P > 1 { total = I.sum(total, sums[unchecked: P &- 1][unchecked: tap]) }
-            store(I.self, total, to: arguments.tile + tap &* arguments.tilePitch, continues: continues)
+        var totals = sums[unchecked: 0]
+        if P > 1 {
+            for tap in 0..<9 { totals[unchecked: tap] = I.sum(totals[unchecked: tap], sums[unchecked: P &- 1][unchecked: tap]) }
         }
-        continues = true
-    }
-}
-
-/// The same for two vectors of channels, each of which meets the points' channel of its own place. Of an image that a level-2
-/// cache does not hold pixels lie pages apart: each page is visited half as often.
-@inlinable @inline(__always)
-public func accumulateTapGradientPairs<I: InstructionSet, let S: Int>(
-    _: I.Type, step: InlineArray<S, Bool>.Type, _ raw: UnsafeRawPointer
-) {
-    let arguments = raw.assumingMemoryBound(to: TapGradientArguments.self).pointee
-    let address = MemoryLayout<UnsafeRawPointer>.stride
-    var segment = arguments.segments
-    var remaining = arguments.count
-    var continues = arguments.continues
-    while remaining > 0 {
-        var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
-        remaining &-= chunk
-        let zero = I.Vector(repeating: 0)
-        var sums = InlineArray<2, InlineArray<9, I.Vector>>(repeating: InlineArray<9, I.Vector>(repeating: zero))
-        repeat {
-            let rows = segment.pointee.image
-            var point = segment.pointee.points + arguments.pointOffset
-            var column = arguments.column
-            var windows: InlineArray<2, InlineArray<3, InlineArray<2, I.Vector>>> = [
-                firstPixels(I.self, step: InlineArray<S, Bool>.self, rows, column, arguments.imageOffset),
-                firstPixels(I.self, step: InlineArray<S, Bool>.self, rows, column, arguments.imageOffset &+ I.bytes),
-            ]
-            var length = segment.pointee.length
-            repeat {
-                for v in 0..<2 {
-                    multiplyTaps(
-                        I.self, step: InlineArray<S, Bool>.self, &sums[unchecked: v], &windows[unchecked: v], rows, column,
-                        arguments.imageOffset &+ v &* I.bytes,
-                        point.loadUnaligned(fromByteOffset: v &* I.bytes, as: I.Vector.self))
-                }
-                column &+= S &* address
-                point += arguments.pointPitch
-                length &-= 1
-            } while length > 0
-            segment += 1
-            chunk &-= 1
-        } while chunk > 0
-        for v in 0..<2 {
-            for tap in 0..<9 {
-                store(
-                    I.self, sums[unchecked: v][unchecked: tap],
-                    to: arguments.tile + (v &* arguments.pairPitch &+ tap &* arguments.tilePitch), continues: continues)
-            }
-        }
+        store(I.self, totals, to: arguments.tile, pitch: arguments.tilePitch, continues: continues)
         continues = true
     }
 }
@@ -189,11 +152,18 @@ func firstPixels<I: InstructionSet, let S: Int>(
     return window
 }
 
-/// A tap's sum over a chunk.
+/// The taps' sums over a chunk.
 @inlinable @inline(__always)
-func store<I: InstructionSet>(_: I.Type, _ sum: I.Vector, to target: UnsafeMutableRawPointer, continues: Bool) {
-    let total = continues ? I.sum(target.loadUnaligned(as: I.Vector.self), sum) : sum
-    target.storeBytes(of: total, as: I.Vector.self)
+func store<I: InstructionSet>(
+    _: I.Type, _ sums: InlineArray<9, I.Vector>, to tile: UnsafeMutableRawPointer, pitch: Int, continues: Bool
+) {
+    var totals = sums
+    if continues {
+        for tap in 0..<9 {
+            totals[unchecked: tap] = I.sum((tile + tap &* pitch).loadUnaligned(as: I.Vector.self), totals[unchecked: tap])
+        }
+    }
+    for tap in 0..<9 { (tile + tap &* pitch).storeBytes(of: totals[unchecked: tap], as: I.Vector.self) }
 }
 
 /// P points at a time.
@@ -208,9 +178,7 @@ func walkPoints<I: InstructionSet, let S: Int, let P: Int>(
             let g = I.arranged(point.loadUnaligned(as: I.Vector.self), arguments.places)
             if fetches {
                 shim_prefetch_near(point + arguments.pointAhead)
-                if S == 1 {
-                    shim_prefetch_near(pixelAddress(rows[unchecked: 2], column &+ arguments.ahead) + arguments.imageOffset)
-                }
+                shim_prefetch_near(pixelAddress(rows[unchecked: 2], column &+ arguments.ahead) + arguments.imageOffset)
             }
             multiplyTaps(
                 I.self, step: InlineArray<S, Bool>.self, &sums[unchecked: p], &window, rows, column, arguments.imageOffset, g)
@@ -221,24 +189,32 @@ func walkPoints<I: InstructionSet, let S: Int, let P: Int>(
     } while length >= P
 }
 
-/// One point. `window` has the pixels of the first taps, and then those of the next point.
+/// One point.
 @inlinable @inline(__always)
 func multiplyTaps<I: InstructionSet, let S: Int>(
     _: I.Type, step: InlineArray<S, Bool>.Type, _ sums: inout InlineArray<9, I.Vector>,
     _ window: inout InlineArray<3, InlineArray<2, I.Vector>>, _ rows: InlineArray<3, UnsafeRawPointer>, _ column: Int,
     _ offset: Int, _ g: I.Vector
 ) {
-    let address = MemoryLayout<UnsafeRawPointer>.stride
     for a in 0..<3 {
-        var pixels = InlineArray<3, I.Vector>(repeating: g)
-        for b in 0..<3 {
-            pixels[unchecked: b] = S &+ b < 3
-                ? window[unchecked: a][unchecked: b] : tapPixel(I.self, rows[unchecked: a], column &+ b &* address, offset)
+        multiplyTapRow(I.self, step: InlineArray<S, Bool>.self, &sums, &window, a, g) {
+            tapPixel(I.self, rows[unchecked: a], column &+ $0 &* MemoryLayout<UnsafeRawPointer>.stride, offset)
         }
-        for b in 0..<3 { sums[unchecked: 3 &* a &+ b] = I.multiplyAdd(pixels[unchecked: b], g, sums[unchecked: 3 &* a &+ b]) }
-        if S < 3 {
-            for b in 0..<3 &- S { window[unchecked: a][unchecked: b] = pixels[unchecked: S &+ b] }
-        }
+    }
+}
+
+/// One point's taps of a kernel row. `window` has the pixels of the first taps, and then those of the next point; those of the
+/// others are `new`.
+@inlinable @inline(__always)
+func multiplyTapRow<I: InstructionSet, let S: Int>(
+    _: I.Type, step: InlineArray<S, Bool>.Type, _ sums: inout InlineArray<9, I.Vector>,
+    _ window: inout InlineArray<3, InlineArray<2, I.Vector>>, _ a: Int, _ g: I.Vector, new: (_ tap: Int) -> I.Vector
+) {
+    var pixels = InlineArray<3, I.Vector>(repeating: g)
+    for b in 0..<3 { pixels[unchecked: b] = S &+ b < 3 ? window[unchecked: a][unchecked: b] : new(b) }
+    for b in 0..<3 { sums[unchecked: 3 &* a &+ b] = I.multiplyAdd(pixels[unchecked: b], g, sums[unchecked: 3 &* a &+ b]) }
+    if S < 3 {
+        for b in 0..<3 &- S { window[unchecked: a][unchecked: b] = pixels[unchecked: S &+ b] }
     }
 }
 
@@ -250,4 +226,115 @@ func tapPixel<I: InstructionSet>(_: I.Type, _ row: UnsafeRawPointer, _ column: I
 @inlinable @inline(__always)
 func pixelAddress(_ row: UnsafeRawPointer, _ column: Int) -> UnsafeRawPointer {
     row.loadUnaligned(fromByteOffset: column, as: UnsafeRawPointer.self)
+}
+
+/// The same of a depthwise layer with strides S, without addresses, for images with a border of one value of which no more than
+/// 3 - S columns are met on the left:
+///
+/// tile[v][a][b][lane] = sum over segments, points p of image[a][column + p * S + b][v][lane] * points[p][v][lane]
+///
+/// Of P neighbouring points each has sums of its own; or of V vectors, if P is 1: of an image that a level-2 cache does not hold
+/// pixels lie pages apart, and each page is visited half as often.
+@inlinable @inline(__always)
+public func accumulateDepthwiseGradients<I: InstructionSet, let S: Int, let P: Int, let V: Int>(
+    _: I.Type, step: InlineArray<S, Bool>.Type, points: InlineArray<P, Bool>.Type, vectors: InlineArray<V, Bool>.Type,
+    _ raw: UnsafeRawPointer
+) {
+    let arguments = raw.assumingMemoryBound(to: TapGradientArguments.self).pointee
+    var segment = arguments.segments
+    // All are as long. Points whose pixels are not behind the end of a row.
+    let whole = arguments.width &- 3 &- arguments.column
+    let inner = whole < 0 ? 0 : min(whole / S &+ 1, segment.pointee.length)
+    let outside = arguments.outside + arguments.imageOffset
+    var remaining = arguments.count
+    var continues = arguments.continues
+    while remaining > 0 {
+        var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
+        remaining &-= chunk
+        var sums = InlineArray<2, InlineArray<9, I.Vector>>(
+            repeating: InlineArray<9, I.Vector>(repeating: I.Vector(repeating: 0)))
+        repeat {
+            // The new pixels of a point.
+            var pixels = segment.pointee.image
+            var pitches = segment.pointee.pitches
+            for a in 0..<3 {
+                pixels[unchecked: a] += arguments.imageOffset &+ arguments.column &* pitches[unchecked: a]
+            }
+            var windows = InlineArray<V, InlineArray<3, InlineArray<2, I.Vector>>>(
+                repeating: InlineArray<3, InlineArray<2, I.Vector>>(
+                    repeating: InlineArray<2, I.Vector>(repeating: I.Vector(repeating: 0))))
+            for b in 0..<3 &- S {
+                let column = arguments.column &+ b
+                let isInside = column >= 0 && column < arguments.width
+                for a in 0..<3 {
+                    let pixel = isInside ? pixels[unchecked: a] : outside
+                    for v in 0..<V {
+                        windows[unchecked: v][unchecked: a][unchecked: b] = pixel.loadUnaligned(
+                            fromByteOffset: v &* I.bytes, as: I.Vector.self)
+                    }
+                    pixels[unchecked: a] += pitches[unchecked: a]
+                }
+            }
+            var point = segment.pointee.points + arguments.pointOffset
+            var length = inner
+            var rest = segment.pointee.length &- inner
+            while true {
+                while P > 1, length >= P {
+                    for p in 0..<P {
+                        multiplyNew(
+                            I.self, step: InlineArray<S, Bool>.self, vectors: InlineArray<V, Bool>.self, p, &sums, &windows,
+                            &pixels, pitches, point)
+                        point += arguments.pointPitch
+                    }
+                    length &-= P
+                }
+                while length > 0 {
+                    multiplyNew(
+                        I.self, step: InlineArray<S, Bool>.self, vectors: InlineArray<V, Bool>.self, 0, &sums, &windows, &pixels,
+                        pitches, point)
+                    point += arguments.pointPitch
+                    length &-= 1
+                }
+                if rest == 0 { break }
+                // One that ends outside. The first of these may begin inside.
+                let column = arguments.column &+ 3 &- S &+ (segment.pointee.length &- rest) &* S
+                for a in 0..<3 {
+                    if S == 1 || column >= arguments.width { pixels[unchecked: a] = outside }
+                    pitches[unchecked: a] = outside - pixels[unchecked: a]
+                }
+                (length, rest) = (1, rest &- 1)
+            }
+            segment += 1
+            chunk &-= 1
+        } while chunk > 0
+        for v in 0..<V {
+            var totals = sums[unchecked: v]
+            if P > 1 {
+                for tap in 0..<9 { totals[unchecked: tap] = I.sum(totals[unchecked: tap], sums[unchecked: 1][unchecked: tap]) }
+            }
+            store(
+                I.self, totals, to: arguments.tile + v &* arguments.vectorPitch, pitch: arguments.tilePitch, continues: continues)
+        }
+        continues = true
+    }
+}
+
+/// One point and its new pixels.
+@inlinable @inline(__always)
+func multiplyNew<I: InstructionSet, let S: Int, let V: Int>(
+    _: I.Type, step: InlineArray<S, Bool>.Type, vectors: InlineArray<V, Bool>.Type, _ p: Int,
+    _ sums: inout InlineArray<2, InlineArray<9, I.Vector>>,
+    _ windows: inout InlineArray<V, InlineArray<3, InlineArray<2, I.Vector>>>,
+    _ pixels: inout InlineArray<3, UnsafeRawPointer>, _ pitches: InlineArray<3, Int>, _ point: UnsafeRawPointer
+) {
+    for v in 0..<V {
+        let g = point.loadUnaligned(fromByteOffset: v &* I.bytes, as: I.Vector.self)
+        for a in 0..<3 {
+            multiplyTapRow(I.self, step: InlineArray<S, Bool>.self, &sums[unchecked: p &+ v], &windows[unchecked: v], a, g) {
+                (pixels[unchecked: a] + ($0 &- (3 &- S)) &* pitches[unchecked: a]).loadUnaligned(
+                    fromByteOffset: v &* I.bytes, as: I.Vector.self)
+            }
+        }
+    }
+    for a in 0..<3 { pixels[unchecked: a] += S &* pitches[unchecked: a] }
 }

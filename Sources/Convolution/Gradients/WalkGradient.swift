@@ -2,7 +2,8 @@ import CConvolutionShims
 import ConvolutionKernels
 
 // Kernel gradients of depthwise layers and groups of few output channels. Lanes are image channels; for three by three taps at a
-// time the kernel walks along the rows of points (`accumulateTapGradients`). A vector of points is permuted, so that each image
+// time the kernel walks along the rows of points (`accumulateTapGradients`, for most depthwise layers
+// `accumulateDepthwiseGradients`). A vector of points is permuted, so that each image
 // channel meets the same output channel of its group: the first, then the second, and so on. See `KernelGradient.swift` for the
 // names.
 
@@ -16,11 +17,11 @@ private let pixelsOfBand = 2048
 private let itemSums = 1 << 18
 /// Multiply-adds that are divided into some items per thread; less is one item each, as each item lays out all addresses.
 private let dividedWork = 1 << 26
-/// So many points ahead the kernel fetches images that a level-2 cache does not hold, and those of this many bytes: lines that
-/// lie a pixel apart are not foreseen beyond a page.
+/// So many points ahead a kernel that finds pixels by addresses fetches images that a level-2 cache does not hold, and those of
+/// this many bytes: lines that lie a pixel apart are not foreseen beyond a page.
 private let pointsAhead = (some: 16, many: 48)
 private let fetchedBytes = (some: 1 << 20, many: 4 << 20)
-/// Of images that are fetched, pixels of so many bytes are met by two vectors at once: few of them share a page.
+/// Of such images, pixels of so many bytes are met by two vectors at once: few of them share a page.
 private let pairedBytes = 1 << 10
 
 /// How the points of a row find their taps among the addresses of image pixels. Points that lie `classes` apart read pixels a
@@ -71,7 +72,10 @@ struct WalkGradientPlan {
     private let readsPoints: Bool
     /// Otherwise pixels of the image alone are packed, none of a border, where points that are neighbours share pixels.
     private let packsInside: Bool
-    /// Two vectors that are neighbours are one call of a kernel.
+    /// Depthwise with a stride of 1 or 2 and a border of one value: the kernel finds pixels by where their rows begin, without
+    /// addresses of each.
+    private let direct: (@convention(c) (UnsafeRawPointer) -> Void)?
+    /// The same for two vectors that are neighbours.
     private let pairs: (@convention(c) (UnsafeRawPointer) -> Void)?
     /// Elements from pixel to pixel of what is packed.
     private let packedPitch: Int
@@ -144,8 +148,17 @@ struct WalkGradientPlan {
         ahead = inputBytes > fetchedBytes.many ? pointsAhead.many : inputBytes > fetchedBytes.some ? pointsAhead.some : 0
         let across = TapColumns(layer.horizontal, points: bands.columns)
         let isTile = layer.vertical.kernel <= tileTaps && layer.horizontal.kernel <= tileTaps
-        pairs = isDepthwise && isTile && ahead > 0 && layer.inChannels * layer.elementBytes >= pairedBytes && across.step < 3
-            ? table.pointee.tapGradientPairs[across.step - 1] : nil
+        // What is packed of such an image has no border either: the order of a sum is the same in any format.
+        let sharesPixels = layer.paddingMode == .constant && layer.vertical.dilation == 1 && layer.horizontal.dilation == 1
+            && layer.vertical.stride <= layer.vertical.kernel && layer.horizontal.stride <= layer.horizontal.kernel
+        let stride = layer.horizontal.stride
+        if isDepthwise, sharesPixels, stride < tileTaps, layer.horizontal.start <= tileTaps - stride {
+            direct = table.pointee.depthwiseGradients[stride - 1]
+            pairs = isTile && ahead > 0 && layer.inChannels * layer.elementBytes >= pairedBytes
+                ? table.pointee.depthwiseGradientPairs[stride - 1] : nil
+        } else {
+            (direct, pairs) = (nil, nil)
+        }
         packedPitch = pairs == nil ? table.lanes : 2 * table.lanes
         permutes = Self.permutes(layer, table)
         let lanes = table.lanes
@@ -155,9 +168,7 @@ struct WalkGradientPlan {
         let period = reads > 64 ? 512 : bands.pixels > 256 ? 4096 : Int.max
         readsImage = layer.input.channel == 1 && layer.inChannels >= lanes
             && (pairs != nil || layer.input.column * layer.horizontal.stride * size % period != 0)
-        packsInside = !readsImage && layer.paddingMode == .constant && layer.vertical.dilation == 1
-            && layer.horizontal.dilation == 1 && layer.vertical.stride <= layer.vertical.kernel
-            && layer.horizontal.stride <= layer.horizontal.kernel
+        packsInside = !readsImage && sharesPixels
         readsPoints = layer.output.channel == 1 && layer.outChannels >= lanes && (isDepthwise || permutes)
 
         vectors = ceilDivide(layer.inChannels, lanes)
@@ -324,7 +335,8 @@ struct WalkGradientPlan {
         }
     }
 
-    /// The addresses of a band's pixels: of the image row by row, and of the rows that each segment reads.
+    /// The addresses of a band's pixels: of the image row by row, unless the kernel needs none, and the rows that each segment
+    /// reads.
     @_optimize(speed)
     private func layOut(
         _ band: GradientBand, _ across: TapColumns, image: UnsafeRawPointer, points: UnsafeRawPointer,
@@ -334,7 +346,11 @@ struct WalkGradientPlan {
         let pitch = across.places
         let rows = workspace.assumingMemoryBound(to: Int.self)
         let columns = (workspace + columnPlacesAt).assumingMemoryBound(to: Int.self)
-        fillImage(rows, columns, band, across)
+        if direct == nil {
+            fillImage(rows, columns, band, across)
+        } else {
+            fillPlaces(rows, layer.vertical, down, outputs: band.rows, layer.paddingMode)
+        }
         let addresses = (workspace + addressesAt).assumingMemoryBound(to: UnsafeRawPointer.self)
         var address = addresses
         let outside = UnsafeRawPointer(workspace + outsideAt)
@@ -355,37 +371,46 @@ struct WalkGradientPlan {
             line = pitch &* pixel
             batch = down.places &* line
         }
-        // From here on bytes from the first pixel of a row.
-        let nowhere = Int.min
-        for column in 0..<pitch {
-            columns[column] = isPacked ? column &* pixel : columns[column] < 0 ? nowhere : columns[column] &* pixel
-        }
-        for image in 0..<band.images.count {
-            for row in 0..<down.places {
-                let place = isPacked ? row : rows[row]
-                if place < 0 {
-                    for column in 0..<pitch { address[column] = outside }
-                } else {
-                    let first = origin + (image &* batch &+ place &* line)
-                    for column in 0..<pitch {
-                        let offset = columns[column]
-                        address[column] = offset == nowhere ? outside : first + offset
+        if direct == nil {
+            // From here on bytes from the first pixel of a row.
+            let nowhere = Int.min
+            for column in 0..<pitch {
+                columns[column] = isPacked ? column &* pixel : columns[column] < 0 ? nowhere : columns[column] &* pixel
+            }
+            for image in 0..<band.images.count {
+                for row in 0..<down.places {
+                    let place = isPacked ? row : rows[row]
+                    if place < 0 {
+                        for column in 0..<pitch { address[column] = outside }
+                    } else {
+                        let first = origin + (image &* batch &+ place &* line)
+                        for column in 0..<pitch {
+                            let offset = columns[column]
+                            address[column] = offset == nowhere ? outside : first + offset
+                        }
                     }
+                    address += pitch
                 }
-                address += pitch
             }
         }
         var segment = (workspace + segmentsAt).assumingMemoryBound(to: TapSegment.self)
         for tileRow in 0..<tileRows {
             for image in 0..<band.images.count {
                 for row in 0..<band.rows.count {
-                    var line = addresses + (image &* down.places &+ row &* down.step) &* pitch
+                    var addressLine = addresses + (image &* down.places &+ row &* down.step) &* pitch
                     for first in 0..<across.classes {
-                        var lines = InlineArray<3, UnsafeRawPointer>(repeating: UnsafeRawPointer(addresses))
+                        var lines = InlineArray<3, UnsafeRawPointer>(repeating: outside)
+                        var pitches = InlineArray<3, Int>(repeating: 0)
                         for a in 0..<tileTaps {
                             // Taps beyond the kernel repeat the last one.
                             let tap = min(tileRow &* tileTaps &+ a, layer.vertical.kernel &- 1)
-                            lines[a] = UnsafeRawPointer(line + tap &* down.tapPitch &* pitch)
+                            let place = tap &* down.tapPitch
+                            if direct == nil {
+                                lines[a] = UnsafeRawPointer(addressLine + place &* pitch)
+                            } else if rows[row &* down.step &+ place] >= 0 {
+                                lines[a] = origin + (image &* batch &+ rows[row &* down.step &+ place] &* line)
+                                pitches[a] = pixel
+                            }
                         }
                         let point = readsPoints
                             ? points + ((band.images.lowerBound &+ image) &* layer.output.batch
@@ -393,9 +418,10 @@ struct WalkGradientPlan {
                                 &+ (band.columns.lowerBound &+ first) &* layer.output.column) &* size
                             : UnsafeRawPointer(workspace + pointsAt)
                                 + ((image &* band.rows.count &+ row) &* band.columns.count &+ first) &* (packedPitch &* size)
-                        segment.initialize(to: TapSegment(image: lines, points: point, length: across.count(first)))
+                        segment.initialize(
+                            to: TapSegment(image: lines, pitches: pitches, points: point, length: across.count(first)))
                         segment += 1
-                        line += across.places(first)
+                        addressLine += across.places(first)
                     }
                 }
             }
@@ -411,20 +437,23 @@ struct WalkGradientPlan {
         let word = MemoryLayout<UnsafeRawPointer>.stride
         let pitch = (readsPoints ? layer.output.column : packedPitch) &* across.classes &* size
         let sliding = across.step < 3 ? table.pointee.slidingTapGradients[across.step - 1] : nil
-        let kernel = (isPair ? pairs : sliding) ?? table.pointee.tapGradients
+        let kernel = (isPair ? pairs : direct ?? sliding) ?? table.pointee.tapGradients
+        // A place among the addresses, or a column.
+        let firstColumn = direct == nil ? 0 : band.columns.lowerBound &* layer.horizontal.stride &- layer.horizontal.start
+        let tap = direct == nil ? word : 1
         var arguments = TapGradientArguments(
             segments: UnsafePointer((workspace + segmentsAt).assumingMemoryBound(to: TapSegment.self)), count: segments,
-            segmentsPerChunk: bands.segmentsPerChunk &* across.classes, column: 0, step: across.step &* word,
+            segmentsPerChunk: bands.segmentsPerChunk &* across.classes, column: firstColumn, step: across.step &* word,
             imageOffset: readsImage ? channels.lowerBound &* size : 0, pointOffset: readsPoints ? firstPoint &* size : 0,
-            pointPitch: pitch,
-            pointAhead: ahead &* pitch, ahead: ahead &* word, places: workspace + placesAt, tile: sums,
-            tilePitch: (addsInPlace ? layer.inChannels : layer.outChannelsPerGroup &* table.lanes) &* size, continues: continues)
-        arguments.pairPitch = addsInPlace ? table.lanes &* size : vectorSums &* size
+            pointPitch: pitch, pointAhead: ahead &* pitch, ahead: ahead &* word, places: workspace + placesAt, tile: sums,
+            tilePitch: (addsInPlace ? layer.inChannels : layer.outChannelsPerGroup &* table.lanes) &* size, continues: continues,
+            width: layer.horizontal.input, outside: UnsafeRawPointer(workspace + outsideAt),
+            vectorPitch: (addsInPlace ? table.lanes : vectorSums) &* size)
         for _ in 0..<tileRows {
-            arguments.column = 0
+            arguments.column = firstColumn
             for _ in 0..<tileColumns {
                 withUnsafePointer(to: arguments) { kernel($0) }
-                arguments.column &+= tileTaps &* word
+                arguments.column &+= tileTaps &* tap
                 arguments.tile += tileTaps &* tileTaps &* arguments.tilePitch
             }
             arguments.segments += segments
