@@ -3,6 +3,7 @@ equal bits however a call is made.
 
 The layers are drawn by hypothesis, the same ones on every run.
 """
+import itertools
 import json
 import math
 import pathlib
@@ -483,6 +484,24 @@ def test_kernel_gradients_of_large_depthwise_images(isa, data_format, shape, siz
     assert (np.abs(want - exact) <= bound).all()
     x, gradient = (np.ascontiguousarray(oracle.from_nhwc(a, data_format)) for a in (x, gradient))
     assert_same_bits(run(x, gradient, data_format=data_format), want)
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_kernel_gradients_of_depthwise_borders(isa, data_format, size, strides):
+    """Columns outside on either side, and rows so short that few or no points meet the image alone."""
+    rng = np.random.default_rng(0)
+    for left, right, width in itertools.product(range(-1, size), (0, size - 1), (1, 3, 8)):
+        if width + left + right < size:
+            continue
+        options = {"padding": ((1, 0), (left, right)), "strides": strides, "groups": 35}
+        kernel_shape = (min(size, 3), size, 1, 35)
+        x = reals(rng, (2, 4, width, 35))
+        gradient = reals(rng, convolution.conv2d_output_shape(x.shape, kernel_shape, **options))
+        want = oracle.conv2d_backward_kernel(x, gradient, kernel_shape[:2], **options)
+        x, gradient = (np.ascontiguousarray(oracle.from_nhwc(a, data_format)) for a in (x, gradient))
+        got = convolution.conv2d_backward_kernel(x, gradient, kernel_shape, isa=isa, data_format=data_format, **options)
+        oracle.assert_within(got, want)
 
 
 @pytest.mark.parametrize("shape, kernel_shape, options", [
