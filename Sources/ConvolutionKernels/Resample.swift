@@ -154,22 +154,22 @@ public let rowsTogether = 4
 @inlinable @inline(__always)
 public func permutedColumns<I: PermutingInstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: ResampleColumnsArguments<I.Scalar>.self).pointee
-    func fetch<let W: Int>(_ input: UnsafePointer<I.Scalar>, _ vector: Int, _ vectors: InlineArray<W, Bool>.Type) -> I.Vector {
+    func fetch<let W: Int>(_ input: UnsafePointer<I.Scalar>, _ vector: Int, _ vectors: Count<W>.Type) -> I.Vector {
         let window = Window(I.self, input + arguments.sources[2 &* vector], vectors)
         return window.permuted(arguments.places + arguments.sources[2 &* vector &+ 1], vectors)
     }
     if arguments.weights == nil {
         if arguments.window > 1 {
-            arguments.copy(I.self) { fetch($0, $1, InlineArray<2, Bool>.self) }
+            arguments.copy(I.self) { fetch($0, $1, Count<2>.self) }
         } else {
-            arguments.copy(I.self) { fetch($0, $1, InlineArray<1, Bool>.self) }
+            arguments.copy(I.self) { fetch($0, $1, Count<1>.self) }
         }
     } else {
         // So many taps that the loop over them is none: enlarging.
         switch (arguments.taps, arguments.window) {
-        case (2, 1): permuteRows(I.self, taps: InlineArray<2, Bool>.self, window: InlineArray<1, Bool>.self, arguments)
-        case (4, 1): permuteRows(I.self, taps: InlineArray<4, Bool>.self, window: InlineArray<1, Bool>.self, arguments)
-        case (4, 2): permuteRows(I.self, taps: InlineArray<4, Bool>.self, window: InlineArray<2, Bool>.self, arguments)
+        case (2, 1): permuteRows(I.self, taps: Count<2>.self, window: Count<1>.self, arguments)
+        case (4, 1): permuteRows(I.self, taps: Count<4>.self, window: Count<1>.self, arguments)
+        case (4, 2): permuteRows(I.self, taps: Count<4>.self, window: Count<2>.self, arguments)
         case (_, 4): // Seldom: short code, and slower by a third than four rows at a time.
             arguments.combine(I.self, entry: { arguments.sources[2 &* $0 &+ 1] }) { input, vector, tap in
                 let window = UnsafeRawPointer(input + arguments.sources[2 &* vector])
@@ -178,7 +178,7 @@ public func permutedColumns<I: PermutingInstructionSet>(_: I.Type, _ raw: Unsafe
                 }
                 return I.permute(part(0), part(1), part(2), part(3), arguments.places + tap)
             }
-        default: permuteRows(I.self, taps: InlineArray<0, Bool>.self, window: InlineArray<2, Bool>.self, arguments)
+        default: permuteRows(I.self, taps: Count<0>.self, window: Count<2>.self, arguments)
         }
     }
 }
@@ -189,13 +189,13 @@ struct Window<I: PermutingInstructionSet> {
     @usableFromInline var first, second: I.Vector
 
     @inlinable @inline(__always)
-    init<let W: Int>(_: I.Type, _ start: UnsafePointer<I.Scalar>, _ vectors: InlineArray<W, Bool>.Type) {
+    init<let W: Int>(_: I.Type, _ start: UnsafePointer<I.Scalar>, _ vectors: Count<W>.Type) {
         first = UnsafeRawPointer(start).loadUnaligned(as: I.Vector.self)
         second = W > 1 ? UnsafeRawPointer(start).loadUnaligned(fromByteOffset: I.bytes, as: I.Vector.self) : first
     }
 
     @inlinable @inline(__always)
-    func permuted<let W: Int>(_ places: UnsafeRawPointer, _ vectors: InlineArray<W, Bool>.Type) -> I.Vector {
+    func permuted<let W: Int>(_ places: UnsafeRawPointer, _ vectors: Count<W>.Type) -> I.Vector {
         W > 1 ? I.permute(first, second, places) : I.permute(first, places)
     }
 }
@@ -204,7 +204,7 @@ struct Window<I: PermutingInstructionSet> {
 /// vectors.
 @inlinable @inline(__always)
 func permuteRows<I: PermutingInstructionSet, let T: Int, let W: Int>(
-    _: I.Type, taps: InlineArray<T, Bool>.Type, window: InlineArray<W, Bool>.Type, _ arguments: ResampleColumnsArguments<I.Scalar>
+    _: I.Type, taps: Count<T>.Type, window: Count<W>.Type, _ arguments: ResampleColumnsArguments<I.Scalar>
 ) {
     let taps = T > 0 ? T : arguments.taps
     var row = 0

@@ -85,7 +85,7 @@ public struct TapGradientArguments {
 /// meets too stay in registers, S being the step; where S is 3, for any step, none do.
 @inlinable @inline(__always)
 public func accumulateTapGradients<I: InstructionSet, let S: Int, let P: Int>(
-    _: I.Type, step: InlineArray<S, Bool>.Type, points: InlineArray<P, Bool>.Type, _ raw: UnsafeRawPointer
+    _: I.Type, step: Count<S>.Type, points: Count<P>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TapGradientArguments.self).pointee
     let offset = arguments.imageOffset
@@ -104,23 +104,23 @@ public func accumulateTapGradients<I: InstructionSet, let S: Int, let P: Int>(
             let rows = segment.pointee.image
             var point = segment.pointee.points + arguments.pointOffset
             var column = arguments.column
-            var window = firstPixels(I.self, step: InlineArray<S, Bool>.self, rows, column, offset)
+            var window = firstPixels(I.self, step: Count<S>.self, rows, column, offset)
             var length = segment.pointee.length
             if length < P {
                 // Nothing for all of them.
             } else if P > 1, S == 1, arguments.ahead > 0 {
                 walkPoints(
-                    I.self, step: InlineArray<S, Bool>.self, fetches: true, &sums, &window, rows, &column, step, &point, &length,
+                    I.self, step: Count<S>.self, fetches: true, &sums, &window, rows, &column, step, &point, &length,
                     arguments)
             } else {
                 // What fetches an image that a level-2 cache holds would take as long as one of a point's nine products.
                 walkPoints(
-                    I.self, step: InlineArray<S, Bool>.self, fetches: false, &sums, &window, rows, &column, step, &point, &length,
+                    I.self, step: Count<S>.self, fetches: false, &sums, &window, rows, &column, step, &point, &length,
                     arguments)
             }
             if P > 1, length > 0 {
                 let g = I.arranged(point.loadUnaligned(as: I.Vector.self), places)
-                multiplyTaps(I.self, step: InlineArray<S, Bool>.self, &sums[unchecked: 0], &window, rows, column, offset, g)
+                multiplyTaps(I.self, step: Count<S>.self, &sums[unchecked: 0], &window, rows, column, offset, g)
             }
             segment += 1
             chunk &-= 1
@@ -137,7 +137,7 @@ public func accumulateTapGradients<I: InstructionSet, let S: Int, let P: Int>(
 /// The pixels of the first point's taps that the second meets too.
 @inlinable @inline(__always)
 func firstPixels<I: InstructionSet, let S: Int>(
-    _: I.Type, step _: InlineArray<S, Bool>.Type, _ rows: InlineArray<3, UnsafeRawPointer>, _ column: Int, _ offset: Int
+    _: I.Type, step _: Count<S>.Type, _ rows: InlineArray<3, UnsafeRawPointer>, _ column: Int, _ offset: Int
 ) -> InlineArray<3, InlineArray<2, I.Vector>> {
     var window = InlineArray<3, InlineArray<2, I.Vector>>(
         repeating: InlineArray<2, I.Vector>(repeating: I.Vector(repeating: 0)))
@@ -169,7 +169,7 @@ func store<I: InstructionSet>(
 /// P points at a time.
 @inlinable @inline(__always)
 func walkPoints<I: InstructionSet, let S: Int, let P: Int>(
-    _: I.Type, step _: InlineArray<S, Bool>.Type, fetches: Bool, _ sums: inout InlineArray<P, InlineArray<9, I.Vector>>,
+    _: I.Type, step _: Count<S>.Type, fetches: Bool, _ sums: inout InlineArray<P, InlineArray<9, I.Vector>>,
     _ window: inout InlineArray<3, InlineArray<2, I.Vector>>, _ rows: InlineArray<3, UnsafeRawPointer>, _ column: inout Int,
     _ step: Int, _ point: inout UnsafeRawPointer, _ length: inout Int, _ arguments: TapGradientArguments
 ) {
@@ -181,7 +181,7 @@ func walkPoints<I: InstructionSet, let S: Int, let P: Int>(
                 shim_prefetch_near(pixelAddress(rows[unchecked: 2], column &+ arguments.ahead) + arguments.imageOffset)
             }
             multiplyTaps(
-                I.self, step: InlineArray<S, Bool>.self, &sums[unchecked: p], &window, rows, column, arguments.imageOffset, g)
+                I.self, step: Count<S>.self, &sums[unchecked: p], &window, rows, column, arguments.imageOffset, g)
             column &+= step
             point += arguments.pointPitch
         }
@@ -192,12 +192,12 @@ func walkPoints<I: InstructionSet, let S: Int, let P: Int>(
 /// One point.
 @inlinable @inline(__always)
 func multiplyTaps<I: InstructionSet, let S: Int>(
-    _: I.Type, step: InlineArray<S, Bool>.Type, _ sums: inout InlineArray<9, I.Vector>,
+    _: I.Type, step: Count<S>.Type, _ sums: inout InlineArray<9, I.Vector>,
     _ window: inout InlineArray<3, InlineArray<2, I.Vector>>, _ rows: InlineArray<3, UnsafeRawPointer>, _ column: Int,
     _ offset: Int, _ g: I.Vector
 ) {
     for a in 0..<3 {
-        multiplyTapRow(I.self, step: InlineArray<S, Bool>.self, &sums, &window, a, g) {
+        multiplyTapRow(I.self, step: Count<S>.self, &sums, &window, a, g) {
             tapPixel(I.self, rows[unchecked: a], column &+ $0 &* MemoryLayout<UnsafeRawPointer>.stride, offset)
         }
     }
@@ -207,7 +207,7 @@ func multiplyTaps<I: InstructionSet, let S: Int>(
 /// others are `new`.
 @inlinable @inline(__always)
 func multiplyTapRow<I: InstructionSet, let S: Int>(
-    _: I.Type, step: InlineArray<S, Bool>.Type, _ sums: inout InlineArray<9, I.Vector>,
+    _: I.Type, step: Count<S>.Type, _ sums: inout InlineArray<9, I.Vector>,
     _ window: inout InlineArray<3, InlineArray<2, I.Vector>>, _ a: Int, _ g: I.Vector, new: (_ tap: Int) -> I.Vector
 ) {
     var pixels = InlineArray<3, I.Vector>(repeating: g)
@@ -237,7 +237,7 @@ func pixelAddress(_ row: UnsafeRawPointer, _ column: Int) -> UnsafeRawPointer {
 /// pixels lie pages apart, and each page is visited half as often.
 @inlinable @inline(__always)
 public func accumulateDepthwiseGradients<I: InstructionSet, let S: Int, let P: Int, let V: Int>(
-    _: I.Type, step: InlineArray<S, Bool>.Type, points: InlineArray<P, Bool>.Type, vectors: InlineArray<V, Bool>.Type,
+    _: I.Type, step: Count<S>.Type, points: Count<P>.Type, vectors: Count<V>.Type,
     _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TapGradientArguments.self).pointee
@@ -282,7 +282,7 @@ public func accumulateDepthwiseGradients<I: InstructionSet, let S: Int, let P: I
                 while P > 1, length >= P {
                     for p in 0..<P {
                         multiplyNew(
-                            I.self, step: InlineArray<S, Bool>.self, vectors: InlineArray<V, Bool>.self, p, &sums, &windows,
+                            I.self, step: Count<S>.self, vectors: Count<V>.self, p, &sums, &windows,
                             &pixels, pitches, point)
                         point += arguments.pointPitch
                     }
@@ -290,7 +290,7 @@ public func accumulateDepthwiseGradients<I: InstructionSet, let S: Int, let P: I
                 }
                 while length > 0 {
                     multiplyNew(
-                        I.self, step: InlineArray<S, Bool>.self, vectors: InlineArray<V, Bool>.self, 0, &sums, &windows, &pixels,
+                        I.self, step: Count<S>.self, vectors: Count<V>.self, 0, &sums, &windows, &pixels,
                         pitches, point)
                     point += arguments.pointPitch
                     length &-= 1
@@ -322,7 +322,7 @@ public func accumulateDepthwiseGradients<I: InstructionSet, let S: Int, let P: I
 /// One point and its new pixels.
 @inlinable @inline(__always)
 func multiplyNew<I: InstructionSet, let S: Int, let V: Int>(
-    _: I.Type, step: InlineArray<S, Bool>.Type, vectors: InlineArray<V, Bool>.Type, _ p: Int,
+    _: I.Type, step: Count<S>.Type, vectors: Count<V>.Type, _ p: Int,
     _ sums: inout InlineArray<2, InlineArray<9, I.Vector>>,
     _ windows: inout InlineArray<V, InlineArray<3, InlineArray<2, I.Vector>>>,
     _ pixels: inout InlineArray<3, UnsafeRawPointer>, _ pitches: InlineArray<3, Int>, _ point: UnsafeRawPointer
@@ -330,7 +330,7 @@ func multiplyNew<I: InstructionSet, let S: Int, let V: Int>(
     for v in 0..<V {
         let g = point.loadUnaligned(fromByteOffset: v &* I.bytes, as: I.Vector.self)
         for a in 0..<3 {
-            multiplyTapRow(I.self, step: InlineArray<S, Bool>.self, &sums[unchecked: p &+ v], &windows[unchecked: v], a, g) {
+            multiplyTapRow(I.self, step: Count<S>.self, &sums[unchecked: p &+ v], &windows[unchecked: v], a, g) {
                 (pixels[unchecked: a] + ($0 &- (3 &- S)) &* pitches[unchecked: a]).loadUnaligned(
                     fromByteOffset: v &* I.bytes, as: I.Vector.self)
             }

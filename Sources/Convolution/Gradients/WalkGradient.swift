@@ -74,9 +74,9 @@ struct WalkGradientPlan {
     private let packsInside: Bool
     /// Depthwise with a stride of 1 or 2 and a border of one value: the kernel finds pixels by where their rows begin, without
     /// addresses of each.
-    private let direct: (@convention(c) (UnsafeRawPointer) -> Void)?
+    private let direct: Kernel?
     /// The same for two vectors that are neighbours.
-    private let pairs: (@convention(c) (UnsafeRawPointer) -> Void)?
+    private let pairs: Kernel?
     /// Elements from pixel to pixel of what is packed.
     private let packedPitch: Int
     /// Of image channels. The last one begins so early that it ends with the last channel, if there are so many.

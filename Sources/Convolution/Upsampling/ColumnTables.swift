@@ -30,7 +30,7 @@ struct Runs {
     /// Of a blended row.
     var pixels: Int
     /// nil: whole rows are blended, from the first to the last pixel that is needed.
-    var kernel: (@convention(c) (UnsafeRawPointer) -> Void)?
+    var kernel: Kernel?
 
     /// Finds the runs of a row, of at most `width` elements each, and where in a blended row the pixels lie that columns tap.
     mutating func find(
