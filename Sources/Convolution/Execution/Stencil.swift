@@ -275,6 +275,7 @@ func stencil<Scalar: KernelScalar>(
 /// Channels of the input that follow each other, each row packed as one for each residue of the columns modulo the step, border
 /// included. Where other channels were packed in the same place before, constant borders are there.
 @inline(never)
+@_optimize(speed)
 private func packPlanes<Scalar: KernelScalar>(
     _ part: Rectangle, _ layer: Layer, _ source: UnsafePointer<Scalar>, hasBorders: Bool, inputStep: Int, channels: Int,
     _ target: UnsafeMutablePointer<Scalar>
