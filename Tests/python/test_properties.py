@@ -709,6 +709,18 @@ def test_the_workspace_does_not_grow_with_the_image(height, width, channels, ker
     assert size.execution <= 4 * (2 << 20) and size.plan < 2 * weights + 200_000
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("height, width, channels, kernel, strides", [
+    (1, 100000, 64, (1, 1, 512, 64), 2), (4, 5000, 64, (1, 1, 1024, 64), 2), (2, 1000000, 2, (1, 1, 2, 2), 2),
+    (3000, 3000, 64, (1, 1, 1024, 64), (2, 1)), (1, 10000, 64, (1, 1, 4096, 64), 3), (3000, 5000, 1, (3, 3, 1, 1), 2),
+    (500, 200000, 3, (5, 7, 1, 3), 3), (2000, 2000, 64, (4, 4, 64, 64), 2)])
+def test_the_workspace_of_transposed_layers_does_not_grow_with_the_image(height, width, channels, kernel, strides, data_format):
+    shape = (1, height, width, channels) if data_format == "channels_last" else (1, channels, height, width)
+    size = convolution.conv2d_transpose_workspace_size(
+        shape, kernel, data_format=data_format, strides=strides, groups=channels // kernel[3], threads=4)
+    assert 0 < size.execution <= 4 * (2 << 20)
+
+
 @pytest.mark.parametrize("height, width, channels, kernel, strides, dilation", [
     (3, 277191, 552, (5, 5), (3, 25), (2, 1)), (218, 2049, 1061, (3, 3), (2, 2), (210, 1)),
     (278, 442, 55, (7, 5), (1, 2), (62, 3)), (300000, 2, 2876, (15, 1), (1, 1), (188, 1))])

@@ -27,6 +27,9 @@ struct Expansion {
 /// Products of a band, which stay in a level-2 cache.
 private let bandBytes = 1 << 19
 
+/// More scratch memory than this is not taken, however long the rows.
+private let mostBytes = 1 << 20
+
 /// Images of fewer are rather computed together.
 private let fewestPixels = 64
 
@@ -57,8 +60,8 @@ extension Layer {
 }
 
 extension ConvolutionPlan {
-    /// Divides the work of a plan of `given`'s products.
-    mutating func divideExpansion(_ given: Layer, threads: Int) throws(Failure) {
+    /// Divides the work of a plan of `given`'s products. False if a thread would need too much scratch memory.
+    mutating func divideExpansion(_ given: Layer, threads: Int) -> Bool {
         let rows = given.vertical.input
         var part = Expansion(
             output: given.output, outputRows: given.vertical.output, outputColumns: given.horizontal.output,
@@ -72,17 +75,23 @@ extension ConvolutionPlan {
             part.rowBands = max(part.rowBands, min(most, ceilDivide(2 * threads, part.images), ceilDivide(rows * width, 64)))
             part.panelChunks = min(panelCount, max(1, 2 * threads / part.items))
         }
+        let pixels = evenPart(0, of: part.rowBands, rows).count * width
+        let mostChannels = max(1, mostBytes / layer.elementBytes / pixels)
+        part.panelChunks = min(panelCount, max(part.panelChunks, ceilDivide(layer.outChannels, mostChannels)))
         var channels = 0
         for chunk in 0..<part.panelChunks {
             let range = evenPart(chunk, of: part.panelChunks, panelCount)
             let last = panels[range.upperBound - 1]
             channels = max(channels, last.firstChannel + last.channels - panels[range.lowerBound].firstChannel)
         }
-        layer.output.channel = evenPart(0, of: part.rowBands, rows).count * width
+        // A single panel's may still be more.
+        if (pixels * channels + part.outputColumns) * layer.elementBytes > mostBytes + mostBytes / 4 { return false }
+        layer.output.channel = pixels
         part.productsAt = workspace.bytes
-        part.emptyAt = part.productsAt + aligned(try times(layer.output.channel * channels, layer.elementBytes, "products"))
+        part.emptyAt = part.productsAt + aligned(pixels * channels * layer.elementBytes)
         workspace.bytes = part.emptyAt + aligned(part.outputColumns * layer.elementBytes)
         algorithm = .expanded(part)
+        return true
     }
 }
 

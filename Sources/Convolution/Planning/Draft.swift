@@ -245,7 +245,10 @@ private func phaselessDraft(_ asked: Layer, _ given: Layer, _ drawn: Layer) thro
     do throws(Failure) {
         draft.addBlocks()
         if draft.overflows { throw Failure(CONVOLUTION_ERROR_OVERFLOW, "the packed kernel exceeds what memory can hold") }
-        if spread == nil { try draft.plan.pointee.divideExpansion(given, threads: draft.threads) }
+        if spread == nil, !draft.plan.pointee.divideExpansion(given, threads: draft.threads) {
+            shim_free(draft.plan)
+            return nil
+        }
     } catch {
         shim_free(draft.plan)
         throw error
