@@ -329,8 +329,8 @@ int32_t conv2d_plan_execute(const conv2d_plan *plan, const void *input, void *ou
 /* NULL is fine. */
 void conv2d_plan_destroy(conv2d_plan *plan);
 
-/* Memory in bytes: of a plan (the packed kernel and bias); of one execution beyond it, all its threads together; and the least
- * workspace_limit that this layer can be computed with. Any result pointer may be NULL. An execution stays within workspace_limit
+/* Memory in bytes: of a plan (the packed kernel and bias); of one execution beyond it, all its threads together (the least, if
+ * that is more); and the least workspace_limit that this layer can be computed with. Any result pointer may be NULL. An execution stays within workspace_limit
  * by using fewer threads, and by working on less at a time, at some cost in speed; the bits of the result stay the same. A limit
  * below the least is refused with WORKSPACE, here and wherever the layer is to be computed. Without a limit a thread takes at
  * most 2 MiB, whatever the size of the image. More is taken where a single row of windows needs it, by CIRCULAR padding of rows

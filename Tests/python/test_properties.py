@@ -721,6 +721,23 @@ def test_the_workspace_of_transposed_layers_does_not_grow_with_the_image(height,
     assert 0 < size.execution <= 4 * (2 << 20)
 
 
+@pytest.mark.parametrize("shape, kernel, options", [
+    ((1, 130, 3, 16), (130, 17, 1, 1), {"strides": 2, "output_padding": (1, 0)}),
+    ((2, 64, 3, 64), (64, 12, 1, 1), {"strides": (1, 3), "padding": ((0, 0), (0, -5))}),
+    ((1, 128, 3, 7), (128, 3, 1, 1), {"strides": (1, 2), "padding": ((0, -2), (0, 0)), "groups": 2})])
+def test_every_limit_from_the_least_on_is_enough(shape, kernel, options, isa):
+    """For kernels that are not finite too, which are computed in another way."""
+    options = {"data_format": "channels_first", "kernel_format": "iohw", "rule": "window", "threads": 1, "isa": isa, **options}
+    size = convolution.conv2d_transpose_workspace_size(shape, kernel, **options)
+    assert size.least <= size.execution
+    x, weights = np.ones(shape, np.float32), np.ones(kernel, np.float32)
+    weights[0, 0] = np.nan
+    whole = convolution.conv2d_transpose(x, weights, **options)
+    for limit in range(size.least, 60000, 2048):
+        assert np.array_equal(
+            convolution.conv2d_transpose(x, weights, workspace_limit=limit, **options), whole, equal_nan=True)
+
+
 @pytest.mark.parametrize("height, width, channels, kernel, strides, dilation", [
     (3, 277191, 552, (5, 5), (3, 25), (2, 1)), (218, 2049, 1061, (3, 3), (2, 2), (210, 1)),
     (278, 442, 55, (7, 5), (1, 2), (62, 3)), (300000, 2, 2876, (15, 1), (1, 1), (188, 1))])

@@ -68,8 +68,8 @@ extension ConvolutionPlan {
             rowStep: given.vertical.stride, columnStep: given.horizontal.stride, rows: rows, images: layer.batch)
         let width = given.horizontal.input
         let bytes = Double(rows) * Double(width) * Double(layer.outChannels) * Double(layer.elementBytes)
-        // A band has a vector at least.
-        let most = isWide ? 1 : max(1, rows / ceilDivide(table.lanes, width))
+        // A band has a vector at least, or a wide tile.
+        let most = max(1, rows / ceilDivide(table.lanes * (isWide ? leastReach : 1), width))
         part.rowBands = max(1, Int(min(Double(most), (bytes / Double(bandBytes)).rounded(.up))))
         if threads > 1 {
             part.rowBands = max(part.rowBands, min(most, ceilDivide(2 * threads, part.images), ceilDivide(rows * width, 64)))

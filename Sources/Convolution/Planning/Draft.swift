@@ -187,16 +187,16 @@ func workspaceSize(_ layer: Layer) throws(Failure) -> WorkspaceNeed {
     let packed = try times(
         draft.weightElements + plan.pointee.width + plan.pointee.outsideElements(), layer.elementBytes, "the packed kernel")
     return WorkspaceNeed(
-        plan: draft.bytes + packed, execution: plan.pointee.executionThreads * plan.pointee.workspace.bytes, least: least,
-        work: plan.pointee.work)
+        plan: draft.bytes + packed, execution: max(plan.pointee.executionThreads * plan.pointee.workspace.bytes, least),
+        least: least, work: plan.pointee.work)
 }
 
 func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     // Before it is divided into panels, which may be too many to make a list of.
     if asked.hasOutput { try checkMemory(asked.kernelElements, of: asked.elementBytes, "the packed kernel") }
     var given = asked
-    // What the most frugal draft needs is the same for any number of threads.
-    if economy == mostEconomy { given.threads = 1 }
+    // What the most frugal draft needs is the same for any number of threads, and for a kernel that is not finite.
+    if economy == mostEconomy { (given.threads, given.means.joinsPhases) = (1, true) }
     if let side = given.winogradTile { return try winogradDraft(given, side: side, economy: economy) }
     given.thinOut()
     given.layDown()
