@@ -3,9 +3,8 @@ import ConvolutionKernels
 
 // Kernel gradients of depthwise layers and groups of few output channels. Lanes are image channels; for three by three taps at a
 // time the kernel walks along the rows of points (`accumulateTapGradients`, for most depthwise layers
-// `accumulateDepthwiseGradients`). A vector of points is permuted, so that each image
-// channel meets the same output channel of its group: the first, then the second, and so on. See `KernelGradient.swift` for the
-// names.
+// `accumulateDepthwiseGradients`). A vector of points is permuted, so that each image channel meets the same output channel of
+// its group: the first, then the second, and so on. See `KernelGradient.swift` for the names.
 
 /// Taps of a kernel call, on each axis.
 private let tileTaps = 3

@@ -216,11 +216,9 @@ func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
         try drawn.putOnPixels()
     }
     if chain == nil { drawn.widen(turns: turned != nil) }
-    var draft = try Draft(asked.arrays, drawn, turned: turned, chain: chain, economy: economy)
+    var draft = try blocksDraft(asked.arrays, drawn, turned: turned, chain: chain, economy: economy)
     let plan = draft.plan
     do throws(Failure) {
-        draft.addBlocks()
-        if draft.overflows { throw Failure(CONVOLUTION_ERROR_OVERFLOW, "the packed kernel exceeds what memory can hold") }
         if let chain, plan.pointee.blockCount > 0 {
             draft.weightElements = try plan.pointee.divideProducts(chain: chain, threads: draft.threads, economy: economy)
         }
@@ -236,22 +234,28 @@ func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     return try Convolution.draft(given, economy: economy)
 }
 
+/// A draft with its blocks.
+private func blocksDraft(
+    _ arrays: Arrays, _ layer: Layer, turned: Strategy?, chain: Int?, economy: Int
+) throws(Failure) -> Draft {
+    var draft = try Draft(arrays, layer, turned: turned, chain: chain, economy: economy)
+    draft.addBlocks()
+    if draft.overflows {
+        shim_free(draft.plan)
+        throw Failure(CONVOLUTION_ERROR_OVERFLOW, "the packed kernel exceeds what memory can hold")
+    }
+    return draft
+}
+
 /// The draft of a transposed layer that takes less time without phases: of its input spread, or of its products.
 @inline(never)
 private func phaselessDraft(_ asked: Layer, _ given: Layer, _ drawn: Layer) throws(Failure) -> Draft? {
     let spread = spread(drawn)
     guard let layer = spread ?? given.products() else { return nil }
-    var draft = try Draft(asked.arrays, layer, turned: spread == nil ? .columns : nil, chain: nil, economy: 0)
-    do throws(Failure) {
-        draft.addBlocks()
-        if draft.overflows { throw Failure(CONVOLUTION_ERROR_OVERFLOW, "the packed kernel exceeds what memory can hold") }
-        if spread == nil, !draft.plan.pointee.divideExpansion(given, threads: draft.threads) {
-            shim_free(draft.plan)
-            return nil
-        }
-    } catch {
+    let draft = try blocksDraft(asked.arrays, layer, turned: spread == nil ? .columns : nil, chain: nil, economy: 0)
+    if spread == nil, !draft.plan.pointee.divideExpansion(given, threads: draft.threads) {
         shim_free(draft.plan)
-        throw error
+        return nil
     }
     return draft
 }
