@@ -335,7 +335,7 @@ void conv2d_plan_destroy(conv2d_plan *plan);
  * below the least is refused with WORKSPACE, here and wherever the layer is to be computed. Without a limit a thread takes at
  * most 2 MiB, whatever the size of the image. More is taken where a single row of windows needs it, by CIRCULAR padding of rows
  * (up to the whole image), and by WINOGRAD (up to a third of the packed kernel, 13 MiB at most). An execution of up to 32 KiB may
- * have them on the caller's stack. The plain call holds both plan and workspace. */
+ * have them on the caller's stack. The plain call holds both plan and workspace, or less. */
 int32_t conv2d_workspace_size(const conv2d_params *params, int64_t *plan, int64_t *execution, int64_t *least);
 
 /*

@@ -1202,3 +1202,53 @@ def test_what_no_tap_reaches_is_added_to(isa, channels, data_format):
     alone = convolution.conv2d_transpose(x, kernel, **options)
     held = np.arange(alone.size, dtype=np.float32).reshape(alone.shape) % 64 - 20
     assert_same_bits(convolution.conv2d_transpose(x, kernel, residual=held, **options), alone + held)
+
+
+@pytest.mark.parametrize("dtype", (np.float32, np.float64), ids=lambda t: t.__name__)
+@pytest.mark.parametrize("data_format, kernel_format", itertools.product(("channels_last", "channels_first"), ("HWIO", "OIHW")))
+@pytest.mark.parametrize("shape, strides, inputs, outputs", (
+    ((1, 1, 1), 1, 300, 64), ((1, 1, 1), 1, 96, 1001), ((5, 1, 1), 3, 130, 70), ((2, 2, 3), 1, 70, 200), ((1, 3, 3), 2, 64, 130),
+    ((8, 1, 1), 1, 33, 140), ((1, 1, 7), 1, 1030, 56), ((3, 1, 1), 1, 1, 5000)))
+def test_plain_call_of_few_pixels_gives_the_bits_of_a_plan(shape, strides, inputs, outputs, data_format, kernel_format, dtype):
+    # A single call leaves such a kernel where it is and packs the pixels.
+    rng = np.random.default_rng(inputs)
+    batch, height, width = shape
+    x = rng.standard_normal((batch, height, width, inputs)).astype(dtype)
+    kernel = rng.standard_normal((1, 1, inputs, outputs)).astype(dtype)
+    bias = rng.standard_normal(outputs).astype(dtype)
+    want = np.einsum("nhwc,co->nhwo", x[:, ::strides, ::strides].astype(float), kernel[0, 0].astype(float))
+    size = np.einsum("nhwc,co->nhwo", abs(x[:, ::strides, ::strides]).astype(float), abs(kernel[0, 0]).astype(float))
+    if kernel_format == "OIHW":
+        kernel = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+    views = [x, x[::-1], np.repeat(x, 2, axis=3)[..., ::2], np.repeat(x, 2, axis=2)[:, :, ::2]]
+    if data_format == "channels_first":
+        views = [view.transpose(0, 3, 1, 2) for view in views] + [np.ascontiguousarray(x.transpose(0, 3, 1, 2))]
+        want, size = want.transpose(0, 3, 1, 2), size.transpose(0, 3, 1, 2)
+    options = {"strides": strides, "data_format": data_format, "kernel_format": kernel_format}
+    plain = convolution.conv2d(views[0], kernel, **options)
+    assert (abs(plain - want) <= 8 * np.finfo(dtype).eps * size).all()
+    residual = rng.standard_normal(want.shape).astype(dtype)
+    for more in ({}, {"bias": bias}, {"bias": bias, "activation": "relu"}, {"residual": residual, "activation": "tanh"},
+                 {"bias": bias, "residual": residual}, {"bias": bias, "threads": 2}, {"bias": -0.0 * bias, "workspace_limit": 1 << 20}):
+        options_of_plan = {name: value for name, value in more.items() if name != "residual"}
+        for view in views:
+            plan = convolution.Conv2DPlan(view.shape, kernel, **options, **options_of_plan)
+            result = convolution.conv2d(view, kernel, **options, **more)
+            if "residual" not in more:
+                assert result.tobytes() == plan(view).tobytes()
+            else:
+                # Plans of a residual have none here; the layer of the whole image, its kernel packed, does.
+                wide = convolution.conv2d(
+                    np.concatenate([view] * 64), kernel, **options, **{**more, "residual": np.concatenate([residual] * 64)})
+                assert result.tobytes() == wide[:batch].tobytes()
+
+
+@pytest.mark.parametrize("kernel_format", ("HWIO", "OIHW"))
+def test_plain_call_of_few_pixels_keeps_what_is_not_finite_in_its_place(kernel_format):
+    rng = np.random.default_rng(3)
+    x, kernel = rng.standard_normal((2, 1, 1, 80), np.float32), rng.standard_normal((1, 1, 80, 90), np.float32)
+    x[1, 0, 0, 7], kernel[0, 0, 5, 11], kernel[0, 0, 70, 40] = np.inf, np.nan, -np.inf
+    given = kernel if kernel_format == "HWIO" else np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+    result = convolution.conv2d(x, given, np.ones(90, np.float32), kernel_format=kernel_format)
+    assert result.tobytes() == convolution.Conv2DPlan(x.shape, given, np.ones(90, np.float32), kernel_format=kernel_format)(x).tobytes()
+    assert np.isfinite(result[0, 0, 0, np.delete(np.arange(90), [11, 40])]).all() and not np.isfinite(result[1]).any()

@@ -112,6 +112,7 @@ enum PlanAlgorithm {
 
     var isProducts: Bool { if case .products = self { true } else { false } }
     var isWinograd: Bool { if case .winograd = self { true } else { false } }
+    var isBlocks: Bool { if case .blocks = self { true } else { false } }
     var isTurned: Bool { if case .turned = self { true } else { false } }
     var isExpanded: Bool { if case .expanded = self { true } else { false } }
 }

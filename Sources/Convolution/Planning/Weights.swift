@@ -29,7 +29,8 @@ let workPerWeight = 32.0
 /// Input channels of a panel that stay in the nearest caches before they are transformed, and after.
 let winogradShare = 16
 
-/// Packs the kernel as the plan wants it; whether all that is packed is finite.
+/// Packs the kernel as the plan wants it; whether all that is packed is finite, which is not asked of single taps: they never
+/// meet what is outside the input.
 func packKernel<Scalar: KernelScalar>(
     _ plan: inout ConvolutionPlan, _ kernel: UnsafePointer<Scalar>, elements: Int
 ) throws(Failure) -> Bool {
@@ -84,8 +85,8 @@ private func packItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _:
     var packer = PanelPacker<Scalar>(
         plan: plan, kernel: packing.pointee.kernel.assumingMemoryBound(to: Scalar.self),
         places: memory.assumingMemoryBound(to: UnsafeMutableRawPointer?.self), panel: plan.pointee.panels[0], layer: layer,
-        strides: layer.kernelStrides, elements: layer.placesOfTaps, blocks: plan.pointee.blocks,
-        target: plan.pointee.weights.assumingMemoryBound(to: Scalar.self))
+        checks: !plan.pointee.algorithm.isBlocks || !layer.hasSingleTaps, strides: layer.kernelStrides,
+        elements: layer.placesOfTaps, blocks: plan.pointee.blocks, target: plan.pointee.weights.assumingMemoryBound(to: Scalar.self))
     while let item = context.nextItem() {
         let first = item % packing.pointee.shares * packing.pointee.share
         let range = first..<min(first + packing.pointee.share, inputs)
@@ -110,6 +111,8 @@ private struct PanelPacker<Scalar: KernelScalar> {
     var places: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     var panel: Panel
     let layer: Layer
+    /// Whether all is finite is asked.
+    let checks: Bool
     let strides: (row: Int, column: Int, input: Int, output: Int, group: Int)
     /// `layer.placesOfTaps`.
     let elements: Int
@@ -194,7 +197,7 @@ private struct PanelPacker<Scalar: KernelScalar> {
             }
             lane += lines.count
         }
-        for place in low..<high {
+        for place in low..<high where checks {
             if let rows = places[place] { check(rows.assumingMemoryBound(to: Scalar.self), count: inputs.count * panel.width) }
         }
     }
