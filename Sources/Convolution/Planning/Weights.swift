@@ -182,10 +182,13 @@ private struct PanelPacker<Scalar: KernelScalar> {
                     guard let rows = places[place] else { continue }
                     let element = layer.torchKernel
                         ? place : place / layer.horizontal.kernel * strides.row + place % layer.horizontal.kernel * strides.column
+                    let target = rows.assumingMemoryBound(to: Scalar.self) + lane
                     if lines.stride == 1 {
-                        copy(source + element, inputs.count, lines, to: rows.assumingMemoryBound(to: Scalar.self) + lane)
+                        copy(source + element, inputs.count, lines, to: target)
                     } else {
-                        turn(source + element, inputs.count, of: place..<place + 1, lines, row: 0)
+                        ConvolutionKernels.turn(
+                            source + element, lines: lines.count, count: inputs.count, sourceLine: lines.stride, to: target,
+                            targetLine: panel.width)
                     }
                 }
             } else if strides.input == elements, high - low == elements {
