@@ -314,6 +314,25 @@ public func copyLine(_ source: UnsafeRawPointer, bytes: Int, to target: UnsafeMu
     if bytes &- offset >= 4 { copyPiece(source, target, &offset, of: UInt32.self) }
 }
 
+/// A line of each row of each channel. A channel's rows are neighbours in memory more often than a row's channels.
+@inlinable @inline(never) @_optimize(speed)
+public func copyLines(
+    from source: UnsafeRawPointer, rowStride: Int, channelStride: Int, rows: Int, channels: Int, bytes: Int, rowPitch: Int,
+    pitch: Int, to target: UnsafeMutableRawPointer
+) {
+    var (source, target) = (source, target)
+    for _ in 0..<channels {
+        var (line, place) = (source, target)
+        for _ in 0..<rows {
+            copyLine(line, bytes: bytes, to: place)
+            line += rowStride
+            place += rowPitch
+        }
+        source += channelStride
+        target += pitch
+    }
+}
+
 /// target[channel * pitch + row * rowPitch + column] = source[row * rowStride + column * columnStride + channel * channelStride]
 @inlinable @inline(__always)
 public func packLines<Scalar: KernelScalar>(
@@ -321,18 +340,10 @@ public func packLines<Scalar: KernelScalar>(
     channels: Int, rowPitch: Int, pitch: Int, to target: UnsafeMutablePointer<Scalar>
 ) {
     if columnStride == 1 {
-        // A channel's rows are neighbours in memory more often than a row's channels.
-        var channel = 0
-        while channel < channels {
-            var row = 0
-            while row < rows {
-                copyLine(
-                    source + (channel &* channelStride &+ row &* rowStride), count: columns,
-                    to: target + (channel &* pitch &+ row &* rowPitch))
-                row &+= 1
-            }
-            channel &+= 1
-        }
+        let size = MemoryLayout<Scalar>.stride
+        copyLines(
+            from: source, rowStride: rowStride &* size, channelStride: channelStride &* size, rows: rows, channels: channels,
+            bytes: columns &* size, rowPitch: rowPitch &* size, pitch: pitch &* size, to: target)
         return
     }
     var row = 0

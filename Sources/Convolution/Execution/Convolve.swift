@@ -129,9 +129,9 @@ struct Portion {
 }
 
 @_optimize(speed)
-func runItem<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ item: Int, _ input: UnsafePointer<Scalar>,
-    _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
+func runItem(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ item: Int, _ input: UnsafeRawPointer,
+    _ output: UnsafeMutableRawPointer, _ workspace: UnsafeMutableRawPointer
 ) {
     // Which item: the panel chunk runs fastest, so that threads share the input they read.
     var rest = item
@@ -144,20 +144,26 @@ func runItem<Scalar: KernelScalar>(
 }
 
 @_optimize(speed)
-func run<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ input: UnsafePointer<Scalar>,
-    _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
+func run(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ input: UnsafeRawPointer,
+    _ output: UnsafeMutableRawPointer, _ workspace: UnsafeMutableRawPointer
 ) {
-    if plan.pointee.stencils { return stencil(plan, block, portion, input, output, workspace) }
+    let isDouble = plan.pointee.layer.isDouble
+    if plan.pointee.stencils {
+        return isDouble
+            ? stencil(plan, block, portion, input, output, workspace, Double.self)
+            : stencil(plan, block, portion, input, output, workspace, Float.self)
+    }
     let source = source(plan, block, portion, input, workspace)
-    if plan.pointee.walks { return walk(plan, block, portion, source, output, workspace) }
-    let layout = plan.pointee.workspace
-    let tiles = (workspace + layout.tiles).assumingMemoryBound(to: Tile.self)
-    let sums = (workspace + layout.sums).assumingMemoryBound(to: Scalar.self)
-    let places = (workspace + layout.lines).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self)
+    if plan.pointee.walks {
+        return isDouble
+            ? walk(plan, block, portion, source, output, workspace, Double.self)
+            : walk(plan, block, portion, source, output, workspace, Float.self)
+    }
+    let tiles = (workspace + plan.pointee.workspace.tiles).assumingMemoryBound(to: Tile.self)
     let panels = portion.panels
     let strategy = plan.pointee.strategy
-    var cutter = TileCutter(plan, block, portion, source, UnsafeMutableRawPointer(output))
+    var cutter = TileCutter(plan, block, portion, source, output)
     while !cutter.isDone {
         let (strips, images, tileCount) = cutter.next(tiles)
         let isDone = cutter.isDone
@@ -175,14 +181,18 @@ func run<Scalar: KernelScalar>(
             }
             // The weights after the last panel's are those of the next group's first, or of the next phase's.
             let isLast = index + 1 == panels.upperBound
+            let following = isLast && isDone
+                ? plan.pointee.weights(of: portion.nextPanel, plan.pointee.after(block))
+                : plan.pointee.weights(of: isLast ? panels.lowerBound : index + 1, block)
             // After the last group follows the next band's input, or weights.
             let fetchesInput = block.pointee.fetchesInput && index == panels.lowerBound
                 && !(isDone && block.pointee.fetchesWeights)
-            multiply(
-                plan, block, index, source, tiles, strips: strips, images: images, tiles: tileCount, taps: taps * images, sums,
-                places, fetchesInput: fetchesInput, ahead: ahead, following: isLast && isDone
-                    ? plan.pointee.weights(of: portion.nextPanel, plan.pointee.after(block))
-                    : plan.pointee.weights(of: isLast ? panels.lowerBound : index + 1, block))
+            func multiplyPanel<Scalar: KernelScalar>(_: Scalar.Type) {
+                multiply(
+                    plan, block, index, source, tiles, strips: strips, images: images, tiles: tileCount, taps: taps * images,
+                    workspace, fetchesInput: fetchesInput, ahead: ahead, following: following, Scalar.self)
+            }
+            isDouble ? multiplyPanel(Double.self) : multiplyPanel(Float.self)
         }
     }
     if plan.pointee.streams { shim_finish_streaming() }
@@ -190,14 +200,15 @@ func run<Scalar: KernelScalar>(
 
 /// The input as the taps of a portion read it: where it lies, or packed.
 @inline(__always)
-private func source<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ input: UnsafePointer<Scalar>,
+private func source(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ input: UnsafeRawPointer,
     _ workspace: UnsafeMutableRawPointer
 ) -> Source {
     let layer = plan.pointee.layer
     let strategy = plan.pointee.strategy
+    let size = layer.elementBytes
     var source = Source(
-        elementBytes: MemoryLayout<Scalar>.stride, base: UnsafeRawPointer(input), imageStride: layer.input.batch,
+        elementBytes: size, base: input, imageStride: layer.input.batch,
         rowStride: layer.input.row, columnStride: layer.input.column, rows: 0..<layer.vertical.input,
         columns: 0..<layer.horizontal.input, plane: 0, outside: UnsafeRawPointer(plan.pointee.outside), channelPitch: 1,
         blockPitch: block.pointee.channelBlock, channelOrigin: 0)
@@ -208,10 +219,10 @@ private func source<Scalar: KernelScalar>(
         return source
     }
     let rectangle = ConvolutionPlan.rectangle(plan, block, portion)
-    let memory = (workspace + plan.pointee.workspace.rectangle).assumingMemoryBound(to: Scalar.self)
+    let memory = workspace + plan.pointee.workspace.rectangle
     pack(rectangle, plan, block, input, memory)
     source.imageStride = rectangle.rows.count * rectangle.rowPitch
-    source.base = UnsafeRawPointer(memory - rectangle.images.lowerBound * source.imageStride)
+    source.base = UnsafeRawPointer(memory - rectangle.images.lowerBound * source.imageStride * size)
     source.rowStride = rectangle.rowPitch
     (source.rows, source.columns) = (rectangle.rows, rectangle.columns)
     (source.channelPitch, source.blockPitch) = (rectangle.channelPitch, rectangle.blockPitch)
@@ -220,9 +231,9 @@ private func source<Scalar: KernelScalar>(
     case _ where plan.pointee.borders: source.columnStride = block.pointee.channelBlock
     case .channels:
         source.columnStride = block.pointee.channelBlock
-        source.outside = UnsafeRawPointer(memory + rectangle.images.count * source.imageStride)
+        source.outside = UnsafeRawPointer(memory + rectangle.images.count * source.imageStride * size)
     case .lanes: source.columnStride = rectangle.channelPitch
-    case .columns: source.outside = UnsafeRawPointer(memory + rectangle.rows.count * rectangle.rowPitch)
+    case .columns: source.outside = UnsafeRawPointer(memory + rectangle.rows.count * rectangle.rowPitch * size)
     }
     return source
 }
@@ -233,9 +244,10 @@ private func source<Scalar: KernelScalar>(
 private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panelIndex: Int, _ source: Source,
     _ tiles: UnsafeMutablePointer<Tile>, strips: Int, images: Int, tiles tileCount: Int, taps tapsOfTiles: Int,
-    _ sums: UnsafeMutablePointer<Scalar>, _ places: UnsafeMutablePointer<UnsafeMutablePointer<Scalar>>, fetchesInput: Bool,
-    ahead: Int, following: UnsafePointer<Scalar>
+    _ workspace: UnsafeMutableRawPointer, fetchesInput: Bool, ahead: Int, following: UnsafeRawPointer, _: Scalar.Type
 ) {
+    let sums = (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
+    let places = (workspace + plan.pointee.workspace.lines).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self)
     let panel = plan.pointee.panels + panelIndex
     let strategy = plan.pointee.strategy
     let inputs = plan.pointee.inputs
@@ -250,7 +262,7 @@ private func multiply<Scalar: KernelScalar>(
     let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.pointee.offset
     let activation = plan.pointee.layer.activation.converted(to: Scalar.self)
     let bounds = activation.bounds
-    var weights: UnsafePointer<Scalar> = plan.pointee.weights(of: panelIndex, block)
+    var weights = plan.pointee.weights(of: panelIndex, block).assumingMemoryBound(to: Scalar.self)
     let firstInput: Int
     var groupPitch = inputs
     switch strategy {
@@ -314,7 +326,7 @@ private func multiply<Scalar: KernelScalar>(
         arguments.panel = weights
         arguments.tile = sums
         arguments.continues = channel > 0
-        arguments.ahead = UnsafeRawPointer(fetchesInput ? nextInput + share * channel : isLast ? following : next)
+        arguments.ahead = fetchesInput ? UnsafeRawPointer(nextInput + share * channel) : isLast ? following : UnsafeRawPointer(next)
         arguments.aheadStep = min(
             kernel.vectors > 1 && panel.pointee.groups == 1 ? 128 : 64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))
         if strategy == .columns { arguments.aheadStep = fetchesInput ? ahead &* MemoryLayout<Scalar>.stride : 0 }

@@ -29,17 +29,18 @@ struct Source {
 
 /// Copies the rectangle's part of the input into `target`, arranged as the plan's kernels read it.
 @_optimize(speed)
-func pack<Scalar: KernelScalar>(
-    _ rectangle: Rectangle, _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ input: UnsafePointer<Scalar>,
-    _ target: UnsafeMutablePointer<Scalar>
+func pack(
+    _ rectangle: Rectangle, _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ input: UnsafeRawPointer,
+    _ target: UnsafeMutableRawPointer
 ) {
     let layer = plan.pointee.layer
     let inputs = plan.pointee.inputs
-    let outside = Scalar(layer.paddingValue)
+    let (elements, size) = (layer.elements, layer.elementBytes)
     let vertical = block.pointee.vertical
     // A kernel smaller than its stride passes over rows, and columns.
     let skipsRows = layer.paddingMode == .constant && vertical.taps < vertical.inputStep
-    let corner = input + rectangle.images.lowerBound * layer.input.batch + rectangle.rows.lowerBound * layer.input.row
+    let images = input + rectangle.images.lowerBound * layer.input.batch * size
+    let corner = images + rectangle.rows.lowerBound * layer.input.row * size
     switch plan.pointee.strategy {
     case _ where plan.pointee.borders:
         var part = rectangle
@@ -49,8 +50,8 @@ func pack<Scalar: KernelScalar>(
             let first = part.channels.lowerBound
             part.channels = first..<first + min(block.pointee.channelBlock, inputs - first % inputs)
             for image in rectangle.images {
-                packBordered(part, layer, corner: input + image * layer.input.batch, place)
-                place += part.elements
+                packBordered(part, layer, input + image * layer.input.batch * size, place)
+                place += part.elements * size
             }
             part.channels = part.channels.upperBound..<rectangle.channels.upperBound
         }
@@ -60,46 +61,47 @@ func pack<Scalar: KernelScalar>(
         while channel < rectangle.channels.upperBound {
             // Blocks start anew with each group.
             let length = min(block.pointee.channelBlock, inputs - channel % inputs)
+            let first = corner + (rectangle.columns.lowerBound * layer.input.column + channel * layer.input.channel) * size
             for image in 0..<rectangle.images.count {
                 for row in 0..<rectangle.rows.count where !skipsRows || vertical.meets(rectangle.rows.lowerBound + row) {
-                    packPixels(
-                        from: corner + image * layer.input.batch + row * layer.input.row
-                            + rectangle.columns.lowerBound * layer.input.column + channel * layer.input.channel,
+                    elements.packPixels(
+                        from: first + (image * layer.input.batch + row * layer.input.row) * size,
                         columnStride: layer.input.column, channelStride: layer.input.channel, columns: rectangle.columns.count,
                         channels: length, pixelPitch: block.pointee.channelBlock,
-                        to: place + (image * rectangle.rows.count + row) * rectangle.rowPitch)
+                        to: place + (image * rectangle.rows.count + row) * rectangle.rowPitch * size)
                 }
             }
             channel += length
-            place += rectangle.blockPitch
+            place += rectangle.blockPitch * size
             let pixels = block.pointee.outsidePixels * block.pointee.channelBlock
-            (place - pixels).update(repeating: outside, count: pixels)
+            elements.fill(place - pixels * size, with: layer.paddingValue, count: pixels)
         }
     case .lanes where plan.pointee.walks:
-        packBordered(rectangle, layer, corner: input + rectangle.images.lowerBound * layer.input.batch, target)
+        packBordered(rectangle, layer, images, target)
     case .lanes:
         // Lanes beyond the last channel have weights of 0, but no product of theirs may be infinite.
         let channels = min(rectangle.channels.upperBound, layer.inChannels) - rectangle.channels.lowerBound
-        if channels < rectangle.channelPitch { target.update(repeating: 0, count: rectangle.elements) }
+        if channels < rectangle.channelPitch { elements.clear(target, count: rectangle.elements) }
+        let first = corner
+            + (rectangle.columns.lowerBound * layer.input.column + rectangle.channels.lowerBound * layer.input.channel) * size
         for row in 0..<rectangle.rows.count where !skipsRows || vertical.meets(rectangle.rows.lowerBound + row) {
-            packPixels(
-                from: corner + row * layer.input.row + rectangle.columns.lowerBound * layer.input.column
-                    + rectangle.channels.lowerBound * layer.input.channel,
-                columnStride: layer.input.column, channelStride: layer.input.channel, columns: rectangle.columns.count,
-                channels: channels, pixelPitch: rectangle.channelPitch, to: target + row * rectangle.rowPitch)
+            elements.packPixels(
+                from: first + row * layer.input.row * size, columnStride: layer.input.column, channelStride: layer.input.channel,
+                columns: rectangle.columns.count, channels: channels, pixelPitch: rectangle.channelPitch,
+                to: target + row * rectangle.rowPitch * size)
         }
     case .columns where layer.sourceColumns > 0:
         for channel in 0..<rectangle.channels.count {
-            let plane = corner + (rectangle.channels.lowerBound + channel) * layer.input.channel
-            var place = target + channel * rectangle.channelPitch
+            let plane = corner + (rectangle.channels.lowerBound + channel) * layer.input.channel * size
+            var place = target + channel * rectangle.channelPitch * size
             var next = rectangle.columns.lowerBound
             while next < rectangle.columns.upperBound {
                 let (row, column) = next.quotientAndRemainder(dividingBy: layer.sourceColumns)
                 let count = min(layer.sourceColumns - column, rectangle.columns.upperBound - next)
-                packLine(
-                    from: plane + row * layer.input.row + column * layer.input.column, stride: layer.input.column, count: count,
-                    to: place)
-                place += count
+                elements.packLine(
+                    from: plane + (row * layer.input.row + column * layer.input.column) * size, stride: layer.input.column,
+                    count: count, to: place)
+                place += count * size
                 next += count
             }
         }
@@ -109,20 +111,23 @@ func pack<Scalar: KernelScalar>(
             let line = ResidueLine(rectangle, residue: residue, inputStep: horizontal.inputStep, length: layer.horizontal.input)
             let channels = rectangle.channels.count
             for row in 0..<rectangle.rows.count where !skipsRows || vertical.meets(rectangle.rows.lowerBound + row) {
-                let source = corner + row * layer.input.row + rectangle.channels.lowerBound * layer.input.channel
-                let place = target + row * rectangle.rowPitch + residue * rectangle.plane
+                let source = corner + (row * layer.input.row + rectangle.channels.lowerBound * layer.input.channel) * size
+                let place = target + (row * rectangle.rowPitch + residue * rectangle.plane) * size
                 for channel in 0..<channels {
-                    packBorder(source + channel * layer.input.channel, layer, line, place + channel * rectangle.channelPitch)
+                    packBorder(
+                        source + channel * layer.input.channel * size, layer, line,
+                        place + channel * rectangle.channelPitch * size)
                 }
-                packLines(
-                    from: source + line.place(line.inside.lowerBound) * layer.input.column, rowStride: 0,
+                elements.packLines(
+                    from: source + line.place(line.inside.lowerBound) * layer.input.column * size, rowStride: 0,
                     columnStride: horizontal.inputStep &* layer.input.column,
                     channelStride: channels == 1 ? 0 : layer.input.channel, rows: 1, columns: line.inside.count,
-                    channels: channels, rowPitch: 0, pitch: rectangle.channelPitch, to: place + line.inside.lowerBound)
+                    channels: channels, rowPitch: 0, pitch: rectangle.channelPitch, to: place + line.inside.lowerBound * size)
             }
         }
         if layer.paddingMode == .constant {
-            (target + rectangle.rows.count * rectangle.rowPitch).update(repeating: outside, count: rectangle.rowPitch)
+            elements.fill(
+                target + rectangle.rows.count * rectangle.rowPitch * size, with: layer.paddingValue, count: rectangle.rowPitch)
         }
     }
 }
@@ -130,34 +135,36 @@ func pack<Scalar: KernelScalar>(
 /// Pixels by rows, the border among them, with some channels each; what a pixel's place has beyond them is 0.
 @inline(never)
 @_optimize(speed)
-private func packBordered<Scalar: KernelScalar>(
-    _ rectangle: Rectangle, _ layer: Layer, corner image: UnsafePointer<Scalar>, _ target: UnsafeMutablePointer<Scalar>
+private func packBordered(
+    _ rectangle: Rectangle, _ layer: Layer, _ image: UnsafeRawPointer, _ target: UnsafeMutableRawPointer
 ) {
+    let (elements, size) = (layer.elements, layer.elementBytes)
     let pitch = rectangle.channelPitch
     let channels = min(rectangle.channels.upperBound, layer.inChannels) - rectangle.channels.lowerBound
-    if channels < pitch { fill(target, with: 0, count: rectangle.elements) }
-    let first = image + rectangle.channels.lowerBound * layer.input.channel
+    if channels < pitch { elements.clear(target, count: rectangle.elements) }
+    let first = image + rectangle.channels.lowerBound * layer.input.channel * size
+    let (rowBytes, columnBytes) = (layer.input.row * size, layer.input.column * size)
     // The columns inside the input, all of a row at once; a constant border from the end of one row to the start of the next.
     let inside = rectangle.columns.clamped(to: 0..<layer.horizontal.input)
-    let outside = Scalar(layer.paddingValue)
-    var end = target
+    let columns = layer.paddingMode == .constant ? inside : rectangle.columns
+    var end = 0
     for row in 0..<rectangle.rows.count {
         guard let line = borderIndex(rectangle.rows.lowerBound + row, layer.vertical.input, layer.paddingMode) else { continue }
-        var column = rectangle.columns.lowerBound
-        while column < rectangle.columns.upperBound {
-            let columns = column == inside.lowerBound ? max(inside.count, 1) : 1
-            if let source = borderIndex(column, layer.horizontal.input, layer.paddingMode) {
-                let place = target + row * rectangle.rowPitch + (column - rectangle.columns.lowerBound) * pitch
-                fill(end, with: outside, count: place - end)
-                packPixels(
-                    from: first + line * layer.input.row + source * layer.input.column, columnStride: layer.input.column,
-                    channelStride: layer.input.channel, columns: columns, channels: channels, pixelPitch: pitch, to: place)
-                end = place + columns * pitch
-            }
-            column += columns
+        var column = columns.lowerBound
+        while column < columns.upperBound {
+            let count = column == inside.lowerBound ? max(inside.count, 1) : 1
+            let source = borderIndex(column, layer.horizontal.input, layer.paddingMode) ?? 0
+            let place = row * rectangle.rowPitch + (column - rectangle.columns.lowerBound) * pitch
+            elements.fill(target + end * size, with: layer.paddingValue, count: place - end)
+            elements.packPixels(
+                from: first + line * rowBytes + source * columnBytes, columnStride: layer.input.column,
+                channelStride: layer.input.channel, columns: count, channels: channels, pixelPitch: pitch,
+                to: target + place * size)
+            end = place + count * pitch
+            column += count
         }
     }
-    fill(end, with: outside, count: target + rectangle.elements - end)
+    elements.fill(target + end * size, with: layer.paddingValue, count: rectangle.elements - end)
 }
 
 /// Every `inputStep`-th column of a rectangle, border included, which are packed as neighbours.
@@ -184,29 +191,21 @@ struct ResidueLine {
     func place(_ q: Int) -> Int { inside.contains(q) ? first + q * inputStep : 0 }
 }
 
-/// Of a kernel dilated far the border is most of a line. By vectors, which this module has only where it asks for them.
-@inline(never) @_optimize(speed)
-private func fill<Scalar: KernelScalar>(_ target: UnsafeMutablePointer<Scalar>, with value: Scalar, count: Int) {
-    target.update(repeating: value, count: count)
-}
-
 /// What is not inside of one channel of one row, and zeros to the end of the plane.
 @inline(never) @_optimize(speed)
-func packBorder<Scalar: KernelScalar>(
-    _ source: UnsafePointer<Scalar>, _ layer: Layer, _ line: ResidueLine, _ target: UnsafeMutablePointer<Scalar>
-) {
-    func border(_ q: Int) -> Scalar {
-        borderIndex(line.first + q * line.inputStep, layer.horizontal.input, layer.paddingMode).map {
-            source[$0 * layer.input.column]
+func packBorder(_ source: UnsafeRawPointer, _ layer: Layer, _ line: ResidueLine, _ target: UnsafeMutableRawPointer) {
+    let (elements, size) = (layer.elements, layer.elementBytes)
+    func pack(_ part: Range<Int>) {
+        if layer.paddingMode == .constant {
+            elements.fill(target + part.lowerBound * size, with: layer.paddingValue, count: part.count)
+            return
         }
-            ?? Scalar(layer.paddingValue)
+        for q in part {
+            let index = borderIndex(line.first + q * line.inputStep, layer.horizontal.input, layer.paddingMode)
+            elements.copy(source + (index ?? 0) * layer.input.column * size, count: 1, to: target + q * size)
+        }
     }
-    if layer.paddingMode == .constant, line.count - line.inside.count > 16 {
-        fill(target, with: Scalar(layer.paddingValue), count: line.inside.lowerBound)
-        fill(target + line.inside.upperBound, with: Scalar(layer.paddingValue), count: line.count - line.inside.upperBound)
-    } else {
-        for q in 0..<line.inside.lowerBound { target[q] = border(q) }
-        for q in line.inside.upperBound..<line.count { target[q] = border(q) }
-    }
-    (target + line.count).update(repeating: 0, count: line.plane - line.count)
+    pack(0..<line.inside.lowerBound)
+    pack(line.inside.upperBound..<line.count)
+    elements.clear(target + line.count * size, count: line.plane - line.count)
 }

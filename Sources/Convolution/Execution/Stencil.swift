@@ -126,8 +126,10 @@ private struct StencilItem<Scalar> {
 @_optimize(speed)
 func stencil<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion,
-    _ input: UnsafePointer<Scalar>, _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
+    _ input: UnsafeRawPointer, _ output: UnsafeMutableRawPointer, _ workspace: UnsafeMutableRawPointer, _: Scalar.Type
 ) {
+    let input = input.assumingMemoryBound(to: Scalar.self)
+    let output = output.assumingMemoryBound(to: Scalar.self)
     let (image, rows, columns, panels) = (portion.image, portion.rows, portion.columns, portion.panels)
     let layer = plan.pointee.layer
     let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
@@ -276,10 +278,11 @@ func stencil<Scalar: KernelScalar>(
 /// included. Where other channels were packed in the same place before, constant borders are there.
 @inline(never)
 @_optimize(speed)
-private func packPlanes<Scalar: KernelScalar>(
-    _ part: Rectangle, _ layer: Layer, _ source: UnsafePointer<Scalar>, hasBorders: Bool, inputStep: Int, channels: Int,
-    _ target: UnsafeMutablePointer<Scalar>
+private func packPlanes(
+    _ part: Rectangle, _ layer: Layer, _ source: UnsafeRawPointer, hasBorders: Bool, inputStep: Int, channels: Int,
+    _ target: UnsafeMutableRawPointer
 ) {
+    let (elements, size) = (layer.elements, layer.elementBytes)
     let inside = part.rows.clamped(to: 0..<layer.vertical.input)
     if layer.isSpread {
         packSpread(part, layer, source, inside, hasZeros: hasBorders, channels: channels, target)
@@ -289,22 +292,23 @@ private func packPlanes<Scalar: KernelScalar>(
     func packRows(_ first: Int, count: Int, to place: Int) {
         for residue in 0..<inputStep {
             let line = ResidueLine(part, residue: residue, inputStep: inputStep, length: layer.horizontal.input)
-            let plane = target + residue * part.plane + (place - part.rows.lowerBound) * part.rowPitch
+            let plane = target + (residue * part.plane + (place - part.rows.lowerBound) * part.rowPitch) * size
+            let rows = source + first * layer.input.row * size
             if !hasBorders {
                 for channel in 0..<channels {
                     for row in 0..<count {
                         packBorder(
-                            source + channel * layer.input.channel + (first + row) * layer.input.row, layer, line,
-                            plane + channel * part.channelPitch + row * part.rowPitch)
+                            rows + (channel * layer.input.channel + row * layer.input.row) * size, layer, line,
+                            plane + (channel * part.channelPitch + row * part.rowPitch) * size)
                     }
                 }
             }
             // One channel is not turned, however its pixels lie.
-            packLines(
-                from: source + first * layer.input.row + line.place(line.inside.lowerBound) * layer.input.column,
-                rowStride: layer.input.row, columnStride: inputStep &* layer.input.column,
-                channelStride: channels == 1 ? 0 : layer.input.channel, rows: count, columns: line.inside.count,
-                channels: channels, rowPitch: part.rowPitch, pitch: part.channelPitch, to: plane + line.inside.lowerBound)
+            elements.packLines(
+                from: rows + line.place(line.inside.lowerBound) * layer.input.column * size, rowStride: layer.input.row,
+                columnStride: inputStep &* layer.input.column, channelStride: channels == 1 ? 0 : layer.input.channel,
+                rows: count, columns: line.inside.count, channels: channels, rowPitch: part.rowPitch, pitch: part.channelPitch,
+                to: plane + line.inside.lowerBound * size)
         }
     }
     if !inside.isEmpty { packRows(inside.lowerBound, count: inside.count, to: inside.lowerBound) }
@@ -315,34 +319,33 @@ private func packPlanes<Scalar: KernelScalar>(
             continue
         }
         for channel in 0..<channels {
-            (target + channel * part.channelPitch + (row - part.rows.lowerBound) * part.rowPitch)
-                .update(repeating: Scalar(layer.paddingValue), count: part.rowPitch)
+            elements.fill(
+                target + (channel * part.channelPitch + (row - part.rows.lowerBound) * part.rowPitch) * size,
+                with: layer.paddingValue, count: part.rowPitch)
         }
     }
 }
 
 /// The same with zeros between the elements of rows and columns.
 @inline(never)
-private func packSpread<Scalar: KernelScalar>(
-    _ part: Rectangle, _ layer: Layer, _ source: UnsafePointer<Scalar>, _ rows: Range<Int>, hasZeros: Bool, channels: Int,
-    _ target: UnsafeMutablePointer<Scalar>
+private func packSpread(
+    _ part: Rectangle, _ layer: Layer, _ source: UnsafeRawPointer, _ rows: Range<Int>, hasZeros: Bool, channels: Int,
+    _ target: UnsafeMutableRawPointer
 ) {
+    let (elements, size) = (layer.elements, layer.elementBytes)
     let columns = part.columns.clamped(to: 0..<layer.horizontal.input)
     let (rowStep, columnStep, stride) = (layer.spacing.rows, layer.spacing.columns, layer.input.column)
     let (firstRow, firstColumn) = (ceilDivide(rows.lowerBound, rowStep), ceilDivide(columns.lowerBound, columnStep))
-    let count = ceilDivide(columns.upperBound, columnStep) - firstColumn
+    let count = max(0, ceilDivide(columns.upperBound, columnStep) - firstColumn)
     for channel in 0..<channels {
-        let plane = target + channel * part.channelPitch
-        if !hasZeros { plane.update(repeating: 0, count: part.channelPitch) }
+        let plane = target + channel * part.channelPitch * size
+        if !hasZeros { elements.clear(plane, count: part.channelPitch) }
         for row in firstRow..<max(firstRow, ceilDivide(rows.upperBound, rowStep)) {
-            var from = source + channel * layer.input.channel + row * layer.input.row + firstColumn * stride
-            var to = plane + (row * rowStep - part.rows.lowerBound) * part.rowPitch + firstColumn * columnStep
-                - part.columns.lowerBound
-            for _ in 0..<max(0, count) {
-                to.pointee = from.pointee
-                from += stride
-                to += columnStep
-            }
+            elements.copy(
+                source + (channel * layer.input.channel + row * layer.input.row + firstColumn * stride) * size,
+                sourceStride: stride, count: count,
+                to: plane + ((row * rowStep - part.rows.lowerBound) * part.rowPitch + firstColumn * columnStep
+                    - part.columns.lowerBound) * size, targetStride: columnStep)
         }
     }
 }

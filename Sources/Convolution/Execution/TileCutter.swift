@@ -40,7 +40,7 @@ struct TileCutter {
     private let mayTwin: Bool
     private var grid: TileGrid
 
-    @inline(__always)
+    @inline(always)
     init(
         _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ source: Source,
         _ output: UnsafeMutableRawPointer

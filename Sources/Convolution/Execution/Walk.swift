@@ -114,8 +114,9 @@ private struct WalkTarget<Scalar> {
 /// An item of a plan that walks. What `source` holds includes the border where it is packed.
 func walk<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ source: Source,
-    _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
+    _ output: UnsafeMutableRawPointer, _ workspace: UnsafeMutableRawPointer, _: Scalar.Type
 ) {
+    let output = output.assumingMemoryBound(to: Scalar.self)
     let (image, rows, columns, panels) = (portion.image, portion.rows, portion.columns, portion.panels)
     let layer = plan.pointee.layer
     let vertical = block.pointee.vertical

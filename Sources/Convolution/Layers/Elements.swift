@@ -39,6 +39,8 @@ struct ElementType {
         for i in 0..<count { target[i &* targetStride] = source[i &* sourceStride] }
     }
 
+    /// By vectors, which this module has only where it asks for them: of a kernel dilated far the border is most of a line.
+    @inline(never) @_optimize(speed)
     func fill(_ target: UnsafeMutableRawPointer, with value: Double, count: Int) {
         bytes == 8
             ? target.assumingMemoryBound(to: Double.self).update(repeating: value, count: count)
@@ -67,6 +69,21 @@ struct ElementType {
         func pack<Scalar: KernelScalar>(_: Scalar.Type) {
             ConvolutionKernels.packLine(
                 from: source.assumingMemoryBound(to: Scalar.self), stride: stride, count: count,
+                to: target.assumingMemoryBound(to: Scalar.self))
+        }
+        bytes == 8 ? pack(Double.self) : pack(Float.self)
+    }
+
+    /// See the function of this name.
+    @inline(never) @_optimize(speed)
+    func packLines(
+        from source: UnsafeRawPointer, rowStride: Int, columnStride: Int, channelStride: Int, rows: Int, columns: Int,
+        channels: Int, rowPitch: Int, pitch: Int, to target: UnsafeMutableRawPointer
+    ) {
+        func pack<Scalar: KernelScalar>(_: Scalar.Type) {
+            ConvolutionKernels.packLines(
+                from: source.assumingMemoryBound(to: Scalar.self), rowStride: rowStride, columnStride: columnStride,
+                channelStride: channelStride, rows: rows, columns: columns, channels: channels, rowPitch: rowPitch, pitch: pitch,
                 to: target.assumingMemoryBound(to: Scalar.self))
         }
         bytes == 8 ? pack(Double.self) : pack(Float.self)

@@ -241,9 +241,9 @@ struct ConvolutionPlan: ~Copyable {
 
     /// The packed weights of a panel.
     @inline(__always)
-    func weights<Scalar>(of panel: Int, _ block: UnsafePointer<Block>) -> UnsafePointer<Scalar> {
-        UnsafePointer(weights.assumingMemoryBound(to: Scalar.self)) + block.pointee.weights
-            + panels[panel].offset * block.pointee.taps * inputs
+    func weights(of panel: Int, _ block: UnsafePointer<Block>) -> UnsafeRawPointer {
+        UnsafeRawPointer(weights)
+            + (block.pointee.weights + panels[panel].offset * block.pointee.taps * inputs) * layer.elementBytes
     }
 
     /// The block whose items follow those of `block`.
