@@ -155,11 +155,7 @@ func run(
             : stencil(plan, block, portion, input, output, workspace, Float.self)
     }
     let source = source(plan, block, portion, input, workspace)
-    if plan.pointee.walks {
-        return isDouble
-            ? walk(plan, block, portion, source, output, workspace, Double.self)
-            : walk(plan, block, portion, source, output, workspace, Float.self)
-    }
+    if plan.pointee.walks { return walk(plan, block, portion, source, output, workspace) }
     let tiles = (workspace + plan.pointee.workspace.tiles).assumingMemoryBound(to: Tile.self)
     let panels = portion.panels
     let strategy = plan.pointee.strategy

@@ -102,8 +102,9 @@ private struct WalkTile {
 }
 
 /// Where a walk's pixels go: the output, or lines that are turned into it.
-private struct WalkTarget<Scalar> {
-    var base: UnsafeMutablePointer<Scalar>
+private struct WalkTarget {
+    var base: UnsafeMutableRawPointer
+    /// In elements.
     var row: Int
     var column: Int
     var channel: Int
@@ -112,13 +113,13 @@ private struct WalkTarget<Scalar> {
 }
 
 /// An item of a plan that walks. What `source` holds includes the border where it is packed.
-func walk<Scalar: KernelScalar>(
+func walk(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ source: Source,
-    _ output: UnsafeMutableRawPointer, _ workspace: UnsafeMutableRawPointer, _: Scalar.Type
+    _ output: UnsafeMutableRawPointer, _ workspace: UnsafeMutableRawPointer
 ) {
-    let output = output.assumingMemoryBound(to: Scalar.self)
     let (image, rows, columns, panels) = (portion.image, portion.rows, portion.columns, portion.panels)
     let layer = plan.pointee.layer
+    let size = layer.elementBytes
     let vertical = block.pointee.vertical
     let horizontal = block.pointee.horizontal
     let pairs = plan.pointee.pairs
@@ -128,7 +129,7 @@ func walk<Scalar: KernelScalar>(
     let inputColumns = plan.pointee.walkColumns(horizontal)
     let rowStep = plan.pointee.rowStep(vertical)
     let small = plan.pointee.smallWalk(vertical, horizontal)
-    let runs = (workspace + plan.pointee.workspace.runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
+    let runs = (workspace + plan.pointee.workspace.runs).assumingMemoryBound(to: UnsafeRawPointer.self)
     let plainRuns = runs + plan.pointee.walkRuns(block.pointee)
     let offsets = (workspace + plan.pointee.workspace.columnOffsets).assumingMemoryBound(to: Int.self)
     var plainPlace: Int?
@@ -136,13 +137,13 @@ func walk<Scalar: KernelScalar>(
     let turns = plan.pointee.turnsWalk && panels.count == 1
     let width = plan.pointee.table.lanes
     let lineColumns = plan.pointee.walkLineColumns
-    let lines = (workspace + plan.pointee.workspace.lines).assumingMemoryBound(to: Scalar.self)
+    let lines = workspace + plan.pointee.workspace.lines
     let panel = plan.pointee.panels[panels.lowerBound]
     let (rowPitch, columnPitch) = (vertical.outputStep * layer.output.row, horizontal.outputStep * layer.output.column)
     // Of an odd number of outputs, or where the first two read different elements, a pair is not whole.
     let hasFirstColumn = horizontal.outputStart >= 0
     let hasLastColumn = !pairs || horizontal.outputStart + 2 * horizontal.count <= layer.horizontal.output
-    let origin = output + vertical.outputStart * layer.output.row + horizontal.outputStart * layer.output.column
+    let origin = output + (vertical.outputStart * layer.output.row + horizontal.outputStart * layer.output.column) * size
 
     // Tiles that are finished by the kernel may follow each other in one call.
     let last = plan.pointee.panels[panels.upperBound - 1]
@@ -173,7 +174,7 @@ func walk<Scalar: KernelScalar>(
             firstRow = max(0, ceilDivide(-top, vertical.offsetStep))
             endRow = min(endRow, ceilDivide(layer.vertical.input - top, vertical.offsetStep))
         }
-        let line = origin + rowImage * layer.output.batch + index * rowPitch
+        let line = origin + (rowImage * layer.output.batch + index * rowPitch) * size
         var column = columns.lowerBound
         var lineStart = column
         while column < columns.upperBound {
@@ -189,10 +190,10 @@ func walk<Scalar: KernelScalar>(
             if turns, column < lineStart { lineStart = column }
             let target = turns
                 ? WalkTarget(
-                    base: lines + (column - lineStart) * width, row: lineColumns * width, column: width, channel: 1,
+                    base: lines + (column - lineStart) * width * size, row: lineColumns * width, column: width, channel: 1,
                     firstChannel: panel.firstChannel)
                 : WalkTarget(
-                    base: line + column * columnPitch, row: pairs ? layer.output.row : rowPitch, column: columnPitch,
+                    base: line + column * columnPitch * size, row: pairs ? layer.output.row : rowPitch, column: columnPitch,
                     channel: layer.output.channel)
             let isPlain = plainRows && tile.left >= source.columns.lowerBound
                 && tile.left + inputColumns <= source.columns.upperBound
@@ -210,14 +211,17 @@ func walk<Scalar: KernelScalar>(
                 }
             }
             let shift = isPlain ? place - (plainPlace ?? place) : 0
-            multiply(plan, block, source, panels, UnsafePointer(tileRuns), shift: shift, tile, target, workspace)
+            layer.isDouble
+                ? multiply(plan, block, source, panels, tileRuns, shift: shift, tile, target, workspace, Double.self)
+                : multiply(plan, block, source, panels, tileRuns, shift: shift, tile, target, workspace, Float.self)
             column += tile.count * reach
             let end = min(column, columns.upperBound)
             if turns, end + reach > lineStart + lineColumns || end == columns.upperBound {
                 for lower in 0..<(hasLower ? 2 : 1) {
                     turn(
-                        lines + lower * lineColumns * width, width: width, columns: end - lineStart, channels: panel.channels,
-                        to: line + lower * rowPitch + lineStart + panel.firstChannel * layer.output.channel,
+                        lines + lower * lineColumns * width * size, layer.elements, width: width, columns: end - lineStart,
+                        channels: panel.channels,
+                        to: line + (lower * rowPitch + lineStart + panel.firstChannel * layer.output.channel) * size,
                         plane: layer.output.channel)
                 }
                 lineStart = end
@@ -229,25 +233,27 @@ func walk<Scalar: KernelScalar>(
 }
 
 /// Pixels into planes, a few planes at a time: their cache lines may fall into few sets of the cache.
-private func turn<Scalar: KernelScalar>(
-    _ pixels: UnsafePointer<Scalar>, width: Int, columns: Int, channels: Int, to target: UnsafeMutablePointer<Scalar>, plane: Int
+private func turn(
+    _ pixels: UnsafeRawPointer, _ elements: ElementType, width: Int, columns: Int, channels: Int,
+    to target: UnsafeMutableRawPointer, plane: Int
 ) {
     var channel = 0
     while channel < channels {
         let count = min(4, channels - channel)
-        packLines(
-            from: pixels + channel, rowStride: 0, columnStride: width, channelStride: 1, rows: 1, columns: columns,
-            channels: count, rowPitch: 0, pitch: plane, to: target + channel * plane)
+        elements.packLines(
+            from: pixels + channel * elements.bytes, rowStride: 0, columnStride: width, channelStride: 1, rows: 1,
+            columns: columns, channels: count, rowPitch: 0, pitch: plane, to: target + channel * plane * elements.bytes)
         channel += count
     }
 }
 
 /// runs[input row][column] = where the tile finds that pixel's channels.
-private func layOut<Scalar: KernelScalar>(
+private func layOut(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source, _ tile: WalkTile,
-    _ offsets: UnsafeMutablePointer<Int>, _ runs: UnsafeMutablePointer<UnsafePointer<Scalar>>
+    _ offsets: UnsafeMutablePointer<Int>, _ runs: UnsafeMutablePointer<UnsafeRawPointer>
 ) {
     let layer = plan.pointee.layer
+    let size = source.elementBytes
     let vertical = block.pointee.vertical
     let rowStep = plan.pointee.rowStep(vertical)
     let columns = plan.pointee.walkColumns(block.pointee.horizontal)
@@ -257,10 +263,9 @@ private func layOut<Scalar: KernelScalar>(
         if !source.columns.contains(index) {
             index = borderIndex(index, layer.horizontal.input, layer.paddingMode) ?? outsideOffset
         }
-        offsets[c] = index == outsideOffset ? outsideOffset : (index - source.columns.lowerBound) * source.columnStride
+        offsets[c] = index == outsideOffset ? outsideOffset : (index - source.columns.lowerBound) * source.columnStride * size
     }
-    let outside = source.outside.assumingMemoryBound(to: Scalar.self)
-    let image = source.base.assumingMemoryBound(to: Scalar.self) + tile.image * source.imageStride
+    let image = source.base + tile.image * source.imageStride * size
     var run = runs
     for row in 0..<(window + rowStep) {
         let tap = row < window ? row * vertical.offsetStep : vertical.inputStep + (row - rowStep) * vertical.offsetStep
@@ -269,9 +274,9 @@ private func layOut<Scalar: KernelScalar>(
         if index != outsideOffset, !source.rows.contains(index) {
             index = borderIndex(index, layer.vertical.input, layer.paddingMode) ?? outsideOffset
         }
-        let line = index == outsideOffset ? image : image + (index - source.rows.lowerBound) * source.rowStride
+        let line = index == outsideOffset ? image : image + (index - source.rows.lowerBound) * source.rowStride * size
         for c in 0..<columns {
-            run[c] = index == outsideOffset || offsets[c] == outsideOffset ? outside : line + offsets[c]
+            run[c] = index == outsideOffset || offsets[c] == outsideOffset ? source.outside : line + offsets[c]
         }
         run += columns
     }
@@ -280,9 +285,11 @@ private func layOut<Scalar: KernelScalar>(
 /// Tiles of all panels: those of whole vectors in one call, if bias and bounds are all that is still to come.
 private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ source: Source, _ panels: Range<Int>,
-    _ runs: UnsafePointer<UnsafePointer<Scalar>>, shift: Int, _ tile: WalkTile, _ target: WalkTarget<Scalar>,
-    _ workspace: UnsafeMutableRawPointer
+    _ runs: UnsafeMutablePointer<UnsafeRawPointer>, shift: Int, _ tile: WalkTile, _ target: WalkTarget,
+    _ workspace: UnsafeMutableRawPointer, _: Scalar.Type
 ) {
+    let runs = UnsafeRawPointer(runs).assumingMemoryBound(to: UnsafePointer<Scalar>.self)
+    let base = target.base.assumingMemoryBound(to: Scalar.self)
     let layer = plan.pointee.layer
     let vertical = block.pointee.vertical
     let horizontal = block.pointee.horizontal
@@ -298,7 +305,7 @@ private func multiply<Scalar: KernelScalar>(
     while index < panels.upperBound {
         let panel = plan.pointee.panels + index
         let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.pointee.offset
-        let upper = target.base + (panel.pointee.firstChannel - target.firstChannel) * target.channel
+        let upper = base + (panel.pointee.firstChannel - target.firstChannel) * target.channel
         let finishes = index < whole
         var arguments = WalkArguments(
             runs: runs, channelOffset: panel.pointee.firstChannel - source.channelOrigin + shift, kernelRows: vertical.taps,
