@@ -307,6 +307,11 @@ static void random_geometry(struct geometry *g, int64_t longest_side) {
     }
     /* One tap of one channel: read in place, also where the image is one row of fewer columns than whole tiles. */
     if (one_in(10)) g->groups = g->ci = 1, g->co = between(1, 4), g->kh = g->kw = g->sh = g->sw = 1;
+    /* A few pixels and many outputs: a plain call reads the kernel in place. */
+    if (one_in(10)) {
+        g->groups = 1, g->ci = between(40, 70), g->co = between(100, 140), g->kh = g->kw = 1;
+        g->h = between(1, 2), g->w = between(1, 3);
+    }
     if (one_in(6)) {
         g->algorithm = CONVOLUTION_ALGORITHM_WINOGRAD;
         g->groups = one_in(4) ? 2 : 1, g->ci = g->groups * between(16, 34), g->co = g->groups * between(16, 34);
