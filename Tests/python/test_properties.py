@@ -1252,3 +1252,17 @@ def test_plain_call_of_few_pixels_keeps_what_is_not_finite_in_its_place(kernel_f
     result = convolution.conv2d(x, given, np.ones(90, np.float32), kernel_format=kernel_format)
     assert result.tobytes() == convolution.Conv2DPlan(x.shape, given, np.ones(90, np.float32), kernel_format=kernel_format)(x).tobytes()
     assert np.isfinite(result[0, 0, 0, np.delete(np.arange(90), [11, 40])]).all() and not np.isfinite(result[1]).any()
+
+
+@pytest.mark.parametrize("inputs, outputs, height, width, strides", ((32, 64, 28, 28, 2), (16, 16, 20, 20, 2), (64, 24, 30, 31, 3)))
+def test_strided_1x1_of_planes_leaves_gaps_between_output_rows_alone(inputs, outputs, height, width, strides):
+    # Rows that follow each other are computed as one long row; these do not.
+    rng = np.random.default_rng(inputs)
+    x = rng.standard_normal((2, inputs, height, width), np.float32)
+    kernel = rng.standard_normal((outputs, inputs, 1, 1), np.float32)
+    options = {"strides": strides, "data_format": "channels_first", "kernel_format": "OIHW"}
+    want = convolution.conv2d(x, kernel, **options)
+    wide = np.full((*want.shape[:3], want.shape[3] + 3), 7, np.float32)
+    convolution.conv2d(x, kernel, **options, out=wide[..., :-3])
+    assert np.array_equal(wide[..., :-3], want) and (wide[..., -3:] == 7).all()
+
