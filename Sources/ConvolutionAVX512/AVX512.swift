@@ -127,7 +127,8 @@ private nonisolated(unsafe) var float32 =
                 accumulateTile(AVX512Float32.self, rows: Count<8>.self, vectors: Count<3>.self, $0)
             },
             TileKernel(rows: 6, vectors: 4) {
-                accumulateTile(AVX512Float32.self, rows: Count<6>.self, vectors: Count<4>.self, $0)
+                accumulateTile(
+                    AVX512Float32.self, rows: Count<6>.self, vectors: Count<4>.self, half: Count<3>.self, $0)
             },
         ],
         pixelTile: TileKernel(rows: 1, vectors: 4) {

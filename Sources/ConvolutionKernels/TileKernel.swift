@@ -154,6 +154,32 @@ func addTile<I: InstructionSet, let R: Int, let N: Int>(
     }
 }
 
+/// sums[r][n] = tile[r][n], as `fold` left it.
+@inlinable @inline(__always)
+func loadTile<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ tile: UnsafeMutablePointer<I.Scalar>
+) {
+    let tile = UnsafeRawPointer(tile)
+    for r in 0..<R {
+        for n in 0..<N {
+            sums[unchecked: r][unchecked: n] = tile.loadUnaligned(fromByteOffset: (r &* N &+ n) &* I.bytes, as: I.Vector.self)
+        }
+    }
+}
+
+/// sums[r][n] += others[r][n]
+@inlinable @inline(__always)
+func add<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>,
+    _ others: borrowing InlineArray<R, InlineArray<N, I.Vector>>
+) {
+    for r in 0..<R {
+        for n in 0..<N {
+            sums[unchecked: r][unchecked: n] = I.sum(sums[unchecked: r][unchecked: n], others[unchecked: r][unchecked: n])
+        }
+    }
+}
+
 /// The finished tile with bias and bounds, stored. `place(r, n)` is where vector n of row r goes, `bias(r, n)` its bias.
 @inlinable @inline(__always)
 func finish<I: InstructionSet>(
@@ -376,6 +402,69 @@ func partHalves<I: InstructionSet, let R: Int, let N: Int>(_: I.Type, _ sums: in
     }
 }
 
+/// The way back, from a tile in memory.
+@inlinable @inline(__always)
+func joinHalves<I: InstructionSet, let R: Int, let N: Int>(_: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>) {
+    for p in 0..<(R / 2) {
+        sums[unchecked: 2 &* p][unchecked: N &- 1] = I.halves(
+            sums[unchecked: 2 &* p][unchecked: N &- 1], I.swapped(sums[unchecked: 2 &* p &+ 1][unchecked: N &- 1]))
+    }
+}
+
+/// Terms of a chunk, so few that a level-1 cache keeps the weights of two: `accumulateChunks` reads them for half of the rows,
+/// then for the others.
+@usableFromInline let fewTermsOfChunk = 64
+
+/// Two chunks of a tile's sum at once, for R of its rows, from `row` on: the sums of both stay in registers, where those of one
+/// chunk after the other would be stored and loaded in between. Of a row there are `count` segments in each.
+@inlinable @inline(__always)
+func accumulateChunks<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, rows: Count<R>.Type, vectors: Count<N>.Type, _ arguments: TileArguments<I.Scalar>,
+    _ runs: UnsafePointer<UnsafePointer<I.Scalar>>, runPitch: Int, _ order: UnsafePointer<Int32>, _ count: Int,
+    _ ahead: inout UnsafeRawPointer, second: Int, row: Int, continues: Bool, finishes: Bool
+) {
+    let channelBytes = N &* I.bytes
+    let segmentBytes = arguments.length &* channelBytes
+    var (sums, others) = (
+        InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))),
+        InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
+    )
+    var segment = 0
+    while segment < count {
+        var panel = UnsafeRawPointer(arguments.panel) + Int(order[segment]) &* segmentBytes
+        var otherPanel = UnsafeRawPointer(arguments.panel) + Int(order[count &+ 1 &+ segment]) &* segmentBytes
+        let place = runs + segment &* runPitch
+        let otherPlace = place + count &* runPitch
+        var starts = InlineArray<R, UnsafePointer<I.Scalar>>(repeating: place[0])
+        var otherStarts = starts
+        for r in 0..<R {
+            starts[unchecked: r] = place[r] + arguments.channelOffset
+            otherStarts[unchecked: r] = otherPlace[r] + arguments.channelOffset
+        }
+        segment &+= 1
+        var c = 0
+        repeat {
+            shim_prefetch(ahead)
+            shim_prefetch(ahead + second)
+            ahead += arguments.aheadStep
+            multiply(I.self, &sums, starts, c, c, panel, areTwins: false)
+            multiply(I.self, &others, otherStarts, c, c, otherPanel, areTwins: false)
+            panel += channelBytes
+            otherPanel += channelBytes
+            c &+= 1
+        } while c < arguments.length
+    }
+    // In the order of the sum: the first chunk, then the second.
+    let tile = arguments.tile + row &* N &* I.lanes
+    if continues { addTile(I.self, &sums, tile) }
+    add(I.self, &sums, others)
+    if finishes, let outputs = arguments.outputs {
+        finishSums(I.self, &sums, arguments, outputs + row, endsInHalf: false, areTwins: false)
+    } else {
+        fold(I.self, sums, into: tile, continues: false)
+    }
+}
+
 /// Vectors of output channels, one input value broadcast over each:
 /// tile[r][n] += sum over segments s in order, channels c of runs[s][r][channelOffset + c] * panel[s][c][n]
 /// Or each vector is a group of its own, and n * groupPitch is added to c. Where a group has one vector, that makes enough sums.
@@ -384,6 +473,17 @@ func partHalves<I: InstructionSet, let R: Int, let N: Int>(_: I.Type, _ sums: in
 @inlinable @inline(__always)
 public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, rows: Count<R>.Type, vectors: Count<N>.Type, spansGroups: Bool = false,
+    endsInHalf: Bool = false, areTwins: Bool = false, _ raw: UnsafeRawPointer
+) {
+    accumulateTile(
+        I.self, rows: rows, vectors: vectors, half: Count<0>.self, spansGroups: spansGroups, endsInHalf: endsInHalf,
+        areTwins: areTwins, raw)
+}
+
+/// The same; where `H` is half of the rows, not 0, by `accumulateChunks` as long as two chunks have as many segments, and few.
+@inlinable @inline(__always)
+public func accumulateTile<I: InstructionSet, let R: Int, let N: Int, let H: Int>(
+    _: I.Type, rows: Count<R>.Type, vectors: Count<N>.Type, half: Count<H>.Type, spansGroups: Bool = false,
     endsInHalf: Bool = false, areTwins: Bool = false, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
@@ -396,6 +496,27 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
     var ahead = arguments.ahead
     // The same line twice costs nothing, but one that the next step fetches as well does.
     let second = arguments.aheadStep > 64 ? 64 : 0
+    if H > 0 {
+        while remaining > 1, order[0] == order[Int(order[0]) &+ 1], Int(order[0]) &* arguments.length <= fewTermsOfChunk {
+            let count = Int(order[0])
+            for part in 0..<2 {
+                accumulateChunks(
+                    I.self, rows: half, vectors: vectors, arguments, runs + part &* H, runPitch: R, order + 1, count, &ahead,
+                    second: second, row: part &* H, continues: continues, finishes: remaining == 2)
+            }
+            runs += 2 &* count &* R
+            order += 2 &* count &+ 2
+            remaining &-= 2
+            continues = true
+        }
+    }
+    // So few sums leave registers for those of the chunks before.
+    let keepsTotals = endsInHalf && R &* (2 &* N &- 1) <= 24
+    var totals = InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
+    if keepsTotals, continues {
+        loadTile(I.self, &totals, arguments.tile)
+        if endsInHalf { joinHalves(I.self, &totals) }
+    }
     while remaining > 0 {
         remaining &-= 1
         var chunk = order[0]
@@ -447,8 +568,18 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
                 c &+= 1
             } while c < arguments.length
         }
-        if endsInHalf { partHalves(I.self, &sums) }
-        if continues { addTile(I.self, &sums, arguments.tile) }
+        if keepsTotals {
+            if continues { add(I.self, &sums, totals) }
+            if remaining > 0 {
+                totals = sums
+                continues = true
+                continue
+            }
+            if endsInHalf { partHalves(I.self, &sums) }
+        } else {
+            if endsInHalf { partHalves(I.self, &sums) }
+            if continues { addTile(I.self, &sums, arguments.tile) }
+        }
         if remaining == 0, let outputs = arguments.outputs {
             finishSums(I.self, &sums, arguments, outputs, endsInHalf: endsInHalf, areTwins: areTwins)
             return
