@@ -185,9 +185,20 @@ private nonisolated(unsafe) var float32 =
                 accumulateOuterProducts(AVX512Float32.self, rows: Count<6>.self, vectors: Count<4>.self, $0)
             },
         ],
-        shortOuterTile: TileKernel(rows: 5, vectors: 4) {
-            accumulateOuterProducts(AVX512Float32.self, rows: Count<5>.self, vectors: Count<4>.self, $0)
-        },
+        otherOuterTiles: [
+            TileKernel(rows: 9, vectors: 1) {
+                accumulateOuterProducts(AVX512Float32.self, rows: Count<9>.self, vectors: Count<1>.self, $0)
+            },
+            TileKernel(rows: 9, vectors: 2) {
+                accumulateOuterProducts(AVX512Float32.self, rows: Count<9>.self, vectors: Count<2>.self, $0)
+            },
+            TileKernel(rows: 9, vectors: 3) {
+                accumulateOuterProducts(AVX512Float32.self, rows: Count<9>.self, vectors: Count<3>.self, $0)
+            },
+            TileKernel(rows: 5, vectors: 4) {
+                accumulateOuterProducts(AVX512Float32.self, rows: Count<5>.self, vectors: Count<4>.self, $0)
+            },
+        ],
         tapRowTile: TileKernel(rows: 8, vectors: 1) { accumulateTapRow(AVX512Float32.self, rows: Count<8>.self, $0) },
         planes: { accumulatePlanes(AVX512Float32.self, $0) },
         tapGradients: { accumulateTapGradients(AVX512Float32.self, step: Count<3>.self, points: Count<1>.self, $0) },

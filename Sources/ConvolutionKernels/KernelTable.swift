@@ -24,9 +24,10 @@ public struct KernelTable {
     public var shortTiles: InlineArray<3, TileKernel?>
     /// `accumulateGroups` of one vector, where the tier has a permutation of any lanes.
     public var groupTile: TileKernel?
-    /// As `tiles` and the last of `shortTiles`: of `OuterProductArguments`.
+    /// As `tiles`: of `OuterProductArguments`. Beside each there may be one of as many vectors: of fewer rows, or of nine, three
+    /// taps of three channels.
     public var outerTiles: InlineArray<4, TileKernel>
-    public var shortOuterTile: TileKernel?
+    public var otherOuterTiles: InlineArray<4, TileKernel?>
     /// As the first of `outerTiles`, for three taps of a kernel row.
     public var tapRowTile: TileKernel?
     /// For kernel gradients of few channels: of `PlaneProductArguments`.
@@ -88,7 +89,8 @@ public struct KernelTable {
         lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel,
         shortTiles: InlineArray<3, TileKernel?> = [nil, nil, nil], pairTile: TileKernel? = nil, twinTile: Kernel? = nil,
         halfTiles: InlineArray<2, Kernel?> = [nil, nil], laneTiles: InlineArray<4, TileKernel>, pixelLanes: TileKernel? = nil,
-        groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>, shortOuterTile: TileKernel? = nil,
+        groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>,
+        otherOuterTiles: InlineArray<4, TileKernel?> = [nil, nil, nil, nil],
         tapRowTile: TileKernel? = nil, planes: @escaping Kernel, tapGradients: @escaping Kernel,
         slidingTapGradients: InlineArray<2, Kernel?> = [nil, nil], depthwiseGradients: InlineArray<2, Kernel?> = [nil, nil],
         depthwiseGradientPairs: InlineArray<2, Kernel?> = [nil, nil],
@@ -115,7 +117,7 @@ public struct KernelTable {
         self.pixelLanes = pixelLanes
         self.groupTile = groupTile
         self.outerTiles = outerTiles
-        self.shortOuterTile = shortOuterTile
+        self.otherOuterTiles = otherOuterTiles
         self.tapRowTile = tapRowTile
         self.planes = planes
         self.tapGradients = tapGradients
@@ -186,6 +188,14 @@ extension KernelTable {
 extension UnsafePointer<KernelTable> {
     @inlinable @inline(__always)
     public var lanes: Int { pointee.lanes }
+
+    /// Of `outerTiles`, `tile`, or the one beside it where fewer of its rows make up those that are left, `rest`.
+    @inlinable @inline(__always)
+    public func outerTile(_ tile: TileKernel, rest: Int) -> TileKernel {
+        guard let other = pointee.otherOuterTiles[tile.vectors &- 1] else { return tile }
+        let (short, tall) = other.rows < tile.rows ? (other, tile) : (tile, other)
+        return rest <= (rest &+ tall.rows &- 1) / tall.rows &* short.rows ? short : tall
+    }
 }
 
 /// A common multiple of the rows of `tiles`, `laneTiles` and `outerTiles` on every tier.

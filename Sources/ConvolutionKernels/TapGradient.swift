@@ -10,15 +10,20 @@ public struct TapSegment {
     public var points: UnsafeRawPointer
     /// At least 1.
     public var length: Int
+    /// The next segment is the next row of points of the same image, and what these meet lies as many image rows below as their
+    /// columns apart. Without addresses.
+    public var sharesRows: Bool
 
     @inlinable @inline(__always)
     public init(
-        image: InlineArray<3, UnsafeRawPointer>, pitches: InlineArray<3, Int>, points: UnsafeRawPointer, length: Int
+        image: InlineArray<3, UnsafeRawPointer>, pitches: InlineArray<3, Int>, points: UnsafeRawPointer, length: Int,
+        sharesRows: Bool
     ) {
         self.image = image
         self.pitches = pitches
         self.points = points
         self.length = length
+        self.sharesRows = sharesRows
     }
 }
 
@@ -234,7 +239,8 @@ func pixelAddress(_ row: UnsafeRawPointer, _ column: Int) -> UnsafeRawPointer {
 /// tile[v][a][b][lane] = sum over segments, points p of image[a][column + p * S + b][v][lane] * points[p][v][lane]
 ///
 /// Of P neighbouring points each has sums of its own; or of V vectors, if P is 1: of an image that a level-2 cache does not hold
-/// pixels lie pages apart, and each page is visited half as often.
+/// pixels lie pages apart, and each page is visited half as often. Where such a cache holds it, of two rows of points, if V is 1:
+/// half as many rows begin and end, and each pixel is met twice and not three times.
 @inlinable @inline(__always)
 public func accumulateDepthwiseGradients<I: InstructionSet, let S: Int, let P: Int, let V: Int>(
     _: I.Type, step: Count<S>.Type, points: Count<P>.Type, vectors: Count<V>.Type,
@@ -245,7 +251,6 @@ public func accumulateDepthwiseGradients<I: InstructionSet, let S: Int, let P: I
     // All are as long. Points whose pixels are not behind the end of a row.
     let whole = arguments.width &- 3 &- arguments.column
     let inner = whole < 0 ? 0 : min(whole / S &+ 1, segment.pointee.length)
-    let outside = arguments.outside + arguments.imageOffset
     var remaining = arguments.count
     var continues = arguments.continues
     while remaining > 0 {
@@ -254,62 +259,23 @@ public func accumulateDepthwiseGradients<I: InstructionSet, let S: Int, let P: I
         var sums = InlineArray<2, InlineArray<9, I.Vector>>(
             repeating: InlineArray<9, I.Vector>(repeating: I.Vector(repeating: 0)))
         repeat {
-            // The new pixels of a point.
-            var pixels = segment.pointee.image
-            var pitches = segment.pointee.pitches
-            for a in 0..<3 {
-                pixels[unchecked: a] += arguments.imageOffset &+ arguments.column &* pitches[unchecked: a]
+            if V == 1, chunk > 1, segment.pointee.sharesRows, arguments.ahead == 0 {
+                walkRows(
+                    I.self, step: Count<S>.self, points: Count<1>.self, vectors: Count<1>.self, rows: Count<2>.self, &sums,
+                    segment, inner: inner, arguments)
+                segment += 2
+                chunk &-= 2
+            } else {
+                walkRows(
+                    I.self, step: Count<S>.self, points: Count<P>.self, vectors: Count<V>.self, rows: Count<1>.self, &sums,
+                    segment, inner: inner, arguments)
+                segment += 1
+                chunk &-= 1
             }
-            var windows = InlineArray<V, InlineArray<3, InlineArray<2, I.Vector>>>(
-                repeating: InlineArray<3, InlineArray<2, I.Vector>>(
-                    repeating: InlineArray<2, I.Vector>(repeating: I.Vector(repeating: 0))))
-            for b in 0..<3 &- S {
-                let column = arguments.column &+ b
-                let isInside = column >= 0 && column < arguments.width
-                for a in 0..<3 {
-                    let pixel = isInside ? pixels[unchecked: a] : outside
-                    for v in 0..<V {
-                        windows[unchecked: v][unchecked: a][unchecked: b] = pixel.loadUnaligned(
-                            fromByteOffset: v &* I.bytes, as: I.Vector.self)
-                    }
-                    pixels[unchecked: a] += pitches[unchecked: a]
-                }
-            }
-            var point = segment.pointee.points + arguments.pointOffset
-            var length = inner
-            var rest = segment.pointee.length &- inner
-            while true {
-                while P > 1, length >= P {
-                    for p in 0..<P {
-                        multiplyNew(
-                            I.self, step: Count<S>.self, vectors: Count<V>.self, p, &sums, &windows,
-                            &pixels, pitches, point)
-                        point += arguments.pointPitch
-                    }
-                    length &-= P
-                }
-                while length > 0 {
-                    multiplyNew(
-                        I.self, step: Count<S>.self, vectors: Count<V>.self, 0, &sums, &windows, &pixels,
-                        pitches, point)
-                    point += arguments.pointPitch
-                    length &-= 1
-                }
-                if rest == 0 { break }
-                // One that ends outside. The first of these may begin inside.
-                let column = arguments.column &+ 3 &- S &+ (segment.pointee.length &- rest) &* S
-                for a in 0..<3 {
-                    if S == 1 || column >= arguments.width { pixels[unchecked: a] = outside }
-                    pitches[unchecked: a] = outside - pixels[unchecked: a]
-                }
-                (length, rest) = (1, rest &- 1)
-            }
-            segment += 1
-            chunk &-= 1
         } while chunk > 0
         for v in 0..<V {
             var totals = sums[unchecked: v]
-            if P > 1 {
+            if V == 1 {
                 for tap in 0..<9 { totals[unchecked: tap] = I.sum(totals[unchecked: tap], sums[unchecked: 1][unchecked: tap]) }
             }
             store(
@@ -319,22 +285,108 @@ public func accumulateDepthwiseGradients<I: InstructionSet, let S: Int, let P: I
     }
 }
 
-/// One point and its new pixels.
+/// A row of points, or R of them that share image rows.
 @inlinable @inline(__always)
-func multiplyNew<I: InstructionSet, let S: Int, let V: Int>(
-    _: I.Type, step: Count<S>.Type, vectors: Count<V>.Type, _ p: Int,
-    _ sums: inout InlineArray<2, InlineArray<9, I.Vector>>,
-    _ windows: inout InlineArray<V, InlineArray<3, InlineArray<2, I.Vector>>>,
-    _ pixels: inout InlineArray<3, UnsafeRawPointer>, _ pitches: InlineArray<3, Int>, _ point: UnsafeRawPointer
+func walkRows<I: InstructionSet, let S: Int, let P: Int, let V: Int, let R: Int>(
+    _: I.Type, step: Count<S>.Type, points: Count<P>.Type, vectors: Count<V>.Type, rows: Count<R>.Type,
+    _ sums: inout InlineArray<2, InlineArray<9, I.Vector>>, _ segment: UnsafePointer<TapSegment>, inner: Int,
+    _ arguments: TapGradientArguments
 ) {
-    for v in 0..<V {
-        let g = point.loadUnaligned(fromByteOffset: v &* I.bytes, as: I.Vector.self)
-        for a in 0..<3 {
-            multiplyTapRow(I.self, step: Count<S>.self, &sums[unchecked: p &+ v], &windows[unchecked: v], a, g) {
-                (pixels[unchecked: a] + ($0 &- (3 &- S)) &* pitches[unchecked: a]).loadUnaligned(
+    let imageRows = 3 &+ (R &- 1) &* S
+    let outside = arguments.outside + arguments.imageOffset
+    // The new pixels of a point.
+    var pixels = InlineArray<5, UnsafeRawPointer>(repeating: outside)
+    var pitches = InlineArray<5, Int>(repeating: 0)
+    for a in 0..<imageRows {
+        let (place, row) = a < 3 ? (segment, a) : (segment + 1, a &- S)
+        pitches[unchecked: a] = place.pointee.pitches[unchecked: row]
+        pixels[unchecked: a] = place.pointee.image[unchecked: row]
+            + (arguments.imageOffset &+ arguments.column &* pitches[unchecked: a])
+    }
+    var windows = InlineArray<V, InlineArray<5, InlineArray<2, I.Vector>>>(
+        repeating: InlineArray<5, InlineArray<2, I.Vector>>(
+            repeating: InlineArray<2, I.Vector>(repeating: I.Vector(repeating: 0))))
+    for b in 0..<3 &- S {
+        let column = arguments.column &+ b
+        let isInside = column >= 0 && column < arguments.width
+        for a in 0..<imageRows {
+            let pixel = isInside ? pixels[unchecked: a] : outside
+            for v in 0..<V {
+                windows[unchecked: v][unchecked: a][unchecked: b] = pixel.loadUnaligned(
                     fromByteOffset: v &* I.bytes, as: I.Vector.self)
             }
+            pixels[unchecked: a] += pitches[unchecked: a]
         }
     }
-    for a in 0..<3 { pixels[unchecked: a] += S &* pitches[unchecked: a] }
+    var point = segment.pointee.points + arguments.pointOffset
+    let nextRow = R == 1 ? 0 : segment[1].points - segment.pointee.points
+    var length = inner
+    var rest = segment.pointee.length &- inner
+    while true {
+        while P > 1, length >= P {
+            for p in 0..<P {
+                multiplyNew(
+                    I.self, step: Count<S>.self, vectors: Count<V>.self, rows: Count<R>.self, p, &sums, &windows, &pixels,
+                    pitches, point, nextRow)
+                point += arguments.pointPitch
+            }
+            length &-= P
+        }
+        while length > 0 {
+            multiplyNew(
+                I.self, step: Count<S>.self, vectors: Count<V>.self, rows: Count<R>.self, 0, &sums, &windows, &pixels, pitches,
+                point, nextRow)
+            point += arguments.pointPitch
+            length &-= 1
+        }
+        if rest == 0 { break }
+        // One that ends outside. The first of these may begin inside.
+        let column = arguments.column &+ 3 &- S &+ (segment.pointee.length &- rest) &* S
+        for a in 0..<imageRows {
+            if S == 1 || column >= arguments.width { pixels[unchecked: a] = outside }
+            pitches[unchecked: a] = outside - pixels[unchecked: a]
+        }
+        (length, rest) = (1, rest &- 1)
+    }
+}
+
+/// One point, of each of R rows, and its new pixels.
+@inlinable @inline(__always)
+func multiplyNew<I: InstructionSet, let S: Int, let V: Int, let R: Int>(
+    _: I.Type, step: Count<S>.Type, vectors: Count<V>.Type, rows: Count<R>.Type, _ p: Int,
+    _ sums: inout InlineArray<2, InlineArray<9, I.Vector>>,
+    _ windows: inout InlineArray<V, InlineArray<5, InlineArray<2, I.Vector>>>,
+    _ pixels: inout InlineArray<5, UnsafeRawPointer>, _ pitches: InlineArray<5, Int>, _ point: UnsafeRawPointer, _ nextRow: Int
+) {
+    for v in 0..<V {
+        let bytes = v &* I.bytes
+        let g = point.loadUnaligned(fromByteOffset: bytes, as: I.Vector.self)
+        // Of the next row, which meets image row a as kernel row a - S.
+        let h = R == 1 ? g : (point + nextRow).loadUnaligned(fromByteOffset: bytes, as: I.Vector.self)
+        // No loop: only then is all in registers.
+        func row(_ a: Int) {
+            // In this order one register suffices for the pixels of a window and a new one.
+            for b in 0..<3 {
+                let pixel = S &+ b < 3 ? windows[unchecked: v][unchecked: a][unchecked: b]
+                    : (pixels[unchecked: a] + (b &- (3 &- S)) &* pitches[unchecked: a]).loadUnaligned(
+                        fromByteOffset: bytes, as: I.Vector.self)
+                if a < 3 { multiplyTap(I.self, &sums[unchecked: (R == 1 ? p : 0) &+ v], 3 &* a &+ b, pixel, g) }
+                if R > 1, a >= S { multiplyTap(I.self, &sums[unchecked: 1], 3 &* (a &- S) &+ b, pixel, h) }
+                if b >= S { windows[unchecked: v][unchecked: a][unchecked: b &- S] = pixel }
+            }
+            pixels[unchecked: a] += v == V &- 1 ? S &* pitches[unchecked: a] : 0
+        }
+        row(0)
+        row(1)
+        row(2)
+        if R > 1 { row(3) }
+        if R > 1, S > 1 { row(4) }
+    }
+}
+
+@inlinable @inline(__always)
+func multiplyTap<I: InstructionSet>(
+    _: I.Type, _ sums: inout InlineArray<9, I.Vector>, _ tap: Int, _ pixel: I.Vector, _ g: I.Vector
+) {
+    sums[unchecked: tap] = I.multiplyAdd(pixel, g, sums[unchecked: tap])
 }

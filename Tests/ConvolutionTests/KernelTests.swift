@@ -208,6 +208,126 @@ private enum TileKind: CaseIterable {
     }
 }
 
+@Suite struct GradientKernelTests {
+    private func checkOuterProducts<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        var numbers = SeededNumbers(seed: table.lanes)
+        func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
+        let kernels = (0..<4).map { table.outerTiles[$0] } + (0..<4).compactMap { table.otherOuterTiles[$0] }
+        for kernel in kernels {
+            let (rows, width) = (kernel.rows, kernel.vectors * table.lanes)
+            #expect(rows * width <= largestTileScalars)
+            for (segments, length, perChunk, continues) in [(1, 1, 1, false), (5, 3, 2, true), (4, 7, 4, false)] {
+                let lefts = Field<Scalar>(segments * length * (rows + 2))
+                let rights = Field<Scalar>(segments * length * (width + 3))
+                let tile = Field<Scalar>(rows * (width + 1))
+                defer { for field in [lefts, rights, tile] { field.free() } }
+                for pixel in 0..<(segments * length) {
+                    for r in 0..<rows { lefts.set(pixel * (rows + 2) + r, draw()) }
+                    for n in 0..<width { rights.set(pixel * (width + 3) + n, draw()) }
+                }
+                var expected: [Scalar] = []
+                for r in 0..<rows {
+                    for n in 0..<width {
+                        let before = draw()
+                        if continues { tile.set(r * (width + 1) + n, before) } else { tile.open(r * (width + 1) + n) }
+                        expected.append((0..<(segments * length)).reduce(continues ? Scalar(before) : 0) {
+                            $0 + lefts.elements[$1 * (rows + 2) + r] * rights.elements[$1 * (width + 3) + n]
+                        })
+                    }
+                }
+                let leftRuns = (0..<segments).map { UnsafeRawPointer(lefts.pointer($0 * length * (rows + 2))) }
+                let rightRuns = (0..<segments).map { UnsafeRawPointer(rights.pointer($0 * length * (width + 3))) }
+                leftRuns.withUnsafeBufferPointer { leftRuns in
+                    rightRuns.withUnsafeBufferPointer { rightRuns in
+                        var arguments = OuterProductArguments(
+                            lefts: leftRuns.baseAddress!, rights: rightRuns.baseAddress!, leftOffset: 0, rightOffset: 0,
+                            leftPitch: rows + 2, rightPitch: width + 3, segments: segments, length: length,
+                            segmentsPerChunk: perChunk, tile: tile.pointer(0), tilePitch: width + 1, continues: continues)
+                        kernel.accumulate(&arguments)
+                    }
+                }
+                let got = (0..<rows).flatMap { r in tile.elements[(r * (width + 1))..<(r * (width + 1) + width)] }
+                #expect(got == expected && tile.surroundingsAreUntouched, "\(rows)x\(kernel.vectors), \(segments) of \(length)")
+            }
+        }
+    }
+
+    /// Rows of points that share image rows, and such that do not; borders on all sides, of a value that is not zero.
+    private func checkDepthwise<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
+        var numbers = SeededNumbers(seed: table.lanes)
+        func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
+        for (stride, vectors) in [(1, 1), (2, 1), (1, 2), (2, 2)] {
+            let kernels = vectors == 1 ? table.depthwiseGradients : table.depthwiseGradientPairs
+            guard let kernel = kernels[stride - 1] else { continue }
+            let (width, size) = (vectors * table.lanes, MemoryLayout<Scalar>.stride)
+            let pitch = width + 3
+            for (height, columns, perChunk, ahead, continues) in [
+                (9, 8, 9, 0, false), (8, 7, 3, 0, true), (7, 2, 2, 8, false), (2, 1, 1, 0, false), (6, 5, 4, 8, true),
+            ] {
+                let (outputRows, outputs) = ((height - 1) / stride + 1, (columns - 1) / stride + 1)
+                let image = Field<Scalar>(height * columns * pitch)
+                let points = Field<Scalar>(outputRows * outputs * pitch)
+                let outside = Field<Scalar>(width)
+                let tile = Field<Scalar>(9 * (width + 1))
+                defer { for field in [image, points, outside, tile] { field.free() } }
+                for lane in 0..<width {
+                    for pixel in 0..<(height * columns) { image.set(pixel * pitch + lane, draw()) }
+                    for pixel in 0..<(outputRows * outputs) { points.set(pixel * pitch + lane, draw()) }
+                    outside.set(lane, 5)
+                }
+                var expected: [Scalar] = []
+                for tap in 0..<9 {
+                    for lane in 0..<width {
+                        let before = draw()
+                        if continues { tile.set(tap * (width + 1) + lane, before) } else { tile.open(tap * (width + 1) + lane) }
+                        var sum = continues ? Scalar(before) : 0
+                        for y in 0..<outputRows {
+                            for x in 0..<outputs {
+                                let (row, column) = (y * stride + tap / 3 - 1, x * stride + tap % 3 - 1)
+                                let isInside = (0..<height).contains(row) && (0..<columns).contains(column)
+                                sum += (isInside ? image.elements[(row * columns + column) * pitch + lane] : 5)
+                                    * points.elements[(y * outputs + x) * pitch + lane]
+                            }
+                        }
+                        expected.append(sum)
+                    }
+                }
+                let segments = (0..<outputRows).map { y in
+                    var lines = InlineArray<3, UnsafeRawPointer>(repeating: UnsafeRawPointer(outside.pointer(0)))
+                    var pitches = InlineArray<3, Int>(repeating: 0)
+                    for a in 0..<3 where (0..<height).contains(y * stride + a - 1) {
+                        lines[a] = UnsafeRawPointer(image.pointer((y * stride + a - 1) * columns * pitch))
+                        pitches[a] = pitch * size
+                    }
+                    return TapSegment(
+                        image: lines, pitches: pitches, points: points.pointer(y * outputs * pitch), length: outputs,
+                        sharesRows: y + 1 < outputRows && y != 4)
+                }
+                segments.withUnsafeBufferPointer { segments in
+                    let arguments = TapGradientArguments(
+                        segments: segments.baseAddress!, count: outputRows, segmentsPerChunk: perChunk, column: -1, step: 0,
+                        imageOffset: 0, pointOffset: 0, pointPitch: pitch * size, pointAhead: 0, ahead: ahead,
+                        places: outside.pointer(0), tile: tile.pointer(0), tilePitch: (width + 1) * size, continues: continues,
+                        width: columns, outside: outside.pointer(0), vectorPitch: table.lanes * size)
+                    withUnsafePointer(to: arguments) { kernel($0) }
+                }
+                let got = (0..<9).flatMap { tap in tile.elements[(tap * (width + 1))..<(tap * (width + 1) + width)] }
+                #expect(got == expected && tile.surroundingsAreUntouched, "stride \(stride), \(height)x\(columns)")
+            }
+        }
+    }
+
+    @Test(arguments: tiers) func outerProducts(_ tier: Tier) {
+        checkOuterProducts(tier.float32.pointee, Float.self)
+        checkOuterProducts(tier.float64.pointee, Double.self)
+    }
+
+    @Test(arguments: tiers) func depthwise(_ tier: Tier) {
+        checkDepthwise(tier.float32.pointee, Float.self)
+        checkDepthwise(tier.float64.pointee, Double.self)
+    }
+}
+
 @Suite struct GroupKernelTests {
     private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
         guard let kernel = table.groupTile else { return }

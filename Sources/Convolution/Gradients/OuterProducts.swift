@@ -81,8 +81,6 @@ struct OuterProductPlan {
     var largerPanels = 0
     var largerKernel: TileKernel
     var smallerKernel: TileKernel
-    /// Beside the widest kernel, if the tier has it.
-    var shortKernel: TileKernel?
     /// Not nil: instead of those, for all taps of a kernel row at once, in bands with columns that all of them read.
     var tapRowKernel: TileKernel?
 
@@ -109,6 +107,8 @@ struct OuterProductPlan {
     var bytes = 0
 
     var leftUnits: Int { ceilDivide(lefts, commonTileRows) }
+    /// From pixel to pixel of packed lefts. A tile's rows beyond the last left are those of the next pixel, which nobody uses.
+    var leftPitch: Int { min(lefts, commonTileRows) }
     /// Zeros outside are left out, row by row and, where taps are not merged, column by column.
     var leavesOutZeros: Bool {
         layer.paddingMode == .constant && layer.paddingValue == 0
@@ -121,14 +121,12 @@ struct OuterProductPlan {
         return max(0, group &* lefts &+ left &+ rows &- (pointsInVectors ? layer.inChannels : layer.outChannels))
     }
 
-    /// That of a panel, or the shorter one where those make up the rows that are left, `rest`, without a gap. Packed rows lie in
-    /// units.
+    /// That of a panel, or another one where fewer rows then make up those that are left, `rest`. Packed rows lie in units.
     @inline(__always)
     func kernel(_ panel: TileKernel, at left: Int, rest: Int) -> TileKernel {
         // A unit that is not the last is made up by either.
         guard rest < commonTileRows &- left % commonTileRows else { return panel }
-        guard let short = shortKernel, panel.vectors == short.vectors else { return panel }
-        return rest <= (rest &+ panel.rows &- 1) / panel.rows &* short.rows ? short : panel
+        return table.outerTile(panel, rest: rest)
     }
 
     /// Rows of all tiles of `count` lefts.
@@ -152,7 +150,6 @@ struct OuterProductPlan {
         let share = panelVectors / count
         largerPanels = panelVectors % count
         (largerKernel, smallerKernel) = (table.pointee.outerTiles[min(share, 3)], table.pointee.outerTiles[share - 1])
-        shortKernel = table.pointee.shortOuterTile
     }
 
     /// Items whose sums fit a cache, and what they need the limit. Of these divisions the one by which threads end soonest: large
@@ -456,7 +453,7 @@ struct OuterProductItem {
         } else {
             forEachLeftUnit { first, count in
                 packer.pack(
-                    points, layer.output, shape, channels: group * outputs + first, count: count, pitch: commonTileRows,
+                    points, layer.output, shape, channels: group * outputs + first, count: count, pitch: plan.leftPitch,
                     outside: 0, to: packedPoints + (first - lefts.lowerBound) * pixels * size)
             }
         }
@@ -474,7 +471,7 @@ struct OuterProductItem {
         } else if pointsInVectors {
             forEachLeftUnit { first, count in
                 packer.pack(
-                    image, layer.input, area, channels: group * inputs + first, count: count, pitch: commonTileRows,
+                    image, layer.input, area, channels: group * inputs + first, count: count, pitch: plan.leftPitch,
                     outside: outside, to: packedImage + (first - lefts.lowerBound) * places * size)
             }
         } else {
@@ -535,8 +532,8 @@ struct OuterProductItem {
             if prepared.firstLane != tile.firstLane || prepared.tapColumn != tile.tapColumn || prepared.tapRow != tile.tapRow {
                 prepared = (tile.tapRow, tile.tapColumn, tile.firstLane)
                 let imagePitch = plan.readsImage
-                    ? layer.input.column : plan.mergesTaps ? inputs : pointsInVectors ? commonTileRows : tile.width
-                let pointPitch = readsPoints ? layer.output.column : pointsInVectors ? tile.width : commonTileRows
+                    ? layer.input.column : plan.mergesTaps ? inputs : pointsInVectors ? plan.leftPitch : tile.width
+                let pointPitch = readsPoints ? layer.output.column : pointsInVectors ? tile.width : plan.leftPitch
                 if laidOut.tapRow != tile.tapRow || laidOut.width != tile.width {
                     laidOut = (tile.tapRow, tile.width)
                     var segments = 0

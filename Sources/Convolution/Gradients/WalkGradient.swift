@@ -20,8 +20,9 @@ private let dividedWork = 1 << 26
 /// this many bytes: lines that lie a pixel apart are not foreseen beyond a page.
 private let pointsAhead = (some: 16, many: 48)
 private let fetchedBytes = (some: 1 << 20, many: 4 << 20)
-/// Of such images, pixels of so many bytes are met by two vectors at once: few of them share a page.
-private let pairedBytes = 1 << 10
+/// Of such images, pixels of so many bytes are met by two vectors at once: few of them share a page. Of others those that points
+/// with a stride meet a multiple of so many bytes apart: they share sets of a level-1 cache.
+private let pairedBytes = (least: 1 << 10, period: 1 << 9)
 
 /// How the points of a row find their taps among the addresses of image pixels. Points that lie `classes` apart read pixels a
 /// dilation apart, so each class has addresses of its own: point q of a class finds tap b at q * step + b.
@@ -153,8 +154,9 @@ struct WalkGradientPlan {
         let stride = layer.horizontal.stride
         if isDepthwise, sharesPixels, stride < tileTaps, layer.horizontal.start <= tileTaps - stride {
             direct = table.pointee.depthwiseGradients[stride - 1]
-            pairs = isTile && ahead > 0 && layer.inChannels * layer.elementBytes >= pairedBytes
-                ? table.pointee.depthwiseGradientPairs[stride - 1] : nil
+            let pixel = layer.inChannels * layer.elementBytes
+            let isPaired = ahead > 0 ? pixel >= pairedBytes.least : stride > 1 && stride * pixel % pairedBytes.period == 0
+            pairs = isTile && isPaired ? table.pointee.depthwiseGradientPairs[stride - 1] : nil
         } else {
             (direct, pairs) = (nil, nil)
         }
@@ -392,6 +394,8 @@ struct WalkGradientPlan {
                 }
             }
         }
+        // A row of taps beyond the kernel would not be the next one's.
+        let sharesRows = direct != nil && layer.vertical.stride == layer.horizontal.stride
         var segment = (workspace + segmentsAt).assumingMemoryBound(to: TapSegment.self)
         for tileRow in 0..<tileRows {
             for image in 0..<band.images.count {
@@ -418,7 +422,10 @@ struct WalkGradientPlan {
                             : UnsafeRawPointer(workspace + pointsAt)
                                 + ((image &* band.rows.count &+ row) &* band.columns.count &+ first) &* (packedPitch &* size)
                         segment.initialize(
-                            to: TapSegment(image: lines, pitches: pitches, points: point, length: across.count(first)))
+                            to: TapSegment(
+                                image: lines, pitches: pitches, points: point, length: across.count(first),
+                                sharesRows: sharesRows && row &+ 1 < band.rows.count
+                                    && (tileRow &+ 1) &* tileTaps <= layer.vertical.kernel))
                         segment += 1
                         addressLine += across.places(first)
                     }

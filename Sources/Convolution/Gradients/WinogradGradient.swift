@@ -161,13 +161,6 @@ struct WinogradGradientPlan {
             kernel: table.pointee.outerTiles[end - first - 1])
     }
 
-    /// The shorter kernel of a panel where it makes up the rows that are left.
-    @inline(__always)
-    private func kernel(_ panel: TileKernel, rest: Int) -> TileKernel {
-        guard let short = table.pointee.shortOuterTile, panel.vectors == short.vectors else { return panel }
-        return rest <= ceilDivide(rest, panel.rows) * short.rows ? short : panel
-    }
-
     /// One item of work on one thread.
     func run(
         _ item: Int, image: UnsafeRawPointer, points: UnsafeRawPointer, _ workspace: UnsafeMutableRawPointer,
@@ -245,7 +238,7 @@ struct WinogradGradientPlan {
             arguments.rightOffset = point &* outPointPitch
             var rest = block.lefts
             while rest > 0 {
-                let kernel = kernel(block.kernel, rest: rest)
+                let kernel = table.outerTile(block.kernel, rest: rest)
                 withUnsafePointer(to: &arguments) { kernel.accumulate($0) }
                 arguments.leftOffset += kernel.rows
                 arguments.tile += kernel.rows &* width &* layer.elementBytes
@@ -257,7 +250,7 @@ struct WinogradGradientPlan {
     /// Rows of a block's sums.
     private func rows(_ block: GradientBlock) -> Int {
         var rows = 0
-        while rows < block.lefts { rows += kernel(block.kernel, rest: block.lefts - rows).rows }
+        while rows < block.lefts { rows += table.outerTile(block.kernel, rest: block.lefts - rows).rows }
         return rows
     }
 
