@@ -1229,7 +1229,8 @@ def test_plain_call_of_few_pixels_gives_the_bits_of_a_plan(shape, strides, input
     assert (abs(plain - want) <= 8 * np.finfo(dtype).eps * size).all()
     residual = rng.standard_normal(want.shape).astype(dtype)
     for more in ({}, {"bias": bias}, {"bias": bias, "activation": "relu"}, {"residual": residual, "activation": "tanh"},
-                 {"bias": bias, "residual": residual}, {"bias": bias, "threads": 2}, {"bias": -0.0 * bias, "workspace_limit": 1 << 20}):
+                 {"bias": bias, "residual": residual}, {"bias": bias, "threads": 2},
+                 {"bias": -0.0 * bias, "workspace_limit": 1 << 20}):
         options_of_plan = {name: value for name, value in more.items() if name != "residual"}
         for view in views:
             plan = convolution.Conv2DPlan(view.shape, kernel, **options, **options_of_plan)
@@ -1249,12 +1250,14 @@ def test_plain_call_of_few_pixels_keeps_what_is_not_finite_in_its_place(kernel_f
     x, kernel = rng.standard_normal((2, 1, 1, 80), np.float32), rng.standard_normal((1, 1, 80, 90), np.float32)
     x[1, 0, 0, 7], kernel[0, 0, 5, 11], kernel[0, 0, 70, 40] = np.inf, np.nan, -np.inf
     given = kernel if kernel_format == "HWIO" else np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
-    result = convolution.conv2d(x, given, np.ones(90, np.float32), kernel_format=kernel_format)
-    assert result.tobytes() == convolution.Conv2DPlan(x.shape, given, np.ones(90, np.float32), kernel_format=kernel_format)(x).tobytes()
+    bias = np.ones(90, np.float32)
+    result = convolution.conv2d(x, given, bias, kernel_format=kernel_format)
+    assert result.tobytes() == convolution.Conv2DPlan(x.shape, given, bias, kernel_format=kernel_format)(x).tobytes()
     assert np.isfinite(result[0, 0, 0, np.delete(np.arange(90), [11, 40])]).all() and not np.isfinite(result[1]).any()
 
 
-@pytest.mark.parametrize("inputs, outputs, height, width, strides", ((32, 64, 28, 28, 2), (16, 16, 20, 20, 2), (64, 24, 30, 31, 3)))
+@pytest.mark.parametrize("inputs, outputs, height, width, strides", (
+    (32, 64, 28, 28, 2), (16, 16, 20, 20, 2), (64, 24, 30, 31, 3)))
 def test_strided_1x1_of_planes_leaves_gaps_between_output_rows_alone(inputs, outputs, height, width, strides):
     # Rows that follow each other are computed as one long row; these do not.
     rng = np.random.default_rng(inputs)
