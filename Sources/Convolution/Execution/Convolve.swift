@@ -322,7 +322,8 @@ private func multiply<Scalar: KernelScalar>(
         arguments.panel = weights
         arguments.tile = sums
         arguments.continues = channel > 0
-        arguments.ahead = fetchesInput ? UnsafeRawPointer(nextInput + share * channel) : isLast ? following : UnsafeRawPointer(next)
+        arguments.ahead = fetchesInput
+            ? UnsafeRawPointer(nextInput + share * channel) : isLast ? following : UnsafeRawPointer(next)
         arguments.aheadStep = min(
             kernel.vectors > 1 && panel.pointee.groups == 1 ? 128 : 64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))
         if strategy == .columns { arguments.aheadStep = fetchesInput ? ahead &* MemoryLayout<Scalar>.stride : 0 }

@@ -192,20 +192,31 @@ struct ResidueLine {
 }
 
 /// What is not inside of one channel of one row, and zeros to the end of the plane.
-@inline(never) @_optimize(speed)
+@inline(__always)
 func packBorder(_ source: UnsafeRawPointer, _ layer: Layer, _ line: ResidueLine, _ target: UnsafeMutableRawPointer) {
-    let (elements, size) = (layer.elements, layer.elementBytes)
-    func pack(_ part: Range<Int>) {
-        if layer.paddingMode == .constant {
-            elements.fill(target + part.lowerBound * size, with: layer.paddingValue, count: part.count)
-            return
+    layer.isDouble
+        ? packBorder(source, layer, line, target, Double.self) : packBorder(source, layer, line, target, Float.self)
+}
+
+/// For each type: most often it is so few elements that to ask for it time and again takes longest.
+@inline(never) @_optimize(speed)
+private func packBorder<Scalar: KernelScalar>(
+    _ source: UnsafeRawPointer, _ layer: Layer, _ line: ResidueLine, _ target: UnsafeMutableRawPointer, _: Scalar.Type
+) {
+    let (source, target) = (source.assumingMemoryBound(to: Scalar.self), target.assumingMemoryBound(to: Scalar.self))
+    func border(_ q: Int) -> Scalar {
+        borderIndex(line.first + q * line.inputStep, layer.horizontal.input, layer.paddingMode).map {
+            source[$0 * layer.input.column]
         }
-        for q in part {
-            let index = borderIndex(line.first + q * line.inputStep, layer.horizontal.input, layer.paddingMode)
-            elements.copy(source + (index ?? 0) * layer.input.column * size, count: 1, to: target + q * size)
-        }
+            ?? Scalar(layer.paddingValue)
     }
-    pack(0..<line.inside.lowerBound)
-    pack(line.inside.upperBound..<line.count)
-    elements.clear(target + line.count * size, count: line.plane - line.count)
+    let after = line.count - line.inside.upperBound
+    if layer.paddingMode == .constant, line.inside.lowerBound + after > 16 {
+        layer.elements.fill(target, with: layer.paddingValue, count: line.inside.lowerBound)
+        layer.elements.fill(target + line.inside.upperBound, with: layer.paddingValue, count: after)
+    } else {
+        for q in 0..<line.inside.lowerBound { target[q] = border(q) }
+        for q in line.inside.upperBound..<line.count { target[q] = border(q) }
+    }
+    (target + line.count).update(repeating: 0, count: line.plane - line.count)
 }

@@ -288,6 +288,7 @@ private func packPlanes(
         packSpread(part, layer, source, inside, hasZeros: hasBorders, channels: channels, target)
         return
     }
+    let (rowBytes, pitchBytes) = (layer.input.row * size, part.rowPitch * size)
     /// Rows `first` and after of the input to row `place` of the part and after.
     func packRows(_ first: Int, count: Int, to place: Int) {
         for residue in 0..<inputStep {
@@ -296,10 +297,11 @@ private func packPlanes(
             let rows = source + first * layer.input.row * size
             if !hasBorders {
                 for channel in 0..<channels {
-                    for row in 0..<count {
-                        packBorder(
-                            rows + (channel * layer.input.channel + row * layer.input.row) * size, layer, line,
-                            plane + (channel * part.channelPitch + row * part.rowPitch) * size)
+                    var (from, to) = (rows + channel * layer.input.channel * size, plane + channel * part.channelPitch * size)
+                    for _ in 0..<count {
+                        packBorder(from, layer, line, to)
+                        from += rowBytes
+                        to += pitchBytes
                     }
                 }
             }

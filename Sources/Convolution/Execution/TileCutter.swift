@@ -40,6 +40,7 @@ struct TileCutter {
     private let mayTwin: Bool
     private var grid: TileGrid
 
+    // Called, it would copy the cutter several times: 40 ns. `@inline(__always)` is not always heeded.
     @inline(always)
     init(
         _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ source: Source,

@@ -240,9 +240,9 @@ private func turn(
     var channel = 0
     while channel < channels {
         let count = min(4, channels - channel)
-        elements.packLines(
-            from: pixels + channel * elements.bytes, rowStride: 0, columnStride: width, channelStride: 1, rows: 1,
-            columns: columns, channels: count, rowPitch: 0, pitch: plane, to: target + channel * plane * elements.bytes)
+        elements.turn(
+            pixels + channel * elements.bytes, lines: columns, count: count, sourceLine: width,
+            to: target + channel * plane * elements.bytes, targetLine: plane)
         channel += count
     }
 }
@@ -265,7 +265,7 @@ private func layOut(
         }
         offsets[c] = index == outsideOffset ? outsideOffset : (index - source.columns.lowerBound) * source.columnStride * size
     }
-    let image = source.base + tile.image * source.imageStride * size
+    let (image, outside) = (source.base + tile.image * source.imageStride * size, source.outside)
     var run = runs
     for row in 0..<(window + rowStep) {
         let tap = row < window ? row * vertical.offsetStep : vertical.inputStep + (row - rowStep) * vertical.offsetStep
@@ -276,7 +276,7 @@ private func layOut(
         }
         let line = index == outsideOffset ? image : image + (index - source.rows.lowerBound) * source.rowStride * size
         for c in 0..<columns {
-            run[c] = index == outsideOffset || offsets[c] == outsideOffset ? source.outside : line + offsets[c]
+            run[c] = index == outsideOffset || offsets[c] == outsideOffset ? outside : line + offsets[c]
         }
         run += columns
     }

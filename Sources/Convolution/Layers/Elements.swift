@@ -65,6 +65,18 @@ struct ElementType {
     }
 
     /// See the function of this name.
+    func turn(
+        _ source: UnsafeRawPointer, lines: Int, count: Int, sourceLine: Int, to target: UnsafeMutableRawPointer, targetLine: Int
+    ) {
+        func turn<Scalar: KernelScalar>(_: Scalar.Type) {
+            ConvolutionKernels.turn(
+                source.assumingMemoryBound(to: Scalar.self), lines: lines, count: count, sourceLine: sourceLine,
+                to: target.assumingMemoryBound(to: Scalar.self), targetLine: targetLine)
+        }
+        bytes == 8 ? turn(Double.self) : turn(Float.self)
+    }
+
+    /// See the function of this name.
     func packLine(from source: UnsafeRawPointer, stride: Int, count: Int, to target: UnsafeMutableRawPointer) {
         func pack<Scalar: KernelScalar>(_: Scalar.Type) {
             ConvolutionKernels.packLine(
