@@ -49,6 +49,15 @@ func finishedBias<Scalar: KernelScalar>(
     return UnsafePointer(finished)
 }
 
+/// The same for either type.
+func finishedBias(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ panel: Panel, _ workspace: UnsafeMutableRawPointer
+) -> UnsafeRawPointer {
+    plan.pointee.layer.isDouble
+        ? UnsafeRawPointer(finishedBias(plan, panel, workspace, Double.self))
+        : UnsafeRawPointer(finishedBias(plan, panel, workspace, Float.self))
+}
+
 /// Output elements that no tap reaches (between the strokes of a kernel shorter than the stride, beyond the natural result, or
 /// all of them where there are no input channels): the activated bias. Part `index` of `count`: an item's, whose tiles write the
 /// lines between them.

@@ -137,11 +137,12 @@ extension ConvolutionPlan {
 }
 
 /// One item: see `Turning`.
-func runTurned<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Turning, _ item: Int, _ input: UnsafePointer<Scalar>,
-    _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
+func runTurned(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Turning, _ item: Int, _ input: UnsafeRawPointer,
+    _ output: UnsafeMutableRawPointer, _ workspace: UnsafeMutableRawPointer
 ) {
     let layer = plan.pointee.layer
+    let size = layer.elementBytes
     let chunk = item % part.panelChunks
     let firstRow = item / part.panelChunks % part.rowBands * part.bandRows
     let firstImage = item / part.panelChunks / part.rowBands * part.bandImages
@@ -153,13 +154,13 @@ func runTurned<Scalar: KernelScalar>(
         ..< min(layer.vertical.output, part.outputStart + places.upperBound * part.outputStep)
 
     // The rows that the band reads: several images lie as far apart as whole ones.
-    let pixels = (workspace + part.inputAt).assumingMemoryBound(to: Scalar.self)
+    let pixels = workspace + part.inputAt
     for image in images {
         turnInput(
-            layer, input + image * part.input.batch + rows.lowerBound * part.input.row, part.input, rows: rows.count,
-            to: pixels + (image - firstImage) * layer.input.batch)
+            layer, input + (image * part.input.batch + rows.lowerBound * part.input.row) * size, part.input,
+            rows: rows.count, to: pixels + (image - firstImage) * layer.input.batch * size)
     }
-    let results = (workspace + part.outputAt).assumingMemoryBound(to: Scalar.self)
+    let results = workspace + part.outputAt
     let panels = plan.pointee.panelCount * chunk / part.panelChunks..<plan.pointee.panelCount * (chunk + 1) / part.panelChunks
     var first = panels.lowerBound
     while first < panels.upperBound {
@@ -169,11 +170,11 @@ func runTurned<Scalar: KernelScalar>(
         if !plan.pointee.fullyCovered {
             for index in first..<end {
                 let panel = plan.pointee.panels[index]
-                let finished = finishedBias(plan, panel, workspace, Scalar.self)
-                var pixel = results + (panel.firstChannel - firstChannel)
+                let finished = finishedBias(plan, panel, workspace)
+                var pixel = results + (panel.firstChannel - firstChannel) * size
                 for _ in 0..<((images.count - 1) * layer.vertical.output + lines.count) * layer.horizontal.output {
-                    copyElements(finished, count: panel.channels, to: pixel)
-                    pixel += layer.output.column
+                    pixel.copyMemory(from: finished, byteCount: panel.channels * size)
+                    pixel += layer.output.column * size
                 }
             }
         }
@@ -189,42 +190,46 @@ func runTurned<Scalar: KernelScalar>(
                 Portion(
                     rows: start..<start + (images.count - 1) * height + count, columns: 0..<block.pointee.horizontal.count,
                     panels: first..<end, nextPanel: !isLast ? first : end < panels.upperBound ? end : panels.lowerBound),
-                UnsafePointer(pixels) - (firstImage * layer.input.batch + rows.lowerBound * layer.input.row),
-                results - (firstImage * layer.output.batch + lines.lowerBound * layer.output.row + firstChannel), workspace)
+                UnsafeRawPointer(pixels) - (firstImage * layer.input.batch + rows.lowerBound * layer.input.row) * size,
+                results - (firstImage * layer.output.batch + lines.lowerBound * layer.output.row + firstChannel) * size,
+                workspace)
         }
         for image in images {
             turnOutput(
-                layer, results + (image - firstImage) * layer.output.batch, rows: lines.count,
+                layer, results + (image - firstImage) * layer.output.batch * size, rows: lines.count,
                 channels: last.firstChannel + last.channels - firstChannel, part.output,
-                to: output + image * part.output.batch + lines.lowerBound * part.output.row + firstChannel * part.output.channel)
+                to: output + (image * part.output.batch + lines.lowerBound * part.output.row
+                    + firstChannel * part.output.channel) * size)
         }
         first = end
     }
 }
 
 /// Rows of planes to pixels.
-private func turnInput<Scalar: KernelScalar>(
-    _ layer: Layer, _ source: UnsafePointer<Scalar>, _ strides: Strides, rows: Int, to pixels: UnsafeMutablePointer<Scalar>
+private func turnInput(
+    _ layer: Layer, _ source: UnsafeRawPointer, _ strides: Strides, rows: Int, to pixels: UnsafeMutableRawPointer
 ) {
+    let (elements, size) = (layer.elements, layer.elementBytes)
     let isWhole = strides.row == layer.horizontal.input * strides.column
     for row in 0..<(isWhole ? 1 : rows) {
         var channel = 0
         while channel < layer.inChannels {
-            packPixels(
-                from: source + row * strides.row + channel * strides.channel, columnStride: strides.column,
+            elements.packPixels(
+                from: source + (row * strides.row + channel * strides.channel) * size, columnStride: strides.column,
                 channelStride: strides.channel, columns: layer.horizontal.input * (isWhole ? rows : 1),
                 channels: min(2 * planes, layer.inChannels - channel), pixelPitch: layer.input.column,
-                to: pixels + row * layer.input.row + channel)
+                to: pixels + (row * layer.input.row + channel) * size)
             channel += 2 * planes
         }
     }
 }
 
 /// Rows of pixels to planes: some planes at a time, since all would meet in one set of the nearest cache.
-private func turnOutput<Scalar: KernelScalar>(
-    _ layer: Layer, _ pixels: UnsafePointer<Scalar>, rows: Int, channels: Int, _ strides: Strides,
-    to target: UnsafeMutablePointer<Scalar>
+private func turnOutput(
+    _ layer: Layer, _ pixels: UnsafeRawPointer, rows: Int, channels: Int, _ strides: Strides,
+    to target: UnsafeMutableRawPointer
 ) {
+    let (elements, size) = (layer.elements, layer.elementBytes)
     // A pixel of a widened layer is several columns.
     let columns = layer.horizontal.output * layer.columnsPerPixel
     let channels = channels / layer.columnsPerPixel
@@ -232,10 +237,10 @@ private func turnOutput<Scalar: KernelScalar>(
     let isWhole = strides.row == columns
     var channel = 0
     while channel < channels {
-        packLines(
-            from: pixels + channel, rowStride: layer.output.row, columnStride: column, channelStride: 1, rows: isWhole ? 1 : rows,
-            columns: columns * (isWhole ? rows : 1), channels: min(planes, channels - channel), rowPitch: strides.row,
-            pitch: strides.channel, to: target + channel * strides.channel)
+        elements.packLines(
+            from: pixels + channel * size, rowStride: layer.output.row, columnStride: column, channelStride: 1,
+            rows: isWhole ? 1 : rows, columns: columns * (isWhole ? rows : 1), channels: min(planes, channels - channel),
+            rowPitch: strides.row, pitch: strides.channel, to: target + channel * strides.channel * size)
         channel += planes
     }
 }
