@@ -413,7 +413,7 @@ func joinHalves<I: InstructionSet, let R: Int, let N: Int>(_: I.Type, _ sums: in
 
 /// Terms of a chunk, so few that a level-1 cache keeps the weights of two: `accumulateChunks` reads them for half of the rows,
 /// then for the others.
-@usableFromInline let fewTermsOfChunk = 64
+@usableFromInline let fewTermsOfChunk = 48
 
 /// Two chunks of a tile's sum at once, for R of its rows, from `row` on: the sums of both stay in registers, where those of one
 /// chunk after the other would be stored and loaded in between. Of a row there are `count` segments in each.
