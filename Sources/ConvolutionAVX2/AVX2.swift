@@ -117,14 +117,19 @@ private nonisolated(unsafe) var float32 =
         ],
         walk: WalkKernel(columns: 4) {
             accumulateWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<1>.self, $0)
-        } small: { accumulateSmallWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<1>.self, size: Count<3>.self, $0) },
+        } small: { accumulateSmallWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<1>.self, $0) },
         stridedWalk: WalkKernel(columns: 4) {
             accumulateWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<2>.self, $0)
-        } small: { accumulateSmallWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<2>.self, size: Count<3>.self, $0) },
+        } small: { accumulateSmallWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<2>.self, $0) },
         pairWalks: [
             WalkKernel(columns: 8) { accumulatePairs(AVX2Float32.self, columns: Count<8>.self, kernel: Count<2>.self, $0) },
             WalkKernel(columns: 8) { accumulatePairs(AVX2Float32.self, columns: Count<8>.self, kernel: Count<3>.self, $0) },
             nil,
+        ],
+        sweeps: [
+            { accumulateSweep(AVX2Float32.self, columns: Count<4>.self, vectors: Count<1>.self, $0) },
+            { accumulateSweep(AVX2Float32.self, columns: Count<4>.self, vectors: Count<2>.self, $0) },
+            { accumulateSweep(AVX2Float32.self, columns: Count<3>.self, vectors: Count<4>.self, $0) },
         ],
         stencil: StencilKernel(vectors: 2) { accumulateStencil(AVX2Float32.self, vectors: Count<2>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX2Float32.self, $0) },

@@ -229,19 +229,22 @@ private nonisolated(unsafe) var float32 =
         walk: WalkKernel(columns: 7) {
             accumulateWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<1>.self, $0)
         } small: {
-            accumulateSmallWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<1>.self, size: Count<3>.self, $0)
-        } smallest: {
-            accumulateSmallWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<1>.self, size: Count<2>.self, $0)
+            accumulateSmallWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<1>.self, $0)
         },
         stridedWalk: WalkKernel(columns: 7) {
             accumulateWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<2>.self, $0)
         } small: {
-            accumulateSmallWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<2>.self, size: Count<3>.self, $0)
+            accumulateSmallWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<2>.self, $0)
         },
         pairWalks: [
             WalkKernel(columns: 8) { accumulatePairs(AVX512Float32.self, columns: Count<8>.self, kernel: Count<2>.self, $0) },
             WalkKernel(columns: 8) { accumulatePairs(AVX512Float32.self, columns: Count<8>.self, kernel: Count<3>.self, $0) },
             WalkKernel(columns: 8) { accumulatePairs(AVX512Float32.self, columns: Count<8>.self, kernel: Count<4>.self, $0) },
+        ],
+        sweeps: [
+            { accumulateSweep(AVX512Float32.self, columns: Count<4>.self, vectors: Count<1>.self, $0) },
+            { accumulateSweep(AVX512Float32.self, columns: Count<4>.self, vectors: Count<2>.self, $0) },
+            { accumulateSweep(AVX512Float32.self, columns: Count<4>.self, vectors: Count<4>.self, $0) },
         ],
         stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float32.self, vectors: Count<4>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX512Float32.self, $0) },

@@ -45,6 +45,8 @@ public struct KernelTable {
     public var stridedWalk: WalkKernel?
     /// `accumulatePairs` for kernels of 2x2 to 4x4, where the tier has them.
     public var pairWalks: InlineArray<3, WalkKernel?>
+    /// `accumulateSweep` of 1, 2 and 4 vectors, where the tier has it.
+    public var sweeps: InlineArray<3, Kernel?>
     /// Of the most vectors that this tier has registers for.
     public var stencil: StencilKernel
     /// For `NarrowStencilArguments`: kernels of any size; of 3x3 for output rows 1 and 2 input rows apart, and of 2x2 for 1.
@@ -95,7 +97,8 @@ public struct KernelTable {
         slidingTapGradients: InlineArray<2, Kernel?> = [nil, nil], depthwiseGradients: InlineArray<2, Kernel?> = [nil, nil],
         depthwiseGradientPairs: InlineArray<2, Kernel?> = [nil, nil],
         walk: WalkKernel, stridedWalk: WalkKernel? = nil, pairWalks: InlineArray<3, WalkKernel?> = [nil, nil, nil],
-        stencil: StencilKernel, narrowStencil: @escaping Kernel, smallStencils: InlineArray<3, Kernel?>, widestTile: Int,
+        sweeps: InlineArray<3, Kernel?> = [nil, nil, nil], stencil: StencilKernel, narrowStencil: @escaping Kernel,
+        smallStencils: InlineArray<3, Kernel?>, widestTile: Int,
         storesParts: Bool = false, columnTiles: InlineArray<5, TileKernel>, shortColumnTile: TileKernel? = nil,
         wideTiles: InlineArray<4, TileKernel>,
         layOutAxis: @escaping Kernel,
@@ -127,6 +130,7 @@ public struct KernelTable {
         self.walk = walk
         self.stridedWalk = stridedWalk
         self.pairWalks = pairWalks
+        self.sweeps = sweeps
         self.stencil = stencil
         self.narrowStencil = narrowStencil
         self.smallStencils = smallStencils

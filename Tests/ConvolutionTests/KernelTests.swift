@@ -454,6 +454,83 @@ private enum TileKind: CaseIterable {
     }
 }
 
+@Suite struct SweepKernelTests {
+    /// Rows and columns of 3x4 taps beyond each border of an image of 6 x `width`, by chunks of `perChunk` kernel rows.
+    private func check(
+        _ table: KernelTable, _ accumulate: Kernel, vectors: Int, used: Int, width: Int, step: Int, perChunk: Int
+    ) {
+        var numbers = SeededNumbers(seed: 100 * vectors + width)
+        func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
+        let (lanes, height, kernelRows, kernelColumns, start) = (table.lanes, 6, 3, 4, -2)
+        let outputRows = (height - 2 * start - kernelRows) / step + 1
+        let outputColumns = (width - 2 * start - kernelColumns) / step + 1
+        // Weights of a vector more, which is not this call's.
+        let (channels, panelPitch) = ((vectors - 1) * lanes + used, (vectors + 1) * lanes)
+        let (column, outputColumn) = (channels + 1, channels + 2)
+        let (row, outputRow) = (width * column + 3, outputColumns * outputColumn + 1)
+        let taps = kernelRows * kernelColumns
+        let (input, output) = (Field<Float>(height * row), Field<Float>(outputRows * outputRow))
+        let (panel, bias) = (Field<Float>(taps * panelPitch), Field<Float>(vectors * lanes))
+        let tile = Field<Float>(largestTileScalars)
+        defer { for field in [input, output, panel, bias, tile] { field.free() } }
+        for y in 0..<height { for x in 0..<width { for c in 0..<channels { input.set(y * row + x * column + c, draw()) } } }
+        for t in 0..<taps { for i in 0..<(vectors * lanes) { panel.set(t * panelPitch + i, draw()) } }
+        for i in 0..<(vectors * lanes) { bias.set(i, draw()) }
+        for i in 0..<largestTileScalars { tile.open(i) }
+        for y in 1..<outputRows {
+            for x in 0..<outputColumns { for c in 0..<channels { output.open(y * outputRow + x * outputColumn + c) } }
+        }
+        // Columns that meet no border.
+        let firstInner = (step - 1 - start) / step
+        let endInner = max(firstInner, (width - kernelColumns - start) / step + 1)
+        let arguments = SweepArguments<Float>(
+            input: input.pointer(0), inputRow: row, inputColumn: column, output: output.pointer(0), outputRow: outputRow,
+            outputColumn: outputColumn,
+            rows: SweepAxis(first: 1, end: outputRows, step: step, start: start, taps: kernelRows, input: height),
+            columns: SweepAxis(first: 0, end: outputColumns, step: step, start: start, taps: kernelColumns, input: width),
+            firstInner: firstInner, endInner: endInner, rowsPerChunk: perChunk, panel: panel.pointer(0), panelPitch: panelPitch,
+            bias: bias.pointer(0), low: -100, high: 200, lastMask: used < lanes ? (1 << UInt32(used)) - 1 : .max,
+            tile: tile.pointer(0))
+        withUnsafePointer(to: arguments) { accumulate($0) }
+        for y in 1..<outputRows {
+            for x in 0..<outputColumns {
+                for c in 0..<channels {
+                    var sum = bias.elements[c]
+                    for a in 0..<kernelRows {
+                        for b in 0..<kernelColumns {
+                            let (i, j) = (y * step + start + a, x * step + start + b)
+                            if (0..<height).contains(i), (0..<width).contains(j) {
+                                sum += input.elements[i * row + j * column + c]
+                                    * panel.elements[(a * kernelColumns + b) * panelPitch + c]
+                            }
+                        }
+                    }
+                    #expect(output.elements[y * outputRow + x * outputColumn + c] == min(max(sum, -100), 200))
+                }
+            }
+        }
+        #expect(output.surroundingsAreUntouched)
+        #expect(tile.surroundingsAreUntouched)
+    }
+
+    @Test(arguments: tiers) func float32(tier: Tier) {
+        let table = tier.float32.pointee
+        for (kind, vectors) in [1, 2, 4].enumerated() {
+            guard let accumulate = table.sweeps[kind] else { continue }
+            for used in table.storesParts ? [table.lanes, 5] : [table.lanes] {
+                for width in [1, 2, 4, 7, 9, 12, 17] {
+                    for step in 1...3 {
+                        for perChunk in 1...3 {
+                            check(
+                                table, accumulate, vectors: vectors, used: used, width: width, step: step, perChunk: perChunk)
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 @Suite struct WalkKernelTests {
     private func check<Scalar: KernelScalar>(_ table: KernelTable, _: Scalar.Type) {
         for (step, kernel) in [(1, table.walk), (2, table.stridedWalk)] {
@@ -466,8 +543,7 @@ private enum TileKind: CaseIterable {
                 for vectors in [1, 3] {
                     for (rows, missing) in [(2, 0), (2, 2), (1, 0), (1, 1), (0, 0)] where rows > 0 || vectors == 1 {
                         var functions = [kernel.accumulate]
-                        if (2...3).contains(kernelRows), kernelColumns == kernelRows, rowStep == step, rows > 0,
-                            let small = kernel.small[kernelRows - 2] {
+                        if kernelRows == 3, kernelColumns == 3, rowStep == step, rows > 0, let small = kernel.small {
                             functions.append(small)
                         }
                         for accumulate in functions {

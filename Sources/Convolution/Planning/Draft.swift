@@ -344,6 +344,7 @@ extension Draft {
             workspace: WorkspaceLayout(),
             spansImages: readsInputDirectly
                 || (panels.strategy == .channels || borders) && inputBytes(layer) <= Double(rectangleLimit >> economy)))
+        memory.plan.pointee.sweeps = panels.sweeps
         threads = threadsToUse(requested: layer.threads, items: .max, work: work)
         areDense = panels.strategy == .channels && readsInputDirectly && !borders && layer.input.column == inputs
             && (rows.stride <= rows.kernel && columns.stride <= columns.kernel

@@ -149,6 +149,8 @@ struct ConvolutionPlan: ~Copyable {
     var separates = false
     /// The output is large enough to be written past the caches.
     var streams = false
+    /// Strategy `lanes`, pixels read in place: whole rows in a call (`accumulateSweep`).
+    var sweeps = false
     var panels: UnsafeMutablePointer<Panel>
     var panelCount: Int
     /// Positions of a tile of the panel whose tiles have fewest, and sums of the largest tile.
@@ -346,6 +348,7 @@ private func packedPlan<Scalar: KernelScalar>(
         plan.pointee.mendsBorder = layer.transposed && !plan.pointee.algorithm.isProducts && !isFinite
         plan.pointee.skipsOutside = plan.pointee.strategy != .columns && !plan.pointee.permutes && layer.paddingMode == .constant
             && layer.paddingValue == 0 && isFinite
+        if !plan.pointee.skipsOutside, meetsBorder(layer) { plan.pointee.sweeps = false }
         let isJoined = plan.pointee.algorithm.isTurned || plan.pointee.algorithm.isExpanded || plan.pointee.pairs
             || plan.pointee.layer.isSpread
         if !isFinite, plan.pointee.algorithm.isWinograd || isJoined {

@@ -20,6 +20,8 @@ struct Panels {
     /// that.
     var isWide = false
     var walks = false
+    /// Whole rows in a call.
+    var sweeps = false
     var stencils = false
     var permutes = false
     var perGroup = 0
@@ -60,7 +62,8 @@ struct Panels {
             width = vectors * table.lanes * layer.groups
         case .lanes:
             vectors = ceilDivide(layer.outChannels, table.lanes)
-            walks = canWalk(layer)
+            sweeps = takesSweep(layer)
+            walks = !sweeps && canWalk(layer)
             permutes = canPermute(layer, table)
             isPixel = layer.batch == 1 && layer.vertical.output == 1 && layer.horizontal.output == 1
             // Tiles of three pixels (AVX2) are for many vectors. Planes are stored by squares of four pixels.
@@ -78,6 +81,7 @@ struct Panels {
             count = perGroup
             width = vectors * table.lanes
             isDirect = mayBeDirect && (isWhole || endsInPart || perGroup > 1 && !layer.means.accumulates)
+            sweeps = sweeps && isDirect
         case .columns:
             let most = table.pointee.columnTiles[4].rows
             let rest = outputs % most
@@ -375,6 +379,7 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
         if channelsFirst { byLanes += (hasPhases && piece > 0 ? interleaved : turning(columns)) * stored }
     }
     if layer.isSpread { return (.columns, byColumns * allPixels) }
+    if takesSweep(layer) { return (.lanes, byLanes * allPixels) }
     if byLanes <= byChannels, byLanes <= byColumns { return (.lanes, byLanes * allPixels) }
     return byColumns < byChannels ? (.columns, byColumns * allPixels) : (.channels, byChannels * allPixels)
 }
@@ -405,6 +410,48 @@ private func canWalk(_ layer: Layer) -> Bool {
         && !isPart(layer) && (canPair(layer) || !hasFewOutputs(layer) && !sharesNothing(layer))
         && fitsColumns(vertical) && fitsColumns(horizontal)
         && chunkTerms(vertical.kernel * horizontal.kernel) >= horizontal.kernel
+}
+
+/// Whether `accumulateSweep` can compute this layer.
+private func canSweep(_ layer: Layer) -> Bool {
+    let (vertical, horizontal) = (layer.vertical, layer.horizontal)
+    return layer.table.pointee.sweeps[0] != nil && layer.groups > 1 && layer.isDepthwise && !layer.transposed
+        && !layer.means.accumulates && layer.input.channel == 1 && layer.output.channel == 1 && layer.activation.bounds != nil
+        && (layer.table.pointee.storesParts || layer.outChannels >= layer.table.lanes)
+        && layer.paddingMode == .constant && layer.paddingValue == 0 && vertical.repetition == 1 && horizontal.repetition == 1
+        && vertical.dilation == 1 && horizontal.dilation == 1
+        && chunkTerms(vertical.kernel * horizontal.kernel) >= horizontal.kernel
+}
+
+/// Whether it does: it needs neither addresses nor tiles, but loads all that is multiplied, as a walk or a stencil does not.
+/// The bounds are where the one takes as long as the other, about, in 1900 layers of real models.
+private func takesSweep(_ layer: Layer) -> Bool {
+    guard canSweep(layer) else { return false }
+    let (vertical, horizontal) = (layer.vertical, layer.horizontal)
+    let pixels = vertical.output * horizontal.output
+    let taps = vertical.kernel * horizontal.kernel
+    let vectors = ceilDivide(layer.outChannels, layer.table.lanes)
+    // A walk of AVX2 has columns for few sums, and so loads nearly as much.
+    let isWide = layer.table.pointee.storesParts
+    if layer.outChannels < layer.table.lanes {
+        let isFew = layer.outChannels <= 4
+        return pixels <= 484 && (!isFew || taps <= 25 || pixels * taps <= 6000) || !isFew && taps <= 4
+    }
+    let walks = canWalk(layer)
+    if vertical.kernel == 1 || horizontal.kernel == 1 { return !walks || pixels <= 300 }
+    // Of four columns a tile, those of the border by themselves, in twice the time. Tiles of lanes go on from row to row.
+    let columns = horizontal.output
+    let inner = insideRange(Lattice.convolution(horizontal), 0..<horizontal.input).count
+    let computed = inner < 4 ? 2 * columns : ceilDivide(inner, 4) * 4 + 2 * (columns - inner)
+    let isWasteful = 10 * computed > 13 * columns
+    if taps > 9, vectors >= 16, isWasteful, !walks || horizontal.stride > 1 { return false }
+    if !walks { return taps <= 49 || vectors == 1 || !isWide }
+    let isThree = vertical.kernel == 3 && horizontal.kernel == 3
+    if horizontal.stride > 1 { return !isThree || vectors <= 2 }
+    if taps <= 4 { return true }
+    if isWide { return taps <= 49 && vectors * pixels <= 256 }
+    if vectors <= 3, !isWasteful, !isThree || pixels <= 300 { return true }
+    return taps > 49 ? vectors < 128 : !isThree && layer.input.column * layer.elementBytes % 2048 == 0
 }
 
 /// Whether a walk can compute all phases of the layer together, if its pixels are read in place.
