@@ -338,17 +338,15 @@ private func packSpread(
     let columns = part.columns.clamped(to: 0..<layer.horizontal.input)
     let (rowStep, columnStep, stride) = (layer.spacing.rows, layer.spacing.columns, layer.input.column)
     let (firstRow, firstColumn) = (ceilDivide(rows.lowerBound, rowStep), ceilDivide(columns.lowerBound, columnStep))
-    let count = max(0, ceilDivide(columns.upperBound, columnStep) - firstColumn)
+    let count = ceilDivide(columns.upperBound, columnStep) - firstColumn
+    let first = target + ((firstRow * rowStep - part.rows.lowerBound) * part.rowPitch + firstColumn * columnStep
+        - part.columns.lowerBound) * size
     for channel in 0..<channels {
-        let plane = target + channel * part.channelPitch * size
-        if !hasZeros { elements.clear(plane, count: part.channelPitch) }
-        for row in firstRow..<max(firstRow, ceilDivide(rows.upperBound, rowStep)) {
-            elements.copy(
-                source + (channel * layer.input.channel + row * layer.input.row + firstColumn * stride) * size,
-                sourceStride: stride, count: count,
-                to: plane + ((row * rowStep - part.rows.lowerBound) * part.rowPitch + firstColumn * columnStep
-                    - part.columns.lowerBound) * size, targetStride: columnStep)
-        }
+        if !hasZeros { elements.clear(target + channel * part.channelPitch * size, count: part.channelPitch) }
+        elements.spreadLines(
+            source + (channel * layer.input.channel + firstRow * layer.input.row + firstColumn * stride) * size,
+            lineStride: layer.input.row, stride: stride, lines: ceilDivide(rows.upperBound, rowStep) - firstRow, count: count,
+            to: first + channel * part.channelPitch * size, targetLine: rowStep * part.rowPitch, targetStride: columnStep)
     }
 }
 

@@ -39,6 +39,39 @@ struct ElementType {
         for i in 0..<count { target[i &* targetStride] = source[i &* sourceStride] }
     }
 
+    /// target[l * targetLine + i * targetStride] = source[l * lineStride + i * stride]; between them are zeros.
+    @inline(never) @_optimize(speed)
+    func spreadLines(
+        _ source: UnsafeRawPointer, lineStride: Int, stride: Int, lines: Int, count: Int, to target: UnsafeMutableRawPointer,
+        targetLine: Int, targetStride: Int
+    ) {
+        func spread<Bits: FixedWidthInteger & SIMDScalar>(_: Bits.Type) {
+            let (source, target) = (source.assumingMemoryBound(to: Bits.self), target.assumingMemoryBound(to: Bits.self))
+            var line = 0
+            while line < lines {
+                var (from, to) = (source + line &* lineStride, target + line &* targetLine)
+                var left = count
+                // The zero behind each of four is written once more: not behind the last of a line.
+                while stride == 1, targetStride == 2, left > 4 {
+                    let four = UnsafeRawPointer(from).loadUnaligned(as: SIMD4<Bits>.self)
+                    UnsafeMutableRawPointer(to).storeBytes(
+                        of: SIMD8(four[0], 0, four[1], 0, four[2], 0, four[3], 0), as: SIMD8<Bits>.self)
+                    from += 4
+                    to += 8
+                    left &-= 4
+                }
+                while left > 0 {
+                    to.pointee = from.pointee
+                    from += stride
+                    to += targetStride
+                    left &-= 1
+                }
+                line &+= 1
+            }
+        }
+        bytes == 8 ? spread(UInt64.self) : spread(UInt32.self)
+    }
+
     /// By vectors, which this module has only where it asks for them: of a kernel dilated far the border is most of a line.
     @inline(never) @_optimize(speed)
     func fill(_ target: UnsafeMutableRawPointer, with value: Double, count: Int) {
