@@ -117,10 +117,10 @@ private nonisolated(unsafe) var float32 =
         ],
         walk: WalkKernel(columns: 4) {
             accumulateWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<1>.self, $0)
-        } small: { accumulateSmallWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<1>.self, $0) },
+        } small: { accumulateSmallWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<1>.self, size: Count<3>.self, $0) },
         stridedWalk: WalkKernel(columns: 4) {
             accumulateWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<2>.self, $0)
-        } small: { accumulateSmallWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<2>.self, $0) },
+        } small: { accumulateSmallWalk(AVX2Float32.self, columns: Count<4>.self, step: Count<2>.self, size: Count<3>.self, $0) },
         pairWalks: [
             WalkKernel(columns: 8) { accumulatePairs(AVX2Float32.self, columns: Count<8>.self, kernel: Count<2>.self, $0) },
             WalkKernel(columns: 8) { accumulatePairs(AVX2Float32.self, columns: Count<8>.self, kernel: Count<3>.self, $0) },

@@ -229,12 +229,14 @@ private nonisolated(unsafe) var float32 =
         walk: WalkKernel(columns: 7) {
             accumulateWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<1>.self, $0)
         } small: {
-            accumulateSmallWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<1>.self, $0)
+            accumulateSmallWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<1>.self, size: Count<3>.self, $0)
+        } smallest: {
+            accumulateSmallWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<1>.self, size: Count<2>.self, $0)
         },
         stridedWalk: WalkKernel(columns: 7) {
             accumulateWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<2>.self, $0)
         } small: {
-            accumulateSmallWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<2>.self, $0)
+            accumulateSmallWalk(AVX512Float32.self, columns: Count<7>.self, step: Count<2>.self, size: Count<3>.self, $0)
         },
         pairWalks: [
             WalkKernel(columns: 8) { accumulatePairs(AVX512Float32.self, columns: Count<8>.self, kernel: Count<2>.self, $0) },

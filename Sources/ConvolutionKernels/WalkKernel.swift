@@ -90,14 +90,14 @@ public struct WalkEdges {
 public struct WalkKernel {
     public var columns: Int
     public var accumulate: Kernel
-    /// `accumulateSmallWalk`, where the tier has it.
-    public var small: Kernel?
+    /// `accumulateSmallWalk` for kernels of 2x2 and 3x3, where the tier has it.
+    public var small: InlineArray<2, Kernel?>
 
     @inlinable @inline(__always)
-    public init(columns: Int, accumulate: @escaping Kernel, small: Kernel? = nil) {
+    public init(columns: Int, accumulate: @escaping Kernel, small: Kernel? = nil, smallest: Kernel? = nil) {
         self.columns = columns
         self.accumulate = accumulate
-        self.small = small
+        self.small = [smallest, small]
     }
 }
 
@@ -265,33 +265,34 @@ public func accumulateWalk<I: InstructionSet, let R: Int, let S: Int>(
     }
 }
 
-/// `accumulateWalk` for 3x3 taps, where the lower row lies S input rows below the upper, and the result goes to the output.
-/// Without loops a vector's work is short enough for the processor to begin that of the next.
+/// `accumulateWalk` for K x K taps, K being 3 (or 2, if S is 1), where the lower row lies S input rows below the upper, and the
+/// result goes to the output. Without loops a vector's work is short enough for the processor to begin that of the next.
 @inlinable @inline(__always)
-public func accumulateSmallWalk<I: InstructionSet, let R: Int, let S: Int>(
-    _: I.Type, columns: Count<R>.Type, step: Count<S>.Type, _ raw: UnsafeRawPointer
+public func accumulateSmallWalk<I: InstructionSet, let R: Int, let S: Int, let K: Int>(
+    _: I.Type, columns: Count<R>.Type, step: Count<S>.Type, size: Count<K>.Type,
+    _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: WalkArguments<I.Scalar>.self).pointee
     guard let top = arguments.upper else { return }
-    let pitch = (R &- 1) &* S &+ 3
-    let row = 3 &* I.bytes
+    let pitch = (R &- 1) &* S &+ K
+    let row = K &* I.bytes
     let places = walkPlaces(arguments, columns: columns)
     forEachWalkVector(I.self, arguments, columns: columns, step: step) { vector, w, offset, output in
         fetchAhead(I.self, arguments, columns: columns, step: step, offset)
         var upper = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
         var lower = InlineArray<R, I.Vector>(repeating: I.Vector(repeating: 0))
         let runs = arguments.runs
-        walkRow(I.self, step: step, &upper, runs, offset, w, taps: 3)
+        walkRow(I.self, step: step, &upper, runs, offset, w, taps: K)
         if S == 1 {
-            walkRows(I.self, step: step, &upper, &lower, runs + pitch, offset, w + row, w, taps: 3)
-            walkRows(I.self, step: step, &upper, &lower, runs + 2 &* pitch, offset, w + 2 &* row, w + row, taps: 3)
+            walkRows(I.self, step: step, &upper, &lower, runs + pitch, offset, w + row, w, taps: K)
+            if K == 3 { walkRows(I.self, step: step, &upper, &lower, runs + 2 &* pitch, offset, w + 2 &* row, w + row, taps: 3) }
         } else {
-            walkRow(I.self, step: step, &upper, runs + pitch, offset, w + row, taps: 3)
+            walkRow(I.self, step: step, &upper, runs + pitch, offset, w + row, taps: K)
             walkRows(I.self, step: step, &upper, &lower, runs + 2 &* pitch, offset, w + 2 &* row, w, taps: 3)
             // What the upper row reads is followed by the rows of the lower one alone.
             walkRow(I.self, step: step, &lower, runs + 3 &* pitch, offset, w + row, taps: 3)
         }
-        walkRow(I.self, step: step, &lower, runs + (2 &+ S) &* pitch, offset, w + 2 &* row, taps: 3)
+        walkRow(I.self, step: step, &lower, runs + (K &- 1 &+ S) &* pitch, offset, w + (K &- 1) &* row, taps: K)
         storeWalk(I.self, &upper, &lower, arguments, to: top, places, vector: vector, offset: output)
     }
 }

@@ -543,7 +543,8 @@ private enum TileKind: CaseIterable {
                 for vectors in [1, 3] {
                     for (rows, missing) in [(2, 0), (2, 2), (1, 0), (1, 1), (0, 0)] where rows > 0 || vectors == 1 {
                         var functions = [kernel.accumulate]
-                        if kernelRows == 3, kernelColumns == 3, rowStep == step, rows > 0, let small = kernel.small {
+                        if (2...3).contains(kernelRows), kernelColumns == kernelRows, rowStep == step, rows > 0,
+                            let small = kernel.small[kernelRows - 2] {
                             functions.append(small)
                         }
                         for accumulate in functions {

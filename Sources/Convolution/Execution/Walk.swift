@@ -32,7 +32,10 @@ extension ConvolutionPlan {
     /// The kernel without loops, if there is one for this layer.
     @inline(__always)
     func smallWalk(_ vertical: Lattice, _ horizontal: Lattice) -> Kernel? {
-        vertical.taps == 3 && horizontal.taps == 3 && rowStep(vertical) == horizontal.inputStep ? walkKernel.small : nil
+        let size = vertical.taps
+        if horizontal.taps != size || rowStep(vertical) != horizontal.inputStep { return nil }
+        let small = walkKernel.small
+        return size == 2 ? small[0] : size == 3 ? small[1] : nil
     }
 
     /// Columns of a tile. Of pairs whose pixels fall into few sets of a level-1 cache not as many as the kernel may take: input

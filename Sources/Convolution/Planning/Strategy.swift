@@ -435,7 +435,8 @@ private func takesSweep(_ layer: Layer) -> Bool {
     let isWide = layer.table.pointee.storesParts
     if layer.outChannels < layer.table.lanes {
         let isFew = layer.outChannels <= 4
-        return pixels <= 484 && (!isFew || taps <= 25 || pixels * taps <= 6000) || !isFew && taps <= 4
+        let most = isFew ? 6000 : layer.outChannels <= 8 && taps > 49 ? 16000 : .max
+        return pixels <= 484 && (taps <= 25 || pixels * taps <= most) || !isFew && taps <= 4
     }
     let walks = canWalk(layer)
     if vertical.kernel == 1 || horizontal.kernel == 1 { return !walks || pixels <= 300 }
@@ -444,14 +445,26 @@ private func takesSweep(_ layer: Layer) -> Bool {
     let inner = insideRange(Lattice.convolution(horizontal), 0..<horizontal.input).count
     let computed = inner < 4 ? 2 * columns : ceilDivide(inner, 4) * 4 + 2 * (columns - inner)
     let isWasteful = 10 * computed > 13 * columns
-    if taps > 9, vectors >= 16, isWasteful, !walks || horizontal.stride > 1 { return false }
+    if taps > 9, vectors >= 16 || isWide && vectors > 4 && columns < 8 && 10 * computed > 17 * columns, isWasteful,
+        !walks || horizontal.stride > 1 { return false }
+    // Of many vectors AVX2 sweeps three columns at once.
+    if !isWide, taps > 9, horizontal.stride > 1, inner == columns, columns == 4 || columns == 8, (8..<32).contains(vectors) {
+        return false
+    }
     if !walks { return taps <= 49 || vectors == 1 || !isWide }
     let isThree = vertical.kernel == 3 && horizontal.kernel == 3
     if horizontal.stride > 1 { return !isThree || vectors <= 2 }
-    if taps <= 4 { return true }
+    if taps <= 4 {
+        // The walk without loops takes rows of seven columns, and one vector as well as four.
+        let isWhole = inner == columns
+        let prefersWalk = isWhole && columns > 7 && columns % 7 == 0
+            || vectors > (isWhole ? 2 : 4) && vectors % 4 >= 2 && vectors * pixels >= 600
+        return !isWide || !prefersWalk
+    }
     if isWide { return taps <= 49 && vectors * pixels <= 256 }
-    if vectors <= 3, !isWasteful, !isThree || pixels <= 300 { return true }
-    return taps > 49 ? vectors < 128 : !isThree && layer.input.column * layer.elementBytes % 2048 == 0
+    if taps > 49 { return vectors < 128 && (vectors > 3 || inner == columns) }
+    if vectors <= (isThree ? 3 : 2), !isWasteful, pixels <= 300 || !isThree && inner < columns { return true }
+    return !isThree && layer.input.column * layer.elementBytes % 2048 == 0
 }
 
 /// Whether a walk can compute all phases of the layer together, if its pixels are read in place.
