@@ -461,7 +461,12 @@ private func takesSweep(_ layer: Layer) -> Bool {
             || vectors > (isWhole ? 2 : 4) && vectors % 4 >= 2 && vectors * pixels >= 600
         return !isWide || !prefersWalk
     }
-    if isWide { return taps <= 49 && vectors * pixels <= 256 }
+    if isWide {
+        // Four vectors, two or one are swept at a time. A row that is a walk's tile is what suits that best.
+        let isEven = vectors == 4 || vectors <= 2
+        let isTile = (0...1).contains(layer.table.pointee.walk.columns - columns)
+        return isEven && taps <= (isTile ? 9 : 49) && vectors * pixels <= 256
+    }
     if taps > 49 { return vectors < 128 && (vectors > 3 || inner == columns) }
     if vectors <= (isThree ? 3 : 2), !isWasteful, pixels <= 300 || !isThree && inner < columns { return true }
     return !isThree && layer.input.column * layer.elementBytes % 2048 == 0
