@@ -205,6 +205,6 @@ extension UnsafePointer<KernelTable> {
 /// A common multiple of the rows of `tiles`, `laneTiles` and `outerTiles` on every tier.
 public let commonTileRows = 24
 
-/// No tile has more rows or vectors, and none more scalars.
+/// No tile has more rows or vectors, and none more scalars. Outer products may have nine rows, but only where nine are left.
 public let largestTileSide = 8
 public let largestTileScalars = 8 * 64

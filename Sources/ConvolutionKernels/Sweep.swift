@@ -1,4 +1,4 @@
-// Depthwise convolutions of pixels read in place, whole rows in a call: see "Sweep" in this module's README.
+// Depthwise convolutions of pixels read in place, whole rows in a call: see "Sweep" in PATHS.md.
 
 /// Output rows of an image, for some vectors of channels that each have an input channel of their own. Padding is 0, and taps
 /// outside the input are left out.
@@ -79,7 +79,7 @@ public struct SweepAxis {
     /// The taps inside the input of the output whose first would be at `place`.
     @inlinable @inline(__always)
     func inside(_ place: Int) -> (first: Int, end: Int) {
-        (max(0, 0 &- place), min(taps, input &- place))
+        (min(taps, max(0, 0 &- place)), min(taps, input &- place))
     }
 }
 

@@ -1269,3 +1269,16 @@ def test_strided_1x1_of_planes_leaves_gaps_between_output_rows_alone(inputs, out
     convolution.conv2d(x, kernel, **options, out=wide[..., :-3])
     assert np.array_equal(wide[..., :-3], want) and (wide[..., -3:] == 7).all()
 
+
+@pytest.mark.parametrize("axis", (0, 1))
+def test_padding_far_larger_than_a_depthwise_image(axis):
+    # Rows that no tap reaches were once counted through to the image, each by itself: minutes.
+    x, kernel = np.random.default_rng(1).standard_normal((2, 1, 4, 4, 16), np.float32)
+    few, many = [(0, 0), (0, 0)], [(0, 0), (0, 0)]
+    few[axis], many[axis] = (4, 4), (1_600_000, 4)
+    kernel = np.ascontiguousarray(kernel[:, :2, :2].transpose(1, 2, 0, 3))
+    want, result = (convolution.conv2d(x, kernel, groups=16, padding=p) for p in (few, many))
+    kept = result.shape[axis + 1] - want.shape[axis + 1]
+    assert np.array_equal(np.take(result, range(kept, result.shape[axis + 1]), axis + 1), want)
+    assert not np.take(result, range(0, kept), axis + 1).any()
+

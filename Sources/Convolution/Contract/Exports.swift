@@ -654,11 +654,7 @@ private func run(
     try checkKernel(layer, kernel)
     // An empty batch needs no plan, however large its layer.
     if !layer.hasOutput { return }
-    if let exchanged = layer.exchanged(hasBias: bias != nil) {
-        let plan = try createPlan(exchanged, kernel: input, bias: nil)
-        defer { destroy(plan) }
-        return try execute(plan, input: kernel, columnBias: bias, output: output)
-    }
+    if try executeExchanged(layer, input: input, kernel: kernel, bias: bias, output: output) { return }
     let plan = try createPlan(layer, kernel: kernel, bias: bias)
     plan.pointee.leaveToCaller()
     defer { destroy(plan) }

@@ -13,8 +13,6 @@ struct Execution {
     var threads: Int
     /// What the border held before, where it is mended and added to: see `borderBefore`.
     var before: UnsafeMutableRawPointer? = nil
-    /// What each output column holds before, in all channels: see `Layer.exchanged`.
-    var columnBias: UnsafeRawPointer? = nil
 }
 
 /// The bytes of the arguments must be there, and the output's must not meet the others'.
@@ -29,16 +27,12 @@ func checkArguments(
 
 @inline(never)
 @_optimize(speed)
-func execute(
-    _ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, columnBias: UnsafeRawPointer? = nil,
-    output: UnsafeMutableRawPointer?
-) throws(Failure) {
+func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, output: UnsafeMutableRawPointer?) throws(Failure) {
     guard let output, plan.pointee.layer.hasOutput else { return }
     let threads = plan.pointee.executionThreads
     // With no blocks there is nothing to read and the input may be NULL.
     var execution = Execution(
-        plan: plan, input: input ?? UnsafeRawPointer(output), output: output, workspace: output, threads: threads,
-        columnBias: columnBias)
+        plan: plan, input: input ?? UnsafeRawPointer(output), output: output, workspace: output, threads: threads)
     if plan.pointee.mendsBorder, plan.pointee.layer.means.accumulates {
         execution.before = try plan.pointee.layer.isDouble
             ? borderBefore(execution, Double.self) : borderBefore(execution, Float.self)
@@ -54,28 +48,12 @@ private func execute(_ shared: UnsafeMutableRawPointer?, _ workspace: UnsafeMuta
     execution.pointee.workspace = workspace
     let plan = execution.pointee.plan
     let isDouble = plan.pointee.layer.isDouble
-    if let bias = execution.pointee.columnBias {
-        isDouble ? writeColumns(execution.pointee, bias, Double.self) : writeColumns(execution.pointee, bias, Float.self)
-    }
     // Of no block there is one item, which fills the output.
     runThreads(
         execution.pointee.threads, items: max(plan.pointee.items, 1), work: plan.pointee.work,
         isDouble ? { work($0, Double.self) } : { work($0, Float.self) }, shared: shared)
     if plan.pointee.mendsBorder {
         isDouble ? mendBorder(execution.pointee, Double.self) : mendBorder(execution.pointee, Float.self)
-    }
-}
-
-/// Only now, when nothing can fail any more.
-@inline(never)
-private func writeColumns<Scalar: KernelScalar>(_ execution: Execution, _ bias: UnsafeRawPointer, _: Scalar.Type) {
-    let layer = execution.plan.pointee.layer
-    let bias = bias.assumingMemoryBound(to: Scalar.self)
-    let output = execution.output.assumingMemoryBound(to: Scalar.self)
-    for channel in 0..<layer.outChannels {
-        for column in 0..<layer.horizontal.output {
-            output[channel * layer.output.channel + column * layer.output.column] = bias[column]
-        }
     }
 }
 

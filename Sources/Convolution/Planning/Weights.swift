@@ -86,7 +86,8 @@ private func packItems<Scalar: KernelScalar>(_ raw: UnsafeMutableRawPointer?, _:
         plan: plan, kernel: packing.pointee.kernel.assumingMemoryBound(to: Scalar.self),
         places: memory.assumingMemoryBound(to: UnsafeMutableRawPointer?.self), panel: plan.pointee.panels[0], layer: layer,
         checks: !plan.pointee.algorithm.isBlocks || !layer.hasSingleTaps, strides: layer.kernelStrides,
-        elements: layer.placesOfTaps, blocks: plan.pointee.blocks, target: plan.pointee.weights.assumingMemoryBound(to: Scalar.self))
+        elements: layer.placesOfTaps, blocks: plan.pointee.blocks,
+        target: plan.pointee.weights.assumingMemoryBound(to: Scalar.self))
     while let item = context.nextItem() {
         let first = item % packing.pointee.shares * packing.pointee.share
         let range = first..<min(first + packing.pointee.share, inputs)
