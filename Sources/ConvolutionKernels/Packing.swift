@@ -82,19 +82,6 @@ func turnLines<Scalar: KernelScalar>(
                 let l = min(line, lines &- 4)
                 // More lines than the processor keeps in mind: the next elements of each are fetched while it is at the others.
                 for i in 0..<4 { shim_prefetch(source + ((l &+ i) &* sourceLine &+ end &* step)) }
-                // Whole lines of a cache, without asking where each square begins.
-                if step == 1, b &+ 16 <= count {
-                    var from = UnsafeRawPointer(source + (l &* sourceLine &+ b))
-                    var place = target + (b &* targetLine &+ l)
-                    for _ in 0..<4 {
-                        turnSquare(
-                            from, lineBytes: sourceLine &* size, to: place, place + targetLine, place + 2 &* targetLine,
-                            place + 3 &* targetLine)
-                        from += 16
-                        place += 4 &* targetLine
-                    }
-                    b = end
-                }
                 while b < end {
                     let c = min(b, count &- 4)
                     let place = target + (c &* targetLine &+ l)
