@@ -95,7 +95,6 @@ func sweepTile<I: InstructionSet, let R: Int, let N: Int>(
     let pixel = given.pointee.inputColumn &* size
     let step = given.pointee.columns.step &* pixel
     let pitch = given.pointee.panelPitch &* size
-    let tile = UnsafeMutableRawPointer(given.pointee.tile)
     let chunk = given.pointee.rowsPerChunk
     var (row, line, weights) = (row, line, weights)
     // Counted down to the chunk's end.
@@ -132,21 +131,9 @@ func sweepTile<I: InstructionSet, let R: Int, let N: Int>(
             line += given.pointee.inputRow &* size
             weights += given.pointee.columns.taps &* pitch
         }
-        if continues {
-            for r in 0..<R {
-                for n in 0..<N {
-                    let before = tile.loadUnaligned(fromByteOffset: (r &* N &+ n) &* I.bytes, as: I.Vector.self)
-                    sums[unchecked: r][unchecked: n] = I.sum(before, sums[unchecked: r][unchecked: n])
-                }
-            }
-        }
+        if continues { addTile(I.self, &sums, given.pointee.tile) }
         if row < end {
-            for r in 0..<R {
-                for n in 0..<N {
-                    tile.storeBytes(
-                        of: sums[unchecked: r][unchecked: n], toByteOffset: (r &* N &+ n) &* I.bytes, as: I.Vector.self)
-                }
-            }
+            fold(I.self, sums, into: given.pointee.tile, continues: false)
             continues = true
             remaining = chunk
             continue

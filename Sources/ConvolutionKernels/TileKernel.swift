@@ -515,7 +515,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int, let H: Int
     var totals = InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
     if keepsTotals, continues {
         loadTile(I.self, &totals, arguments.tile)
-        if endsInHalf { joinHalves(I.self, &totals) }
+        joinHalves(I.self, &totals)
     }
     while remaining > 0 {
         remaining &-= 1
@@ -575,7 +575,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int, let H: Int
                 continues = true
                 continue
             }
-            if endsInHalf { partHalves(I.self, &sums) }
+            partHalves(I.self, &sums)
         } else {
             if endsInHalf { partHalves(I.self, &sums) }
             if continues { addTile(I.self, &sums, arguments.tile) }
