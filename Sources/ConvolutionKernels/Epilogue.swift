@@ -159,9 +159,15 @@ func mapScalars<Scalar>(_ tile: UnsafeMutablePointer<Scalar>, _ count: Int, _ fu
 func copyPiece<Piece: BitwiseCopyable>(
     _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ offset: inout Int, of _: Piece.Type
 ) {
-    let piece = source.loadUnaligned(fromByteOffset: offset, as: Piece.self)
-    target.storeBytes(of: piece, toByteOffset: offset, as: Piece.self)
+    copyPiece(source, target, at: offset, of: Piece.self)
     offset &+= MemoryLayout<Piece>.size
+}
+
+@inlinable @inline(__always)
+func copyPiece<Piece: BitwiseCopyable>(
+    _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, at offset: Int, of _: Piece.Type
+) {
+    target.storeBytes(of: source.loadUnaligned(fromByteOffset: offset, as: Piece.self), toByteOffset: offset, as: Piece.self)
 }
 
 /// target[i * stride] = source[i]

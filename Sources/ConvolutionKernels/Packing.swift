@@ -294,11 +294,20 @@ public func copyLine(_ source: UnsafeRawPointer, bytes: Int, to target: UnsafeMu
         target.copyMemory(from: source, byteCount: bytes)
         return
     }
-    var offset = 0
-    while offset &+ 32 <= bytes { copyPiece(source, target, &offset, of: SIMD4<UInt64>.self) }
-    if bytes &- offset >= 16 { copyPiece(source, target, &offset, of: SIMD2<UInt64>.self) }
-    if bytes &- offset >= 8 { copyPiece(source, target, &offset, of: UInt64.self) }
-    if bytes &- offset >= 4 { copyPiece(source, target, &offset, of: UInt32.self) }
+    // The last piece begins early, over the one before.
+    if bytes >= 32 {
+        var offset = 0
+        while offset &+ 32 < bytes { copyPiece(source, target, &offset, of: SIMD4<UInt64>.self) }
+        copyPiece(source, target, at: bytes &- 32, of: SIMD4<UInt64>.self)
+    } else if bytes >= 16 {
+        copyPiece(source, target, at: 0, of: SIMD2<UInt64>.self)
+        copyPiece(source, target, at: bytes &- 16, of: SIMD2<UInt64>.self)
+    } else if bytes >= 8 {
+        copyPiece(source, target, at: 0, of: UInt64.self)
+        copyPiece(source, target, at: bytes &- 8, of: UInt64.self)
+    } else if bytes > 0 {
+        copyPiece(source, target, at: 0, of: UInt32.self)
+    }
 }
 
 /// A line of each row of each channel. A channel's rows are neighbours in memory more often than a row's channels.
