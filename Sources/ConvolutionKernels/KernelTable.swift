@@ -61,6 +61,8 @@ public struct KernelTable {
     public var shortColumnTile: TileKernel?
     /// Kernels of 1 to 4 output channels over vectors that follow each other in one row, or `columnTiles` again.
     public var wideTiles: InlineArray<4, TileKernel>
+    /// `turnBlocks`, where the tier has vectors of that length.
+    public var turn: Kernel?
     public var layOutAxis: Kernel
     public var layOutRuns: @convention(c) (UnsafeMutableRawPointer) -> Void
     public var finish: Kernel
@@ -100,7 +102,7 @@ public struct KernelTable {
         sweeps: InlineArray<3, Kernel?> = [nil, nil, nil], stencil: StencilKernel, narrowStencil: @escaping Kernel,
         smallStencils: InlineArray<3, Kernel?>, widestTile: Int,
         storesParts: Bool = false, columnTiles: InlineArray<5, TileKernel>, shortColumnTile: TileKernel? = nil,
-        wideTiles: InlineArray<4, TileKernel>,
+        wideTiles: InlineArray<4, TileKernel>, turn: Kernel? = nil,
         layOutAxis: @escaping Kernel,
         layOutRuns: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void,
         finish: @escaping Kernel, finishColumns: @escaping Kernel, shiftedSums: @escaping Kernel,
@@ -139,6 +141,7 @@ public struct KernelTable {
         self.columnTiles = columnTiles
         self.shortColumnTile = shortColumnTile
         self.wideTiles = wideTiles
+        self.turn = turn
         self.layOutAxis = layOutAxis
         self.layOutRuns = layOutRuns
         self.finish = finish

@@ -109,7 +109,7 @@ func turnLines<Scalar: KernelScalar>(
 @inlinable @inline(never) @_optimize(speed)
 public func turn<Scalar: KernelScalar>(
     _ source: UnsafePointer<Scalar>, step: Int = 1, lines: Int, count: Int, sourceLine: Int,
-    to target: UnsafeMutablePointer<Scalar>, targetLine: Int
+    to target: UnsafeMutablePointer<Scalar>, targetLine: Int, by blocks: Kernel?
 ) {
     var (source, target, lines, count) = (source, target, lines, count)
     let isDense = MemoryLayout<Scalar>.stride == 4 && step == 1
@@ -145,12 +145,110 @@ public func turn<Scalar: KernelScalar>(
             count &-= 4
         }
     }
-    // Without a step to ask for in each square.
-    if step == 1 {
+    if step == 1, let blocks, lines >= turnedBytes / MemoryLayout<Scalar>.stride, count >= 16 / MemoryLayout<Scalar>.stride {
+        let arguments = TurnArguments(
+            source: source, lines: lines, count: count, sourceLine: sourceLine, target: target, targetLine: targetLine)
+        withUnsafePointer(to: arguments) { blocks($0) }
+    } else if step == 1 {
+        // Without a step to ask for in each square.
         turnLines(source, lines: lines, count: count, sourceLine: sourceLine, to: target, targetLine: targetLine)
     } else {
         turnLines(source, step: step, lines: lines, count: count, sourceLine: sourceLine, to: target, targetLine: targetLine)
     }
+}
+
+/// What a kernel of vectors of `turnedBytes` turns: as many lines as a vector holds at least, of 16 bytes at least.
+public struct TurnArguments {
+    public var source: UnsafeRawPointer
+    public var lines: Int
+    public var count: Int
+    public var sourceLine: Int
+    public var target: UnsafeMutableRawPointer
+    public var targetLine: Int
+
+    @inlinable @inline(__always)
+    public init(
+        source: UnsafeRawPointer, lines: Int, count: Int, sourceLine: Int, target: UnsafeMutableRawPointer, targetLine: Int
+    ) {
+        self.source = source
+        self.lines = lines
+        self.count = count
+        self.sourceLine = sourceLine
+        self.target = target
+        self.targetLine = targetLine
+    }
+}
+
+/// Lines that are turned together fill vectors of so many bytes. (Longer ones gain no more: what limits then is the 16 bytes of
+/// each line.)
+public let turnedBytes = 32
+
+/// `turnLines` by blocks of 32 bytes of lines times 16 bytes of each: loads put the halves of a vector together, so that half as
+/// many shuffles and stores remain as by squares.
+@inlinable @inline(__always)
+public func turnBlocks<Scalar: KernelScalar>(_: Scalar.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: TurnArguments.self).pointee
+    let size = MemoryLayout<Scalar>.stride
+    let (high, wide) = (turnedBytes / size, 16 / size)
+    let (sourceBytes, targetBytes) = (arguments.sourceLine &* size, arguments.targetLine &* size)
+    var first = 0
+    while first < arguments.count {
+        let end = min(first &+ 64 / size, arguments.count)
+        var line = 0
+        while line < arguments.lines {
+            // The last blocks begin early rather than end late.
+            let l = min(line, arguments.lines &- high)
+            let lines = arguments.source + l &* sourceBytes
+            var next = lines + end &* size
+            for _ in 0..<high {
+                shim_prefetch_near(next)
+                next += sourceBytes
+            }
+            var b = first
+            while b < end {
+                let c = min(b, arguments.count &- wide)
+                let place = arguments.target + (c &* targetBytes &+ l &* size)
+                size == 4
+                    ? turnEight(lines + c &* 4, sourceBytes, to: place, targetBytes)
+                    : turnFour(lines + c &* 8, sourceBytes, to: place, targetBytes)
+                b &+= wide
+            }
+            line &+= high
+        }
+        first = end
+    }
+}
+
+/// Eight lines of four elements to four of eight.
+@inlinable @inline(__always)
+func turnEight(_ source: UnsafeRawPointer, _ line: Int, to target: UnsafeMutableRawPointer, _ pitch: Int) {
+    func two(_ line: Int, _ other: Int) -> SIMD8<Float> {
+        SIMD8(
+            lowHalf: (source + line).loadUnaligned(as: SIMD4<Float>.self),
+            highHalf: (source + other).loadUnaligned(as: SIMD4<Float>.self))
+    }
+    func put(_ x: SIMD8<Float>, _ y: SIMD8<Float>, to first: UnsafeMutableRawPointer) {
+        let (x, y) = (unsafeBitCast(x, to: SIMD4<Double>.self), unsafeBitCast(y, to: SIMD4<Double>.self))
+        first.storeBytes(of: shim_lower_f64x4(x, y), as: SIMD4<Double>.self)
+        (first + pitch).storeBytes(of: shim_upper_f64x4(x, y), as: SIMD4<Double>.self)
+    }
+    let (a, b) = (two(0, 4 &* line), two(line, 5 &* line))
+    let (c, d) = (two(2 &* line, 6 &* line), two(3 &* line, 7 &* line))
+    put(shim_lower_f32x8(a, b), shim_lower_f32x8(c, d), to: target)
+    put(shim_upper_f32x8(a, b), shim_upper_f32x8(c, d), to: target + 2 &* pitch)
+}
+
+/// Four lines of two elements of eight bytes to two of four.
+@inlinable @inline(__always)
+func turnFour(_ source: UnsafeRawPointer, _ line: Int, to target: UnsafeMutableRawPointer, _ pitch: Int) {
+    func two(_ line: Int, _ other: Int) -> SIMD4<Double> {
+        SIMD4(
+            lowHalf: (source + line).loadUnaligned(as: SIMD2<Double>.self),
+            highHalf: (source + other).loadUnaligned(as: SIMD2<Double>.self))
+    }
+    let (a, b) = (two(0, 2 &* line), two(line, 3 &* line))
+    target.storeBytes(of: shim_lower_f64x4(a, b), as: SIMD4<Double>.self)
+    (target + pitch).storeBytes(of: shim_upper_f64x4(a, b), as: SIMD4<Double>.self)
 }
 
 /// A cache line of 32-bit elements.
@@ -213,28 +311,6 @@ public func areFinite<Scalar: KernelScalar>(_ elements: UnsafePointer<Scalar>, c
         i &+= 1
     }
     return true
-}
-
-/// `[column][channel]` with neighbouring channels, pixels `pixelPitch` apart.
-@inlinable @inline(__always)
-public func packPixels<Scalar: KernelScalar>(
-    from source: UnsafePointer<Scalar>, columnStride: Int, channelStride: Int, columns: Int, channels: Int, pixelPitch: Int,
-    to target: UnsafeMutablePointer<Scalar>
-) {
-    if channelStride != 1 {
-        turn(
-            source, step: columnStride, lines: channels, count: columns, sourceLine: channelStride, to: target,
-            targetLine: pixelPitch)
-        return
-    }
-    // Whole pixels that follow each other are one line.
-    let isLine = columnStride == channels && pixelPitch == channels
-    let (count, steps) = isLine ? (columns &* channels, 1) : (channels, columns)
-    var column = 0
-    while column < steps {
-        copyElements(source + column &* columnStride, count: count, to: target + column &* pixelPitch)
-        column &+= 1
-    }
 }
 
 /// A strided line, packed.
@@ -333,7 +409,7 @@ public func copyLines(
 @inlinable @inline(__always)
 public func packLines<Scalar: KernelScalar>(
     from source: UnsafePointer<Scalar>, rowStride: Int, columnStride: Int, channelStride: Int, rows: Int, columns: Int,
-    channels: Int, rowPitch: Int, pitch: Int, to target: UnsafeMutablePointer<Scalar>
+    channels: Int, rowPitch: Int, pitch: Int, to target: UnsafeMutablePointer<Scalar>, by blocks: Kernel?
 ) {
     if columnStride == 1 {
         let size = MemoryLayout<Scalar>.stride
@@ -346,7 +422,7 @@ public func packLines<Scalar: KernelScalar>(
     while row < rows {
         packRow(
             source + row &* rowStride, columnStride: columnStride, channelStride: channelStride, columns: columns,
-            channels: channels, pitch: pitch, to: target + row &* rowPitch)
+            channels: channels, pitch: pitch, to: target + row &* rowPitch, by: blocks)
         row &+= 1
     }
 }
@@ -354,10 +430,10 @@ public func packLines<Scalar: KernelScalar>(
 @inlinable @inline(__always)
 func packRow<Scalar: KernelScalar>(
     _ source: UnsafePointer<Scalar>, columnStride: Int, channelStride: Int, columns: Int, channels: Int, pitch: Int,
-    to target: UnsafeMutablePointer<Scalar>
+    to target: UnsafeMutablePointer<Scalar>, by blocks: Kernel?
 ) {
     if channelStride == 1 {
-        turn(source, lines: columns, count: channels, sourceLine: columnStride, to: target, targetLine: pitch)
+        turn(source, lines: columns, count: channels, sourceLine: columnStride, to: target, targetLine: pitch, by: blocks)
         return
     }
     var channel = 0

@@ -1293,6 +1293,13 @@ private enum TileKind: CaseIterable {
     }
 }
 
+extension Tier {
+    fileprivate func elements<Scalar: KernelScalar>(of _: Scalar.Type) -> ElementType {
+        let bytes = MemoryLayout<Scalar>.stride
+        return ElementType(bytes == 8 ? float64 : float32, bytes: bytes)
+    }
+}
+
 @Suite struct PackingTests {
     /// An image [channel][row][column] of 2 x 4 x 5 whose rows 1 ... 2 and columns 1 and 3 are numbers.
     private func image() -> Field<Float> {
@@ -1310,7 +1317,7 @@ private enum TileKind: CaseIterable {
         defer { for field in [image, packed] { field.free() } }
         for i in 1..<9 { packed.set(i, 99) }
         for row in 0..<2 {
-            packPixels(
+            tiers[0].elements(of: Float.self).packPixels(
                 from: image.pointer(5 + 3 + row * 5), columnStride: -2, channelStride: 20, columns: 2, channels: 2, pixelPitch: 2,
                 to: packed.pointer(1 + row * 4))
         }
@@ -1329,7 +1336,7 @@ private enum TileKind: CaseIterable {
             }
         }
         for row in 0..<2 {
-            packPixels(
+            tiers[0].elements(of: Float.self).packPixels(
                 from: source.pointer(1 + row * 8), columnStride: 3, channelStride: 1, columns: 2, channels: 2, pixelPitch: 5,
                 to: packed.pointer(1 + row * 10))
         }
@@ -1339,25 +1346,36 @@ private enum TileKind: CaseIterable {
         #expect(packed.surroundingsAreUntouched)
     }
 
-    /// Planes turned into pixels in squares of four, the last of which begin early; of every other column, and of every third.
-    @Test(arguments: [(4, 4, 1), (7, 21, 1), (18, 3, 1), (1, 5, 1), (4, 4, 2), (9, 22, 2), (6, 19, 3)])
-    func pixelsOfPlanes(_ channels: Int, _ columns: Int, _ step: Int) {
-        let (plane, pitch) = ((columns - 1) * step + 3, channels + 3)
-        let (source, packed) = (Field<Float>((channels - 1) * plane + (columns - 1) * step + 1), Field<Float>(columns * pitch))
-        defer { for field in [source, packed] { field.free() } }
-        for channel in 0..<channels {
-            for column in 0..<columns {
-                source.set(channel * plane + column * step, 100 * channel + column)
-                packed.set(column * pitch + channel, 99)
+    /// Planes turned into pixels in squares of four, or by blocks of more planes, the last of which begin early; of every other
+    /// column, and of every third.
+    @Test(
+        arguments: [
+            (4, 4, 1), (7, 21, 1), (18, 3, 1), (1, 5, 1), (4, 4, 2), (9, 22, 2), (6, 19, 3), (8, 4, 1), (9, 39, 1), (4, 2, 1),
+            (21, 5, 1), (16, 32, 1),
+        ], tiers)
+    func pixelsOfPlanes(_ size: (channels: Int, columns: Int, step: Int), _ tier: Tier) {
+        let (channels, columns, step) = size
+        func check<Scalar: KernelScalar>(_: Scalar.Type) {
+            let (plane, pitch) = ((columns - 1) * step + 3, channels + 3)
+            let source = Field<Scalar>((channels - 1) * plane + (columns - 1) * step + 1)
+            let packed = Field<Scalar>(columns * pitch)
+            defer { for field in [source, packed] { field.free() } }
+            for channel in 0..<channels {
+                for column in 0..<columns {
+                    source.set(channel * plane + column * step, 100 * channel + column)
+                    packed.open(column * pitch + channel)
+                }
             }
+            tier.elements(of: Scalar.self).packPixels(
+                from: source.pointer(0), columnStride: step, channelStride: plane, columns: columns, channels: channels,
+                pixelPitch: pitch, to: packed.pointer(0))
+            for channel in 0..<channels {
+                for column in 0..<columns { #expect(packed.elements[column * pitch + channel] == Scalar(100 * channel + column)) }
+            }
+            #expect(packed.surroundingsAreUntouched)
         }
-        packPixels(
-            from: source.pointer(0), columnStride: step, channelStride: plane, columns: columns, channels: channels,
-            pixelPitch: pitch, to: packed.pointer(0))
-        for channel in 0..<channels {
-            for column in 0..<columns { #expect(packed.elements[column * pitch + channel] == Float(100 * channel + column)) }
-        }
-        #expect(packed.surroundingsAreUntouched)
+        check(Float.self)
+        check(Double.self)
     }
 
     @Test(arguments: [1, 2, 3, -2], [3, 4, 9])
@@ -1374,9 +1392,12 @@ private enum TileKind: CaseIterable {
         #expect(packed.surroundingsAreUntouched)
     }
 
-    /// Turned in squares of four, with a rest in both directions; along lines; and neither.
-    @Test(arguments: [(7, 1, 6, 5), (1, 9, 9, 6), (1, 200, 150, 2), (3, 20, 4, 3), (6, 1, 4, 4)])
-    func lines(_ columnStride: Int, _ channelStride: Int, _ columns: Int, _ channels: Int) {
+    /// Turned in squares of four, or by blocks, with a rest in both directions; along lines; and neither.
+    @Test(
+        arguments: [(7, 1, 6, 5), (1, 9, 9, 6), (1, 200, 150, 2), (3, 20, 4, 3), (6, 1, 4, 4), (8, 1, 13, 6), (20, 1, 40, 18)],
+        tiers)
+    func lines(_ size: (columnStride: Int, channelStride: Int, columns: Int, channels: Int), _ tier: Tier) {
+        let (columnStride, channelStride, columns, channels) = size
         func check<Scalar: KernelScalar>(_: Scalar.Type) {
             let (rowPitch, rowStride) = (columns + 3, (columns - 1) * columnStride + (channels - 1) * channelStride + 2)
             let pitch = 2 * rowPitch + 1
@@ -1398,7 +1419,7 @@ private enum TileKind: CaseIterable {
                 source.set(from, value)
                 packed.open(to)
             }
-            packLines(
+            tier.elements(of: Scalar.self).packLines(
                 from: source.pointer(0), rowStride: rowStride, columnStride: columnStride, channelStride: channelStride, rows: 2,
                 columns: columns, channels: channels, rowPitch: rowPitch, pitch: pitch, to: packed.pointer(1))
             forEach { _, to, value in #expect(packed.elements[to] == Scalar(value)) }

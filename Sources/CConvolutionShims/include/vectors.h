@@ -117,6 +117,21 @@ static inline __attribute__((always_inline)) shim_f32x16 shim_seconds_f32x16(shi
     return __builtin_shufflevector(x, x, 1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 11, 11, 13, 13, 15, 15);
 }
 
+/* In every 16 bytes: the lanes of the lower halves of x and y in turn; of the upper halves. Without these functions the compiler
+ * would make one shuffle of many sources of several. */
+#define SHIM_TURN(name, lower, upper)                                                                                            \
+    static inline __attribute__((always_inline)) shim_##name shim_lower_##name(shim_##name x, shim_##name y) {                   \
+        return __builtin_shufflevector(x, y, SHIM_PLACES lower);                                                                 \
+    }                                                                                                                            \
+    static inline __attribute__((always_inline)) shim_##name shim_upper_##name(shim_##name x, shim_##name y) {                   \
+        return __builtin_shufflevector(x, y, SHIM_PLACES upper);                                                                 \
+    }
+#define SHIM_PLACES(...) __VA_ARGS__
+SHIM_TURN(f32x8, (0, 8, 1, 9, 4, 12, 5, 13), (2, 10, 3, 11, 6, 14, 7, 15))
+SHIM_TURN(f64x4, (0, 4, 2, 6), (1, 5, 3, 7))
+#undef SHIM_TURN
+#undef SHIM_PLACES
+
 /* One of every four lanes, repeated in them: a shuffle whose places are part of the instruction, which takes half as long as one
  * of SHIM_PERMUTE. */
 #define SHIM_SPREAD(place)                                                                                                       \

@@ -471,7 +471,7 @@ func finishColumns<Scalar: KernelScalar>(
             columns += given.columns[n]
             n += 1
         }
-        packPixels(
+        ElementType(table, bytes: MemoryLayout<Scalar>.stride).packPixels(
             from: given.tile + first * table.lanes, columnStride: 1, channelStride: given.tileVectors * table.lanes,
             columns: columns, channels: given.channels, pixelPitch: given.columnStride, to: given.outputs[first])
     }

@@ -265,7 +265,7 @@ func stencil<Scalar: KernelScalar>(
     }
     if turns {
         for row in rows {
-            packPixels(
+            layer.elements.packPixels(
                 from: scratch + (row - rows.lowerBound) * rowStride, columnStride: 1, channelStride: plane,
                 columns: columns.count, channels: panels.count, pixelPitch: layer.output.column,
                 to: pixels + row * layer.output.row + firstPlane)

@@ -337,11 +337,12 @@ private func insideColumns<Scalar>(_ item: ProductItem<Scalar>) -> Range<Int> {
 private func packStripe<Scalar: KernelScalar>(
     _ item: ProductItem<Scalar>, _ rows: Range<Int>, _ channels: Range<Int>, _ input: UnsafePointer<Scalar>
 ) {
-    let strides = item.plan.pointee.layer.input
+    let layer = item.plan.pointee.layer
+    let strides = layer.input
     let inside = insideColumns(item)
     let source = input + item.image * strides.batch + rows.lowerBound * strides.row
         + (item.firstColumn + inside.lowerBound) * strides.column + channels.lowerBound * strides.channel
-    packLines(
+    layer.elements.packLines(
         from: source, rowStride: strides.row, columnStride: strides.column, channelStride: strides.channel, rows: rows.count,
         columns: inside.count, channels: channels.count, rowPitch: item.width, pitch: item.part.pitch,
         to: item.packed + inside.lowerBound)

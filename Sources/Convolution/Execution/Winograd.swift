@@ -407,6 +407,7 @@ func runWinograd<Scalar: KernelScalar>(
         outside: UnsafePointer(plan.pointee.outside.assumingMemoryBound(to: Scalar.self)),
         channels: layer.inChannelsPerGroup, side: part.side,
         transform: (part.side == smallWinogradSide ? table.pointee.transformSmallInput : nil) ?? table.pointee.transformInput,
+        elements: layer.elements,
         lanes: table.lanes, readsDirectly: part.readsInputDirectly, channelPitch: part.channelPitch, pointPitch: part.pointPitch,
         patchPitch: part.patchPitch, bandTiles: part.bandTiles, fetches: part.fetchesImages,
         addresses: (workspace + part.addresses).assumingMemoryBound(to: UnsafePointer<Scalar>.self),
@@ -439,6 +440,7 @@ struct TileSource<Scalar: KernelScalar> {
     /// Pixels of a tile along one axis.
     var side: Int
     var transform: Kernel
+    var elements: ElementType
     var lanes: Int
     /// The channels lie as the transform reads them; else a tile's pixels are copied first.
     var readsDirectly: Bool
@@ -502,7 +504,7 @@ func transformTiles<Scalar: KernelScalar>(
                 bandColumns = first..<max(first, min(source.columns, start + (bandLeft - 1) * horizontal.outputs + side))
                 bandPitch = bandColumns.count * source.patchPitch
                 for i in 0..<side where rows[i] >= 0 {
-                    packPixels(
+                    source.elements.packPixels(
                         from: image + (rows[i] * rowStride + first * columnStride), columnStride: columnStride,
                         channelStride: source.strides.channel, columns: bandColumns.count, channels: source.channels,
                         pixelPitch: source.patchPitch, to: source.patch + i * bandPitch)
@@ -556,7 +558,7 @@ private func turnTiles<Scalar: KernelScalar>(
                 turn(
                     transformed + (row * part.side + column) * part.pointPitch + tile * part.channelPitch, lines: pointRowTiles,
                     count: inputs, sourceLine: part.channelPitch, to: target + column * pointRowTiles,
-                    targetLine: part.side * pointRowTiles)
+                    targetLine: part.side * pointRowTiles, by: nil)
             }
             target += part.side * pointRowTiles * inputs
         }

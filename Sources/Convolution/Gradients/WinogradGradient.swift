@@ -176,7 +176,8 @@ struct WinogradGradientPlan {
         var source = TileSource<Float>(
             tensor: image.assumingMemoryBound(to: Float.self) + (group * allIns + firstIn) * layer.input.channel,
             strides: layer.input, rows: layer.vertical.input, columns: layer.horizontal.input, mode: layer.paddingMode,
-            outside: outside, channels: ins, side: winogradSide, transform: table.pointee.transformInput, lanes: lanes,
+            outside: outside, channels: ins, side: winogradSide, transform: table.pointee.transformInput,
+            elements: layer.elements, lanes: lanes,
             readsDirectly: layer.input.channel == 1 && ins % lanes == 0, channelPitch: ceilDivide(ins, lanes) * lanes,
             pointPitch: inPointPitch, patchPitch: patchPitch, fetches: hasLargeTensors(layer),
             addresses: (workspace + addressesAt).assumingMemoryBound(to: UnsafePointer<Float>.self), scratch: memory(scratchAt),
@@ -272,7 +273,7 @@ struct WinogradGradientPlan {
         // Where taps are neighbours in the array, lanes are turned. The first tap is the last of a flipped kernel.
         if layer.torchKernel, !accumulates {
             for row in 0..<block.lefts {
-                packPixels(
+                layer.elements.packPixels(
                     from: taps + (row * width + (layer.flipKernel ? 8 * pitch : 0)), columnStride: 1,
                     channelStride: layer.flipKernel ? -pitch : pitch, columns: lanes, channels: 9, pixelPitch: strides.output,
                     to: target + row * strides.input)

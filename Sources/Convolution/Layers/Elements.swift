@@ -4,6 +4,10 @@ import ConvolutionKernels
 /// both types. Strides and pitches are in elements.
 struct ElementType {
     let bytes: Int
+    /// `turnBlocks`, where there is one.
+    let blocks: Kernel?
+
+    init(_ table: UnsafePointer<KernelTable>, bytes: Int) { (self.bytes, blocks) = (bytes, table.pointee.turn) }
 
     /// target[i * targetStride] = source[i * sourceStride], or += .
     func copy(
@@ -84,27 +88,37 @@ struct ElementType {
         target.assumingMemoryBound(to: UInt8.self).update(repeating: 0, count: count &* bytes)
     }
 
-    /// See the function of this name.
+    /// `[column][channel]` with neighbouring channels, pixels `pixelPitch` apart.
+    @inline(never)
     func packPixels(
         from source: UnsafeRawPointer, columnStride: Int, channelStride: Int, columns: Int, channels: Int, pixelPitch: Int,
         to target: UnsafeMutableRawPointer
     ) {
-        func pack<Scalar: KernelScalar>(_: Scalar.Type) {
-            ConvolutionKernels.packPixels(
-                from: source.assumingMemoryBound(to: Scalar.self), columnStride: columnStride, channelStride: channelStride,
-                columns: columns, channels: channels, pixelPitch: pixelPitch, to: target.assumingMemoryBound(to: Scalar.self))
+        if channelStride != 1 {
+            turn(
+                source, step: columnStride, lines: channels, count: columns, sourceLine: channelStride, to: target,
+                targetLine: pixelPitch)
+            return
         }
-        bytes == 8 ? pack(Double.self) : pack(Float.self)
+        // Whole pixels that follow each other are one line.
+        let isLine = columnStride == channels && pixelPitch == channels
+        let (count, steps) = isLine ? (columns &* channels, 1) : (channels, columns)
+        for column in 0..<steps {
+            (target + column &* pixelPitch &* bytes).copyMemory(
+                from: source + column &* columnStride &* bytes, byteCount: count &* bytes)
+        }
     }
 
     /// See the function of this name.
+    @inline(never) @_optimize(speed)
     func turn(
-        _ source: UnsafeRawPointer, lines: Int, count: Int, sourceLine: Int, to target: UnsafeMutableRawPointer, targetLine: Int
+        _ source: UnsafeRawPointer, step: Int = 1, lines: Int, count: Int, sourceLine: Int, to target: UnsafeMutableRawPointer,
+        targetLine: Int
     ) {
         func turn<Scalar: KernelScalar>(_: Scalar.Type) {
             ConvolutionKernels.turn(
-                source.assumingMemoryBound(to: Scalar.self), lines: lines, count: count, sourceLine: sourceLine,
-                to: target.assumingMemoryBound(to: Scalar.self), targetLine: targetLine)
+                source.assumingMemoryBound(to: Scalar.self), step: step, lines: lines, count: count, sourceLine: sourceLine,
+                to: target.assumingMemoryBound(to: Scalar.self), targetLine: targetLine, by: blocks)
         }
         bytes == 8 ? turn(Double.self) : turn(Float.self)
     }
@@ -129,7 +143,7 @@ struct ElementType {
             ConvolutionKernels.packLines(
                 from: source.assumingMemoryBound(to: Scalar.self), rowStride: rowStride, columnStride: columnStride,
                 channelStride: channelStride, rows: rows, columns: columns, channels: channels, rowPitch: rowPitch, pitch: pitch,
-                to: target.assumingMemoryBound(to: Scalar.self))
+                to: target.assumingMemoryBound(to: Scalar.self), by: blocks)
         }
         bytes == 8 ? pack(Double.self) : pack(Float.self)
     }

@@ -63,7 +63,7 @@ struct Layer {
     var hasOutput: Bool { batch > 0 && vertical.output > 0 && horizontal.output > 0 && outChannels > 0 }
 
     var elementBytes: Int { isDouble ? 8 : 4 }
-    var elements: ElementType { ElementType(bytes: elementBytes) }
+    var elements: ElementType { ElementType(table, bytes: elementBytes) }
     /// The kernels of its tier and element type.
     var table: UnsafePointer<KernelTable> { isDouble ? tier.float64 : tier.float32 }
 
@@ -263,6 +263,7 @@ struct Resampling {
     var accumulates: Bool
 
     var elementBytes: Int { isDouble ? 8 : 4 }
+    var elements: ElementType { ElementType(table, bytes: elementBytes) }
     var hasOutput: Bool { batch > 0 && channels > 0 }
 }
 

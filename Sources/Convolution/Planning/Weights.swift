@@ -187,7 +187,7 @@ private struct PanelPacker<Scalar: KernelScalar> {
                     if lines.stride == 1 {
                         copy(source + element, inputs.count, lines, to: target)
                     } else {
-                        ConvolutionKernels.turn(
+                        layer.elements.turn(
                             source + element, lines: lines.count, count: inputs.count, sourceLine: lines.stride, to: target,
                             targetLine: panel.width)
                     }

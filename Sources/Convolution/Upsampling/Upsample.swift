@@ -143,7 +143,8 @@ private func resampleTurned<Scalar: KernelScalar>(
     let inputArea = resampling.vertical.input * resampling.horizontal.input
     let pixels = (scratch + turned.pointee.scratch.bytes).assumingMemoryBound(to: Scalar.self)
     let results = pixels + inputArea * together
-    turn(
+    let elements = plan.pointee.resampling.elements
+    elements.turn(
         inputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.input.batch + first * resampling.input.channel,
         lines: count, count: inputArea, sourceLine: resampling.input.channel, to: pixels, targetLine: together)
     for chunk in 0..<turned.pointee.chunks {
@@ -154,7 +155,7 @@ private func resampleTurned<Scalar: KernelScalar>(
     let planes = outputStart.assumingMemoryBound(to: Scalar.self) + image * resampling.output.batch
         + first * resampling.output.channel
     for channel in stride(from: 0, to: count, by: planesSideBySide) {
-        turn(
+        elements.turn(
             results + channel, lines: resampling.vertical.output * resampling.horizontal.output,
             count: min(planesSideBySide, count - channel), sourceLine: together,
             to: planes + channel * resampling.output.channel, targetLine: resampling.output.channel)
@@ -241,7 +242,7 @@ func resample<Scalar: KernelScalar>(
         if channels == 1 {
             packLine(from: from, stride: given.column, count: count, to: copy)
         } else {
-            packPixels(
+            plan.pointee.resampling.elements.packPixels(
                 from: from, columnStride: given.column, channelStride: 1, columns: count, channels: channels,
                 pixelPitch: channels, to: copy)
         }

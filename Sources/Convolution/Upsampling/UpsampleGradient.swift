@@ -204,7 +204,7 @@ private func putBackItems(_ raw: UnsafeMutableRawPointer?) {
     let shared = context.shared.assumingMemoryBound(to: PuttingBack.self).pointee
     let resampling = shared.plan.pointee.resampling
     guard let upsampling = shared.plan.pointee.upsampling else { return }
-    let (from, to, elements) = (resampling.output, resampling.input, ElementType(bytes: resampling.elementBytes))
+    let (from, to, elements) = (resampling.output, resampling.input, resampling.elements)
     let (size, inputRows, inputColumns) = (elements.bytes, resampling.vertical.input, resampling.horizontal.input)
     let (channels, planes, accumulates) = (resampling.pixelChannels, resampling.planes, resampling.accumulates)
     // Gaps between rows or pixels are not ours to write.
