@@ -130,6 +130,7 @@ private nonisolated(unsafe) var float32 =
             { accumulateSweep(AVX2Float32.self, columns: Count<4>.self, vectors: Count<1>.self, $0) },
             { accumulateSweep(AVX2Float32.self, columns: Count<4>.self, vectors: Count<2>.self, $0) },
             { accumulateSweep(AVX2Float32.self, columns: Count<3>.self, vectors: Count<4>.self, $0) },
+            nil,
         ],
         stencil: StencilKernel(vectors: 2) { accumulateStencil(AVX2Float32.self, vectors: Count<2>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX2Float32.self, $0) },

@@ -247,6 +247,7 @@ private nonisolated(unsafe) var float32 =
             { accumulateSweep(AVX512Float32.self, columns: Count<4>.self, vectors: Count<1>.self, $0) },
             { accumulateSweep(AVX512Float32.self, columns: Count<4>.self, vectors: Count<2>.self, $0) },
             { accumulateSweep(AVX512Float32.self, columns: Count<4>.self, vectors: Count<4>.self, $0) },
+            { accumulateSweep(AVX512Float32.self, columns: Count<8>.self, vectors: Count<1>.self, $0) },
         ],
         stencil: StencilKernel(vectors: 4) { accumulateStencil(AVX512Float32.self, vectors: Count<4>.self, $0) },
         narrowStencil: { accumulateNarrowStencil(AVX512Float32.self, $0) },

@@ -45,8 +45,8 @@ public struct KernelTable {
     public var stridedWalk: WalkKernel?
     /// `accumulatePairs` for kernels of 2x2 to 4x4, where the tier has them.
     public var pairWalks: InlineArray<3, WalkKernel?>
-    /// `accumulateSweep` of 1, 2 and 4 vectors, where the tier has it.
-    public var sweeps: InlineArray<3, Kernel?>
+    /// `accumulateSweep` of 1, 2 and 4 vectors, where the tier has it, and of 1 vector and 8 columns.
+    public var sweeps: InlineArray<4, Kernel?>
     /// Of the most vectors that this tier has registers for.
     public var stencil: StencilKernel
     /// For `NarrowStencilArguments`: kernels of any size; of 3x3 for output rows 1 and 2 input rows apart, and of 2x2 for 1.
@@ -99,7 +99,7 @@ public struct KernelTable {
         slidingTapGradients: InlineArray<2, Kernel?> = [nil, nil], depthwiseGradients: InlineArray<2, Kernel?> = [nil, nil],
         depthwiseGradientPairs: InlineArray<2, Kernel?> = [nil, nil],
         walk: WalkKernel, stridedWalk: WalkKernel? = nil, pairWalks: InlineArray<3, WalkKernel?> = [nil, nil, nil],
-        sweeps: InlineArray<3, Kernel?> = [nil, nil, nil], stencil: StencilKernel, narrowStencil: @escaping Kernel,
+        sweeps: InlineArray<4, Kernel?> = [nil, nil, nil, nil], stencil: StencilKernel, narrowStencil: @escaping Kernel,
         smallStencils: InlineArray<3, Kernel?>, widestTile: Int,
         storesParts: Bool = false, columnTiles: InlineArray<5, TileKernel>, shortColumnTile: TileKernel? = nil,
         wideTiles: InlineArray<4, TileKernel>, turn: Kernel? = nil,

@@ -181,10 +181,17 @@ public func accumulateSweep<I: InstructionSet, let R: Int, let N: Int>(
         while column < given.pointee.columns.end {
             let (first, end) = (given.pointee.firstInner, given.pointee.endInner)
             let isWhole = column >= first && column < end && end &- first >= R
-            if isWhole { column = min(column, end &- R) }
+            // The last of eight may be but four.
+            let isHalf = R == 8 && isWhole && end &- column <= 4
+            if isWhole { column = min(column, end &- (isHalf ? 4 : R)) }
             let left = column &* given.pointee.columns.step &+ given.pointee.columns.start
             let place = target + column &* given.pointee.outputColumn &* size
-            if isWhole {
+            if isHalf {
+                sweepTile(
+                    I.self, Count<4>.self, Count<N>.self, given, row: rows.first, end: rows.end,
+                    columns: given.pointee.columns.taps, line + left &* pixel, weights, to: place)
+                column &+= 4
+            } else if isWhole {
                 sweepTile(
                     I.self, Count<R>.self, Count<N>.self, given, row: rows.first, end: rows.end,
                     columns: given.pointee.columns.taps, line + left &* pixel, weights, to: place)

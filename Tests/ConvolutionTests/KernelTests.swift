@@ -515,10 +515,10 @@ private enum TileKind: CaseIterable {
 
     @Test(arguments: tiers) func float32(tier: Tier) {
         let table = tier.float32.pointee
-        for (kind, vectors) in [1, 2, 4].enumerated() {
+        for (kind, vectors) in [1, 2, 4, 1].enumerated() {
             guard let accumulate = table.sweeps[kind] else { continue }
             for used in table.storesParts ? [table.lanes, 5] : [table.lanes] {
-                for width in [1, 2, 4, 7, 9, 12, 17] {
+                for width in [1, 2, 4, 7, 9, 12, 15, 17] {
                     for step in 1...3 {
                         for perChunk in 1...3 {
                             check(

@@ -99,6 +99,11 @@ import Testing
             Case(shape: [2, 8, 8, 6], kernel: [3, 3, 3, 32], pads: [1, 1, 1, 1], groups: 2),
             // Tiles of which much is computed in vain.
             Case(shape: [2, 5, 5, 3], kernel: [3, 3, 3, 16], pads: [1, 1, 1, 1]),
+            // Few terms in larger images: tiles end with the rows inside, the last two of which may be twins.
+            Case(shape: [2, 50, 71, 3], kernel: [3, 3, 3, 32], strides: (2, 2), pads: [0, 1, 1, 1]),
+            Case(shape: [1, 27, 29, 24], kernel: [1, 1, 24, 24], strides: (2, 2)),
+            Case(shape: [1, 29, 25, 15], kernel: [1, 1, 15, 16], strides: (2, 2)),
+            Case(shape: [1, 170, 207, 3], kernel: [3, 3, 3, 16], strides: (2, 2), pads: [1, 1, 1, 1]),
             // Stencils whose vectors are wider than what is left of the output.
             Case(shape: [1, 13, 13, 1], kernel: [11, 11, 1, 1], pads: [2, 0, 2, 0]),
             Case(shape: [2, 15, 15, 1], kernel: [7, 7, 1, 1], strides: (2, 2)),

@@ -328,6 +328,8 @@ private func multiply<Scalar: KernelScalar>(
                 let tileKernel = panel.pointee.kernel(for: count, strategy)
                 let tileStep = gathers ? tileKernel.rows * width : block.pointee.hasOneCall ? 0 : largestTileScalars
                 let ahead = tile.pointee.taps * length * arguments.aheadStep
+                // The first of two does not begin early with the second.
+                let pairs = twin != nil && (tile.pointee.overlap == 0 || tile.pointee.repeats > 2)
                 let back = (
                     input: tile.pointee.overlap &* columnUnit, output: tile.pointee.overlap &* columnStep)
                 tile.pointee.targets.span.withUnsafeBufferPointer { targets in
@@ -338,21 +340,13 @@ private func multiply<Scalar: KernelScalar>(
                         while true {
                             var left = tile.pointee.repeats
                             while left > 0 {
-                                if let twin, left > 1 {
-                                    twin(arguments)
-                                    arguments.pointee.channelOffset &+= 2 &* steps.input
-                                    arguments.pointee.outputOffset &+= 2 &* steps.output
-                                    arguments.pointee.tile += 2 &* tileStep
-                                    arguments.pointee.ahead += 2 &* ahead
-                                    left &-= 2
-                                    continue
-                                }
-                                left &-= 1
+                                let taken = pairs && left > 1 ? 2 : 1
+                                left &-= taken
                                 if left == 0 {
                                     arguments.pointee.channelOffset &-= back.input
                                     arguments.pointee.outputOffset &-= back.output
                                 }
-                                tileKernel.accumulate(arguments)
+                                if let twin, taken == 2 { twin(arguments) } else { tileKernel.accumulate(arguments) }
                                 if isLast, !finishes {
                                     if strategy == .columns {
                                         finish(
@@ -363,10 +357,10 @@ private func multiply<Scalar: KernelScalar>(
                                         if !gathers || count < tileKernel.rows { pixels.finish(plan, panel, bias, activation) }
                                     }
                                 }
-                                arguments.pointee.channelOffset &+= steps.input
-                                arguments.pointee.outputOffset &+= steps.output
-                                arguments.pointee.tile += tileStep
-                                arguments.pointee.ahead += ahead
+                                arguments.pointee.channelOffset &+= taken &* steps.input
+                                arguments.pointee.outputOffset &+= taken &* steps.output
+                                arguments.pointee.tile += taken &* tileStep
+                                arguments.pointee.ahead += taken &* ahead
                             }
                             rows -= 1
                             if rows == 0 { break }

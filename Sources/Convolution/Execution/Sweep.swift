@@ -9,7 +9,7 @@ func sweep(
 ) {
     let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
     let (source, target) = (plan.pointee.layer.input, plan.pointee.layer.output)
-    let lanes = plan.pointee.table.lanes
+    let (table, lanes) = (plan.pointee.table, plan.pointee.table.lanes)
     let inner = insideRange(horizontal, 0..<plan.pointee.layer.horizontal.input)
     guard let bounds = plan.pointee.layer.activation.converted(to: Float.self).bounds else { return }
     let bias = UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Float.self))
@@ -33,10 +33,11 @@ func sweep(
         arguments.panelPitch = panel.pointee.width
         var vector = 0
         while vector < panel.pointee.width {
-            // Four vectors, or two, or one.
+            // Four vectors, or two, or one, whose few sums would wait for each other.
             let vectors = (panel.pointee.width - vector) / lanes
-            let kind = vectors > 3 ? 2 : vectors > 1 ? 1 : 0
-            let width = lanes << kind
+            let isWide = arguments.endInner - arguments.firstInner >= 8 && table.pointee.sweeps[3] != nil
+            let kind = vectors > 3 ? 2 : vectors > 1 ? 1 : isWide ? 3 : 0
+            let width = kind < 3 ? lanes << kind : lanes
             arguments.panel = plan.pointee.weights(of: index, block).assumingMemoryBound(to: Float.self) + vector
             arguments.bias = bias + panel.pointee.offset + vector
             let missing = max(0, vector + width - panel.pointee.channels)
@@ -53,7 +54,7 @@ func sweep(
                 (arguments.rows.first, arguments.rows.end) = (rows.lowerBound, min(rows.upperBound, vertical.count))
                 arguments.input = input.assumingMemoryBound(to: Float.self) + image * source.batch + channel
                 arguments.output = output.assumingMemoryBound(to: Float.self) + image * target.batch + channel
-                withUnsafePointer(to: arguments) { plan.pointee.table.pointee.sweeps[kind]?($0) }
+                withUnsafePointer(to: arguments) { table.pointee.sweeps[kind]?($0) }
                 image += 1
                 rows = 0..<max(0, rows.upperBound - vertical.count)
             }

@@ -296,13 +296,12 @@ func tallTiles(_ positions: Int, _ step: Int) -> Int {
 @inline(never)
 func computedPositions(_ positions: Int, _ step: Int) -> Int { max(positions, ceilDivide(positions, step) * (step - 1)) }
 
-/// Strategy `lanes`: the positions of tiles that end with rows of so many columns, where little is then computed in vain, since
+/// The positions of tiles that end with rows of so many columns (`Block.endsRows`), where little is then computed in vain, since
 /// all of them have the addresses of one; the last begins early. Else 0. What is permuted takes longer than its addresses: 16
 /// channels by 4, 2 images of 13x13, 6.5 us, so 5.0.
 @inline(never)
-func rowTile(_ plan: UnsafePointer<ConvolutionPlan>, step: Int, columns: Int) -> Int {
-    plan.pointee.strategy == .lanes && !plan.pointee.permutes && !plan.pointee.borders
-        && !plan.pointee.layer.means.accumulates && endsRows(columns, step) ? min(step, columns) : 0
+func rowTile(_ block: UnsafePointer<Block>, step: Int, columns: Int) -> Int {
+    block.pointee.endsRows && endsRows(columns, step) ? min(step, columns) : 0
 }
 
 /// Whether tiles of `step` columns that end with rows of so many compute little in vain.

@@ -79,7 +79,8 @@ struct TileCutter {
         // The last vector of a row begins early rather than be a part of one; but to add twice would be wrong. So does the last
         // tile, if it is wide or what would follow its input is not the caller's.
         let mayOverlap = strategy == .columns && columnStep == 1 && count.columns >= (isWide ? stride : unit) && !accumulates
-        rowTile = Convolution.rowTile(plan, step: step, columns: route.innerColumns.count)
+        rowTile = Convolution.rowTile(block, step: step, columns: route.innerColumns.count)
+        if rowTile > 0 { shortens = false }
         overlaps = isWide && mayOverlap
         lastColumn = mayOverlap ? portion.columns.upperBound - unit : portion.columns.upperBound
         // If more would be computed in vain for each of border and inside apart, both together.

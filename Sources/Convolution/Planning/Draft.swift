@@ -80,6 +80,8 @@ private let worthwhilePart = 0.03
 
 /// To find one of the parts in which pixels have the same taps inside takes so many multiply-adds.
 private let partStart = 500.0
+/// And so many positions where it is for their addresses.
+private let positionsOfPart = 32.0
 /// Of fewer positions lanes are not gone round.
 private let fewPositions = 40
 
@@ -395,6 +397,7 @@ extension Draft {
             vertical: vertical, horizontal: horizontal, weights: weightElements, bandRows: 0, bandColumns: 0, rowBands: 0,
             columnBands: 0, panelChunks: 0, items: 0, channelBlock: channelBlock, segmentsPerChunk: segmentsPerChunk,
             tilesPerGroup: 0)
+        let reach = plan.pointee.leastReach
         if plan.pointee.strategy == .channels {
             block.mergesTaps = horizontal.taps > 1 && horizontal.offsetStep == 1 && channelBlock == layer.inChannels
                 && segmentsPerChunk % horizontal.taps == 0
@@ -404,13 +407,19 @@ extension Draft {
                 min(lattice.count - insideRange(lattice, 0..<input).count + 1, 2 * lattice.taps)
             }
             let part = outsidePart(block, layer)
-            let saved = part * Double(vertical.count * horizontal.count * terms)
-                * Double(layer.batch * plan.pointee.width / plan.pointee.table.lanes)
-            block.roundsBorder = !plan.pointee.borders && part > worthwhilePart && saved > partStart
-                * Double(parts(vertical, layer.vertical.input) * parts(horizontal, layer.horizontal.input))
+            let positions = Double(plan.pointee.rows(block)) * Double(horizontal.count)
+            let termsOfPosition = Double(terms) * Double(plan.pointee.width / plan.pointee.table.lanes)
+            let saved = part * Double(layer.batch * vertical.count) * Double(horizontal.count) * termsOfPosition
+            let partCount = Double(parts(vertical, layer.vertical.input) * parts(horizontal, layer.horizontal.input))
+            // Of few terms addresses are much of the time.
+            block.endsRows = !plan.pointee.borders && layer.groups == 1 && reach > 1 && termsOfPosition <= fewTerms
+                && !layer.means.accumulates
+            block.roundsBorder = !plan.pointee.borders && (part > worthwhilePart && saved > partStart * partCount
+                || block.endsRows && part > 0 && positions >= positionsOfPart * partCount)
         }
         // Inside, tiles of lanes then share their addresses, however small the border.
         if plan.pointee.strategy == .lanes {
+            block.endsRows = !plan.pointee.permutes && !plan.pointee.borders && !layer.means.accumulates
             block.roundsBorder = !plan.pointee.borders && outsidePart(block, layer) > 0
                 && plan.pointee.rows(block) * horizontal.count > fewPositions
         }
@@ -426,7 +435,6 @@ extension Draft {
         // More tiles where the weights come in several passes, a tile is little work, or no other panel reads the input
         // again; but their addresses are to stay in the cache as well.
         let isAlone = plan.pointee.panelCount == 1
-        let reach = plan.pointee.leastReach
         var tiles = !block.hasOneCall ? 64
             : isAlone ? max(48, min(3 * groupTerms / terms, 96)) : max(16, min(groupTerms / terms, 48))
         if areDense, !isAlone, rowLattices * columnLattices == 1 {
@@ -458,8 +466,7 @@ extension Draft {
         }
         // One more, since those of the border and the others may each have a rest; a quarter where tiles may end with rows.
         let tileCount = plan.pointee.tileCount(rows: block.bandRows, columns: block.bandColumns, reach)
-        let endsRows = plan.pointee.strategy == .lanes || plan.pointee.borders
-        let needed = 1 + (endsRows ? tileCount + ceilDivide(tileCount, 4) : tileCount)
+        let needed = 1 + tileCount + (block.endsRows || plan.pointee.borders ? ceilDivide(tileCount, 4) : 0)
         block.tilesPerGroup = min(block.tilesPerGroup, needed)
         block.items = (plan.pointee.spansImages ? 1 : layer.batch) * block.rowBands * block.columnBands * block.panelChunks
         plan.pointee.itemsPerBlock = max(plan.pointee.itemsPerBlock, block.items)

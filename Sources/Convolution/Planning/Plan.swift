@@ -41,6 +41,8 @@ struct Block {
     var fetchesWeights = true
     /// Strategies `channels` and `lanes`: tiles take pixels with the same taps inside the input together, as many lie outside.
     var roundsBorder = false
+    /// Tiles inside end with the row, if that computes little in vain: all of them then read at the same distances.
+    var endsRows = false
     /// Of a bordered copy.
     var shape = TileShape()
     /// What the block's item packs, if there is but one.

@@ -439,7 +439,9 @@ private func takesSweep(_ layer: Layer) -> Bool {
         return pixels <= 484 && (taps <= 25 || pixels * taps <= most) || !isFew && taps <= 4
     }
     let walks = canWalk(layer)
-    if vertical.kernel == 1 || horizontal.kernel == 1 { return !walks || pixels <= 300 }
+    // Of larger images a walk fetches ahead what lies in pieces.
+    if vertical.kernel == 1 { return !walks || !isWide || vectors <= 4 || inputBytes(layer) < 8e6 }
+    if horizontal.kernel == 1 { return !walks || pixels <= 300 || !isWide }
     // Of four columns a tile, those of the border by themselves, in twice the time. Tiles of lanes go on from row to row.
     let columns = horizontal.output
     let inner = insideRange(Lattice.convolution(horizontal), 0..<horizontal.input).count
@@ -462,10 +464,11 @@ private func takesSweep(_ layer: Layer) -> Bool {
         return !isWide || !prefersWalk
     }
     if isWide {
-        // Four vectors, two or one are swept at a time. A row that is a walk's tile is what suits that best.
-        let isEven = vectors == 4 || vectors <= 2
+        // Four vectors, two or one are swept at a time; of one a walk has few sums too, but loads less. A row that is a walk's
+        // tile is what suits that best.
         let isTile = (0...1).contains(layer.table.pointee.walk.columns - columns)
-        return isEven && taps <= (isTile ? 9 : 49) && vectors * pixels <= 256
+        return taps <= (isTile ? 9 : 49)
+            && (vectors == 1 ? pixels * taps <= 50_000 : (vectors == 4 || vectors == 2) && vectors * pixels <= 256)
     }
     if taps > 49 { return vectors < 128 && (vectors > 3 || inner == columns) }
     if vectors <= (isThree ? 3 : 2), !isWasteful, pixels <= 300 || !isThree && inner < columns { return true }
@@ -643,7 +646,7 @@ private let borderedBytes = 16e3
 private let borderedTerms = 400.0
 /// Of so few, of any image: bands of it, whose elements are each multiplied with as many vectors. 3x3 s2 3->32, 8 of 224x224,
 /// 1.1 ms, so 1.4. (Not of groups: their packed pixels lie apart, 3x3 of 32 groups 1.25 times as long.)
-private let fewTerms = 160.0
+let fewTerms = 160.0
 private let copiedOften = 6.0
 /// A copy of a single row has so many times its columns. With more border, tiles that leave out the taps outside are faster: 2x3,
 /// dilation 1x22, 16->1 at 2x100 1.85 us, so 2.04; dilation 1x52 1.23 and 2.25.
