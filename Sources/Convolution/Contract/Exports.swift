@@ -696,7 +696,7 @@ private func runBackwardKernel(
     _ plan: UnsafePointer<KernelGradientPlan>, _ input: UnsafeRawPointer?, _ outputGradient: UnsafeRawPointer?,
     _ kernelGradient: UnsafeMutableRawPointer?
 ) throws(Failure) {
-    try plan.pointee.check(input: input, outputGradient: outputGradient, kernelGradient: kernelGradient)
+    try check(plan, input: input, outputGradient: outputGradient, kernelGradient: kernelGradient)
     try execute(plan, input: input, outputGradient: outputGradient, kernelGradient: kernelGradient)
 }
 

@@ -12,7 +12,7 @@ import ConvolutionKernels
 // registers.
 
 /// How a layer's gradient is computed.
-private enum GradientAlgorithm {
+fileprivate enum GradientAlgorithm {
     /// There are no products.
     case zeros
     case outerProducts(OuterProductPlan)
@@ -21,13 +21,15 @@ private enum GradientAlgorithm {
     case planes(PlaneGradientPlan)
 }
 
-/// A layer's kernel gradient: all that its sizes decide. Read-only after creation.
+/// A layer's kernel gradient: all that its sizes decide. Read-only after creation. A method of what a pointer points to copies
+/// all of it first, which took up to a third of a tiny execution: so functions take the pointer.
 struct KernelGradientPlan {
     /// The forward layer.
     fileprivate let layer: Layer
-    private let input: Footprint
-    private let output: Footprint
-    private let algorithm: GradientAlgorithm
+    fileprivate let kernelElements: Int
+    fileprivate let input: Footprint
+    fileprivate let output: Footprint
+    fileprivate let algorithm: GradientAlgorithm
     fileprivate let items: Int
     /// Multiply-adds.
     fileprivate let work: Double
@@ -37,6 +39,7 @@ struct KernelGradientPlan {
 
     init(_ layer: Layer) throws(Failure) {
         self.layer = layer
+        kernelElements = layer.kernelElements
         input = try layer.inputFootprint
         output = try layer.outputFootprint
         let convolution = layer.transposed ? layer.adjoint : layer
@@ -80,50 +83,45 @@ struct KernelGradientPlan {
             throw Failure.workspace(layer, "this kernel gradient needs at least", bytes + sharedBytes)
         }
     }
+}
 
-    func check(
-        input: UnsafeRawPointer?, outputGradient: UnsafeRawPointer?, kernelGradient: UnsafeRawPointer?
-    ) throws(Failure) {
-        if kernelGradient == nil, layer.kernelElements > 0 {
-            throw Failure(CONVOLUTION_ERROR_NULL_POINTER,
-                "kernel_gradient is NULL; it must point to \(layer.kernelElements) elements")
+func check(
+    _ plan: UnsafePointer<KernelGradientPlan>, input: UnsafeRawPointer?, outputGradient: UnsafeRawPointer?,
+    kernelGradient: UnsafeRawPointer?
+) throws(Failure) {
+    let elements = plan.pointee.kernelElements
+    if kernelGradient == nil, elements > 0 {
+        throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "kernel_gradient is NULL; it must point to \(elements) elements")
+    }
+    let result = extent(kernelGradient, bytes: elements * (plan.pointee.layer.isDouble ? 8 : 4))
+    try checkApart(result, of: "kernel_gradient", plan.pointee.input.extent(at: input, "input"), "input")
+    try checkApart(
+        result, of: "kernel_gradient", plan.pointee.output.extent(at: outputGradient, "output_gradient"), "output_gradient")
+}
+
+/// What one thread does.
+private func takeItems(
+    _ plan: UnsafePointer<KernelGradientPlan>, _ context: ThreadContext, _ execution: KernelGradientExecution,
+    _ shared: UnsafeMutableRawPointer
+) {
+    let workspace = shared + (plan.pointee.sharedBytes + context.number * plan.pointee.bytes)
+    let (image, points, result) = (execution.image, execution.points, execution.result)
+    switch plan.pointee.algorithm {
+    case .zeros:
+        break
+    case .walk(let plan):
+        while let item = context.nextItem() { plan.run(item, image: image, points: points, workspace, to: result) }
+    case .winograd(let plan):
+        while let item = context.nextItem() { plan.run(item, image: image, points: points, workspace, to: result) }
+    case .outerProducts(let plan):
+        while let item = context.nextItem() {
+            let run = OuterProductItem(plan, item, image: image, points: points, workspace)
+            run.addUp(result)
+            run.write(to: result)
         }
-        let result = extent(kernelGradient, bytes: layer.kernelElements * layer.elementBytes)
-        try checkApart(result, of: "kernel_gradient", self.input.extent(at: input, "input"), "input")
-        try checkApart(
-            result, of: "kernel_gradient", output.extent(at: outputGradient, "output_gradient"), "output_gradient")
-    }
-
-    fileprivate func execute(_ execution: UnsafeMutablePointer<KernelGradientExecution>) {
-        runThreads(
-            execution.pointee.threads, items: items, work: work, { runItems($0) }, shared: UnsafeMutableRawPointer(execution))
-        guard case .planes(let plan) = algorithm, let totals = execution.pointee.workspace else { return }
-        plan.write(totals, to: execution.pointee.result)
-    }
-
-    /// What one thread does.
-    fileprivate func takeItems(
-        _ context: ThreadContext, _ execution: KernelGradientExecution, _ shared: UnsafeMutableRawPointer
-    ) {
-        let workspace = shared + (sharedBytes + context.number * bytes)
-        let (image, points, result) = (execution.image, execution.points, execution.result)
-        switch algorithm {
-        case .zeros:
-            break
-        case .walk(let plan):
-            while let item = context.nextItem() { plan.run(item, image: image, points: points, workspace, to: result) }
-        case .winograd(let plan):
-            while let item = context.nextItem() { plan.run(item, image: image, points: points, workspace, to: result) }
-        case .outerProducts(let plan):
-            while let item = context.nextItem() {
-                let run = OuterProductItem(plan, item, image: image, points: points, workspace)
-                run.addUp(result)
-                run.write(to: result)
-            }
-        case .planes(let plan):
-            while let part = context.nextItem() {
-                plan.addUp(part: part, image: image, points: points, workspace, to: shared)
-            }
+    case .planes(let plan):
+        while let part = context.nextItem() {
+            plan.addUp(part: part, image: image, points: points, workspace, to: shared)
         }
     }
 }
@@ -133,27 +131,31 @@ func execute(
     _ plan: UnsafePointer<KernelGradientPlan>, input: UnsafeRawPointer?, outputGradient: UnsafeRawPointer?,
     kernelGradient: UnsafeMutableRawPointer?
 ) throws(Failure) {
-    let layer = plan.pointee.layer
-    guard let kernelGradient, layer.kernelElements > 0 else { return }
-    guard plan.pointee.items > 0, let image = layer.transposed ? outputGradient : input,
-        let points = layer.transposed ? input : outputGradient
+    guard let kernelGradient, plan.pointee.kernelElements > 0 else { return }
+    let isTransposed = plan.pointee.layer.transposed
+    guard plan.pointee.items > 0, let image = isTransposed ? outputGradient : input,
+        let points = isTransposed ? input : outputGradient
     else {
         // Nothing to add.
-        if !layer.means.accumulates {
-            let bytes = kernelGradient.assumingMemoryBound(to: UInt8.self)
-            bytes.update(repeating: 0, count: layer.kernelElements * layer.elementBytes)
-        }
+        let layer = plan.pointee.layer
+        if !layer.means.accumulates { layer.elements.clear(kernelGradient, count: layer.kernelElements) }
         return
     }
     let (bytes, sharedBytes) = (plan.pointee.bytes, plan.pointee.sharedBytes)
     let threads = min(
-        threadsToUse(requested: layer.threads, items: plan.pointee.items, work: plan.pointee.work),
-        (layer.means.workspaceLimit - sharedBytes) / bytes)
+        threadsToUse(requested: plan.pointee.layer.threads, items: plan.pointee.items, work: plan.pointee.work),
+        (plan.pointee.layer.means.workspaceLimit - sharedBytes) / bytes)
     var execution = KernelGradientExecution(plan: plan, threads: threads, image: image, points: points, result: kernelGradient)
     try withWorkspace(1, of: sharedBytes + threads * bytes, &execution) { shared, workspace in
         guard let execution = shared?.assumingMemoryBound(to: KernelGradientExecution.self) else { return }
         execution.pointee.workspace = workspace
-        execution.pointee.plan.pointee.execute(execution)
+        let plan = execution.pointee.plan
+        runThreads(
+            execution.pointee.threads, items: plan.pointee.items, work: plan.pointee.work, { runItems($0) },
+            shared: UnsafeMutableRawPointer(execution))
+        // The planes' totals.
+        guard plan.pointee.sharedBytes > 0, case .planes(let planes) = plan.pointee.algorithm, let workspace else { return }
+        planes.write(workspace, to: execution.pointee.result)
     }
 }
 
@@ -173,7 +175,7 @@ private func runItems(_ raw: UnsafeMutableRawPointer?) {
     let context = raw.assumingMemoryBound(to: ThreadContext.self).pointee
     let execution = context.shared.assumingMemoryBound(to: KernelGradientExecution.self).pointee
     guard let workspace = execution.workspace else { return }
-    execution.plan.pointee.takeItems(context, execution, workspace)
+    takeItems(execution.plan, context, execution, workspace)
 }
 
 func createKernelGradientPlan(_ layer: Layer) throws(Failure) -> UnsafeMutablePointer<KernelGradientPlan> {
