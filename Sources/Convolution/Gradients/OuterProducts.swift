@@ -38,8 +38,11 @@ struct OuterProductWork {
         // Lanes that are not neighbours in the result are written one by one, which takes as long as the sums of some 48 pixels.
         let scattered = 1 + 48 / Double(layer.batch * layer.vertical.output * layer.horizontal.output)
         let imageScatters = mergesTaps || layer.kernelStrides.input != 1 && !layer.writesTapsTogether(mergesTaps)
+        // Of the points a partial vector is read in place too.
+        let packs = !mergesTaps && layer.input.channel == 1 && inputs % table.lanes != 0
+        let packing = packs ? Double(layer.inChannels) / 2 / Double(layer.vertical.kernel) : 0
         pointsInVectors = byPoints * (layer.kernelStrides.output != 1 ? scattered : 1)
-            <= byImage * (imageScatters ? scattered : 1)
+            <= byImage * (imageScatters ? scattered : 1) + packing
     }
 }
 
@@ -69,6 +72,8 @@ struct OuterProductPlan {
     var writesTapsTogether = false
     /// The lanes of a tile are neighbours in the result, which holds the sums of complete tiles from the start.
     var addsInPlace = false
+    /// One pixel and tap, which are read in place: products of two lines of channels, written row by row.
+    var isSinglePixel = false
 
     /// Rows and lanes of all tiles of one group and tap.
     var lefts = 0
@@ -299,6 +304,12 @@ struct OuterProductPlan {
                 && (layer.batch == 1 || layer.output.batch == vertical.output * layer.output.row)
         }
 
+        isSinglePixel = hasOneBand && bands.pixels == 1 && tapRows == 1 && tapColumns == 1 && !mergesTaps && addsInPlace
+            && rights >= lanes && (panelCount > 1 || rights % lanes != 0) && vertical.start == 0 && horizontal.start == 0
+            && layer.input.channel == 1 && layer.output.channel == 1
+        // Both of two items would write the elements that their vectors share.
+        overlapsPanels = overlapsPanels || isSinglePixel
+
         if let kernel = table.pointee.tapRowTile, pointsInVectors, !mergesTaps, hasTapRows(horizontal),
             rights == kernel.vectors * lanes, lefts % kernel.rows == 0, addsInPlace || !hasOneBand
         {
@@ -424,7 +435,31 @@ struct OuterProductItem {
 
     /// Adds up the item's share of the gradient: in `sums`, except for tiles that are done already.
     func addUp(_ result: UnsafeMutableRawPointer) {
+        if plan.isSinglePixel {
+            elements.bytes == 8 ? multiplyPixel(to: result, Double.self) : multiplyPixel(to: result, Float.self)
+            return
+        }
         plan.bands.addUp(in: sums, count: plan.sums, elements) { band, isFirst in addBand(band, isFirst: isFirst, result) }
+    }
+
+    /// Whole rows of the result after each other: of tiles, stores wait for lines that the processor does not foresee.
+    private func multiplyPixel<Scalar: KernelScalar>(to result: UnsafeMutableRawPointer, _: Scalar.Type) {
+        let image = image.assumingMemoryBound(to: Scalar.self) + group &* layer.inChannelsPerGroup
+        let points = points.assumingMemoryBound(to: Scalar.self) + group &* layer.outChannelsPerGroup
+        let (left, right) = pointsInVectors ? (image, points) : (points, image)
+        let result = result.assumingMemoryBound(to: Scalar.self) + group &* kernelStrides.group
+        let rights = InlineArray<16, UnsafePointer<Scalar>>(repeating: right)
+        rights.span.withUnsafeBufferPointer { rights in
+            guard let rights = rights.baseAddress else { return }
+            var row = lefts.lowerBound
+            while row < lefts.upperBound {
+                let rows = BlendRowsArguments(
+                    count: min(16, lefts.upperBound &- row), rows: rights, weights: left + row, taps: 1,
+                    output: result + row &* leftStride, pitch: leftStride, elements: plan.rights, streaming: false)
+                withUnsafePointer(to: rows) { plan.table.pointee.blendedRows($0) }
+                row &+= 16
+            }
+        }
     }
 
     private func addBand(_ band: GradientBand, isFirst: Bool, _ result: UnsafeMutableRawPointer) {
