@@ -71,7 +71,16 @@ public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
                 for n in 0..<N {
                     columns[unchecked: n] = right.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
                 }
-                for r in 0..<R {
+                // Of one vector: two lefts per load, or there would be more loads than multiply-adds.
+                let pairs = N == 1 && I.splitsTwos ? 2 : 0
+                for pair in 0..<pairs {
+                    let (x, first, second) = (I.twos(left + 2 &* pair), 2 &* pair, 2 &* pair &+ 1)
+                    sums[unchecked: first][unchecked: 0] = I.multiplyAdd(
+                        I.firsts(x), columns[unchecked: 0], sums[unchecked: first][unchecked: 0])
+                    sums[unchecked: second][unchecked: 0] = I.multiplyAdd(
+                        I.seconds(x), columns[unchecked: 0], sums[unchecked: second][unchecked: 0])
+                }
+                for r in 2 &* pairs..<R {
                     let x = I.Vector(repeating: left[r])
                     for n in 0..<N {
                         sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, columns[unchecked: n],
