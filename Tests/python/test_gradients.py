@@ -409,6 +409,9 @@ def test_pytorch(isa, data_format, name, dtype):
     ((1, 12, 12, 32), (3, 3, 4, 32), {"padding": 1, "groups": 8}),  # tiles that reach into other groups
     ((2, 2, 3, 24), (5, 5, 24, 48), {"padding": 6, "dilation_rate": 3}),  # taps that are outside for all pixels
     ((1, 20, 20, 32), (3, 3, 16, 32), {"padding": 1, "groups": 2, "padding_mode": "reflect"}),
+    # A single pixel, row by row:
+    ((1, 1, 1, 71), (1, 1, 71, 150), {}),
+    ((1, 2, 3, 210), (1, 1, 105, 46), {"groups": 2, "strides": 3}),  # of an image of several
     # One vector for all taps of a kernel row:
     ((2, 14, 15, 48), (3, 3, 16, 48), {"padding": 1, "groups": 3}),  # taps outside in the first and the last column
     ((1, 20, 41, 40), (2, 3, 40, 16), {"padding": (0, 1), "strides": 2, "flip_kernel": True}),  # several bands
@@ -531,6 +534,19 @@ def test_the_least_workspace_of_a_kernel_gradient(isa, shape, kernel_shape, opti
 
 
 # --------------------------------------------------------------------------------------------------------- edge cases
+
+
+@pytest.mark.parametrize("channels", [(40, 144), (64, 40)])
+def test_products_of_zeros_have_the_same_sign_however_the_pixel_lies(isa, channels):
+    """Zeros, as behind a ReLU, by negative gradients; with channels apart from each other they go another way."""
+    inputs, outputs = channels
+    rng = np.random.default_rng(0)
+    x, gradient = np.maximum(reals(rng, (1, 1, 1, inputs)), 0), reals(rng, (1, 1, 1, outputs))
+    kernel_shape = (1, 1, inputs, outputs)
+    want = convolution.conv2d_backward_kernel(x, gradient, kernel_shape, isa=isa)
+    assert not np.signbit(want[want == 0]).any()
+    torch = convolution.conv2d_backward_kernel(x, gradient, (outputs, inputs, 1, 1), isa=isa, kernel_format="torch")
+    assert_same_bits(torch.transpose(2, 3, 1, 0), want)
 
 
 def test_empty_batches_and_outputs():

@@ -442,22 +442,34 @@ struct OuterProductItem {
         plan.bands.addUp(in: sums, count: plan.sums, elements) { band, isFirst in addBand(band, isFirst: isFirst, result) }
     }
 
-    /// Whole rows of the result after each other: of tiles, stores wait for lines that the processor does not foresee.
+    /// Whole rows of the result after each other: of tiles, stores wait for lines that the processor does not foresee. To each
+    /// product 0 is added, so that none is a negative zero, as in tiles.
     private func multiplyPixel<Scalar: KernelScalar>(to result: UnsafeMutableRawPointer, _: Scalar.Type) {
         let image = image.assumingMemoryBound(to: Scalar.self) + group &* layer.inChannelsPerGroup
         let points = points.assumingMemoryBound(to: Scalar.self) + group &* layer.outChannelsPerGroup
         let (left, right) = pointsInVectors ? (image, points) : (points, image)
         let result = result.assumingMemoryBound(to: Scalar.self) + group &* kernelStrides.group
-        let rights = InlineArray<16, UnsafePointer<Scalar>>(repeating: right)
-        rights.span.withUnsafeBufferPointer { rights in
-            guard let rights = rights.baseAddress else { return }
-            var row = lefts.lowerBound
-            while row < lefts.upperBound {
-                let rows = BlendRowsArguments(
-                    count: min(16, lefts.upperBound &- row), rows: rights, weights: left + row, taps: 1,
-                    output: result + row &* leftStride, pitch: leftStride, elements: plan.rights, streaming: false)
-                withUnsafePointer(to: rows) { plan.table.pointee.blendedRows($0) }
-                row &+= 16
+        // What would be packed has as much memory.
+        let zeros = pointsInVectors ? packedPoints : packedImage
+        elements.clear(zeros, count: plan.rights)
+        // Of some rows at a time: each is the right one times an element of the left, and the zeros times one.
+        var factors = InlineArray<16, UnsafePointer<Scalar>>(repeating: right)
+        for i in 0..<8 { factors[2 * i + 1] = UnsafePointer(zeros.assumingMemoryBound(to: Scalar.self)) }
+        var weights = InlineArray<16, Scalar>(repeating: 1)
+        withUnsafePointer(to: &factors) { factors in
+            withUnsafeMutablePointer(to: &weights) { weights in
+                let weights = UnsafeMutableRawPointer(weights).assumingMemoryBound(to: Scalar.self)
+                var row = lefts.lowerBound
+                while row < lefts.upperBound {
+                    let count = min(8, lefts.upperBound &- row)
+                    for i in 0..<count { weights[2 &* i] = left[row &+ i] }
+                    let rows = BlendRowsArguments(
+                        count: count, rows: UnsafeRawPointer(factors).assumingMemoryBound(to: UnsafePointer<Scalar>.self),
+                        weights: weights, taps: 2, output: result + row &* leftStride, pitch: leftStride, elements: plan.rights,
+                        streaming: false)
+                    withUnsafePointer(to: rows) { plan.table.pointee.blendedRows($0) }
+                    row &+= count
+                }
             }
         }
     }
@@ -644,11 +656,13 @@ struct OuterProductItem {
             if !isEmpty {
                 withUnsafePointer(to: &arguments) { (tapRowKernel ?? tile.kernel).accumulate($0) }
             } else if isFirst {
+                // Rows that follow each other are one.
+                let isLine = arguments.tilePitch == tile.width
+                let (rows, width) = isLine ? (1, tile.kernel.rows &* tile.width) : (tile.kernel.rows, tile.width)
                 for tap in 0..<(tapRowKernel == nil ? 1 : plan.tapColumns) {
-                    for r in 0..<tile.kernel.rows {
+                    for r in 0..<rows {
                         elements.clear(
-                            arguments.tile + (tap &* arguments.tileTapPitch &+ r &* arguments.tilePitch) &* size,
-                            count: tile.width)
+                            arguments.tile + (tap &* arguments.tileTapPitch &+ r &* arguments.tilePitch) &* size, count: width)
                     }
                 }
             }
