@@ -30,7 +30,9 @@ def layers(draw, modes=("zeros",), channels=6, depthwise=False):
         groups, group_in, group_out = draw(st.sampled_from([1, 2, 4, 8, 16, 17, 32, 40, 48])), 1, 1
     else:
         groups = draw(st.sampled_from([1, 1, 2, 3]))
-        group_in, group_out = draw(st.integers(1, channels)), draw(st.integers(1, channels))
+        # From 8 input channels on, few output channels are computed products first.
+        group_in = draw(st.sampled_from([*range(1, channels + 1), 8, 21]))
+        group_out = draw(st.integers(1, channels))
     mode = draw(st.sampled_from(modes))
     axes = []
     for _ in range(2):
@@ -353,6 +355,25 @@ def test_fused_with_nan_and_infinity(poison, isa):
         np.testing.assert_array_equal(got, in_two_steps(x, kernel, None, {"size": 2}, options))
 
 
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+@pytest.mark.parametrize("groups, outputs", [(1, 2), (2, 3)])
+def test_few_outputs_of_a_kernel_that_is_not_finite(poison, groups, outputs, isa):
+    """Whatever is computed first where it is finite, zeros around the image meet what is not, in the least workspace too."""
+    rng = np.random.default_rng(11)
+    x = whole_numbers(rng, (2, 7, 9, 20 * groups), np.float32)
+    kernel = whole_numbers(rng, (3, 3, 20, outputs * groups), np.float32)
+    want = convolution.conv2d(x, kernel, padding="same", groups=groups, isa=isa)
+    kernel[0, 2, 3, 1] = poison
+    around = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    got = convolution.conv2d(x, kernel, padding="same", groups=groups, isa=isa)
+    np.testing.assert_array_equal(got, convolution.conv2d(around, kernel, padding="valid", groups=groups, isa=isa))
+    assert np.isnan(got[:, 0, :, 1]).all()
+    assert_same_bits(np.delete(got, 1, -1), np.delete(want, 1, -1))
+    least = convolution.conv2d_workspace_size(x.shape, kernel.shape, padding="same", groups=groups, isa=isa).least
+    np.testing.assert_array_equal(
+        convolution.conv2d(x, kernel, padding="same", groups=groups, isa=isa, workspace_limit=least), got)
+
+
 # ------------------------------------------------------------------------------------------------------------ equal bits
 
 # Enough of each kind to leave no code path of the library out: few and many channels, one channel, odd counts around the widths
@@ -368,6 +389,7 @@ BIT_LAYERS = [
     ("conv2d", (2, 11, 70, 3), (5, 3, 3, 3), {"padding": "same"}),
     ("conv2d", (2, 7, 9, 64), (1, 1, 64, 48), {"activation": "relu6"}),
     ("conv2d", (3, 41, 50, 70), (2, 3, 70, 8), {"padding": "same"}),
+    ("conv2d", (2, 19, 33, 26), (3, 5, 13, 4), {"groups": 2, "padding": "same", "dilation_rate": (2, 1), "activation": "relu"}),
     ("conv2d", (2, 8, 9, 40), (1, 1, 40, 5), {"strides": 2}),
     # Rows and columns that no tap reads are passed over, in twos and threes; pixels that do not fill their last tile.
     ("conv2d", (3, 13, 21, 33), (1, 1, 33, 50), {"strides": (2, 3), "activation": "relu"}),

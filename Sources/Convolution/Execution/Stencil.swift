@@ -16,7 +16,7 @@ func canStencil(_ layer: Layer) -> Bool {
 /// Whether the layer, an image filter, is run as two passes if its kernel permits. Smaller kernels would not gain; the two sums
 /// of longer ones are not cut into chunks.
 func maySeparate(_ layer: Layer) -> Bool {
-    canStencil(layer) && !layer.transposed && !layer.isSpread && layer.outChannelsPerGroup == 1 && layer.inChannels <= 4
+    canStencil(layer) && !layer.transposed && !layer.takesAdjointKernel && layer.outChannelsPerGroup == 1 && layer.inChannels <= 4
         && layer.vertical.stride == 1 && layer.horizontal.stride == 1
         && layer.horizontal.dilation == 1 && (5...16).contains(layer.vertical.kernel)
         && (5...16).contains(layer.horizontal.kernel)

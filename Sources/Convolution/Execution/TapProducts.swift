@@ -76,13 +76,23 @@ private let fewestPixels = 96
 /// permuted: a group's products leave most of a pixel's line unused.)
 private let mostOutputs = 8
 private let fewestInputs = 8
+/// Of an image's output channel without strides; fewer take less time than an item's beginning.
+private let fewestTerms = 2048.0
 
 extension Layer {
     /// Whether products come first: a property of the layer alone, as the bits depend on it. nil, or the channels of a chain.
     func productChain() -> Int? {
-        guard transposed, hasOutput, outChannelsPerGroup <= mostOutputs, inChannelsPerGroup >= fewestInputs,
+        // A single tap's products are the sums.
+        let elements = vertical.kernel * horizontal.kernel
+        guard transposed, hasOutput, outChannelsPerGroup <= mostOutputs, inChannelsPerGroup >= fewestInputs, elements > 1,
             vertical.fitsProducts, horizontal.fitsProducts, !permutesWhole
         else { return nil }
+        // Without strides it is a convolution as well, which needs no second pass, and takes small images of a batch together.
+        let pixels = Double(vertical.output) * Double(horizontal.output)
+        if vertical.stride == 1, horizontal.stride == 1, pixels * Double(elements * inChannelsPerGroup) < fewestTerms
+            || outChannelsPerGroup > 2 && 2 * elements * outChannelsPerGroup > (elements <= 9 ? 5 : 3) * inChannelsPerGroup {
+            return nil
+        }
         // As long as the phase with the fewest terms permits; that with most must keep the bound as well.
         let inputs = inChannelsPerGroup
         let few = max(1, vertical.kernel / vertical.stride) * max(1, horizontal.kernel / horizontal.stride)

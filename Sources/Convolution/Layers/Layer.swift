@@ -45,6 +45,8 @@ struct Layer {
     var sourceColumns = 0
     /// Elements of what is read from one of the caller's input to the next, zeros between them: see `spread`.
     var spacing = (rows: 1, columns: 1)
+    /// A convolution of the kernel array of a transposed one, or the other way round.
+    var takesAdjointKernel = false
 
     var inChannelsPerGroup: Int { inChannels / groups }
     var outChannelsPerGroup: Int { outChannels / groups }
@@ -96,7 +98,7 @@ struct Layer {
     /// Strides of the kernel array: rows, columns, input channels and output channels within a group, and groups.
     var kernelStrides: (row: Int, column: Int, input: Int, output: Int, group: Int) {
         let area = vertical.kernel * horizontal.kernel * columnsPerPixel
-        switch (transposed, torchKernel) {
+        switch (transposed != takesAdjointKernel, torchKernel) {
         case (false, false): // HWIO
             let pixel = inChannelsPerGroup * outChannels
             return (horizontal.kernel * pixel, pixel, outChannels, 1, outChannelsPerGroup)
@@ -208,13 +210,38 @@ struct Layer {
             vertical.fitsProducts, horizontal.fitsProducts, chunkRows != nil,
             means.joinsPhases, !means.accumulates, !means.keepsRows
         else { return nil }
+        return counterpart
+    }
+
+    /// A transposed convolution without strides as the convolution that it is, of the kernel turned round. nil for other layers.
+    var straight: Layer? {
+        let taps = vertical.kernel * horizontal.kernel
+        // Large kernels of few channels are not swept, but walked over or run as stencils.
+        guard transposed, hasOutput, vertical.stride == 1, horizontal.stride == 1, vertical.input > 0, horizontal.input > 0,
+            means.joinsPhases, !isDepthwise || outChannels >= table.lanes || taps <= (outChannels <= 4 ? 9 : 49)
+        else { return nil }
+        return counterpart
+    }
+
+    /// The way back, of zeros outside.
+    var turnedRound: Layer? {
+        guard !transposed, vertical.stride == 1, horizontal.stride == 1, vertical.repetition == 1, horizontal.repetition == 1,
+            vertical.input > 0, horizontal.input > 0, paddingMode == .constant, paddingValue == 0, !means.keepsRows
+        else { return nil }
+        return counterpart
+    }
+
+    /// The other one of convolution and transposed convolution: the same products in the same order, and zeros where there are
+    /// strides.
+    private var counterpart: Layer {
         func spread(_ axis: Axis) -> Axis {
             Axis(
-                input: (axis.input - 1) * axis.stride + 1, kernel: axis.kernel, stride: 1, dilation: 1, output: axis.output,
-                start: axis.kernel - 1 - axis.start)
+                input: (axis.input - 1) * axis.stride + 1, kernel: axis.kernel, stride: 1, dilation: axis.dilation,
+                output: axis.output, start: (axis.kernel - 1) * axis.dilation - axis.start)
         }
         var layer = self
-        layer.transposed = false
+        layer.transposed.toggle()
+        layer.takesAdjointKernel = true
         layer.flipKernel.toggle()
         layer.spacing = (vertical.stride, horizontal.stride)
         (layer.vertical, layer.horizontal) = (spread(vertical), spread(horizontal))

@@ -167,7 +167,12 @@ func leastWorkspace(_ layer: Layer) throws(Failure) -> Int {
     if !layer.hasOutput { return 0 }
     let frugal = try draft(layer, economy: mostEconomy)
     defer { shim_free(frugal.plan) }
-    return frugal.plan.pointee.workspace.bytes
+    let bytes = frugal.plan.pointee.workspace.bytes
+    if !frugal.plan.pointee.layer.takesAdjointKernel { return bytes }
+    // A kernel that is not finite may need more.
+    var layer = layer
+    layer.means.joinsPhases = false
+    return max(bytes, try leastWorkspace(layer))
 }
 
 /// What `..._workspace_size` says: bytes.
@@ -202,7 +207,11 @@ func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     if let side = given.winogradTile { return try winogradDraft(given, side: side, economy: economy) }
     given.thinOut()
     given.layDown()
-    let chain = given.productChain()
+    var chain = given.productChain()
+    // Not one whose kernel was found not to be finite.
+    if asked.means.joinsPhases, let turned = given.turnedRound, let length = turned.productChain() {
+        (given, chain) = (turned, length)
+    }
     var drawn = given
     drawn.flatten()
     if chain == nil, economy == 0 { drawn.joinRows() }
@@ -216,6 +225,8 @@ func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     if turned != nil {
         drawn = given
         try drawn.putOnPixels()
+    } else if chain == nil, economy == 0, let straight = drawn.straight {
+        drawn = straight
     }
     if chain == nil { drawn.widen(turns: turned != nil) }
     var draft = try blocksDraft(asked.arrays, drawn, turned: turned, chain: chain, economy: economy)

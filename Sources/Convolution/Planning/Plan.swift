@@ -352,7 +352,7 @@ private func packedPlan<Scalar: KernelScalar>(
             && layer.paddingValue == 0 && isFinite
         if !plan.pointee.skipsOutside, meetsBorder(layer) { plan.pointee.sweeps = false }
         let isJoined = plan.pointee.algorithm.isTurned || plan.pointee.algorithm.isExpanded || plan.pointee.pairs
-            || plan.pointee.layer.isSpread
+            || plan.pointee.layer.takesAdjointKernel
         if !isFinite, plan.pointee.algorithm.isWinograd || isJoined {
             // With Winograd's algorithm, or zeros in between, an infinity or NaN would reach elements that have no part in it;
             // the default one keeps it where it belongs. And the border is mended in the caller's arrays.

@@ -457,9 +457,10 @@ private func takesSweep(_ layer: Layer) -> Bool {
     let isThree = vertical.kernel == 3 && horizontal.kernel == 3
     if horizontal.stride > 1 { return !isThree || vectors <= 2 }
     if taps <= 4 {
-        // The walk without loops takes rows of seven columns, and one vector as well as four.
+        // The walk without loops takes rows of seven columns (not seven alone without a border, nor few vectors with one on both
+        // sides), and one vector as well as four.
         let isWhole = inner == columns
-        let prefersWalk = isWhole && columns > 7 && columns % 7 == 0
+        let prefersWalk = columns % 7 == 0 && (isWhole ? columns > 7 : columns - inner == 2 && vectors >= 4)
             || vectors > (isWhole ? 2 : 4) && vectors % 4 >= 2 && vectors * pixels >= 600
         return !isWide || !prefersWalk
     }
