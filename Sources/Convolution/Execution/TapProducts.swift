@@ -80,19 +80,22 @@ private let fewestInputs = 8
 private let fewestTerms = 2048.0
 
 extension Layer {
-    /// Whether products come first: a property of the layer alone, as the bits depend on it. nil, or the channels of a chain.
-    func productChain() -> Int? {
+    /// Whether products may come first if the layer is, or becomes, a transposed one.
+    var suitsProducts: Bool {
         // A single tap's products are the sums.
         let elements = vertical.kernel * horizontal.kernel
-        guard transposed, hasOutput, outChannelsPerGroup <= mostOutputs, inChannelsPerGroup >= fewestInputs, elements > 1,
-            vertical.fitsProducts, horizontal.fitsProducts, !permutesWhole
-        else { return nil }
+        guard outChannelsPerGroup <= mostOutputs, inChannelsPerGroup >= fewestInputs, elements > 1, hasOutput else { return false }
+        if vertical.stride > 1 || horizontal.stride > 1 { return true }
         // Without strides it is a convolution as well, which needs no second pass, and takes small images of a batch together.
         let pixels = Double(vertical.output) * Double(horizontal.output)
-        if vertical.stride == 1, horizontal.stride == 1, pixels * Double(elements * inChannelsPerGroup) < fewestTerms
-            || outChannelsPerGroup > 2 && 2 * elements * outChannelsPerGroup > (elements <= 9 ? 5 : 3) * inChannelsPerGroup {
-            return nil
-        }
+        return pixels * Double(elements * inChannelsPerGroup) >= fewestTerms
+            && (outChannelsPerGroup <= 2
+                || 2 * elements * outChannelsPerGroup <= (elements <= 9 ? 5 : 3) * inChannelsPerGroup)
+    }
+
+    /// Whether products come first: a property of the layer alone, as the bits depend on it. nil, or the channels of a chain.
+    func productChain() -> Int? {
+        guard transposed, suitsProducts, vertical.fitsProducts, horizontal.fitsProducts, !permutesWhole else { return nil }
         // As long as the phase with the fewest terms permits; that with most must keep the bound as well.
         let inputs = inChannelsPerGroup
         let few = max(1, vertical.kernel / vertical.stride) * max(1, horizontal.kernel / horizontal.stride)

@@ -25,6 +25,8 @@ struct Layer {
     /// OIHW or IOHW rather than HWIO or HWOI.
     var torchKernel: Bool
     var flipKernel: Bool
+    /// A convolution of the kernel array of a transposed one, or the other way round.
+    var takesAdjointKernel = false
     var batch: Int
     var inChannels: Int
     var outChannels: Int
@@ -45,8 +47,6 @@ struct Layer {
     var sourceColumns = 0
     /// Elements of what is read from one of the caller's input to the next, zeros between them: see `spread`.
     var spacing = (rows: 1, columns: 1)
-    /// A convolution of the kernel array of a transposed one, or the other way round.
-    var takesAdjointKernel = false
 
     var inChannelsPerGroup: Int { inChannels / groups }
     var outChannelsPerGroup: Int { outChannels / groups }
@@ -210,42 +210,41 @@ struct Layer {
             vertical.fitsProducts, horizontal.fitsProducts, chunkRows != nil,
             means.joinsPhases, !means.accumulates, !means.keepsRows
         else { return nil }
-        return counterpart
+        var layer = self
+        layer.takeCounterpart()
+        return layer
     }
 
-    /// A transposed convolution without strides as the convolution that it is, of the kernel turned round. nil for other layers.
-    var straight: Layer? {
-        let taps = vertical.kernel * horizontal.kernel
-        // Large kernels of few channels are not swept, but walked over or run as stencils.
-        guard transposed, hasOutput, vertical.stride == 1, horizontal.stride == 1, vertical.input > 0, horizontal.input > 0,
-            means.joinsPhases, !isDepthwise || outChannels >= table.lanes || taps <= (outChannels <= 4 ? 9 : 49)
-        else { return nil }
-        return counterpart
+    /// Whether this is a transposed convolution without strides that is better computed as the convolution that it is, of the
+    /// kernel turned round.
+    var isStraight: Bool {
+        // Large kernels of few channels are not swept, but walked over or run as stencils; a single output channel gains nothing.
+        transposed && vertical.stride == 1 && horizontal.stride == 1 && (groups > 1 || outChannels > 1) && hasOutput
+            && vertical.input > 0 && horizontal.input > 0 && means.joinsPhases
+            && (!isDepthwise || outChannels >= table.lanes
+                || vertical.kernel * horizontal.kernel <= (outChannels <= 4 ? 9 : 49))
     }
 
-    /// The way back, of zeros outside.
-    var turnedRound: Layer? {
-        guard !transposed, vertical.stride == 1, horizontal.stride == 1, vertical.repetition == 1, horizontal.repetition == 1,
-            vertical.input > 0, horizontal.input > 0, paddingMode == .constant, paddingValue == 0, !means.keepsRows
-        else { return nil }
-        return counterpart
+    /// Whether a convolution is a transposed one as well, of zeros outside, and that may take less time.
+    var mayTurnRound: Bool {
+        !transposed && suitsProducts && vertical.stride == 1 && horizontal.stride == 1 && vertical.repetition == 1
+            && horizontal.repetition == 1 && vertical.input > 0 && horizontal.input > 0 && paddingMode == .constant
+            && paddingValue == 0 && !means.keepsRows
     }
 
-    /// The other one of convolution and transposed convolution: the same products in the same order, and zeros where there are
-    /// strides.
-    private var counterpart: Layer {
+    /// Becomes the other one of convolution and transposed convolution: the same products in the same order, and zeros where
+    /// there are strides.
+    mutating func takeCounterpart() {
         func spread(_ axis: Axis) -> Axis {
             Axis(
                 input: (axis.input - 1) * axis.stride + 1, kernel: axis.kernel, stride: 1, dilation: axis.dilation,
                 output: axis.output, start: (axis.kernel - 1) * axis.dilation - axis.start)
         }
-        var layer = self
-        layer.transposed.toggle()
-        layer.takesAdjointKernel = true
-        layer.flipKernel.toggle()
-        layer.spacing = (vertical.stride, horizontal.stride)
-        (layer.vertical, layer.horizontal) = (spread(vertical), spread(horizontal))
-        return layer
+        transposed.toggle()
+        takesAdjointKernel = true
+        flipKernel.toggle()
+        spacing = (vertical.stride, horizontal.stride)
+        (vertical, horizontal) = (spread(vertical), spread(horizontal))
     }
 
     /// Kernel rows of a transposed convolution of single input channels, or of such a one spread, whose products are a chunk of

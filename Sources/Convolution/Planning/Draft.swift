@@ -209,8 +209,11 @@ func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     given.layDown()
     var chain = given.productChain()
     // Not one whose kernel was found not to be finite.
-    if asked.means.joinsPhases, let turned = given.turnedRound, let length = turned.productChain() {
-        (given, chain) = (turned, length)
+    if asked.means.joinsPhases, given.mayTurnRound {
+        var turned = given
+        turned.takeCounterpart()
+        chain = turned.productChain()
+        if chain != nil { given = turned }
     }
     var drawn = given
     drawn.flatten()
@@ -225,8 +228,8 @@ func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     if turned != nil {
         drawn = given
         try drawn.putOnPixels()
-    } else if chain == nil, economy == 0, let straight = drawn.straight {
-        drawn = straight
+    } else if chain == nil, economy == 0, drawn.isStraight {
+        drawn.takeCounterpart()
     }
     if chain == nil { drawn.widen(turns: turned != nil) }
     var draft = try blocksDraft(asked.arrays, drawn, turned: turned, chain: chain, economy: economy)
