@@ -84,7 +84,8 @@ extension Layer {
     var suitsProducts: Bool {
         // A single tap's products are the sums.
         let elements = vertical.kernel * horizontal.kernel
-        guard outChannelsPerGroup <= mostOutputs, inChannelsPerGroup >= fewestInputs, elements > 1, hasOutput else { return false }
+        guard outChannelsPerGroup <= mostOutputs, inChannelsPerGroup >= fewestInputs, elements > 1, hasOutput
+        else { return false }
         if vertical.stride > 1 || horizontal.stride > 1 { return true }
         // Without strides it is a convolution as well, which needs no second pass, and takes small images of a batch together.
         let pixels = Double(vertical.output) * Double(horizontal.output)
