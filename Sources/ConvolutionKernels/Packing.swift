@@ -191,6 +191,8 @@ public func turnBlocks<Scalar: KernelScalar>(_: Scalar.Type, _ raw: UnsafeRawPoi
     let size = MemoryLayout<Scalar>.stride
     let (high, wide) = (turnedBytes / size, 16 / size)
     let (sourceBytes, targetBytes) = (arguments.sourceLine &* size, arguments.targetLine &* size)
+    // Lines that fall into one set of a level-1 cache leave no room there for the next.
+    let isCrowded = sourceBytes % 4096 == 0
     var first = 0
     while first < arguments.count {
         let end = min(first &+ 64 / size, arguments.count)
@@ -201,7 +203,7 @@ public func turnBlocks<Scalar: KernelScalar>(_: Scalar.Type, _ raw: UnsafeRawPoi
             let lines = arguments.source + l &* sourceBytes
             var next = lines + end &* size
             for _ in 0..<high {
-                shim_prefetch_near(next)
+                if isCrowded { shim_prefetch(next) } else { shim_prefetch_near(next) }
                 next += sourceBytes
             }
             var b = first
