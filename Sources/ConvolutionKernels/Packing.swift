@@ -157,7 +157,7 @@ public func turn<Scalar: KernelScalar>(
     }
 }
 
-/// What a kernel of vectors of `turnedBytes` turns: as many lines as a vector holds at least, of 16 bytes at least.
+/// What `turnBlocks` turns: lines that fill a vector of `turnedBytes` at least, each of `count` elements, of 16 bytes at least.
 public struct TurnArguments {
     public var source: UnsafeRawPointer
     public var lines: Int

@@ -538,13 +538,20 @@ def test_the_least_workspace_of_a_kernel_gradient(isa, shape, kernel_shape, opti
 
 @pytest.mark.parametrize("channels", [(40, 144), (64, 40)])
 def test_products_of_zeros_have_the_same_sign_however_the_pixel_lies(isa, channels):
-    """Zeros, as behind a ReLU, by negative gradients; with channels apart from each other they go another way."""
+    """Zeros, as behind a ReLU, by negative gradients, and products too small for a float; with channels apart from each other
+    they go another way."""
     inputs, outputs = channels
     rng = np.random.default_rng(0)
     x, gradient = np.maximum(reals(rng, (1, 1, 1, inputs)), 0), reals(rng, (1, 1, 1, outputs))
     kernel_shape = (1, 1, inputs, outputs)
     want = convolution.conv2d_backward_kernel(x, gradient, kernel_shape, isa=isa)
     assert not np.signbit(want[want == 0]).any()
+    x[..., ::3] *= np.float32(1e-30)
+    gradient *= np.float32(1e-30)
+    want = convolution.conv2d_backward_kernel(x, gradient, kernel_shape, isa=isa)
+    apart = np.zeros((1, 1, 1, 2 * inputs), np.float32)[..., ::2]
+    apart[...] = x
+    assert_same_bits(convolution.conv2d_backward_kernel(apart, gradient, kernel_shape, isa=isa), want)
     torch = convolution.conv2d_backward_kernel(x, gradient, (outputs, inputs, 1, 1), isa=isa, kernel_format="torch")
     assert_same_bits(torch.transpose(2, 3, 1, 0), want)
 

@@ -696,7 +696,7 @@ private func runBackwardKernel(
     _ plan: UnsafePointer<KernelGradientPlan>, _ input: UnsafeRawPointer?, _ outputGradient: UnsafeRawPointer?,
     _ kernelGradient: UnsafeMutableRawPointer?
 ) throws(Failure) {
-    try check(plan, input: input, outputGradient: outputGradient, kernelGradient: kernelGradient)
+    try checkArrays(plan, input: input, outputGradient: outputGradient, kernelGradient: kernelGradient)
     try execute(plan, input: input, outputGradient: outputGradient, kernelGradient: kernelGradient)
 }
 

@@ -552,6 +552,7 @@ private func turnTiles<Scalar: KernelScalar>(
 ) {
     let transformed = UnsafePointer((memory + part.transformed).assumingMemoryBound(to: Scalar.self))
     var target = (memory + part.turned).assumingMemoryBound(to: Scalar.self)
+    // Four lines are fewer than a block's.
     for row in 0..<part.side {
         for tile in stride(from: 0, to: count, by: pointRowTiles) {
             for column in 0..<part.side {

@@ -12,7 +12,7 @@ import ConvolutionKernels
 // registers.
 
 /// How a layer's gradient is computed.
-fileprivate enum GradientAlgorithm {
+private enum GradientAlgorithm {
     /// There are no products.
     case zeros
     case outerProducts(OuterProductPlan)
@@ -85,7 +85,7 @@ struct KernelGradientPlan {
     }
 }
 
-func check(
+func checkArrays(
     _ plan: UnsafePointer<KernelGradientPlan>, input: UnsafeRawPointer?, outputGradient: UnsafeRawPointer?,
     kernelGradient: UnsafeRawPointer?
 ) throws(Failure) {
@@ -93,6 +93,7 @@ func check(
     if kernelGradient == nil, elements > 0 {
         throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "kernel_gradient is NULL; it must point to \(elements) elements")
     }
+    // `elementBytes` would copy the layer.
     let result = extent(kernelGradient, bytes: elements * (plan.pointee.layer.isDouble ? 8 : 4))
     try checkApart(result, of: "kernel_gradient", plan.pointee.input.extent(at: input, "input"), "input")
     try checkApart(

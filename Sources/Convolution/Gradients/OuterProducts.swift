@@ -7,6 +7,8 @@ import ConvolutionKernels
 
 /// Sums of an item, in elements: they stay in a level-2 cache too.
 private let itemSums = 1 << 18
+/// Bytes of a row of a single pixel's products.
+private let longestRow = 16 << 10
 
 extension Layer {
     /// Where the taps of a pair of channels are neighbours in the kernel array, a gradient is written pair by pair.
@@ -21,7 +23,7 @@ struct OuterProductWork {
     var mergesTaps: Bool
     var byPoints: Double
     var byImage: Double
-    /// Only this, which changes no bit, may depend on the kernel's format.
+    /// Only this, which changes no bit, may depend on the kernel's format and the image's strides.
     var pointsInVectors: Bool
 
     init(_ layer: Layer, _ table: UnsafePointer<KernelTable>, _ across: PackedAxis) {
@@ -38,7 +40,7 @@ struct OuterProductWork {
         // Lanes that are not neighbours in the result are written one by one, which takes as long as the sums of some 48 pixels.
         let scattered = 1 + 48 / Double(layer.batch * layer.vertical.output * layer.horizontal.output)
         let imageScatters = mergesTaps || layer.kernelStrides.input != 1 && !layer.writesTapsTogether(mergesTaps)
-        // Of the points a partial vector is read in place too.
+        // An image whose channels end in a part of a vector is packed then; such points are read in place.
         let packs = !mergesTaps && layer.input.channel == 1 && inputs % table.lanes != 0
         let packing = packs ? Double(layer.inChannels) / 2 / Double(layer.vertical.kernel) : 0
         pointsInVectors = byPoints * (layer.kernelStrides.output != 1 ? scattered : 1)
@@ -304,9 +306,10 @@ struct OuterProductPlan {
                 && (layer.batch == 1 || layer.output.batch == vertical.output * layer.output.row)
         }
 
+        // Rows of one whole panel are a tile's as well; longer ones than these leave the nearest cache before the next row.
         isSinglePixel = hasOneBand && bands.pixels == 1 && tapRows == 1 && tapColumns == 1 && !mergesTaps && addsInPlace
-            && rights >= lanes && (panelCount > 1 || rights % lanes != 0) && vertical.start == 0 && horizontal.start == 0
-            && layer.input.channel == 1 && layer.output.channel == 1
+            && rights >= lanes && rights * layer.elementBytes <= longestRow && (panelCount > 1 || rights % lanes != 0)
+            && vertical.start == 0 && horizontal.start == 0 && layer.input.channel == 1 && layer.output.channel == 1
         // Both of two items would write the elements that their vectors share.
         overlapsPanels = overlapsPanels || isSinglePixel
 
@@ -442,8 +445,8 @@ struct OuterProductItem {
         plan.bands.addUp(in: sums, count: plan.sums, elements) { band, isFirst in addBand(band, isFirst: isFirst, result) }
     }
 
-    /// Whole rows of the result after each other: of tiles, stores wait for lines that the processor does not foresee. To each
-    /// product 0 is added, so that none is a negative zero, as in tiles.
+    /// Whole rows of the result after each other: of tiles, stores wait for lines that the processor does not foresee. Each
+    /// product is added to 0, as in tiles, which decides what sign a zero has.
     private func multiplyPixel<Scalar: KernelScalar>(to result: UnsafeMutableRawPointer, _: Scalar.Type) {
         let image = image.assumingMemoryBound(to: Scalar.self) + group &* layer.inChannelsPerGroup
         let points = points.assumingMemoryBound(to: Scalar.self) + group &* layer.outChannelsPerGroup
@@ -452,9 +455,9 @@ struct OuterProductItem {
         // What would be packed has as much memory.
         let zeros = pointsInVectors ? packedPoints : packedImage
         elements.clear(zeros, count: plan.rights)
-        // Of some rows at a time: each is the right one times an element of the left, and the zeros times one.
+        // Of some rows at a time: each is the zeros times one, and the right one times an element of the left.
         var factors = InlineArray<16, UnsafePointer<Scalar>>(repeating: right)
-        for i in 0..<8 { factors[2 * i + 1] = UnsafePointer(zeros.assumingMemoryBound(to: Scalar.self)) }
+        for i in 0..<8 { factors[2 * i] = UnsafePointer(zeros.assumingMemoryBound(to: Scalar.self)) }
         var weights = InlineArray<16, Scalar>(repeating: 1)
         withUnsafePointer(to: &factors) { factors in
             withUnsafeMutablePointer(to: &weights) { weights in
@@ -462,7 +465,7 @@ struct OuterProductItem {
                 var row = lefts.lowerBound
                 while row < lefts.upperBound {
                     let count = min(8, lefts.upperBound &- row)
-                    for i in 0..<count { weights[2 &* i] = left[row &+ i] }
+                    for i in 0..<count { weights[2 &* i &+ 1] = left[row &+ i] }
                     let rows = BlendRowsArguments(
                         count: count, rows: UnsafeRawPointer(factors).assumingMemoryBound(to: UnsafePointer<Scalar>.self),
                         weights: weights, taps: 2, output: result + row &* leftStride, pitch: leftStride, elements: plan.rights,

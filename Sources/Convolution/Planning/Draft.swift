@@ -80,7 +80,7 @@ private let worthwhilePart = 0.03
 
 /// To find one of the parts in which pixels have the same taps inside takes so many multiply-adds.
 private let partStart = 500.0
-/// And so many positions where it is for their addresses.
+/// Where tiles are to share the addresses of one, a part has so many positions at least.
 private let positionsOfPart = 32.0
 /// Of fewer positions lanes are not gone round.
 private let fewPositions = 40

@@ -439,8 +439,12 @@ private func takesSweep(_ layer: Layer) -> Bool {
         return pixels <= 484 && (taps <= 25 || pixels * taps <= most) || !isFew && taps <= 4
     }
     let walks = canWalk(layer)
-    // Of larger images a walk fetches ahead what lies in pieces.
-    if vertical.kernel == 1 { return !walks || !isWide || vectors <= 4 || inputBytes(layer) < 8e6 }
+    // What is loaded for each multiply-add should lie within a cache line: of long rows in arrays as they may lie, a walk loads
+    // less. Of larger images it fetches ahead what lies in pieces.
+    if vertical.kernel == 1 {
+        return !walks || pixels <= 300 || vectors == 1
+            || (vectors % 4 == 0 || vectors == 2) && taps <= 9 && inputBytes(layer) < 8e6
+    }
     if horizontal.kernel == 1 { return !walks || pixels <= 300 || !isWide }
     // Of four columns a tile, those of the border by themselves, in twice the time. Tiles of lanes go on from row to row.
     let columns = horizontal.output
