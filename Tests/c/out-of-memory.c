@@ -97,13 +97,14 @@ static const conv2d_params tiny = { .struct_size = sizeof tiny, .batch = 1, .hei
                                     .out_channels = 2, .kernel_height = 3, .kernel_width = 3, .threads = 1 };
 static const conv2d_params wide = { .struct_size = sizeof wide, LAYER, .in_channels = 19, .out_channels = 35,
                                     .padding = CONVOLUTION_PADDING_SAME };
-/* Of few pixels and many weights: the plain call packs the pixels, or the kernel where that takes less memory. */
+/* Of few pixels and many weights: the plain call packs the pixels, or the kernel where that takes less memory. By one thread: a
+   worker might allocate what is its own only after these short calls. */
 static const conv2d_params dense = { .struct_size = sizeof dense, .batch = 1, .height = 2, .width = 2, .in_channels = 100,
-                                     .out_channels = 200, .kernel_height = 1, .kernel_width = 1,
+                                     .out_channels = 200, .kernel_height = 1, .kernel_width = 1, .threads = 1,
                                      .data_format = CONVOLUTION_NCHW };
 static const conv2d_params dense_torch = { .struct_size = sizeof dense_torch, .batch = 7, .height = 1, .width = 1,
                                            .in_channels = 100, .out_channels = 200, .kernel_height = 1, .kernel_width = 1,
-                                           .kernel_format = CONVOLUTION_KERNEL_TORCH };
+                                           .threads = 1, .kernel_format = CONVOLUTION_KERNEL_TORCH };
 static const conv2d_params grouped = { .struct_size = sizeof grouped, LAYER, .in_channels = 12, .out_channels = 24, .groups = 3,
                                        .data_format = CONVOLUTION_NCHW, .kernel_format = CONVOLUTION_KERNEL_TORCH,
                                        .dtype = CONVOLUTION_FLOAT64, .activation = CONVOLUTION_ACTIVATION_TANH };
