@@ -47,6 +47,7 @@ public enum AVX512Float32: PermutingInstructionSet {
     ) -> Vector {
         shim_permute4_f32x16(x, y, z, w, places.loadUnaligned(as: SIMD16<Int32>.self))
     }
+    @inlinable @inline(__always) public static func one(_ source: UnsafePointer<Scalar>) -> Vector { shim_one_f32x16(source) }
     @inlinable @inline(__always) public static var splitsTwos: Bool { true }
     @inlinable @inline(__always) public static func twos(_ source: UnsafePointer<Scalar>) -> Vector { shim_twos_f32x16(source) }
     @inlinable @inline(__always) public static func firsts(_ x: Vector) -> Vector { shim_firsts_f32x16(x) }

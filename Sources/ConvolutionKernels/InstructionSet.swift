@@ -24,6 +24,8 @@ public protocol InstructionSet {
     static func replacing(_ x: Vector, above bound: Vector, with other: Vector) -> Vector
     /// Lane i: source[elements[i]].
     static func gather(_ source: UnsafePointer<Scalar>, _ elements: UnsafePointer<Int>) -> Vector
+    /// One scalar in every lane, by an instruction of its own even where a multiply-add could load it.
+    static func one(_ source: UnsafePointer<Scalar>) -> Vector
     /// Whether the next three are instructions.
     static var splitsTwos: Bool { get }
     /// Two scalars, repeated in every two lanes.
@@ -92,6 +94,7 @@ extension InstructionSet {
         source.loadUnaligned(as: Vector.self)
     }
     @inlinable @inline(__always) public static func swapped(_ x: Vector) -> Vector { x }
+    @inlinable @inline(__always) public static func one(_ source: UnsafePointer<Scalar>) -> Vector { Vector(repeating: source[0]) }
     @inlinable @inline(__always) public static var splitsTwos: Bool { false }
     @inlinable @inline(__always) public static func twos(_ source: UnsafePointer<Scalar>) -> Vector {
         Vector(repeating: source[0])

@@ -291,18 +291,20 @@ public func accumulateNarrowStencil<I: InstructionSet>(_: I.Type, _ raw: UnsafeR
                 for p in 0..<4 { totals[unchecked: p] = I.sum(totals[unchecked: p], sums[unchecked: p]) }
             }
         }
-        storeNarrow(I.self, totals, arguments, to: target)
+        storeNarrow(I.self, [totals] as InlineArray<1, InlineArray<4, I.Vector>>, arguments, to: target)
+    } bodyOfSeveral: { _, _ in
     }
 }
 
-/// Calls the body with where the tile's input and output begin.
+/// Calls the body with where the tile's input and output begin, or with `several` tiles side by side `bodyOfSeveral`.
 @inlinable @inline(__always)
 func forEachTile<Scalar: KernelScalar>(
-    _ arguments: NarrowStencilArguments<Scalar>, step: Int, vectorBytes: Int, _ body: (UnsafeRawPointer, UnsafeMutableRawPointer)
-    -> Void
+    _ arguments: NarrowStencilArguments<Scalar>, step: Int, vectorBytes: Int, several: Int = 1,
+    _ body: (UnsafeRawPointer, UnsafeMutableRawPointer) -> Void, bodyOfSeveral: (UnsafeRawPointer, UnsafeMutableRawPointer) -> Void
 ) {
     let size = MemoryLayout<Scalar>.stride
     let lastPlace = arguments.lastColumn &* size
+    let lastOfSeveral = lastPlace &- (several &- 1) &* vectorBytes
     var row = 0
     var remaining = arguments.tileRows
     while remaining > 0 {
@@ -312,32 +314,66 @@ func forEachTile<Scalar: KernelScalar>(
         let target = UnsafeMutableRawPointer(arguments.output + row &* arguments.outputPitch)
         var place = 0
         var tiles = arguments.tiles
+        if several > 1, lastOfSeveral >= 0 {
+            while tiles >= several {
+                tiles &-= several
+                if place > lastOfSeveral { place = lastOfSeveral }
+                bodyOfSeveral(line + place, target + place)
+                place &+= several &* vectorBytes
+            }
+        }
         while tiles > 0 {
             tiles &-= 1
+            if place > lastPlace { place = lastPlace }
             body(line + place, target + place)
             place &+= vectorBytes
-            if place > lastPlace { place = lastPlace }
         }
         row &+= stencilRows
     }
 }
 
+/// Tiles side by side, row by row: on some processors neighbouring vectors that are not aligned take half the time if they are
+/// stored one after the other.
 @inlinable @inline(__always)
-func storeNarrow<I: InstructionSet>(
-    _: I.Type, _ sums: InlineArray<4, I.Vector>, _ arguments: NarrowStencilArguments<I.Scalar>, to target: UnsafeMutableRawPointer
+func storeNarrow<I: InstructionSet, let N: Int>(
+    _: I.Type, _ sums: borrowing InlineArray<N, InlineArray<4, I.Vector>>, _ arguments: NarrowStencilArguments<I.Scalar>,
+    to target: UnsafeMutableRawPointer
 ) {
     let low = I.Vector(repeating: arguments.filter.low)
     let high = I.Vector(repeating: arguments.filter.high)
     let bias = I.Vector(repeating: arguments.filter.bias)
     var place = target
     for p in 0..<4 {
-        let total = I.sum(sums[unchecked: p], bias)
-        place.storeBytes(of: I.bounded(total, low: low, high: high), as: I.Vector.self)
+        for n in 0..<N {
+            let total = I.sum(sums[unchecked: n][unchecked: p], bias)
+            place.storeBytes(of: I.bounded(total, low: low, high: high), toByteOffset: n &* I.bytes, as: I.Vector.self)
+        }
         place += arguments.outputPitch &* MemoryLayout<I.Scalar>.stride
     }
 }
 
-/// The same for K x K, 2 or 3: the weights stay in registers. An output row is S input rows on.
+/// The sums of a tile of `accumulateSmallStencil`, whose kernel `w` holds. `offsets` are those of its columns, in bytes.
+@inlinable @inline(__always)
+func smallSums<I: InstructionSet, let K: Int, let S: Int>(
+    _: I.Type, size: Count<K>.Type, step: Count<S>.Type, _ w: borrowing InlineArray<9, I.Vector>,
+    _ offsets: InlineArray<3, Int>, pitch: Int, _ line: UnsafeRawPointer
+) -> InlineArray<4, I.Vector> {
+    var sums = InlineArray<4, I.Vector>(repeating: I.Vector(repeating: 0))
+    var x = line
+    for i in 0..<(K &+ 3 &* S) {
+        for b in 0..<K {
+            let v = (x + offsets[unchecked: b]).loadUnaligned(as: I.Vector.self)
+            for p in 0..<4 where i &- p &* S >= 0 && i &- p &* S < K {
+                sums[unchecked: p] = I.multiplyAdd(v, w[unchecked: (i &- p &* S) &* K &+ b], sums[unchecked: p])
+            }
+        }
+        x += pitch
+    }
+    return sums
+}
+
+/// The same for K x K, 2 or 3: the weights stay in registers. An output row is S input rows on. Where the tier has registers for
+/// it, two or four tiles side by side at once.
 @inlinable @inline(__always)
 public func accumulateSmallStencil<I: InstructionSet, let K: Int, let S: Int>(
     _: I.Type, size: Count<K>.Type, step: Count<S>.Type, _ raw: UnsafeRawPointer
@@ -348,21 +384,27 @@ public func accumulateSmallStencil<I: InstructionSet, let K: Int, let S: Int>(
     var w = InlineArray<9, I.Vector>(repeating: I.Vector(repeating: 0))
     for t in 0..<(K &* K) { w[unchecked: t] = I.Vector(repeating: filter.weights[t]) }
     let pitch = arguments.rowPitch &* size
-    let first = filter.offsets[0] &* size
-    let second = filter.offsets[1] &* size
-    let third = filter.offsets[K &- 1] &* size
-    forEachTile(arguments, step: S &* pitch, vectorBytes: I.bytes) { line, target in
-        var sums = InlineArray<4, I.Vector>(repeating: I.Vector(repeating: 0))
-        var x = line
-        for i in 0..<(K &+ 3 &* S) {
-            for b in 0..<K {
-                let v = (x + (b == 0 ? first : b == 1 ? second : third)).loadUnaligned(as: I.Vector.self)
-                for p in 0..<4 where i &- p &* S >= 0 && i &- p &* S < K {
-                    sums[unchecked: p] = I.multiplyAdd(v, w[unchecked: (i &- p &* S) &* K &+ b], sums[unchecked: p])
-                }
-            }
-            x += pitch
+    let offsets: InlineArray<3, Int> = [filter.offsets[0] &* size, filter.offsets[1] &* size, filter.offsets[K &- 1] &* size]
+    forEachTile(arguments, step: S &* pitch, vectorBytes: I.bytes, several: I.storesParts ? K == 2 ? 4 : 2 : 1) { line, target in
+        let tiles: InlineArray<1, InlineArray<4, I.Vector>> = [
+            smallSums(I.self, size: Count<K>.self, step: Count<S>.self, w, offsets, pitch: pitch, line),
+        ]
+        storeNarrow(I.self, tiles, arguments, to: target)
+    } bodyOfSeveral: { line, target in
+        if K == 2 {
+            let tiles: InlineArray<4, InlineArray<4, I.Vector>> = [
+                smallSums(I.self, size: Count<K>.self, step: Count<S>.self, w, offsets, pitch: pitch, line),
+                smallSums(I.self, size: Count<K>.self, step: Count<S>.self, w, offsets, pitch: pitch, line + I.bytes),
+                smallSums(I.self, size: Count<K>.self, step: Count<S>.self, w, offsets, pitch: pitch, line + 2 &* I.bytes),
+                smallSums(I.self, size: Count<K>.self, step: Count<S>.self, w, offsets, pitch: pitch, line + 3 &* I.bytes),
+            ]
+            storeNarrow(I.self, tiles, arguments, to: target)
+        } else {
+            let tiles: InlineArray<2, InlineArray<4, I.Vector>> = [
+                smallSums(I.self, size: Count<K>.self, step: Count<S>.self, w, offsets, pitch: pitch, line),
+                smallSums(I.self, size: Count<K>.self, step: Count<S>.self, w, offsets, pitch: pitch, line + I.bytes),
+            ]
+            storeNarrow(I.self, tiles, arguments, to: target)
         }
-        storeNarrow(I.self, sums, arguments, to: target)
     }
 }

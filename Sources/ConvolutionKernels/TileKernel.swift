@@ -53,6 +53,8 @@ public struct TileArguments<Scalar> {
     public var streams = false
     /// Tiles of pixels, where the tier `storesParts`: the lanes to be stored, and by `accumulateLanes` read, of the last vector.
     public var lastMask = UInt32.max
+    /// Shuffles take no time from multiply-adds.
+    public var shuffles = true
     /// `accumulateGroups`: `[channel][lane]` integers as wide as the scalars, the lane of a pixel's vector that holds the input
     /// channel of the lane's group.
     public var places: UnsafeRawPointer?
@@ -338,7 +340,8 @@ func finishColumns<I: InstructionSet, let R: Int, let N: Int>(
 @inlinable @inline(__always)
 func multiply<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>,
-    _ starts: borrowing InlineArray<R, UnsafePointer<I.Scalar>>, _ c: Int, _ other: Int, _ panel: UnsafeRawPointer, areTwins: Bool
+    _ starts: borrowing InlineArray<R, UnsafePointer<I.Scalar>>, _ c: Int, _ other: Int, _ panel: UnsafeRawPointer,
+    spansGroups: Bool = false, areTwins: Bool = false
 ) {
     var weights = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
     for n in 0..<N {
@@ -346,7 +349,8 @@ func multiply<I: InstructionSet, let R: Int, let N: Int>(
     }
     for r in 0..<R {
         for n in 0..<N {
-            let x = I.Vector(repeating: starts[unchecked: r][n > 0 ? other : c])
+            let place = starts[unchecked: r] + (n > 0 ? other : c)
+            let x = spansGroups || areTwins ? I.one(place) : I.Vector(repeating: place[0])
             sums[unchecked: r][unchecked: n] = I.multiplyAdd(x, weights[unchecked: n], sums[unchecked: r][unchecked: n])
         }
     }
@@ -447,8 +451,8 @@ func accumulateChunks<I: InstructionSet, let R: Int, let N: Int>(
             shim_prefetch(ahead)
             shim_prefetch(ahead + second)
             ahead += arguments.aheadStep
-            multiply(I.self, &sums, starts, c, c, panel, areTwins: false)
-            multiply(I.self, &others, otherStarts, c, c, otherPanel, areTwins: false)
+            multiply(I.self, &sums, starts, c, c, panel)
+            multiply(I.self, &others, otherStarts, c, c, otherPanel)
             panel += channelBytes
             otherPanel += channelBytes
             c &+= 1
@@ -531,7 +535,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int, let H: Int
             for r in 0..<R { starts[unchecked: r] = runs[r] + arguments.channelOffset }
             runs += R
             var c = 0
-            if spansGroups || areTwins, I.splitsTwos {
+            if spansGroups || areTwins, I.splitsTwos, arguments.shuffles {
                 while c &+ 2 <= arguments.length {
                     for _ in 0..<(areTwins ? 2 : 1) {
                         shim_prefetch(ahead)
@@ -562,7 +566,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int, let H: Int
                     multiplyHalves(I.self, &sums, starts, c, panel)
                 } else {
                     let other = spansGroups || areTwins ? shim_opaque(c &+ arguments.groupPitch) : c
-                    multiply(I.self, &sums, starts, c, other, panel, areTwins: areTwins)
+                    multiply(I.self, &sums, starts, c, other, panel, spansGroups: spansGroups, areTwins: areTwins)
                 }
                 panel += channelBytes
                 c &+= 1

@@ -196,6 +196,8 @@ SHIM int32_t shim_has_avx512(void) {
     return shim_has_avx2_fma() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+/* Whether shuffles have a unit of their own (AMD's). One of Intel's two that multiply 64 bytes does them too. */
+SHIM int32_t shim_shuffles_are_free(void) { return !__builtin_cpu_is("intel"); }
 #endif
 
 #undef SHIM

@@ -69,6 +69,12 @@ static inline __attribute__((always_inline)) shim_f32x16 shim_twos_f32x16(const 
     __asm__("" : "+v"(twos));
     return (shim_f32x16)twos;
 }
+/* One scalar in every lane, by a load of its own. */
+static inline __attribute__((always_inline)) shim_f32x16 shim_one_f32x16(const float *source) {
+    shim_f32x16 ones = *source;
+    __asm__("" : "+v"(ones));
+    return ones;
+}
 /* The lower half of x and the upper half of y. The empty statement hides what the mask is, or the compiler would make a
  * permutation of it, which takes longer. */
 static inline __attribute__((always_inline)) shim_f32x16 shim_halves_f32x16(shim_f32x16 x, shim_f32x16 y) {
