@@ -170,7 +170,7 @@ private nonisolated(unsafe) var float32 =
                 accumulateColumns(AVX2Float32.self, rows: Count<4>.self, vectors: Count<3>.self, $0)
             },
         ],
-        turn: { turnBlocks(Float.self, $0) },
+        turn: { turnBlocks(Float.self, $0) }, copy: { copyVectors(AVX2Float32.self, $0) },
         layOutAxis: { layOutAxis($0) },
         layOutRuns: { layOutRuns($0) },
         finish: { finishTile(AVX2Float32.self, $0) },
@@ -264,7 +264,7 @@ private nonisolated(unsafe) var float64 =
             TileKernel(rows: 3, vectors: 3) { accumulateWide(AVX2Float64.self, rows: Count<3>.self, vectors: Count<3>.self, $0) },
             TileKernel(rows: 4, vectors: 3) { accumulateWide(AVX2Float64.self, rows: Count<4>.self, vectors: Count<3>.self, $0) },
         ],
-        turn: { turnBlocks(Double.self, $0) },
+        turn: { turnBlocks(Double.self, $0) }, copy: { copyVectors(AVX2Float32.self, $0) },
         layOutAxis: { layOutAxis($0) },
         layOutRuns: { layOutRuns($0) },
         finish: { finishTile(AVX2Float64.self, $0) },

@@ -292,7 +292,7 @@ private nonisolated(unsafe) var float32 =
                 accumulateWide(AVX512Float32.self, rows: Count<4>.self, vectors: Count<6>.self, $0)
             },
         ],
-        turn: { turnBlocks(Float.self, $0) },
+        turn: { turnBlocks(Float.self, $0) }, copy: { copyVectors(AVX512Float32.self, $0) },
         layOutAxis: { layOutAxis($0) },
         layOutRuns: { layOutRuns($0) },
         finish: { finishTile(AVX512Float32.self, $0) },
@@ -406,7 +406,7 @@ private nonisolated(unsafe) var float64 =
                 accumulateColumns(AVX512Float64.self, rows: Count<4>.self, vectors: Count<4>.self, $0)
             },
         ],
-        turn: { turnBlocks(Double.self, $0) },
+        turn: { turnBlocks(Double.self, $0) }, copy: { copyVectors(AVX512Float32.self, $0) },
         layOutAxis: { layOutAxis($0) },
         layOutRuns: { layOutRuns($0) },
         finish: { finishTile(AVX512Float64.self, $0) },

@@ -63,6 +63,8 @@ public struct KernelTable {
     public var wideTiles: InlineArray<4, TileKernel>
     /// `turnBlocks`, where the tier has vectors of that length.
     public var turn: Kernel?
+    /// `copyVectors`, where the tier has longer ones than every tier.
+    public var copy: Kernel?
     public var layOutAxis: Kernel
     public var layOutRuns: @convention(c) (UnsafeMutableRawPointer) -> Void
     public var finish: Kernel
@@ -102,7 +104,7 @@ public struct KernelTable {
         sweeps: InlineArray<4, Kernel?> = [nil, nil, nil, nil], stencil: StencilKernel, narrowStencil: @escaping Kernel,
         smallStencils: InlineArray<3, Kernel?>, widestTile: Int,
         storesParts: Bool = false, columnTiles: InlineArray<5, TileKernel>, shortColumnTile: TileKernel? = nil,
-        wideTiles: InlineArray<4, TileKernel>, turn: Kernel? = nil,
+        wideTiles: InlineArray<4, TileKernel>, turn: Kernel? = nil, copy: Kernel? = nil,
         layOutAxis: @escaping Kernel,
         layOutRuns: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void,
         finish: @escaping Kernel, finishColumns: @escaping Kernel, shiftedSums: @escaping Kernel,
@@ -142,6 +144,7 @@ public struct KernelTable {
         self.shortColumnTile = shortColumnTile
         self.wideTiles = wideTiles
         self.turn = turn
+        self.copy = copy
         self.layOutAxis = layOutAxis
         self.layOutRuns = layOutRuns
         self.finish = finish

@@ -368,7 +368,7 @@ public func copyLine<Scalar: KernelScalar>(_ source: UnsafePointer<Scalar>, coun
 /// The same of elements of either type.
 @inlinable @inline(__always)
 public func copyLine(_ source: UnsafeRawPointer, bytes: Int, to target: UnsafeMutableRawPointer) {
-    if bytes > 512 {
+    if bytes > longestCopy {
         target.copyMemory(from: source, byteCount: bytes)
         return
     }
@@ -388,22 +388,72 @@ public func copyLine(_ source: UnsafeRawPointer, bytes: Int, to target: UnsafeMu
     }
 }
 
-/// A line of each row of each channel. A channel's rows are neighbours in memory more often than a row's channels.
-@inlinable @inline(never) @_optimize(speed)
-public func copyLines(
-    from source: UnsafeRawPointer, rowStride: Int, channelStride: Int, rows: Int, channels: Int, bytes: Int, rowPitch: Int,
-    pitch: Int, to target: UnsafeMutableRawPointer
-) {
-    var (source, target) = (source, target)
-    for _ in 0..<channels {
-        var (line, place) = (source, target)
-        for _ in 0..<rows {
-            copyLine(line, bytes: bytes, to: place)
-            line += rowStride
-            place += rowPitch
+/// A line of each row of each channel. A channel's rows are neighbours in memory more often than a row's channels. All but `bytes`,
+/// of a line, from row to row and from channel to channel, in bytes.
+public struct CopyArguments {
+    public var source: UnsafeRawPointer
+    public var rowStride: Int
+    public var channelStride: Int
+    public var rows: Int
+    public var channels: Int
+    public var bytes: Int
+    public var rowPitch: Int
+    public var pitch: Int
+    public var target: UnsafeMutableRawPointer
+
+    @inlinable @inline(__always)
+    init(
+        source: UnsafeRawPointer, rowStride: Int, channelStride: Int, rows: Int, channels: Int, bytes: Int, rowPitch: Int,
+        pitch: Int, target: UnsafeMutableRawPointer
+    ) {
+        self.source = source
+        self.rowStride = rowStride
+        self.channelStride = channelStride
+        self.rows = rows
+        self.channels = channels
+        self.bytes = bytes
+        self.rowPitch = rowPitch
+        self.pitch = pitch
+        self.target = target
+    }
+
+    @inlinable @inline(__always)
+    func forEachLine(_ body: (UnsafeRawPointer, UnsafeMutableRawPointer) -> Void) {
+        var (source, target) = (source, target)
+        for _ in 0..<channels {
+            var (line, place) = (source, target)
+            for _ in 0..<rows {
+                body(line, place)
+                line += rowStride
+                place += rowPitch
+            }
+            source += channelStride
+            target += pitch
         }
-        source += channelStride
-        target += pitch
+    }
+}
+
+/// Lines from here to there are copied by a tier's vectors. Longer ones are left to the system.
+public let shortestCopy = 64
+public let longestCopy = 512
+
+@inlinable @inline(never) @_optimize(speed)
+func copyLines(_ arguments: CopyArguments) {
+    arguments.forEachLine { copyLine($0, bytes: arguments.bytes, to: $1) }
+}
+
+/// `copyLines` by whole vectors, of which the last begins early.
+@inlinable @inline(__always)
+public func copyVectors<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
+    let arguments = raw.assumingMemoryBound(to: CopyArguments.self).pointee
+    let last = arguments.bytes &- I.bytes
+    arguments.forEachLine { line, place in
+        var offset = 0
+        while offset < last {
+            place.storeBytes(of: line.loadUnaligned(fromByteOffset: offset, as: I.Vector.self), toByteOffset: offset, as: I.Vector.self)
+            offset &+= I.bytes
+        }
+        place.storeBytes(of: line.loadUnaligned(fromByteOffset: last, as: I.Vector.self), toByteOffset: last, as: I.Vector.self)
     }
 }
 
@@ -411,13 +461,18 @@ public func copyLines(
 @inlinable @inline(__always)
 public func packLines<Scalar: KernelScalar>(
     from source: UnsafePointer<Scalar>, rowStride: Int, columnStride: Int, channelStride: Int, rows: Int, columns: Int,
-    channels: Int, rowPitch: Int, pitch: Int, to target: UnsafeMutablePointer<Scalar>, by blocks: Kernel?
+    channels: Int, rowPitch: Int, pitch: Int, to target: UnsafeMutablePointer<Scalar>, by blocks: Kernel?, vectors: Kernel?
 ) {
     if columnStride == 1 {
         let size = MemoryLayout<Scalar>.stride
-        copyLines(
-            from: source, rowStride: rowStride &* size, channelStride: channelStride &* size, rows: rows, channels: channels,
-            bytes: columns &* size, rowPitch: rowPitch &* size, pitch: pitch &* size, to: target)
+        let arguments = CopyArguments(
+            source: source, rowStride: rowStride &* size, channelStride: channelStride &* size, rows: rows, channels: channels,
+            bytes: columns &* size, rowPitch: rowPitch &* size, pitch: pitch &* size, target: target)
+        if let vectors, arguments.bytes >= shortestCopy, arguments.bytes <= longestCopy {
+            withUnsafePointer(to: arguments) { vectors($0) }
+        } else {
+            copyLines(arguments)
+        }
         return
     }
     var row = 0

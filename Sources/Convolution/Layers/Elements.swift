@@ -6,8 +6,12 @@ struct ElementType {
     let bytes: Int
     /// `turnBlocks`, where there is one.
     let blocks: Kernel?
+    /// `copyVectors`, where there is one.
+    let vectors: Kernel?
 
-    init(_ table: UnsafePointer<KernelTable>, bytes: Int) { (self.bytes, blocks) = (bytes, table.pointee.turn) }
+    init(_ table: UnsafePointer<KernelTable>, bytes: Int) {
+        (self.bytes, blocks, vectors) = (bytes, table.pointee.turn, table.pointee.copy)
+    }
 
     /// target[i * targetStride] = source[i * sourceStride], or += .
     func copy(
@@ -143,7 +147,7 @@ struct ElementType {
             ConvolutionKernels.packLines(
                 from: source.assumingMemoryBound(to: Scalar.self), rowStride: rowStride, columnStride: columnStride,
                 channelStride: channelStride, rows: rows, columns: columns, channels: channels, rowPitch: rowPitch, pitch: pitch,
-                to: target.assumingMemoryBound(to: Scalar.self), by: blocks)
+                to: target.assumingMemoryBound(to: Scalar.self), by: blocks, vectors: vectors)
         }
         bytes == 8 ? pack(Double.self) : pack(Float.self)
     }

@@ -116,7 +116,9 @@ private let cachedWeightBytes = 1 << 19
 /// read first. But the next layer finds them in memory alone, so that it does not pay before the last cache holds input and
 /// output no longer. With one of 32 MiB, a depthwise layer that reads the one before, each written to the caches -> past them, on
 /// one thread and on two: 9.4 MB 0.8 -> 1.7, 0.23 -> 0.80 ms; 14.7 MB 2.4 -> 2.6, 0.9 -> 1.3; 21 MB 3.9 -> 3.9, 1.9 -> 2.0;
-/// reading the same input in each call, 21 MB 3.8 -> 3.8, 1.3 -> 0.4, 38 MB 8.6 -> 7.2, 4.4 -> 2.9.
+/// reading the same input in each call, 21 MB 3.8 -> 3.8, 1.3 -> 0.4, 38 MB 8.6 -> 7.2, 4.4 -> 2.9. Stencils, which wait for
+/// memory most, not before they fill a quarter of the last cache (others use it too): 3x3 on 2048x2048 with one of 260 MiB, past
+/// the caches 2.10, to them 1.69 ms; matrix products gain a tenth from it there, too.
 private let streamedBytes = 16 << 20
 
 /// A plan with its work divided, but without weights yet.
@@ -367,7 +369,9 @@ extension Draft {
                 || layer.transposed && inputBytes(layer) * Double(layer.batch) >= groupBytes)
         if hasOutput, turned == nil {
             let elements = Double(layer.batch * layer.outChannels) * Double(rows.output * columns.output)
-            memory.plan.pointee.streams = elements * Double(layer.elementBytes) >= Double(streamedBytes)
+            let outputBytes = elements * Double(layer.elementBytes)
+            memory.plan.pointee.streams = outputBytes >= Double(streamedBytes)
+                && !(panels.stencils && outputBytes + inputBytes(layer) * Double(layer.batch) < Double(shim_last_cache_bytes() / 4))
         }
         (plan, bytes, self.economy) = (memory.plan, memory.bytes, economy)
         (self.rowLattices, self.columnLattices) = (rowLattices, columnLattices)
