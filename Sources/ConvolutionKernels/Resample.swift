@@ -382,18 +382,26 @@ public func doubledRows<I: PermutingInstructionSet>(_: I.Type, _ raw: UnsafeRawP
                 from = end &- I.bytes
                 places = arguments.places + 2 &* I.bytes
             }
-            let (a, b) = (fetch(upper, from), fetch(lower, from))
-            let (c, d) = (fetch(upper, from &+ neighbour), fetch(lower, from &+ neighbour))
-            func write(_ ofUpper: I.Vector, _ ofLower: I.Vector, to target: UnsafeMutableRawPointer) {
-                let (left, right) = (sum(ofUpper, a, ofLower, b), sum(ofUpper, c, ofLower, d))
+            func write(_ ofUpper: I.Vector, _ ofLower: I.Vector, from: Int, _ offset: Int, to target: UnsafeMutableRawPointer) {
+                let left = sum(ofUpper, fetch(upper, from), ofLower, fetch(lower, from))
+                let right = sum(ofUpper, fetch(upper, from &+ neighbour), ofLower, fetch(lower, from &+ neighbour))
                 let x = sum(leftOfLeft, left, rightOfLeft, right)
                 let y = sum(leftOfRight, left, rightOfRight, right)
                 target.storeBytes(of: I.permute(x, y, places), toByteOffset: 2 &* offset, as: I.Vector.self)
                 target.storeBytes(
                     of: I.permute(x, y, places + I.bytes), toByteOffset: 2 &* (offset &+ stepBytes) &- I.bytes, as: I.Vector.self)
             }
-            write(upperOfFirst, lowerOfFirst, to: toFirst)
-            write(upperOfSecond, lowerOfSecond, to: toSecond)
+            if offset &+ 2 &* stepBytes < end {
+                let next = offset &+ stepBytes
+                write(upperOfFirst, lowerOfFirst, from: offset, offset, to: toFirst)
+                write(upperOfFirst, lowerOfFirst, from: next, next, to: toFirst)
+                write(upperOfSecond, lowerOfSecond, from: offset, offset, to: toSecond)
+                write(upperOfSecond, lowerOfSecond, from: next, next, to: toSecond)
+                offset = next &+ stepBytes
+                continue
+            }
+            write(upperOfFirst, lowerOfFirst, from: from, offset, to: toFirst)
+            write(upperOfSecond, lowerOfSecond, from: from, offset, to: toSecond)
             offset &+= stepBytes
         }
         pair &+= 1

@@ -206,8 +206,11 @@ SHIM int32_t shim_has_avx512(void) {
     return shim_has_avx2_fma() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
-/* Whether shuffles have a unit of their own (AMD's). One of Intel's two that multiply 64 bytes does them too. */
-SHIM int32_t shim_shuffles_are_free(void) { return !__builtin_cpu_is("intel"); }
+/* Intel's processors, on which some ways take longer than others, unlike on AMD's: one of the two units that multiply 64 bytes does
+ * all shuffles besides, and what is stored across two cache lines takes twice the time, unless the next store goes on there. */
+SHIM int32_t shim_is_intel(void) { return __builtin_cpu_is("intel") != 0; }
+#else
+SHIM int32_t shim_is_intel(void) { return 0; }
 #endif
 
 #undef SHIM

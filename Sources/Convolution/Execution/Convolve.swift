@@ -282,7 +282,7 @@ private func multiply<Scalar: KernelScalar>(
     arguments.streams = streams
     if storesPart { arguments.lastMask = (1 << UInt32(lastLanes)) - 1 }
     arguments.groupPitch = groupPitch
-    arguments.shuffles = shim_shuffles_are_free() != 0
+    arguments.shuffles = shim_is_intel() == 0
     // Sums that no other call goes on with are forgotten, and their lines used again. But where they become planes, the group's
     // are kept, pixel after pixel, so that whole lines of a plane are stored at once.
     let gathers = plan.pointee.gathersTiles
