@@ -382,26 +382,37 @@ public func doubledRows<I: PermutingInstructionSet>(_: I.Type, _ raw: UnsafeRawP
                 from = end &- I.bytes
                 places = arguments.places + 2 &* I.bytes
             }
-            func write(_ ofUpper: I.Vector, _ ofLower: I.Vector, from: Int, _ offset: Int, to target: UnsafeMutableRawPointer) {
-                let left = sum(ofUpper, fetch(upper, from), ofLower, fetch(lower, from))
-                let right = sum(ofUpper, fetch(upper, from &+ neighbour), ofLower, fetch(lower, from &+ neighbour))
-                let x = sum(leftOfLeft, left, rightOfLeft, right)
-                let y = sum(leftOfRight, left, rightOfRight, right)
-                target.storeBytes(of: I.permute(x, y, places), toByteOffset: 2 &* offset, as: I.Vector.self)
-                target.storeBytes(
-                    of: I.permute(x, y, places + I.bytes), toByteOffset: 2 &* (offset &+ stepBytes) &- I.bytes, as: I.Vector.self)
+            // The upper row's and the lower row's left neighbours, then their right ones.
+            func inputs(_ from: Int) -> InlineArray<4, I.Vector> {
+                [fetch(upper, from), fetch(lower, from), fetch(upper, from &+ neighbour), fetch(lower, from &+ neighbour)]
             }
-            if offset &+ 2 &* stepBytes < end {
-                let next = offset &+ stepBytes
-                write(upperOfFirst, lowerOfFirst, from: offset, offset, to: toFirst)
-                write(upperOfFirst, lowerOfFirst, from: next, next, to: toFirst)
-                write(upperOfSecond, lowerOfSecond, from: offset, offset, to: toSecond)
-                write(upperOfSecond, lowerOfSecond, from: next, next, to: toSecond)
+            func write(
+                _ ofUpper: I.Vector, _ ofLower: I.Vector, _ x: borrowing InlineArray<4, I.Vector>, _ offset: Int,
+                to target: UnsafeMutableRawPointer
+            ) {
+                let left = sum(ofUpper, x[unchecked: 0], ofLower, x[unchecked: 1])
+                let right = sum(ofUpper, x[unchecked: 2], ofLower, x[unchecked: 3])
+                let even = sum(leftOfLeft, left, rightOfLeft, right)
+                let odd = sum(leftOfRight, left, rightOfRight, right)
+                target.storeBytes(of: I.permute(even, odd, places), toByteOffset: 2 &* offset, as: I.Vector.self)
+                target.storeBytes(
+                    of: I.permute(even, odd, places + I.bytes), toByteOffset: 2 &* (offset &+ stepBytes) &- I.bytes,
+                    as: I.Vector.self)
+            }
+            let first = inputs(from)
+            let next = offset &+ stepBytes
+            if next &+ stepBytes < end {
+                // Two steps of a row, then of the other: what is stored across cache lines goes on there.
+                let second = inputs(next)
+                write(upperOfFirst, lowerOfFirst, first, offset, to: toFirst)
+                write(upperOfFirst, lowerOfFirst, second, next, to: toFirst)
+                write(upperOfSecond, lowerOfSecond, first, offset, to: toSecond)
+                write(upperOfSecond, lowerOfSecond, second, next, to: toSecond)
                 offset = next &+ stepBytes
                 continue
             }
-            write(upperOfFirst, lowerOfFirst, from: from, offset, to: toFirst)
-            write(upperOfSecond, lowerOfSecond, from: from, offset, to: toSecond)
+            write(upperOfFirst, lowerOfFirst, first, offset, to: toFirst)
+            write(upperOfSecond, lowerOfSecond, first, offset, to: toSecond)
             offset &+= stepBytes
         }
         pair &+= 1
