@@ -406,7 +406,7 @@ private enum TileKind: CaseIterable {
 
 @Suite struct TwinKernelTests {
     /// Two tiles of pixels `twin` apart, in one call and with the same weights; some chunks, one vector that is not full.
-    @Test(arguments: tiers) func float32(_ tier: Tier) {
+    @Test(arguments: tiers, [true, false]) func float32(_ tier: Tier, shuffles: Bool) {
         let table = tier.float32.pointee
         guard let accumulate = table.twinTile else { return }
         var numbers = SeededNumbers(seed: 7)
@@ -436,6 +436,7 @@ private enum TileKind: CaseIterable {
                         continues: false, outputs: targets.baseAddress, outputOffset: 0, rows: rows, outputPitch: outputTwin,
                         bias: bias.pointer(0), low: -100, high: .infinity)
                     arguments.groupPitch = twin
+                    arguments.shuffles = shuffles
                     arguments.lastMask = (1 << UInt32(used)) - 1
                     withUnsafePointer(to: arguments) { accumulate($0) }
                 }
@@ -451,6 +452,52 @@ private enum TileKind: CaseIterable {
             }
         }
         #expect(output.surroundingsAreUntouched)
+    }
+
+    /// Two groups of a vector each: the second's input lies `pitch` after the first's, its weights beside them.
+    @Test(arguments: tiers, [true, false]) func pairs(_ tier: Tier, shuffles: Bool) {
+        let table = tier.float32.pointee
+        guard let kernel = table.pairTile else { return }
+        var numbers = SeededNumbers(seed: 8)
+        func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
+        let (rows, width, length, segments, pitch) = (kernel.rows, 2 * table.lanes, 5, 3, 7)
+        let spacing = pitch + length + 2
+        let input = Field<Float>(segments * rows * spacing)
+        let panel = Field<Float>(segments * length * width)
+        let tile = Field<Float>(rows * width)
+        defer { for field in [input, panel, tile] { field.free() } }
+        for run in 0..<(segments * rows) {
+            for c in 0..<length { for group in 0..<2 { input.set(run * spacing + group * pitch + c, draw()) } }
+        }
+        for i in 0..<(segments * length * width) { panel.set(i, draw()) }
+        for i in 0..<(rows * width) { tile.open(i) }
+        let runs = (0..<(segments * rows)).map { UnsafePointer(input.pointer($0 * spacing)) }
+        let order: [Int32] = [2, 0, 1, 1, 2]
+        runs.withUnsafeBufferPointer { runs in
+            order.withUnsafeBufferPointer { order in
+                var arguments = TileArguments<Float>(
+                    runs: runs.baseAddress!, channelOffset: 0, channelPitch: 1, order: order.baseAddress!, chunks: 2,
+                    segments: segments, length: length, segmentsPerChunk: 2, panel: panel.pointer(0), tile: tile.pointer(0),
+                    continues: false, outputs: nil, outputOffset: 0, rows: rows, outputPitch: 1, bias: panel.pointer(0), low: 0,
+                    high: 0)
+                arguments.groupPitch = pitch
+                arguments.shuffles = shuffles
+                withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+            }
+        }
+        for r in 0..<rows {
+            for lane in 0..<width {
+                var sum: Float = 0
+                for s in 0..<segments {
+                    for c in 0..<length {
+                        sum += input.elements[(s * rows + r) * spacing + lane / table.lanes * pitch + c]
+                            * panel.elements[(s * length + c) * width + lane]
+                    }
+                }
+                #expect(tile.elements[r * width + lane] == sum)
+            }
+        }
+        #expect(tile.surroundingsAreUntouched)
     }
 }
 
@@ -816,6 +863,62 @@ private enum TileKind: CaseIterable {
         let label = "\(kernelRows)x\(kernelColumns), \(kernel.vectors) vectors, \(tiles) tiles, \(finishes ? "stored" : "kept")"
         #expect(right, "\(label)")
         #expect(tile.surroundingsAreUntouched && output.surroundingsAreUntouched, "\(label)")
+    }
+
+    /// Whole channels by narrow tiles, several of them at once where there are as many: of any size, 3x3, 3x3 s2, 2x2.
+    private func checkNarrow(_ table: KernelTable, _ kernel: Kernel, size: Int, step: Int, columns: Int, rows: Int) {
+        var numbers = SeededNumbers(seed: columns)
+        func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
+        let (inputRows, inputColumns) = ((rows - 1) * step + size, columns + size + 1)
+        // The last tap is not the second's neighbour.
+        let offsets = (0..<size).map { $0 < 2 ? $0 : $0 + 1 }
+        let (rowPitch, outputPitch) = (inputColumns + 2, columns + 3)
+        let input = Field<Float>(inputRows * rowPitch)
+        let weights = Field<Float>(size * size)
+        let output = Field<Float>(1 + rows * outputPitch)
+        defer { for field in [input, weights, output] { field.free() } }
+        for row in 0..<inputRows { for x in 0..<inputColumns { input.set(row * rowPitch + x, draw()) } }
+        for i in 0..<(size * size) { weights.set(i, draw()) }
+        for row in 0..<rows { for x in 0..<columns { output.open(1 + row * outputPitch + x) } }
+        let (low, high, bias): (Float, Float, Float) = (-40, 50, 3)
+        offsets.withUnsafeBufferPointer { offsets in
+            let arguments = NarrowStencilArguments(
+                filter: StencilFilter(
+                    offsets: offsets.baseAddress!, kernelRows: size, kernelColumns: size, rowStep: step, rowsPerChunk: size,
+                    weights: weights.pointer(0), bias: bias, low: low, high: high),
+                input: input.pointer(0), rowPitch: rowPitch, output: output.pointer(1), outputPitch: outputPitch,
+                tiles: (columns + table.lanes - 1) / table.lanes, lastColumn: columns - table.lanes, tileRows: (rows + 3) / 4,
+                lastRow: rows - 4)
+            withUnsafePointer(to: arguments) { kernel($0) }
+        }
+        var right = true
+        for row in 0..<rows {
+            for x in 0..<columns {
+                var sum = bias
+                for a in 0..<size {
+                    for b in 0..<size {
+                        sum += input.elements[(row * step + a) * rowPitch + x + offsets[b]] * weights.elements[a * size + b]
+                    }
+                }
+                if output.elements[1 + row * outputPitch + x] != min(max(sum, low), high) { right = false }
+            }
+        }
+        #expect(right, "\(size)x\(size), step \(step), \(columns) columns")
+        #expect(output.surroundingsAreUntouched, "\(size)x\(size), step \(step), \(columns) columns")
+    }
+
+    @Test(arguments: tiers) func narrow(_ tier: Tier) {
+        let table = tier.float32.pointee
+        let lanes = table.lanes
+        for columns in [lanes, lanes + 3, 2 * lanes, 3 * lanes - 1, 4 * lanes, 4 * lanes + 1, 5 * lanes, 7 * lanes - 2, 9 * lanes] {
+            for rows in [4, 7] {
+                checkNarrow(table, table.narrowStencil, size: 3, step: 1, columns: columns, rows: rows)
+                for (index, (size, step)) in [(3, 1), (3, 2), (2, 1)].enumerated() {
+                    guard let kernel = table.smallStencils[index] else { continue }
+                    checkNarrow(table, kernel, size: size, step: step, columns: columns, rows: rows)
+                }
+            }
+        }
     }
 
     @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32.pointee, Float.self) }
@@ -1344,6 +1447,30 @@ extension Tier {
         let seconds = (0..<4).map { packed.elements[2 + 5 * $0] }
         #expect(firsts == [0, 10, 20, 30] && seconds == [1, 11, 21, 31])
         #expect(packed.surroundingsAreUntouched)
+    }
+
+    /// Lines of two rows of three channels, by a tier's vectors and by others, to and from places that are not aligned.
+    @Test(arguments: [15, 16, 17, 31, 33, 63, 64, 100, 127, 128, 129], tiers) func lines(_ columns: Int, _ tier: Tier) {
+        func check<Scalar: KernelScalar>(_: Scalar.Type) {
+            let (row, rowPitch) = (columns + 2, columns + 5)
+            let (source, packed) = (Field<Scalar>(1 + 6 * row), Field<Scalar>(3 + 6 * rowPitch + 4))
+            defer { for field in [source, packed] { field.free() } }
+            for line in 0..<6 {
+                for x in 0..<columns {
+                    source.set(1 + line * row + x, line * 1000 + x)
+                    packed.open(3 + line * rowPitch + line / 2 + x)
+                }
+            }
+            tier.elements(of: Scalar.self).packLines(
+                from: source.pointer(1), rowStride: row, columnStride: 1, channelStride: 2 * row, rows: 2, columns: columns,
+                channels: 3, rowPitch: rowPitch, pitch: 2 * rowPitch + 1, to: packed.pointer(3))
+            let wrong = (0..<6).contains { line in
+                (0..<columns).contains { packed.elements[3 + line * rowPitch + line / 2 + $0] != Scalar(line * 1000 + $0) }
+            }
+            #expect(!wrong && packed.surroundingsAreUntouched)
+        }
+        check(Float.self)
+        check(Double.self)
     }
 
     /// Planes turned into pixels in squares of four, or by blocks of more planes, the last of which begin early; of every other
