@@ -1,3 +1,4 @@
+import CConvolutionShims
 import ConvolutionKernels
 
 // Which kernels compute a layer: what their vectors hold, and the panels of output channels that follow from it.
@@ -238,6 +239,9 @@ private let singleLineStart = 360.0
 private let joinedPiece = 25.0
 /// So many channels fall into few sets of a cache: NCHW 1x1 2048->256 at 32x32 7.0 ms by columns, by channels 5.4.
 private let crowdedChannels = 1024.0
+/// On Intel's processors fewer do, of planes a multiple of 4 KiB apart: 672->112 at 32x32 1.89 -> 1.24 ms, 512->256 at 64x64; 384->24
+/// 0.15 by columns, 0.28 by channels.
+private let crowdedOnIntel = 384.0
 /// The start of four rows of a stencil; of a line packed for one.
 private let stencilStart = 60.0
 private let stencilLine = 16.0
@@ -326,10 +330,11 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
         let computed = table.pointee.shortColumnTile == nil
             ? ceilDivide(Int(vectors), tile) * tile : computedPositions(Int(vectors), tile)
         // Of many channels a multiple of 1 KiB apart, a level-2 cache keeps little from panel to panel.
-        let isCrowded = layer.sourceColumns == 0 && terms >= crowdedChannels
-            && layer.input.channel * layer.elementBytes % 1024 == 0
+        let plane = layer.sourceColumns == 0 ? layer.input.channel * layer.elementBytes : 1
+        let crowding = plane % 4096 == 0 && terms >= crowdedOnIntel && shim_is_intel() != 0 ? 1.72
+            : plane % 1024 == 0 && terms >= crowdedChannels ? 1.3 : 1.15
         byColumns = Double(layer.outChannels) * Double(computed) * images / allPixels
-            * (outputs == 1 ? 2 : isCrowded ? 1.3 : 1.15) * terms
+            * (outputs == 1 ? 2 : crowding) * terms
             + panels * pixels * images / (2 * allPixels)
         if layer.sourceColumns > 0 {
             byColumns += (turnedIntoLines + joinedPiece / Double(layer.sourceColumns)) * read + imageShare
