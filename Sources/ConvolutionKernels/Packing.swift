@@ -402,9 +402,9 @@ public struct CopyArguments {
     public var target: UnsafeMutableRawPointer
 
     @inlinable @inline(__always)
-    init(
-        source: UnsafeRawPointer, rowStride: Int, channelStride: Int, rows: Int, channels: Int, bytes: Int, rowPitch: Int,
-        pitch: Int, target: UnsafeMutableRawPointer
+    public init(
+        source: UnsafeRawPointer, rowStride: Int, channelStride: Int = 0, rows: Int, channels: Int = 1, bytes: Int, rowPitch: Int,
+        pitch: Int = 0, target: UnsafeMutableRawPointer
     ) {
         self.source = source
         self.rowStride = rowStride
@@ -434,15 +434,20 @@ public struct CopyArguments {
 }
 
 /// Lines from here to there are copied by a tier's vectors. Longer ones are left to the system.
-public let shortestCopy = 64
+private let shortestCopy = 64
 public let longestCopy = 512
 
-@inlinable @inline(never) @_optimize(speed)
-func copyLines(_ arguments: CopyArguments) {
-    arguments.forEachLine { copyLine($0, bytes: arguments.bytes, to: $1) }
+/// `vectors`: `copyVectors`, if the tier has it.
+@_optimize(speed)
+public func copyLines(_ arguments: CopyArguments, by vectors: Kernel?) {
+    if let vectors, arguments.bytes >= shortestCopy, arguments.bytes <= longestCopy {
+        withUnsafePointer(to: arguments) { vectors($0) }
+    } else {
+        arguments.forEachLine { copyLine($0, bytes: arguments.bytes, to: $1) }
+    }
 }
 
-/// `copyLines` by whole vectors, of which the last begins early.
+/// Lines by whole vectors, of which the last begins early.
 @inlinable @inline(__always)
 public func copyVectors<I: InstructionSet>(_: I.Type, _ raw: UnsafeRawPointer) {
     let arguments = raw.assumingMemoryBound(to: CopyArguments.self).pointee
@@ -468,11 +473,7 @@ public func packLines<Scalar: KernelScalar>(
         let arguments = CopyArguments(
             source: source, rowStride: rowStride &* size, channelStride: channelStride &* size, rows: rows, channels: channels,
             bytes: columns &* size, rowPitch: rowPitch &* size, pitch: pitch &* size, target: target)
-        if let vectors, arguments.bytes >= shortestCopy, arguments.bytes <= longestCopy {
-            withUnsafePointer(to: arguments) { vectors($0) }
-        } else {
-            copyLines(arguments)
-        }
+        copyLines(arguments, by: vectors)
         return
     }
     var row = 0

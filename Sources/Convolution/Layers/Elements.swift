@@ -105,12 +105,14 @@ struct ElementType {
             return
         }
         // Whole pixels that follow each other are one line.
-        let isLine = columnStride == channels && pixelPitch == channels
-        let (count, steps) = isLine ? (columns &* channels, 1) : (channels, columns)
-        for column in 0..<steps {
-            (target + column &* pixelPitch &* bytes).copyMemory(
-                from: source + column &* columnStride &* bytes, byteCount: count &* bytes)
+        if columnStride == channels, pixelPitch == channels {
+            target.copyMemory(from: source, byteCount: columns &* channels &* bytes)
+            return
         }
+        let pixels = CopyArguments(
+            source: source, rowStride: columnStride &* bytes, rows: columns, bytes: channels &* bytes,
+            rowPitch: pixelPitch &* bytes, target: target)
+        copyLines(pixels, by: vectors)
     }
 
     /// See the function of this name.
