@@ -794,6 +794,19 @@ def test_upsample2d_factors(factors, size, dtype, is_first, seed):
     assert np.allclose(smooth, expected, rtol=0, atol=1e-4 if dtype == np.float32 else 1e-12)
 
 
+@pytest.mark.parametrize("is_first", [False, True])
+@pytest.mark.parametrize("shape", [
+    (1, 20, 50, 3), (3, 70, 49, 5), (1, 380, 401, 1), (2, 190, 210, 3), (1, 333, 200, 5), (1, 150, 290, 8)])
+def test_upsample2d_doubles(shape, is_first):
+    """Outputs in a near cache and beyond it: which way is taken depends on that, and on the processor."""
+    x = numbers(shape, 5, np.float32)
+    layout, options = (first, {"data_format": "channels_first"}) if is_first else (np.asarray, {})
+    assert np.array_equal(upsample2d(layout(x), 2, **options), layout(x.repeat(2, 1).repeat(2, 2)))
+    smooth = upsample2d(layout(x), 2, interpolation="bilinear", **options)
+    expected = layout(bilinear(np.float64(x), [2 * shape[1], 2 * shape[2]]))
+    assert np.allclose(smooth, expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("options, expected", [
     (dict(), [1, 1, 2, 2, 4, 4]), (dict(size=(1, 3)), [1, 1, 1, 2, 2, 2, 4, 4, 4]),
     (dict(output_size=(1, 5)), [1, 1, 2, 2, 4]), (dict(output_size=(1, 5), coordinates="half_pixel"), [1, 1, 2, 4, 4]),
