@@ -433,14 +433,17 @@ public struct CopyArguments {
     }
 }
 
-/// Lines from here to there are copied by a tier's vectors. Longer ones are left to the system.
+/// Lines from here to there are copied by a tier's vectors, unless they are so few that to ask for it takes longer. Longer ones are
+/// left to the system.
 private let shortestCopy = 64
 public let longestCopy = 512
+private let fewestCopies = 8
 
 /// `vectors`: `copyVectors`, if the tier has it.
 @_optimize(speed)
 public func copyLines(_ arguments: CopyArguments, by vectors: Kernel?) {
-    if let vectors, arguments.bytes >= shortestCopy, arguments.bytes <= longestCopy {
+    let lines = arguments.rows &* arguments.channels
+    if let vectors, lines >= fewestCopies, arguments.bytes >= shortestCopy, arguments.bytes <= longestCopy {
         withUnsafePointer(to: arguments) { vectors($0) }
     } else {
         arguments.forEachLine { copyLine($0, bytes: arguments.bytes, to: $1) }

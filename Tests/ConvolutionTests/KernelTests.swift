@@ -1449,28 +1449,32 @@ extension Tier {
         #expect(packed.surroundingsAreUntouched)
     }
 
-    /// Lines of two rows of three channels, by a tier's vectors and by others, to and from places that are not aligned.
+    /// Lines of `rows` rows of three channels, by a tier's vectors or not, to and from places that are not aligned.
     @Test(arguments: [15, 16, 17, 31, 33, 63, 64, 100, 127, 128, 129], tiers) func lines(_ columns: Int, _ tier: Tier) {
-        func check<Scalar: KernelScalar>(_: Scalar.Type) {
+        func check<Scalar: KernelScalar>(rows: Int, channels: Int, _: Scalar.Type) {
             let (row, rowPitch) = (columns + 2, columns + 5)
-            let (source, packed) = (Field<Scalar>(1 + 6 * row), Field<Scalar>(3 + 6 * rowPitch + 4))
+            let (count, pitch) = (rows * channels, rows * rowPitch + 1)
+            let (source, packed) = (Field<Scalar>(1 + count * row), Field<Scalar>(3 + channels * pitch + 4))
             defer { for field in [source, packed] { field.free() } }
-            for line in 0..<6 {
+            func place(_ line: Int) -> Int { 3 + line / rows * pitch + line % rows * rowPitch }
+            for line in 0..<count {
                 for x in 0..<columns {
                     source.set(1 + line * row + x, line * 1000 + x)
-                    packed.open(3 + line * rowPitch + line / 2 + x)
+                    packed.open(place(line) + x)
                 }
             }
             tier.elements(of: Scalar.self).packLines(
-                from: source.pointer(1), rowStride: row, columnStride: 1, channelStride: 2 * row, rows: 2, columns: columns,
-                channels: 3, rowPitch: rowPitch, pitch: 2 * rowPitch + 1, to: packed.pointer(3))
-            let wrong = (0..<6).contains { line in
-                (0..<columns).contains { packed.elements[3 + line * rowPitch + line / 2 + $0] != Scalar(line * 1000 + $0) }
+                from: source.pointer(1), rowStride: row, columnStride: 1, channelStride: rows * row, rows: rows, columns: columns,
+                channels: channels, rowPitch: rowPitch, pitch: pitch, to: packed.pointer(3))
+            let wrong = (0..<count).contains { line in
+                (0..<columns).contains { packed.elements[place(line) + $0] != Scalar(line * 1000 + $0) }
             }
-            #expect(!wrong && packed.surroundingsAreUntouched)
+            #expect(!wrong && packed.surroundingsAreUntouched, "\(rows) rows, \(channels) channels")
         }
-        check(Float.self)
-        check(Double.self)
+        for (rows, channels) in [(1, 1), (1, 3), (4, 3), (9, 1)] {
+            check(rows: rows, channels: channels, Float.self)
+            check(rows: rows, channels: channels, Double.self)
+        }
     }
 
     /// Planes turned into pixels in squares of four, or by blocks of more planes, the last of which begin early; of every other

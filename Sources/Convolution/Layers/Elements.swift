@@ -145,6 +145,10 @@ struct ElementType {
         from source: UnsafeRawPointer, rowStride: Int, columnStride: Int, channelStride: Int, rows: Int, columns: Int,
         channels: Int, rowPitch: Int, pitch: Int, to target: UnsafeMutableRawPointer
     ) {
+        if columnStride == 1, rows &* channels == 1 {
+            copyLine(source, bytes: columns &* bytes, to: target)
+            return
+        }
         func pack<Scalar: KernelScalar>(_: Scalar.Type) {
             ConvolutionKernels.packLines(
                 from: source.assumingMemoryBound(to: Scalar.self), rowStride: rowStride, columnStride: columnStride,
