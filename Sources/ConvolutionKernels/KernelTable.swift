@@ -63,7 +63,7 @@ public struct KernelTable {
     public var wideTiles: InlineArray<4, TileKernel>
     /// `turnBlocks`, where the tier has vectors of that length.
     public var turn: Kernel?
-    /// `copyVectors`, where the tier has longer ones than every tier.
+    /// `copyVectors`, where the tier has vectors of more than 16 bytes.
     public var copy: Kernel?
     public var layOutAxis: Kernel
     public var layOutRuns: @convention(c) (UnsafeMutableRawPointer) -> Void

@@ -385,13 +385,14 @@ public func accumulateSmallStencil<I: InstructionSet, let K: Int, let S: Int>(
     for t in 0..<(K &* K) { w[unchecked: t] = I.Vector(repeating: filter.weights[t]) }
     let pitch = arguments.rowPitch &* size
     let offsets: InlineArray<3, Int> = [filter.offsets[0] &* size, filter.offsets[1] &* size, filter.offsets[K &- 1] &* size]
-    forEachTile(arguments, step: S &* pitch, vectorBytes: I.bytes, several: I.storesParts ? K == 2 ? 4 : 2 : 1) { line, target in
+    let several = I.storesParts ? K == 2 ? 4 : 2 : 1
+    forEachTile(arguments, step: S &* pitch, vectorBytes: I.bytes, several: several) { line, target in
         let tiles: InlineArray<1, InlineArray<4, I.Vector>> = [
             smallSums(I.self, size: Count<K>.self, step: Count<S>.self, w, offsets, pitch: pitch, line),
         ]
         storeNarrow(I.self, tiles, arguments, to: target)
     } bodyOfSeveral: { line, target in
-        if K == 2 {
+        if several == 4 {
             let tiles: InlineArray<4, InlineArray<4, I.Vector>> = [
                 smallSums(I.self, size: Count<K>.self, step: Count<S>.self, w, offsets, pitch: pitch, line),
                 smallSums(I.self, size: Count<K>.self, step: Count<S>.self, w, offsets, pitch: pitch, line + I.bytes),

@@ -67,16 +67,6 @@ SHIM int32_t shim_processor_count(void) {
     return count > 0 ? (int32_t)count : 1;
 }
 
-/* The last level of the caches that processors share, 0 if nobody knows. */
-SHIM int64_t shim_last_cache_bytes(void) {
-#ifdef _SC_LEVEL3_CACHE_SIZE
-    long bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    return bytes > 0 ? bytes : 0;
-#else
-    return 0;
-#endif
-}
-
 SHIM const char *shim_environment(const char *name) { return getenv(name); }
 SHIM int32_t shim_strings_equal(const char *a, const char *b) { return strcmp(a, b) == 0; }
 
@@ -212,6 +202,16 @@ SHIM int32_t shim_is_intel(void) { return __builtin_cpu_is("intel") != 0; }
 #else
 SHIM int32_t shim_is_intel(void) { return 0; }
 #endif
+
+/* The last level of cache, where all of it is any core's: 0 if nobody knows, and on AMD's processors, of whose it is a part. */
+SHIM int64_t shim_last_cache_bytes(void) {
+#ifdef _SC_LEVEL3_CACHE_SIZE
+    long bytes = shim_is_intel() ? sysconf(_SC_LEVEL3_CACHE_SIZE) : 0;
+    return bytes > 0 ? bytes : 0;
+#else
+    return 0;
+#endif
+}
 
 #undef SHIM
 #endif

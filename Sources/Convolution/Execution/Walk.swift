@@ -69,12 +69,12 @@ extension ConvolutionPlan {
         walks && layer.output.column == 1 && layer.output.channel != 1 && layer.columnPhases == 1 && !layer.means.accumulates
     }
 
-    /// Tiles fetch their successors' input, which comes from beyond the caches.
-    @inline(__always)
-    var fetchesWalk: Bool {
-        let pixels = layer.vertical.input * layer.horizontal.input + layer.vertical.output * layer.horizontal.output
-        let bytes = layer.batch * layer.outChannels * pixels * layer.elementBytes
-        return readsInputDirectly && bytes >= fetchedBytes && bytes >= Int(shim_last_cache_bytes() / 4)
+    /// Whether tiles are to fetch their successors' input, which comes from beyond the caches.
+    var comesFromMemory: Bool {
+        let pixels = Double(layer.vertical.input) * Double(layer.horizontal.input)
+            + Double(layer.vertical.output) * Double(layer.horizontal.output)
+        let bytes = Double(layer.batch * layer.outChannels) * pixels * Double(layer.elementBytes)
+        return readsInputDirectly && bytes >= Double(fetchedBytes) && bytes >= Double(shim_last_cache_bytes() / 4)
     }
 
     /// Addresses of a tile: see `WalkArguments.runs`.

@@ -363,6 +363,7 @@ extension Draft {
             spansImages: readsInputDirectly
                 || (panels.strategy == .channels || borders) && inputBytes(layer) <= Double(rectangleLimit >> economy)))
         memory.plan.pointee.sweeps = panels.sweeps
+        memory.plan.pointee.fetchesWalk = panels.walks && memory.plan.pointee.comesFromMemory
         threads = threadsToUse(requested: layer.threads, items: .max, work: work)
         areDense = panels.strategy == .channels && readsInputDirectly && !borders && layer.input.column == inputs
             && (rows.stride <= rows.kernel && columns.stride <= columns.kernel

@@ -151,6 +151,8 @@ struct ConvolutionPlan: ~Copyable {
     var separates = false
     /// The output is large enough to be written past the caches.
     var streams = false
+    /// `walks`: `comesFromMemory`.
+    var fetchesWalk = false
     /// Strategy `lanes`, pixels read in place: whole rows in a call (`accumulateSweep`).
     var sweeps = false
     var panels: UnsafeMutablePointer<Panel>

@@ -329,10 +329,11 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
         let vectors = min(rows * Double(ceilDivide(columns, table.lanes)), Double(Int32.max))
         let computed = table.pointee.shortColumnTile == nil
             ? ceilDivide(Int(vectors), tile) * tile : computedPositions(Int(vectors), tile)
-        // Of many channels a multiple of 1 KiB apart, a level-2 cache keeps little from panel to panel.
-        let plane = layer.sourceColumns == 0 ? layer.input.channel * layer.elementBytes : 1
-        let crowding = plane % 4096 == 0 && terms >= crowdedOnIntel && shim_is_intel() != 0 ? 1.72
-            : plane % 1024 == 0 && terms >= crowdedChannels ? 1.3 : 1.15
+        // Of many channels a multiple of 1 or 4 KiB apart, a level-2 cache keeps little from panel to panel. (What is packed is
+        // not so far apart.)
+        let distance = layer.sourceColumns == 0 ? layer.input.channel * layer.elementBytes : 1
+        let crowding = distance % 4096 == 0 && terms >= crowdedOnIntel && shim_is_intel() != 0 ? 1.72
+            : distance % 1024 == 0 && terms >= crowdedChannels ? 1.3 : 1.15
         byColumns = Double(layer.outChannels) * Double(computed) * images / allPixels
             * (outputs == 1 ? 2 : crowding) * terms
             + panels * pixels * images / (2 * allPixels)

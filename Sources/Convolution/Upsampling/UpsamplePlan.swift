@@ -39,10 +39,10 @@ private let halfCyclesToGather = 44
 /// Input columns from which on those of the output are made two by two: the first and the last are computed one by one
 /// (bilinear; copies are two by two throughout).
 private let leastDoubled = 48
-/// Of the output, see `suitsDoubling`. Measured, 48x48 to 200x200: nearest on 3 and 5 channels 1.2 to 1.4 times as long, bilinear
-/// on 1 to 5 channels 1.0 to 1.5 times.
-private let fewDoubledBytes = 1 << 15
-private let manyDoubledBytes = 2 << 20
+/// Of outputs that are doubled though they are stored across cache lines: `suitsDoubling`. Measured in floats by AVX-512, 48x48 to
+/// 200x200: nearest on 3 and 5 channels 1.2 to 1.4 times as long, bilinear on 1 to 5 channels 1.0 to 1.5 times.
+private let mostCopiedBytes = 1 << 15
+private let leastBlendedBytes = 2 << 20
 /// Of the output, in an item.
 private let leastRowsDoubled = 32
 
@@ -261,13 +261,14 @@ extension ResamplingPlan {
         segments = tables.memory.assumingMemoryBound(to: Segment.self)
     }
 
-    /// Doubled columns are stored across cache lines, but for copies of pixels that divide a vector. Where that takes twice the time
-    /// and the output is in a near cache, whole vectors of the output are sooner computed one by one.
+    /// Doubled columns are stored across cache lines, but for copies of pixels that divide a vector. Where that takes twice the
+    /// time, the output is sooner made by vectors of its own: copies, unless they are soon done; what is blended, as long as it
+    /// stays in a near cache.
     private var suitsDoubling: Bool {
         if shim_is_intel() == 0 { return true }
         let rows = resampling.batch * planes * resampling.vertical.output
         let bytes = rows * resampling.horizontal.output * channels * resampling.elementBytes
-        return resampling.method.copies ? table.lanes % channels == 0 || bytes < fewDoubledBytes : bytes >= manyDoubledBytes
+        return resampling.method.copies ? table.lanes % channels == 0 || bytes < mostCopiedBytes : bytes >= leastBlendedBytes
     }
 
     fileprivate mutating func findDoubling(_ shape: RowShape, threads: Int, _ room: inout PlanRoom) {
