@@ -5,7 +5,8 @@ rm -f build/swift*.xml build/pytest.xml
 echo "== Swift tests (swift-testing)"
 swift test --xunit-output build/swift.xml
 echo "== C interface, examples, fixtures, properties (pytest)"
-build/venv/bin/python -m pytest -q --durations=5 --junit-xml build/pytest.xml Tests/python
+# A process per processor, each with whole files: what a file prepares for its tests is prepared once.
+build/venv/bin/python -m pytest -q -n logical --dist loadfile --durations=5 --junit-xml build/pytest.xml Tests/python
 # A runner that died has written no report, which counts as one failure.
 exec build/venv/bin/python - <<'END'
 import sys

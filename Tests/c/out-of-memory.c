@@ -330,11 +330,16 @@ static enum outcome attempt(const struct scenario *s, int mode, int64_t k) {
     return denials ? FINE : UNTOUCHED_BY_SHORTAGE;
 }
 
+/* How many of a call's requests are denied in turn, and how often a call is repeated in search of a leak; less for emulators,
+   where a child is slow to start and a multiply-add takes fifty times as long. */
+static int64_t most_requests = 1000;
+static int rounds = 12;
+
 /* With memory, and again without: what one call allocates and keeps, every further call would. */
 static enum outcome leak(const struct scenario *s, int mode, int64_t k) {
     int64_t before = 0;
-    for (int round = 0; round < 12; round++) {
-        if (round == 4) before = live_blocks;
+    for (int round = 0; round < rounds; round++) {
+        if (round == rounds / 3) before = live_blocks;
         if (prepare(s) != CONVOLUTION_OK) return complain(s, mode, k, "no plan even with plenty of memory");
         requests_before_shortage = k;
         shortage = mode;
@@ -443,10 +448,6 @@ static enum outcome make_reference(const struct scenario *s, int mode, int64_t k
     return FINE;
 }
 
-/* How many of a call's requests are denied in turn: all, unless the argument says less (for emulators, where a child is slow to
-   start). */
-static int64_t most_requests = 1000;
-
 static void all_attempts(const struct scenario *s) {
     if (in_child(make_reference, s, PLENTY, 0) != FINE) return;
     for (int mode = FROM_THEN_ON; mode <= ONCE; mode++)
@@ -470,7 +471,7 @@ static void fill(void *array, size_t bytes, size_t factor) {
 }
 
 int main(int count, char **arguments) {
-    if (count > 1) most_requests = atoi(arguments[1]);
+    if (count > 1) most_requests = atoi(arguments[1]), rounds = 3;
     *(void **)&real_pthread_create = dlsym(RTLD_NEXT, "pthread_create");
     output = mmap(NULL, 2 * OUTPUT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (output == MAP_FAILED || !real_pthread_create) return 1;
