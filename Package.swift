@@ -45,7 +45,7 @@ let package = Package(
         .target(name: "CRoofline"),
         .executableTarget(
             name: "ConvolutionBench", dependencies: ["CConvolution", "CRoofline", "Convolution"],
-            exclude: ["README.md", "comparison.svg", "peers", "suite.json"]),
+            exclude: ["README.md", "comparison.svg", "comparison-intel.svg", "peers", "suite.json"]),
 
         // MARK: - Tests
         .testTarget(name: "ConvolutionTests", dependencies: ["Convolution"]),
