@@ -306,6 +306,22 @@ def test_program_on_an_emulated_processor(name, processor, tier, programs):
 
 @on_x86_64
 @pytest.mark.skipif(not have("qemu-x86_64"), reason="qemu-x86_64 is not installed")
+def test_bits_do_not_depend_on_the_maker_of_the_processor(tmp_path):
+    program = compile_c(ROOT / "Tests/c/processors.c", tmp_path / "processors")
+
+    def hashes(*emulator):
+        lines = run(*emulator, program, env={"CONVOLUTION_ISA": "avx2"}).stdout.splitlines()
+        return [line for line in lines if not line.startswith("qemu")]
+
+    intel = hashes("qemu-x86_64", "-cpu", "Haswell")
+    assert len(intel) == 10
+    assert hashes("qemu-x86_64", "-cpu", "EPYC") == intel
+    if "avx2" in tiers():
+        assert hashes() == intel
+
+
+@on_x86_64
+@pytest.mark.skipif(not have("qemu-x86_64"), reason="qemu-x86_64 is not installed")
 def test_a_tier_that_the_processor_lacks_is_refused(programs):
     for tier in ("avx2", "avx512"):
         env = {"CONVOLUTION_ISA": tier}
