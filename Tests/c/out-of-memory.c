@@ -330,8 +330,8 @@ static enum outcome attempt(const struct scenario *s, int mode, int64_t k) {
     return denials ? FINE : UNTOUCHED_BY_SHORTAGE;
 }
 
-/* How many of a call's requests are denied in turn, and how often a call is repeated in search of a leak; less for emulators,
-   where a child is slow to start and a multiply-add takes fifty times as long. */
+/* How many of a call's requests are denied in turn, and how often a call is repeated in search of a leak. An argument means less
+   of both, for emulators: there a child is slow to start, and a multiply-add takes fifty times as long. */
 static int64_t most_requests = 1000;
 static int rounds = 12;
 
