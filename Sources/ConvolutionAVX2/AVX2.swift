@@ -171,6 +171,7 @@ private nonisolated(unsafe) var float32 =
             },
         ],
         turn: { turnBlocks(Float.self, $0) }, copy: { copyVectors(AVX2Float32.self, $0) },
+        repeated: { multiplyRepeated(AVX2Float32.self, $0) },
         layOutAxis: { layOutAxis($0) },
         layOutRuns: { layOutRuns($0) },
         finish: { finishTile(AVX2Float32.self, $0) },

@@ -65,6 +65,8 @@ public struct KernelTable {
     public var turn: Kernel?
     /// `copyVectors`, where the tier has vectors of more than 16 bytes.
     public var copy: Kernel?
+    /// `multiplyRepeated`, where the tier permutes. nil: not for doubles either.
+    public var repeated: Kernel?
     public var layOutAxis: Kernel
     public var layOutRuns: @convention(c) (UnsafeMutableRawPointer) -> Void
     public var finish: Kernel
@@ -104,7 +106,7 @@ public struct KernelTable {
         sweeps: InlineArray<4, Kernel?> = [nil, nil, nil, nil], stencil: StencilKernel, narrowStencil: @escaping Kernel,
         smallStencils: InlineArray<3, Kernel?>, widestTile: Int,
         storesParts: Bool = false, columnTiles: InlineArray<5, TileKernel>, shortColumnTile: TileKernel? = nil,
-        wideTiles: InlineArray<4, TileKernel>, turn: Kernel? = nil, copy: Kernel? = nil,
+        wideTiles: InlineArray<4, TileKernel>, turn: Kernel? = nil, copy: Kernel? = nil, repeated: Kernel? = nil,
         layOutAxis: @escaping Kernel,
         layOutRuns: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void,
         finish: @escaping Kernel, finishColumns: @escaping Kernel, shiftedSums: @escaping Kernel,
@@ -145,6 +147,7 @@ public struct KernelTable {
         self.wideTiles = wideTiles
         self.turn = turn
         self.copy = copy
+        self.repeated = repeated
         self.layOutAxis = layOutAxis
         self.layOutRuns = layOutRuns
         self.finish = finish

@@ -921,6 +921,64 @@ private enum TileKind: CaseIterable {
         }
     }
 
+    /// Rows of one channel, each element times the weights of its pixel: of all lengths, bounded or not, past the caches where
+    /// rows are whole vectors.
+    @Test(arguments: tiers) func repeated(_ tier: Tier) {
+        let table = tier.float32.pointee
+        guard let kernel = table.repeated else { return }
+        let lanes = table.lanes
+        for columns in [lanes, lanes + 1, 2 * lanes - 1, 3 * lanes, 5 * lanes + 3] {
+            for outputs in 1...lanes {
+                for (low, high) in [(-Float.infinity, Float.infinity), (-20, 30), (0, .infinity)] {
+                    for streams in columns % lanes == 0 ? [false, true] : [false] {
+                        checkRepeated(kernel, lanes, columns: columns, outputs: outputs, low, high, streams: streams)
+                    }
+                }
+            }
+        }
+    }
+
+    private func checkRepeated(
+        _ kernel: Kernel, _ lanes: Int, columns: Int, outputs: Int, _ low: Float, _ high: Float, streams: Bool
+    ) {
+        var numbers = SeededNumbers(seed: columns * outputs)
+        func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
+        // Rows and their distances in whole vectors, from the first that is aligned on.
+        let (rows, inputPitch, outputPitch) = (3, columns + 2, streams ? columns * outputs + lanes : columns * outputs + 3)
+        let input = Field<Float>(rows * inputPitch)
+        let weights = Field<Float>(outputs)
+        let bias = Field<Float>(outputs)
+        let output = Field<Float>(rows * outputPitch + lanes)
+        defer { for field in [input, weights, bias, output] { field.free() } }
+        let misplaced = Int(bitPattern: output.pointer(0)) / 4 % lanes
+        let first = streams ? (lanes - misplaced) % lanes : 1
+        for row in 0..<rows {
+            for x in 0..<columns { input.set(row * inputPitch + x, draw()) }
+            for x in 0..<(columns * outputs) { output.open(first + row * outputPitch + x) }
+        }
+        for i in 0..<outputs {
+            weights.set(i, draw())
+            bias.set(i, draw())
+        }
+        let arguments = RepeatArguments(
+            input: input.pointer(0), inputPitch: inputPitch, output: output.pointer(first), outputPitch: outputPitch, rows: rows,
+            columns: columns, outputs: outputs, weights: weights.pointer(0), bias: bias.pointer(0), low: low, high: high,
+            streams: streams)
+        withUnsafePointer(to: arguments) { kernel($0) }
+        var right = true
+        for row in 0..<rows {
+            for x in 0..<columns {
+                for i in 0..<outputs {
+                    let value = input.elements[row * inputPitch + x] * weights.elements[i] + bias.elements[i]
+                    if output.elements[first + row * outputPitch + x * outputs + i] != min(max(value, low), high) { right = false }
+                }
+            }
+        }
+        let label = "\(columns) columns, \(outputs) outputs, from \(low) to \(high), \(streams)"
+        #expect(right, "\(label)")
+        #expect(output.surroundingsAreUntouched, "\(label)")
+    }
+
     @Test(arguments: tiers) func float32(_ tier: Tier) { check(tier.float32.pointee, Float.self) }
     @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64.pointee, Double.self) }
 }

@@ -281,6 +281,23 @@ def test_groups_of_one_vector_are_exact_for_any_number_of_pixels(groups, isa, da
             np.testing.assert_array_equal(got, oracle.from_nhwc(want, data_format))
 
 
+@pytest.mark.parametrize("outputs", [1, 2, 3, 5, 8, 16])
+def test_outputs_of_one_product_each(outputs, isa, data_format):
+    """Each element of the one input channel is repeated for its outputs: of rows from less than a vector on, of several images,
+    of a long row that is cut for threads; by kernels as large as the stride, smaller, and 1x1."""
+    rng = np.random.default_rng(outputs)
+    for size, (kernel_size, strides) in itertools.product(
+            [(2, 3, 15), (1, 1, 16), (3, 5, 17), (1, 2, 301)], [((1, 1), 1), ((2, 2), 2), ((3, 4), (3, 4)), ((1, 2), (3, 2))]):
+        x = oracle.from_nhwc(whole_numbers(rng, (*size, 1), np.float32), data_format).copy()
+        kernel, bias = whole_numbers(rng, (*kernel_size, outputs, 1), np.float32), whole_numbers(rng, outputs, np.float32)
+        for activation in (None, "relu6"):
+            options = {"strides": strides, "activation": activation, "data_format": data_format, "kernel_format": "HWOI"}
+            want, _ = oracle.conv2d_transpose(x, kernel, bias, **options)
+            for threads in (1, 2, 5):
+                got = convolution.conv2d_transpose(x, kernel, bias, threads=threads, isa=isa, **options)
+                np.testing.assert_array_equal(got, want)
+
+
 @pytest.mark.parametrize("factor", [1, 2])
 def test_fused_images_of_one_pixel(factor, isa, data_format):
     """Their channels are neighbours in either format, but not in a band."""
@@ -401,6 +418,11 @@ BIT_LAYERS = [
     ("conv2d", (3, 1, 200, 24), (1, 1, 12, 30), {"groups": 2, "activation": "tanh"}),
     # Wide tiles, read in place.
     ("conv2d", (2, 29, 23, 10), (1, 1, 10, 3), {"activation": "relu"}),
+    # Each element repeated for its outputs.
+    ("conv2d", (2, 9, 21, 1), (1, 1, 1, 6), {"activation": "relu"}),
+    ("conv2d", (2, 9, 50, 1), (1, 1, 1, 3), {"strides": (2, 1)}),
+    ("conv2d_transpose", (2, 5, 19, 1), (2, 2, 4, 1), {"strides": 2, "activation": "relu6"}),
+    ("conv2d_transpose", (3, 4, 33, 1), (2, 3, 2, 1), {"strides": (3, 3)}),
     # Planes written past the caches.
     ("conv2d", (1, 256, 256, 1), (3, 2, 1, 65), {"padding": "same", "activation": "relu"}),
     ("conv2d", (2, 12, 14, 21), (3, 3, 1, 21), {"groups": 21, "padding": "same"}),

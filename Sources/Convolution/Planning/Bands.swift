@@ -310,11 +310,11 @@ extension ConvolutionPlan {
         let weights = strategy != .channels ? 0 : (isLarge ? farWeight : nearWeight) / Double(step)
         // The last piece no shorter than a tile.
         let tile = isWide ? step : table.pointee.shortColumnTile == nil ? table.pointee.columnTiles[4].vectors : 1
-        let (unit, shortest) = strategy == .columns ? (table.lanes * tile, table.lanes * (isWide ? step : 1)) : (step, 1)
+        let (unit, shortest) = repeats ? (table.lanes, table.lanes) : strategy == .columns ? (table.lanes * tile, table.lanes * (isWide ? step : 1)) : (step, 1)
         let (pieces, rest) = (ceilDivide(columns, unit), columns % unit)
         var least = Double.infinity
         for way in 0..<3 {
-            let (units, most, repeats) = switch way {
+            let (units, most, times) = switch way {
             case 0: (pieces, min(rest > 0 && rest < shortest ? pieces / 2 : pieces, ceilDivide(wanted, rows)), parts * rows)
             case 1: (ceilDivide(rows, rowUnit), wanted, parts)
             default: (panelCount, min(max(wanted, threads), mostPanelChunks), parts)
@@ -342,7 +342,7 @@ extension ConvolutionPlan {
                 // A walk does so little with a cache line that it matters whether another thread writes the next one.
                 return Double(walks && way == 2 ? 2 * tiles : tiles) * (panels + layOut) + panels * weights + others / panelWork
             }
-            let best = evenParts(units, most: most, repeats: repeats, threads: threads, cost: cost)
+            let best = evenParts(units, most: most, repeats: times, threads: threads, cost: cost)
             if best.time >= least { continue }
             least = best.time
             (block.bandRows, block.rowBands, block.columnBands, block.columnUnit) = (rows, 1, 1, table.lanes)

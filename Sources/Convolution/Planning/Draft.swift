@@ -220,7 +220,7 @@ func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     var drawn = given
     drawn.flatten()
     if chain == nil, economy == 0 { drawn.joinRows() }
-    if given.transposed, chain == nil, economy == 0, let draft = try phaselessDraft(asked, given, drawn) { return draft }
+    if given.transposed, chain == nil, economy == 0, !repeatsInput(drawn.widened ?? drawn), let draft = try phaselessDraft(asked, given, drawn) { return draft }
     // Of a layer that is computed on pixels.
     var turned: Strategy?
     if chain == nil, economy == 0, given.mayTurn {
@@ -320,7 +320,7 @@ extension Draft {
         work *= workOfVector
         var borders = false
         var pixelsPerVector = 1
-        if hasOutput, economy == 0, turned == nil, strategy == .channels {
+        if hasOutput, economy == 0, turned == nil, strategy == .channels, !repeatsInput(layer) {
             let shared = mayShareVectors(layer, table) ? table.lanes / inputs : 1
             if shared > 1, takesBorder(layer, table, pixelsPerVector: shared) {
                 (borders, pixelsPerVector, strategy) = (true, shared, .lanes)
@@ -363,6 +363,7 @@ extension Draft {
             spansImages: readsInputDirectly
                 || (panels.strategy == .channels || borders) && inputBytes(layer) <= Double(rectangleLimit >> economy)))
         memory.plan.pointee.sweeps = panels.sweeps
+        memory.plan.pointee.repeats = panels.repeats
         memory.plan.pointee.fetchesWalk = panels.walks && memory.plan.pointee.comesFromMemory
         threads = threadsToUse(requested: layer.threads, items: .max, work: work)
         areDense = panels.strategy == .channels && readsInputDirectly && !borders && layer.input.column == inputs

@@ -155,6 +155,8 @@ struct ConvolutionPlan: ~Copyable {
     var fetchesWalk = false
     /// Strategy `lanes`, pixels read in place: whole rows in a call (`accumulateSweep`).
     var sweeps = false
+    /// Strategy `channels`, one term for each output: whole rows in a call (`multiplyRepeated`).
+    var repeats = false
     var panels: UnsafeMutablePointer<Panel>
     var panelCount: Int
     /// Positions of a tile of the panel whose tiles have fewest, and sums of the largest tile.

@@ -25,6 +25,8 @@ struct Panels {
     var sweeps = false
     var stencils = false
     var permutes = false
+    /// Strategy `channels`: one term for each output, pixels of less than a vector.
+    var repeats = false
     var perGroup = 0
     var count = 0
     /// Vectors of output channels per group (channels) or in all (lanes).
@@ -58,6 +60,7 @@ struct Panels {
             let phases = layer.transposed ? Double(layer.vertical.stride) * Double(layer.horizontal.stride) : 1
             let pixels = Double(layer.batch) * Double(layer.vertical.output) * Double(layer.horizontal.output)
             divideVectors(layer, table, positions: Int(min(pixels / phases, Double(Int32.max))))
+            repeats = repeatsInput(layer)
             pairs = table.pointee.pairTile != nil && layer.groups > 1 && outputs == table.lanes && layer.columnsPerPixel == 1
             count = pairs ? ceilDivide(layer.groups, 2) : perGroup * layer.groups
             width = vectors * table.lanes * layer.groups
@@ -245,6 +248,8 @@ private let crowdedOnIntel = 384.0
 /// The start of four rows of a stencil; of a line packed for one.
 private let stencilStart = 60.0
 private let stencilLine = 16.0
+/// A vector of outputs that repeats its input.
+private let repeated = 3.0
 
 /// The start of a phase.
 private let phaseStart = 2000.0
@@ -286,6 +291,10 @@ func chooseStrategy(_ layer: Layer, _ table: UnsafePointer<KernelTable>) -> (str
         && (layer.output.column == 1 || writesPixels(layer)) && fitsColumns(layer.horizontal)
     if layer.isSpread, !isStencil { return (.columns, .infinity) }
     let lanes = Double(table.lanes)
+    if repeatsInput(layer) {
+        return (.channels, Double(layer.outChannels) * Double(layer.vertical.output) * Double(layer.horizontal.output)
+            * Double(layer.batch) * repeated / lanes)
+    }
     let channelsFirst = layer.output.column == 1 && layer.output.channel != 1
     // Phases are narrower than the output, and interleave in it.
     let hasPhases = layer.columnPhases > 1
@@ -484,6 +493,21 @@ private func takesSweep(_ layer: Layer) -> Bool {
     if taps > 49 { return vectors < 128 && (vectors > 3 || inner == columns) }
     if vectors <= (isThree ? 3 : 2), !isWasteful, pixels <= 300 || !isThree && inner < columns { return true }
     return !isThree && layer.input.column * layer.elementBytes % 2048 == 0
+}
+
+/// Whether `multiplyRepeated` computes this layer: dense rows, each output of which has one term.
+func repeatsInput(_ layer: Layer) -> Bool {
+    let (vertical, horizontal) = (layer.vertical, layer.horizontal)
+    let lanes = layer.table.lanes
+    return layer.table.pointee.repeated != nil && layer.inChannels == 1 && layer.outChannels <= lanes
+        && horizontal.output >= lanes && layer.input.column == 1 && layer.output.channel == 1
+        && layer.output.column == layer.outChannels && !layer.means.accumulates && layer.activation.bounds != nil
+        && horizontal.kernel == 1 && horizontal.stride == 1 && horizontal.start == 0 && horizontal.repetition == 1
+        && horizontal.output == horizontal.input
+        && vertical.start == 0 && vertical.repetition == 1 && vertical.dilation == 1
+        && (layer.transposed
+            ? vertical.kernel <= vertical.stride && ceilDivide(vertical.output, vertical.stride) <= vertical.input
+            : vertical.kernel == 1 && (vertical.output - 1) * vertical.stride < vertical.input)
 }
 
 /// Whether a walk can compute all phases of the layer together, if its pixels are read in place.
