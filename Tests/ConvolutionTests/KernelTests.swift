@@ -928,7 +928,7 @@ private enum TileKind: CaseIterable {
         guard let kernel = table.repeated else { return }
         let lanes = table.lanes
         for columns in [lanes, lanes + 1, 2 * lanes - 1, 3 * lanes, 5 * lanes + 3] {
-            for outputs in 1...lanes {
+            for outputs in [1, 2, 3, 5, lanes - 1, lanes, lanes + 1, 3 * lanes, 4 * lanes] {
                 for (low, high) in [(-Float.infinity, Float.infinity), (-20, 30), (0, .infinity)] {
                     for streams in columns % lanes == 0 ? [false, true] : [false] {
                         checkRepeated(kernel, lanes, columns: columns, outputs: outputs, low, high, streams: streams)
@@ -949,7 +949,8 @@ private enum TileKind: CaseIterable {
         let weights = Field<Float>(outputs)
         let bias = Field<Float>(outputs)
         let output = Field<Float>(rows * outputPitch + lanes)
-        defer { for field in [input, weights, bias, output] { field.free() } }
+        let tables = Field<Float>(3 * outputs * lanes)
+        defer { for field in [input, weights, bias, output, tables] { field.free() } }
         let misplaced = Int(bitPattern: output.pointer(0)) / 4 % lanes
         let first = streams ? (lanes - misplaced) % lanes : 1
         for row in 0..<rows {
@@ -963,7 +964,7 @@ private enum TileKind: CaseIterable {
         let arguments = RepeatArguments(
             input: input.pointer(0), inputPitch: inputPitch, output: output.pointer(first), outputPitch: outputPitch, rows: rows,
             columns: columns, outputs: outputs, weights: weights.pointer(0), bias: bias.pointer(0), low: low, high: high,
-            streams: streams)
+            tables: UnsafeMutableRawPointer(tables.pointer(0)), streams: streams)
         withUnsafePointer(to: arguments) { kernel($0) }
         var right = true
         for row in 0..<rows {

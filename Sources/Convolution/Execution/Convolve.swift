@@ -133,7 +133,7 @@ func run(
             : stencil(plan, block, portion, input, output, workspace, Float.self)
     }
     if plan.pointee.sweeps { return sweep(plan, block, portion, input, output, workspace) }
-    if plan.pointee.repeats { return repeatInput(plan, block, portion, input, output) }
+    if plan.pointee.repeats { return repeatInput(plan, block, portion, input, output, workspace) }
     let source = source(plan, block, portion, input, workspace)
     if plan.pointee.walks { return walk(plan, block, portion, source, output, workspace) }
     let tiles = (workspace + plan.pointee.workspace.tiles).assumingMemoryBound(to: Tile.self)

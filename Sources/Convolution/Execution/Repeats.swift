@@ -6,7 +6,7 @@ import ConvolutionKernels
 /// An item of a plan that repeats its input.
 func repeatInput(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ portion: Portion, _ input: UnsafeRawPointer,
-    _ output: UnsafeMutableRawPointer
+    _ output: UnsafeMutableRawPointer, _ workspace: UnsafeMutableRawPointer
 ) {
     let (source, target) = (plan.pointee.layer.input, plan.pointee.layer.output)
     let (vertical, column) = (block.pointee.vertical, portion.columns.lowerBound)
@@ -18,7 +18,7 @@ func repeatInput(
         columns: portion.columns.count, outputs: outputs,
         weights: plan.pointee.weights(of: 0, block).assumingMemoryBound(to: Float.self),
         bias: UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Float.self)), low: bounds.low, high: bounds.high,
-        streams: false)
+        tables: workspace + plan.pointee.workspace.sums, streams: false)
     // Rows may go on from image to image.
     var (image, row, left) = (portion.image, portion.rows.lowerBound, portion.rows.count)
     if plan.pointee.spansImages { (image, row) = row.quotientAndRemainder(dividingBy: vertical.count) }

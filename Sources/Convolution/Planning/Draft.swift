@@ -503,7 +503,8 @@ extension Draft {
         weightElements = overflows ? 0 : weightElements + more
         plan.pointee.workspace.include(
             block, walkRuns: plan.pointee.walks ? 2 * plan.pointee.walkRuns(block) : 0, walkLines: plan.pointee.walkLines,
-            tileScalars: plan.pointee.gathersTiles ? plan.pointee.tileScalars : block.hasOneCall ? 0 : largestTileScalars,
+            tileScalars: plan.pointee.repeats ? 3 * layer.outChannels * plan.pointee.table.lanes
+                : plan.pointee.gathersTiles ? plan.pointee.tileScalars : block.hasOneCall ? 0 : largestTileScalars,
             rectangleBytes: largest * size, elementBytes: size)
         plan.pointee.blocks[plan.pointee.blockCount] = block
         plan.pointee.blockCount += 1

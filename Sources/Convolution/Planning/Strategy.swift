@@ -25,7 +25,7 @@ struct Panels {
     var sweeps = false
     var stencils = false
     var permutes = false
-    /// Strategy `channels`: one term for each output, pixels of less than a vector.
+    /// Strategy `channels`: one term for each output. One panel.
     var repeats = false
     var perGroup = 0
     var count = 0
@@ -61,6 +61,7 @@ struct Panels {
             let pixels = Double(layer.batch) * Double(layer.vertical.output) * Double(layer.horizontal.output)
             divideVectors(layer, table, positions: Int(min(pixels / phases, Double(Int32.max))))
             repeats = repeatsInput(layer)
+            if repeats { (perGroup, isEven) = (1, false) }
             pairs = table.pointee.pairTile != nil && layer.groups > 1 && outputs == table.lanes && layer.columnsPerPixel == 1
             count = pairs ? ceilDivide(layer.groups, 2) : perGroup * layer.groups
             width = vectors * table.lanes * layer.groups
@@ -248,8 +249,8 @@ private let crowdedOnIntel = 384.0
 /// The start of four rows of a stencil; of a line packed for one.
 private let stencilStart = 60.0
 private let stencilLine = 16.0
-/// A vector of outputs that repeats its input.
-private let repeated = 3.0
+/// A vector of outputs that repeat their input, most of whose time is that of storing it.
+private let repeated = 8.0
 
 /// The start of a phase.
 private let phaseStart = 2000.0
@@ -499,7 +500,8 @@ private func takesSweep(_ layer: Layer) -> Bool {
 func repeatsInput(_ layer: Layer) -> Bool {
     let (vertical, horizontal) = (layer.vertical, layer.horizontal)
     let lanes = layer.table.lanes
-    return layer.table.pointee.repeated != nil && layer.inChannels == 1 && layer.outChannels <= lanes
+    return layer.table.pointee.repeated != nil && layer.inChannels == 1
+        && layer.outChannels <= lanes * layer.table.pointee.widestTile
         && horizontal.output >= lanes && layer.input.column == 1 && layer.output.channel == 1
         && layer.output.column == layer.outChannels && !layer.means.accumulates && layer.activation.bounds != nil
         && horizontal.kernel == 1 && horizontal.stride == 1 && horizontal.start == 0 && horizontal.repetition == 1
