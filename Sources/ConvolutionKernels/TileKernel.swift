@@ -552,7 +552,8 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int, let H: Int
                 if c == arguments.length { continue }
             }
             repeat {
-                if R > 1 {
+                // Which of twins and pairs, with a load for each multiply-add, are too many if there is nothing to fetch.
+                if R > 1, arguments.aheadStep > 0 || !spansGroups && !areTwins {
                     shim_prefetch(ahead)
                     if areTwins {
                         ahead += arguments.aheadStep

@@ -391,9 +391,10 @@ extension Draft {
             }
         }
         plan.pointee.workspace.finish(elementBytes: layer.elementBytes)
-        if areDense, weightElements * layer.elementBytes <= cachedWeightBytes {
+        if weightElements * layer.elementBytes <= cachedWeightBytes {
             for i in 0..<plan.pointee.blockCount {
-                (plan.pointee.blocks[i].fetchesInput, plan.pointee.blocks[i].fetchesWeights) = (true, false)
+                if areDense { plan.pointee.blocks[i].fetchesInput = true }
+                plan.pointee.blocks[i].fetchesWeights = false
             }
         }
     }
