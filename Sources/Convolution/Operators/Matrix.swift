@@ -200,6 +200,7 @@ private struct LayerMatrix<Scalar: KernelScalar>: MatrixSource {
     private var vertical: LayerAxis { LayerAxis(axis: layer.vertical, transposed: layer.transposed, mode: layer.paddingMode) }
     private var horizontal: LayerAxis { LayerAxis(axis: layer.horizontal, transposed: layer.transposed, mode: layer.paddingMode) }
 
+    @inline(never)
     func size() throws(Failure) -> MatrixSize {
         try checkLinear(layer)
         let rows = try times(times(layer.vertical.output, layer.horizontal.output, "rows"), layer.outChannels, "rows")
@@ -211,6 +212,7 @@ private struct LayerMatrix<Scalar: KernelScalar>: MatrixSource {
 
     func check() throws(Failure) { _ = try present(kernel, "kernel") }
 
+    @inline(never)
     func write(to target: inout MatrixTarget<Scalar>) throws(Failure) {
         let memory = try allocate(layer.vertical.kernel + layer.horizontal.kernel, of: MemoryLayout<Meeting>.stride, "the matrix")
         defer { shim_free(memory) }
@@ -268,6 +270,7 @@ private struct UpsampleMatrix<Scalar: KernelScalar>: MatrixSource {
         horizontal = UpsampleAxis(axis: resampling.horizontal, table: tables.horizontal)
     }
 
+    @inline(never)
     func size() throws(Failure) -> MatrixSize {
         let channels = resampling.channels
         let rows = try times(times(vertical.outputs, horizontal.outputs, "rows"), channels, "rows")
@@ -279,6 +282,7 @@ private struct UpsampleMatrix<Scalar: KernelScalar>: MatrixSource {
 
     func check() {}
 
+    @inline(never)
     func write(to target: inout MatrixTarget<Scalar>) throws(Failure) {
         let memory = try allocate(vertical.taps + horizontal.taps, of: MemoryLayout<Meeting>.stride, "the matrix")
         defer { shim_free(memory) }
