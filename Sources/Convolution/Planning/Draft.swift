@@ -391,7 +391,10 @@ extension Draft {
             }
         }
         plan.pointee.workspace.finish(elementBytes: layer.elementBytes)
-        if weightElements * layer.elementBytes <= cachedWeightBytes {
+        // Twins and pairs of Intel's processors have no load to spare.
+        let loadsMost = shim_is_intel() != 0 && rowLattices > 0 && plan.pointee.strategy == .channels
+            && (plan.pointee.panels.pointee.groups > 1 || plan.pointee.panels.pointee.kernel.vectors == 1)
+        if areDense || loadsMost, weightElements * layer.elementBytes <= cachedWeightBytes {
             for i in 0..<plan.pointee.blockCount {
                 if areDense { plan.pointee.blocks[i].fetchesInput = true }
                 plan.pointee.blocks[i].fetchesWeights = false
