@@ -23,6 +23,9 @@ public struct TileArguments<Scalar> {
     public var segmentsPerChunk: Int
     /// Packed weights `[segment][channel][output channel]`.
     public var panel: UnsafePointer<Scalar>
+    /// `accumulateTile` of one pixel: elements from one channel's weights to those of the next, which may be fewer than the tile
+    /// has. What is read beyond them plays no part.
+    public var panelPitch = 0
     /// `accumulateTile` of several groups, and of twins: elements from a panel's vector's input channels to those of the next.
     public var groupPitch = 0
     /// `accumulateTile`: what to fetch into the cache for a later call, `aheadStep` bytes per channel of a segment, at most two
@@ -491,7 +494,8 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int, let H: Int
     endsInHalf: Bool = false, areTwins: Bool = false, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
-    let channelBytes = areTwins ? I.bytes : N &* I.bytes
+    let channelBytes = areTwins ? I.bytes
+        : R == 1 ? arguments.panelPitch &* MemoryLayout<I.Scalar>.stride : N &* I.bytes
     let segmentBytes = arguments.length &* channelBytes
     var runs = arguments.runs
     guard var order = arguments.order else { return }

@@ -41,15 +41,16 @@ private final class Field<Scalar: KernelScalar> {
 
 /// Which of a table's tile kernels, and what they read.
 private enum TileKind: CaseIterable {
-    case channels, halves, lanes, partOfLanes, columns, wide
+    case channels, pixel, halves, lanes, partOfLanes, columns, wide
 
     var holdsColumns: Bool { self == .columns || self == .wide }
-    var broadcastsInput: Bool { self == .channels || self == .halves }
-    var holdsHalf: Bool { self == .halves || self == .partOfLanes }
+    var broadcastsInput: Bool { self == .channels || self == .pixel || self == .halves }
+    var holdsHalf: Bool { self == .pixel || self == .halves || self == .partOfLanes }
 
     func kernels(_ table: KernelTable) -> [TileKernel] {
         switch self {
         case .channels: (0..<4).map { table.tiles[$0] }
+        case .pixel: [table.pixelTile]
         case .halves: (1...2).map { table.tile(channels: $0 * table.lanes + table.lanes / 2) }
         case .lanes: (0..<4).map { table.laneTiles[$0] } + [table.pixelLanes].compactMap { $0 }
         case .partOfLanes: table.storesParts ? (0..<4).map { table.laneTiles[$0] } : []
@@ -64,7 +65,8 @@ private enum TileKind: CaseIterable {
         for kernel in kind.kernels(table) {
             for (segments, length, perChunk) in [(1, 1, 1), (5, 3, 2), (4, 7, 4), (3, 1, 100), (9, 2, 1), (2, 1, 1), (7, 2, 2)] {
                 for continues in [true, false] {
-                    for finishes in [true, false] {
+                    // A part of a vector is stored where the tier can.
+                    for finishes in kind == .pixel && !table.storesParts ? [false] : [true, false] {
                         // Lanes have one input channel each.
                         check(
                             kernel, kind, table.lanes, segments, kind == .lanes || kind == .partOfLanes ? 1 : length, perChunk,
@@ -87,7 +89,8 @@ private enum TileKind: CaseIterable {
         let used = kind.holdsHalf ? rowWidth - lanes / 2 : rowWidth
         let positions = kind.holdsColumns ? kernel.vectors : kernel.rows
         let inputsPerChannel = kind.broadcastsInput ? 1 : kind == .columns ? lanes : rowWidth
-        let weightsPerChannel = kind.holdsColumns ? kernel.rows : rowWidth
+        // Of one pixel, weights have no gaps.
+        let weightsPerChannel = kind.holdsColumns ? kernel.rows : kind == .pixel ? used : rowWidth
         func position(_ row: Int, _ lane: Int) -> Int { kind == .columns ? lane / lanes : kind == .wide ? 0 : row }
         func inputPlace(_ lane: Int) -> Int { kind.broadcastsInput ? 0 : kind == .columns ? lane % lanes : lane }
         func weightPlace(_ row: Int, _ lane: Int) -> Int { kind.holdsColumns ? row : lane }
@@ -113,7 +116,7 @@ private enum TileKind: CaseIterable {
         let included = (0..<segments).filter { kind.holdsColumns || segments < 3 || segments == 7 || $0 % 3 != 1 }
         for s in included {
             for i in (s * length * weightsPerChannel)..<((s + 1) * length * weightsPerChannel)
-            where kind.holdsColumns || i % rowWidth < used { panel.set(1 + i, draw()) }
+            where kind.holdsColumns || i % weightsPerChannel < used { panel.set(1 + i, draw()) }
         }
         var order: [Int32] = []
         let chunks = stride(from: 0, to: segments, by: perChunk).map {
@@ -121,7 +124,7 @@ private enum TileKind: CaseIterable {
         }
         for chunk in chunks { order += [Int32(chunk.count)] + chunk.map { Int32($0) } }
         for i in 0..<(kernel.rows * rowWidth) { tile.set(1 + i, draw()) }
-        let bias = Field<Scalar>(weightsPerChannel + 2)
+        let bias = Field<Scalar>(max(weightsPerChannel, rowWidth) + 2)
         for i in 0..<weightsPerChannel { bias.set(1 + i, draw()) }
 
         // With `continues` the tile counts, else not even a NaN in it may. `stored` rows leave with bias and bounds.
@@ -164,6 +167,7 @@ private enum TileKind: CaseIterable {
                         panel: panel.pointer(1), ahead: panel.pointer(0), aheadStep: 64, tile: tile.pointer(1),
                         continues: continues, outputs: finishes ? targets.baseAddress : nil, outputOffset: outputOffset,
                         rows: stored, outputPitch: outputPitch, bias: bias.pointer(1), low: low, high: high)
+                    arguments.panelPitch = weightsPerChannel
                     if used < rowWidth { arguments.lastMask = (1 << UInt32(lanes / 2)) - 1 }
                     withUnsafePointer(to: arguments) { kernel.accumulate($0) }
                 }

@@ -230,6 +230,7 @@ private func multiply<Scalar: KernelScalar>(
     let taps = block.pointee.taps
     let width = panel.pointee.width
     let kernel = panel.pointee.kernel
+    let tileWidth = strategy == .columns ? width : kernel.vectors * plan.pointee.table.lanes
     let reach = panel.pointee.reach(strategy)
     let channelStride = plan.pointee.layer.output.channel
     // Where this overflows there is one column, and no use of it.
@@ -251,10 +252,10 @@ private func multiply<Scalar: KernelScalar>(
     // Whole vectors with simple activations, and nothing to be added, leave the kernel finished.
     let lastLanes = panel.pointee.channels % plan.pointee.table.lanes
     let storesPart = strategy != .columns && !plan.pointee.permutes && plan.pointee.table.pointee.storesParts && lastLanes > 0
-        && width - panel.pointee.channels < plan.pointee.table.lanes
+        && tileWidth - panel.pointee.channels < plan.pointee.table.lanes
     let mayFinish = bounds != nil && !plan.pointee.layer.means.accumulates
         && (strategy == .columns ? columnStep == 1
-            : channelStride == 1 && (panel.pointee.channels == width || storesPart))
+            : channelStride == 1 && (panel.pointee.channels == tileWidth || storesPart))
 
     let outputOffset = panel.pointee.firstChannel * channelStride
     let streams = mayFinish && !storesPart && plan.pointee.streams && strategy != .lanes
@@ -282,7 +283,7 @@ private func multiply<Scalar: KernelScalar>(
     arguments.places = UnsafeRawPointer(plan.pointee.places)
     arguments.streams = streams
     if storesPart { arguments.lastMask = (1 << UInt32(lastLanes)) - 1 }
-    arguments.groupPitch = groupPitch
+    (arguments.panelPitch, arguments.groupPitch) = (width, groupPitch)
     arguments.shuffles = shim_is_intel() == 0
     // Sums that no other call goes on with are forgotten, and their lines used again. But where they become planes, the group's
     // are kept, pixel after pixel, so that whole lines of a plane are stored at once.
@@ -328,7 +329,7 @@ private func multiply<Scalar: KernelScalar>(
                 arguments.length = tile.pointee.mergesTaps ? length * mergedTaps : length
                 if strategy != .columns { arguments.rows = count }
                 let tileKernel = panel.pointee.kernel(for: count, strategy)
-                let tileStep = gathers ? tileKernel.rows * width : block.pointee.hasOneCall ? 0 : largestTileScalars
+                let tileStep = gathers ? tileKernel.rows * tileWidth : block.pointee.hasOneCall ? 0 : largestTileScalars
                 let ahead = tile.pointee.taps * length * arguments.aheadStep
                 // The first of two does not begin early with the second.
                 let pairs = twin != nil && (tile.pointee.overlap == 0 || tile.pointee.repeats > 2)
@@ -419,7 +420,7 @@ private struct GatheredPixels<Scalar: KernelScalar> {
     ) {
         if count == 0 { return }
         let arguments = EpilogueArguments(
-            tile: sums, rows: count, lanes: panel.pointee.width, channels: panel.pointee.channels, bias: bias, outputs: places,
+            tile: sums, rows: count, lanes: panel.pointee.kernel.vectors * plan.pointee.table.lanes, channels: panel.pointee.channels, bias: bias, outputs: places,
             channelStride: plan.pointee.layer.output.channel, activation: activation,
             accumulates: plan.pointee.layer.means.accumulates)
         withUnsafePointer(to: arguments) { plan.pointee.table.pointee.finish($0) }

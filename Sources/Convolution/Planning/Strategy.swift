@@ -54,8 +54,6 @@ struct Panels {
             vectors = ceilDivide(outputs, table.lanes)
             isPixel = layer.batch == 1 && (layer.vertical.input == 1 && layer.horizontal.input == 1
                 || layer.vertical.output == 1 && layer.horizontal.output == 1)
-            // The narrower kernels are for many pixels: of one, a vector of zeros more costs less.
-            if isPixel, vectors % table.pointee.widestTile == table.pointee.widestTile - 1 { vectors += 1 }
             // Strides may be so long that their product is none.
             let phases = layer.transposed ? Double(layer.vertical.stride) * Double(layer.horizontal.stride) : 1
             let pixels = Double(layer.batch) * Double(layer.vertical.output) * Double(layer.horizontal.output)
@@ -172,16 +170,20 @@ struct Panels {
             let firstVector = place * share + min(place, larger)
             let first = firstVector * table.lanes
             let count = min(share + (place < larger ? 1 : 0), vectors - firstVector)
-            let isWidest = strategy == .channels && count == table.pointee.widestTile
+            // The narrower kernels are for many pixels: of one, it costs less to multiply a vector more. But from far, weights
+            // without gaps are read sooner.
+            let isFar = layer.groups == 1 && layer.kernelElements * layer.elementBytes > nearWeightBytes
+            let isWide = strategy == .channels && isPixel && count >= table.pointee.widestTile - 1
             let start = isDirect && !endsInPart ? min(first, members - count * table.lanes) : first
             let channels = min(count * table.lanes, members - start)
             return Panel(
                 group: group, firstChannel: group * outputs + start, channels: channels,
-                offset: group * vectors * table.lanes + first, width: count * table.lanes,
+                offset: group * vectors * table.lanes + first,
+                width: isWide && isFar ? channels : count * table.lanes,
                 kernel: permutes ? table.pointee.groupTile ?? table.pointee.laneTiles[0]
                     : strategy == .lanes ? (isPixel && count == 4 ? table.pointee.pixelLanes : nil)
                         ?? table.pointee.laneTiles[count - 1]
-                    : isPixel && isWidest ? table.pointee.pixelTile : table.pointee.tile(channels: channels),
+                    : isWide ? table.pointee.pixelTile : table.pointee.tile(channels: channels),
                 shortKernel: strategy == .channels && !isPixel && !pairs ? shortKernel(count, layer, table) : nil)
         case .columns:
             let group = index / perGroup
@@ -251,6 +253,9 @@ private let stencilStart = 60.0
 private let stencilLine = 16.0
 /// A vector of outputs that repeat their input, most of whose time is that of storing it.
 private let repeated = 8.0
+
+/// Weights of so many bytes are read from a level-2 cache, where vectors should be aligned.
+private let nearWeightBytes = 2 << 20
 
 /// The start of a phase.
 private let phaseStart = 2000.0
