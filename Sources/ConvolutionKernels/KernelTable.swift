@@ -65,7 +65,7 @@ public struct KernelTable {
     public var turn: Kernel?
     /// `copyVectors`, where the tier has vectors of more than 16 bytes.
     public var copy: Kernel?
-    /// `multiplyRepeated`, where the tier permutes. nil: not for doubles either.
+    /// `multiplyRepeated`, where the tier permutes; nil for doubles.
     public var repeated: Kernel?
     public var layOutAxis: Kernel
     public var layOutRuns: @convention(c) (UnsafeMutableRawPointer) -> Void

@@ -281,35 +281,39 @@ def test_groups_of_one_vector_are_exact_for_any_number_of_pixels(groups, isa, da
             np.testing.assert_array_equal(got, oracle.from_nhwc(want, data_format))
 
 
-@pytest.mark.parametrize("outputs", [17, 23, 24, 33, 45, 49, 60, 64, 97, 100, 112, 127, 161])
-def test_one_pixel_of_any_number_of_channels(outputs, isa, data_format):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("outputs", [17, 23, 24, 33, 45, 47, 49, 60, 64, 97, 100, 112, 127, 161])
+def test_one_pixel_of_any_number_of_channels(outputs, dtype, isa, data_format):
     """More vectors of the last panel's weights may be read than are used; large kernels have no gaps there."""
     rng = np.random.default_rng(outputs)
-    for inputs in (1, 3, 70, 2000) if outputs in (49, 100) else (1, 3, 70):
-        x, larger = (oracle.from_nhwc(whole_numbers(rng, (1, *size), np.float32), data_format).copy()
+    for inputs in (1, 3, 70, 2000) if outputs in (45, 47, 49, 100) else (1, 3, 70):
+        x, larger = (oracle.from_nhwc(whole_numbers(rng, (1, *size), dtype), data_format).copy()
                      for size in [(1, 1, inputs), (3, 2, inputs)])
-        bias = whole_numbers(rng, outputs, np.float32)
+        bias = whole_numbers(rng, outputs, dtype)
         for options in ({}, {"activation": "relu"}, {"activation": "leaky_relu", "activation_alpha": 0.5}):
             options["data_format"] = data_format
             # One output: 1x1, and a kernel as large as the image. One input, each of whose products has a pixel of its own.
             for image, size in ((x, (1, 1)), (larger, (3, 2))):
-                kernel = whole_numbers(rng, (*size, inputs, outputs), np.float32)
+                kernel = whole_numbers(rng, (*size, inputs, outputs), dtype)
                 want, _ = oracle.conv2d(image, kernel, bias, kernel_format="HWIO", **options)
                 np.testing.assert_array_equal(
                     convolution.conv2d(image, kernel, bias, kernel_format="HWIO", isa=isa, **options), want)
-            kernel = whole_numbers(rng, (2, 3, outputs, inputs), np.float32)
-            want, _ = oracle.conv2d_transpose(x, kernel, bias, kernel_format="HWOI", **options)
-            np.testing.assert_array_equal(
-                convolution.conv2d_transpose(x, kernel, bias, kernel_format="HWOI", threads=2, isa=isa, **options), want)
+            kernel = whole_numbers(rng, (2, 3, outputs, inputs), dtype)
+            # And pixels that none reaches.
+            for strides in (1, 4):
+                options["strides"] = strides
+                want, _ = oracle.conv2d_transpose(x, kernel, bias, kernel_format="HWOI", **options)
+                np.testing.assert_array_equal(
+                    convolution.conv2d_transpose(x, kernel, bias, kernel_format="HWOI", threads=2, isa=isa, **options), want)
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 3, 5, 8, 16])
 def test_outputs_of_one_product_each(outputs, isa, data_format):
-    """Each element of the one input channel is repeated for its outputs: of rows from less than a vector on, of several images,
-    of a long row that is cut for threads; by kernels as large as the stride, smaller, and 1x1."""
+    """Each element of the one input channel is repeated for its outputs: of rows from less than a vector on, of several images;
+    by kernels as large as the stride, smaller, and 1x1, whose one long row is cut for threads."""
     rng = np.random.default_rng(outputs)
     for size, (kernel_size, strides) in itertools.product(
-            [(2, 3, 15), (1, 1, 16), (3, 5, 17), (1, 2, 301)], [((1, 1), 1), ((2, 2), 2), ((3, 4), (3, 4)), ((1, 2), (3, 2))]):
+            [(2, 3, 15), (1, 1, 16), (3, 5, 17), (1, 2, 101)], [((1, 1), 1), ((2, 2), 2), ((3, 4), (3, 4)), ((1, 2), (3, 2))]):
         x = oracle.from_nhwc(whole_numbers(rng, (*size, 1), np.float32), data_format).copy()
         kernel, bias = whole_numbers(rng, (*kernel_size, outputs, 1), np.float32), whole_numbers(rng, outputs, np.float32)
         for activation in (None, "relu6"):
@@ -318,6 +322,11 @@ def test_outputs_of_one_product_each(outputs, isa, data_format):
             for threads in (1, 2, 5):
                 got = convolution.conv2d_transpose(x, kernel, bias, threads=threads, isa=isa, **options)
                 np.testing.assert_array_equal(got, want)
+    x, kernel = whole_numbers(rng, (1, 1, 50001, 1), np.float32), whole_numbers(rng, (1, 1, 1, outputs), np.float32)
+    for threads in (1, 2, 5):
+        got = convolution.conv2d(oracle.from_nhwc(x, data_format).copy(), kernel, kernel_format="HWIO", data_format=data_format,
+                                 threads=threads, isa=isa)
+        np.testing.assert_array_equal(oracle.to_nhwc(got, data_format), x * kernel)
 
 
 @pytest.mark.parametrize("factor", [1, 2])

@@ -33,15 +33,15 @@ func finishedBias<Scalar: KernelScalar>(
 ) -> UnsafePointer<Scalar> {
     let values = (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
     let finished = values + largestTileScalars / 4
-    values.update(repeating: 0, count: panel.width)
+    let lanes = withUnsafePointer(to: panel) { plan.pointee.tileWidth($0) }
+    values.update(repeating: 0, count: lanes)
     if plan.pointee.strategy == .columns {
         finishPixel(plan, panel, values, finished, channelStride: 1, scratch: values + largestTileScalars / 2)
         return UnsafePointer(finished)
     }
-    // Here the bias is in whole vectors.
     withUnsafePointer(to: finished) {
         let arguments = EpilogueArguments(
-            tile: values, rows: 1, lanes: panel.width, channels: panel.channels,
+            tile: values, rows: 1, lanes: lanes, channels: panel.channels,
             bias: UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Scalar.self)) + panel.offset, outputs: $0,
             channelStride: 1, activation: plan.pointee.layer.activation.converted(to: Scalar.self), accumulates: false)
         withUnsafePointer(to: arguments) { plan.pointee.table.pointee.finish($0) }

@@ -230,7 +230,7 @@ private func multiply<Scalar: KernelScalar>(
     let taps = block.pointee.taps
     let width = panel.pointee.width
     let kernel = panel.pointee.kernel
-    let tileWidth = strategy == .columns ? width : kernel.vectors * plan.pointee.table.lanes
+    let tileWidth = plan.pointee.tileWidth(panel)
     let reach = panel.pointee.reach(strategy)
     let channelStride = plan.pointee.layer.output.channel
     // Where this overflows there is one column, and no use of it.
@@ -420,8 +420,8 @@ private struct GatheredPixels<Scalar: KernelScalar> {
     ) {
         if count == 0 { return }
         let arguments = EpilogueArguments(
-            tile: sums, rows: count, lanes: panel.pointee.kernel.vectors * plan.pointee.table.lanes, channels: panel.pointee.channels, bias: bias, outputs: places,
-            channelStride: plan.pointee.layer.output.channel, activation: activation,
+            tile: sums, rows: count, lanes: plan.pointee.tileWidth(panel), channels: panel.pointee.channels, bias: bias,
+            outputs: places, channelStride: plan.pointee.layer.output.channel, activation: activation,
             accumulates: plan.pointee.layer.means.accumulates)
         withUnsafePointer(to: arguments) { plan.pointee.table.pointee.finish($0) }
         count = 0

@@ -28,7 +28,7 @@ func repeatInput(
             + (row * vertical.inputStep + vertical.offsetStart) * source.row + column
         arguments.output = output.assumingMemoryBound(to: Float.self) + image * target.batch
             + (row * vertical.outputStep + vertical.outputStart) * target.row + column * outputs
-        arguments.streams = plan.pointee.streams && column == 0 && arguments.columns % plan.pointee.table.lanes == 0
+        arguments.streams = plan.pointee.streams && arguments.columns % plan.pointee.table.lanes == 0
             && plan.pointee.alignsVectors(UnsafeRawPointer(arguments.output))
         withUnsafePointer(to: arguments) { plan.pointee.table.pointee.repeated?($0) }
         left -= arguments.rows

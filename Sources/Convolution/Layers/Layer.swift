@@ -12,6 +12,8 @@ struct Means {
     var keepsRows = false
     /// All phases of a transposed convolution may be computed together: see `Turning` and `Lattice.pairs`.
     var joinsPhases = true
+    /// There is memory for the tables of `multiplyRepeated`.
+    var mayRepeat = true
 }
 
 /// Channels of a pixel of a widened layer, at most.

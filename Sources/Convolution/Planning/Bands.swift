@@ -310,7 +310,8 @@ extension ConvolutionPlan {
         let weights = strategy != .channels ? 0 : (isLarge ? farWeight : nearWeight) / Double(step)
         // The last piece no shorter than a tile.
         let tile = isWide ? step : table.pointee.shortColumnTile == nil ? table.pointee.columnTiles[4].vectors : 1
-        let (unit, shortest) = repeats ? (table.lanes, table.lanes) : strategy == .columns ? (table.lanes * tile, table.lanes * (isWide ? step : 1)) : (step, 1)
+        let (unit, shortest) = repeats ? (table.lanes, table.lanes)
+            : strategy == .columns ? (table.lanes * tile, table.lanes * (isWide ? step : 1)) : (step, 1)
         let (pieces, rest) = (ceilDivide(columns, unit), columns % unit)
         var least = Double.infinity
         for way in 0..<3 {

@@ -206,6 +206,7 @@ func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     var given = asked
     // What the most frugal draft needs is the same for any number of threads, and for a kernel that is not finite.
     if economy == mostEconomy { (given.threads, given.means.joinsPhases) = (1, true) }
+    if economy > 0 { given.means.mayRepeat = false }
     if let side = given.winogradTile { return try winogradDraft(given, side: side, economy: economy) }
     given.thinOut()
     given.layDown()
@@ -220,7 +221,8 @@ func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     var drawn = given
     drawn.flatten()
     if chain == nil, economy == 0 { drawn.joinRows() }
-    if given.transposed, chain == nil, economy == 0, !repeatsInput(drawn.widened ?? drawn), let draft = try phaselessDraft(asked, given, drawn) { return draft }
+    if given.transposed, chain == nil, economy == 0, !repeatsInput(drawn.widened ?? drawn),
+        let draft = try phaselessDraft(asked, given, drawn) { return draft }
     // Of a layer that is computed on pixels.
     var turned: Strategy?
     if chain == nil, economy == 0, given.mayTurn {
@@ -393,7 +395,8 @@ extension Draft {
         plan.pointee.workspace.finish(elementBytes: layer.elementBytes)
         // Twins and pairs of Intel's processors have no load to spare.
         let loadsMost = shim_is_intel() != 0 && rowLattices > 0 && plan.pointee.strategy == .channels
-            && (plan.pointee.panels.pointee.groups > 1 || plan.pointee.panels.pointee.kernel.vectors == 1)
+            && (plan.pointee.panels.pointee.groups > 1
+                || plan.pointee.panels.pointee.kernel.vectors == 1 && plan.pointee.table.pointee.twinTile != nil)
         if areDense || loadsMost, weightElements * layer.elementBytes <= cachedWeightBytes {
             for i in 0..<plan.pointee.blockCount {
                 if areDense { plan.pointee.blocks[i].fetchesInput = true }
@@ -481,6 +484,8 @@ extension Draft {
         if arePlanes, !isAlone || block.fetchesInput {
             tiles = max(2, min(tiles, planeGroupBytes / (inputs * reach * plan.pointee.table.lanes * size)))
         }
+        // Of what repeats its input, there is one table.
+        if plan.pointee.repeats { tiles = 1 }
         block.tilesPerGroup = max(1, min(tiles, addressBytes / (block.segments * largestTileSide * 8)) >> economy)
         plan.pointee.divide(
             &block, blocks: rowLattices * columnLattices, threads: threads, rectangleLimit: rectangleLimit >> economy)

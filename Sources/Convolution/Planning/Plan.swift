@@ -81,7 +81,8 @@ struct Panel {
     var groups = 1
     var firstChannel: Int
     var channels: Int
-    /// Its place in a list of all packed output channels, padding included, and its length there.
+    /// Its place in a list of all packed output channels, padding included, and its length there; of one pixel's last panel the
+    /// length without padding, where its weights have no gaps.
     var offset: Int
     var width: Int
     var kernel: TileKernel
@@ -122,7 +123,7 @@ enum PlanAlgorithm {
 /// A layer with its kernel and bias packed and its work divided. Read-only after creation.
 ///
 /// Packed weights: `[block][panel][channel block][tap][channel][output channel]`; a panel's output channels are padded with zeros
-/// to whole vectors where they are what the vectors hold. A tile kernel reads one (panel, channel block) from front to back.
+/// to whole vectors where they are what the vectors hold (but see `Panel.width`). A tile kernel reads one (panel, channel block) from front to back.
 ///
 /// Too long to be copied to a small stack. What is called through a pointer gets a copy nevertheless, unless it is inlined or
 /// `mutating`: hence some methods that change nothing are the latter, as long as a plan is drafted.
@@ -162,7 +163,7 @@ struct ConvolutionPlan: ~Copyable {
     /// Positions of a tile of the panel whose tiles have fewest, and sums of the largest tile.
     var leastReach = largestTileSide
     var tileScalars = 0
-    /// Packed output channels, padding included: the sum of all panels' widths.
+    /// Packed output channels, padding included.
     var width: Int
     var blocks: UnsafeMutablePointer<Block>
     var blockCount: Int
@@ -244,7 +245,14 @@ struct ConvolutionPlan: ~Copyable {
         }
         var pixels = 1
         for i in 0..<blockCount { pixels = max(pixels, blocks[i].outsidePixels) }
-        return try times(pixels, layer.inChannels, "the pixels of a row of taps")
+        // After the bias, of which one pixel's tile may read a vector more.
+        return max(table.lanes, try times(pixels, layer.inChannels, "the pixels of a row of taps"))
+    }
+
+    /// What a panel's tile has for a pixel: whole vectors, which its weights may have fewer of.
+    @inline(__always)
+    func tileWidth(_ panel: UnsafePointer<Panel>) -> Int {
+        strategy == .columns ? panel.pointee.width : panel.pointee.kernel.vectors * table.lanes
     }
 
     /// The packed weights of a panel.

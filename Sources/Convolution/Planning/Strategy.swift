@@ -31,7 +31,7 @@ struct Panels {
     var count = 0
     /// Vectors of output channels per group (channels) or in all (lanes).
     var vectors = 0
-    /// Packed output channels, padding included: the sum of all panels' widths.
+    /// Packed output channels, padding included.
     var width = 0
     /// Strategy `channels`: two groups of a whole vector each are one panel.
     var pairs = false
@@ -505,7 +505,7 @@ private func takesSweep(_ layer: Layer) -> Bool {
 func repeatsInput(_ layer: Layer) -> Bool {
     let (vertical, horizontal) = (layer.vertical, layer.horizontal)
     let lanes = layer.table.lanes
-    return layer.table.pointee.repeated != nil && layer.inChannels == 1
+    return layer.table.pointee.repeated != nil && layer.means.mayRepeat && layer.inChannels == 1
         && layer.outChannels <= lanes * layer.table.pointee.widestTile
         && horizontal.output >= lanes && layer.input.column == 1 && layer.output.channel == 1
         && layer.output.column == layer.outChannels && !layer.means.accumulates && layer.activation.bounds != nil
