@@ -123,7 +123,8 @@ enum PlanAlgorithm {
 /// A layer with its kernel and bias packed and its work divided. Read-only after creation.
 ///
 /// Packed weights: `[block][panel][channel block][tap][channel][output channel]`; a panel's output channels are padded with zeros
-/// to whole vectors where they are what the vectors hold (but see `Panel.width`). A tile kernel reads one (panel, channel block) from front to back.
+/// to whole vectors where they are what the vectors hold (but see `Panel.width`). A tile kernel reads one (panel, channel block)
+/// from front to back.
 ///
 /// Too long to be copied to a small stack. What is called through a pointer gets a copy nevertheless, unless it is inlined or
 /// `mutating`: hence some methods that change nothing are the latter, as long as a plan is drafted.

@@ -172,14 +172,14 @@ struct Panels {
             let count = min(share + (place < larger ? 1 : 0), vectors - firstVector)
             // The narrower kernels are for many pixels: of one, it costs less to multiply a vector more. But from far, weights
             // without gaps are read sooner.
-            let isFar = layer.groups == 1 && layer.kernelElements * layer.elementBytes > nearWeightBytes
             let isWide = strategy == .channels && isPixel && count >= table.pointee.widestTile - 1
+            let isGapless = isWide && layer.groups == 1 && layer.kernelElements * layer.elementBytes > nearWeightBytes
             let start = isDirect && !endsInPart ? min(first, members - count * table.lanes) : first
             let channels = min(count * table.lanes, members - start)
             return Panel(
                 group: group, firstChannel: group * outputs + start, channels: channels,
                 offset: group * vectors * table.lanes + first,
-                width: isWide && isFar ? channels : count * table.lanes,
+                width: isGapless ? channels : count * table.lanes,
                 kernel: permutes ? table.pointee.groupTile ?? table.pointee.laneTiles[0]
                     : strategy == .lanes ? (isPixel && count == 4 ? table.pointee.pixelLanes : nil)
                         ?? table.pointee.laneTiles[count - 1]
