@@ -33,7 +33,7 @@ func finishedBias<Scalar: KernelScalar>(
 ) -> UnsafePointer<Scalar> {
     let values = (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
     let finished = values + largestTileScalars / 4
-    let lanes = withUnsafePointer(to: panel) { plan.pointee.tileWidth($0) }
+    let lanes = panel.tileWidth(plan.pointee.strategy, lanes: plan.pointee.table.lanes)
     values.update(repeating: 0, count: lanes)
     if plan.pointee.strategy == .columns {
         finishPixel(plan, panel, values, finished, channelStride: 1, scratch: values + largestTileScalars / 2)

@@ -106,6 +106,26 @@ struct Portion {
     var nextPanel: Int
 }
 
+extension Portion {
+    /// Its rows within each image: those of a band may go on from one to the next.
+    @inline(__always)
+    func forEachImage(
+        _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ body: (_ image: Int, _ rows: Range<Int>) -> Void
+    ) {
+        let height = block.pointee.vertical.count
+        var (image, rows) = (image, rows)
+        if plan.pointee.spansImages {
+            image = rows.lowerBound / height
+            rows = rows.lowerBound - image * height..<rows.upperBound - image * height
+        }
+        while !rows.isEmpty {
+            body(image, rows.lowerBound..<min(rows.upperBound, height))
+            image += 1
+            rows = 0..<max(0, rows.upperBound - height)
+        }
+    }
+}
+
 @_optimize(speed)
 func runItem(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ item: Int, _ input: UnsafeRawPointer,
@@ -230,7 +250,7 @@ private func multiply<Scalar: KernelScalar>(
     let taps = block.pointee.taps
     let width = panel.pointee.width
     let kernel = panel.pointee.kernel
-    let tileWidth = plan.pointee.tileWidth(panel)
+    let tileWidth = panel.pointee.tileWidth(strategy, lanes: plan.pointee.table.lanes)
     let reach = panel.pointee.reach(strategy)
     let channelStride = plan.pointee.layer.output.channel
     // Where this overflows there is one column, and no use of it.
@@ -420,8 +440,9 @@ private struct GatheredPixels<Scalar: KernelScalar> {
     ) {
         if count == 0 { return }
         let arguments = EpilogueArguments(
-            tile: sums, rows: count, lanes: plan.pointee.tileWidth(panel), channels: panel.pointee.channels, bias: bias,
-            outputs: places, channelStride: plan.pointee.layer.output.channel, activation: activation,
+            tile: sums, rows: count, lanes: panel.pointee.tileWidth(plan.pointee.strategy, lanes: plan.pointee.table.lanes),
+            channels: panel.pointee.channels, bias: bias, outputs: places,
+            channelStride: plan.pointee.layer.output.channel, activation: activation,
             accumulates: plan.pointee.layer.means.accumulates)
         withUnsafePointer(to: arguments) { plan.pointee.table.pointee.finish($0) }
         count = 0

@@ -18,21 +18,16 @@ func repeatInput(
         columns: portion.columns.count, outputs: outputs,
         weights: plan.pointee.weights(of: 0, block).assumingMemoryBound(to: Float.self),
         bias: UnsafePointer(plan.pointee.bias.assumingMemoryBound(to: Float.self)), low: bounds.low, high: bounds.high,
-        tables: workspace + plan.pointee.workspace.sums, streams: false)
-    // Rows may go on from image to image.
-    var (image, row, left) = (portion.image, portion.rows.lowerBound, portion.rows.count)
-    if plan.pointee.spansImages { (image, row) = row.quotientAndRemainder(dividingBy: vertical.count) }
-    while left > 0 {
-        arguments.rows = min(left, vertical.count - row)
+        tables: workspace + plan.pointee.workspace.sums,
+        streams: plan.pointee.streams && portion.columns.count % plan.pointee.table.lanes == 0
+            && plan.pointee.alignsVectors(UnsafeRawPointer(output)))
+    portion.forEachImage(plan, block) { image, rows in
+        arguments.rows = rows.count
         arguments.input = input.assumingMemoryBound(to: Float.self) + image * source.batch
-            + (row * vertical.inputStep + vertical.offsetStart) * source.row + column
+            + (rows.lowerBound * vertical.inputStep + vertical.offsetStart) * source.row + column
         arguments.output = output.assumingMemoryBound(to: Float.self) + image * target.batch
-            + (row * vertical.outputStep + vertical.outputStart) * target.row + column * outputs
-        arguments.streams = plan.pointee.streams && arguments.columns % plan.pointee.table.lanes == 0
-            && plan.pointee.alignsVectors(UnsafeRawPointer(arguments.output))
+            + (rows.lowerBound * vertical.outputStep + vertical.outputStart) * target.row + column * outputs
         withUnsafePointer(to: arguments) { plan.pointee.table.pointee.repeated?($0) }
-        left -= arguments.rows
-        (image, row) = (image + 1, 0)
     }
     if plan.pointee.streams { shim_finish_streaming() }
 }

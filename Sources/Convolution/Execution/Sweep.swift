@@ -43,20 +43,11 @@ func sweep(
             let missing = max(0, vector + width - panel.pointee.channels)
             arguments.lastMask = missing > 0 ? (1 << UInt32(lanes - missing)) - 1 : .max
             let channel = panel.pointee.firstChannel + vector
-            // Rows may go on from image to image.
-            var image = portion.image
-            var rows = portion.rows
-            if plan.pointee.spansImages {
-                image = rows.lowerBound / vertical.count
-                rows = rows.lowerBound - image * vertical.count..<rows.upperBound - image * vertical.count
-            }
-            while !rows.isEmpty {
-                (arguments.rows.first, arguments.rows.end) = (rows.lowerBound, min(rows.upperBound, vertical.count))
+            portion.forEachImage(plan, block) { image, rows in
+                (arguments.rows.first, arguments.rows.end) = (rows.lowerBound, rows.upperBound)
                 arguments.input = input.assumingMemoryBound(to: Float.self) + image * source.batch + channel
                 arguments.output = output.assumingMemoryBound(to: Float.self) + image * target.batch + channel
                 withUnsafePointer(to: arguments) { table.pointee.sweeps[kind]?($0) }
-                image += 1
-                rows = 0..<max(0, rows.upperBound - vertical.count)
             }
             vector += width
         }

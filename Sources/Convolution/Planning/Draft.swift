@@ -344,7 +344,7 @@ extension Draft {
             let panel = panels.panel(index, layer, table)
             (memory.panels + index).initialize(to: panel)
             leastReach = min(leastReach, panel.reach(panels.strategy))
-            tileScalars = max(tileScalars, panel.kernel.rows * max(panel.width, panel.kernel.vectors * table.lanes))
+            tileScalars = max(tileScalars, panel.kernel.rows * panel.tileWidth(panels.strategy, lanes: table.lanes))
         }
         let readsInputDirectly = switch panels.strategy {
         case _ where borders && (pixelsPerVector > 1 || meetsBorder(layer)): false

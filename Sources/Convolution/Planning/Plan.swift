@@ -93,6 +93,10 @@ struct Panel {
     @inline(__always)
     func reach(_ strategy: Strategy) -> Int { kernel.reach(strategy) }
 
+    /// What a tile has for a pixel: whole vectors, which the weights may have fewer of.
+    @inline(__always)
+    func tileWidth(_ strategy: Strategy, lanes: Int) -> Int { strategy == .columns ? width : kernel.vectors * lanes }
+
     /// The kernel for a tile of `count` positions.
     @inline(__always)
     func kernel(for count: Int, _ strategy: Strategy) -> TileKernel {
@@ -248,12 +252,6 @@ struct ConvolutionPlan: ~Copyable {
         for i in 0..<blockCount { pixels = max(pixels, blocks[i].outsidePixels) }
         // After the bias, of which one pixel's tile may read a vector more.
         return max(table.lanes, try times(pixels, layer.inChannels, "the pixels of a row of taps"))
-    }
-
-    /// What a panel's tile has for a pixel: whole vectors, which its weights may have fewer of.
-    @inline(__always)
-    func tileWidth(_ panel: UnsafePointer<Panel>) -> Int {
-        strategy == .columns ? panel.pointee.width : panel.pointee.kernel.vectors * table.lanes
     }
 
     /// The packed weights of a panel.

@@ -54,12 +54,15 @@ struct Panels {
             vectors = ceilDivide(outputs, table.lanes)
             isPixel = layer.batch == 1 && (layer.vertical.input == 1 && layer.horizontal.input == 1
                 || layer.vertical.output == 1 && layer.horizontal.output == 1)
-            // Strides may be so long that their product is none.
-            let phases = layer.transposed ? Double(layer.vertical.stride) * Double(layer.horizontal.stride) : 1
-            let pixels = Double(layer.batch) * Double(layer.vertical.output) * Double(layer.horizontal.output)
-            divideVectors(layer, table, positions: Int(min(pixels / phases, Double(Int32.max))))
             repeats = repeatsInput(layer)
-            if repeats { (perGroup, isEven) = (1, false) }
+            if repeats {
+                (perGroup, isEven) = (1, false)
+            } else {
+                // Strides may be so long that their product is none.
+                let phases = layer.transposed ? Double(layer.vertical.stride) * Double(layer.horizontal.stride) : 1
+                let pixels = Double(layer.batch) * Double(layer.vertical.output) * Double(layer.horizontal.output)
+                divideVectors(layer, table, positions: Int(min(pixels / phases, Double(Int32.max))))
+            }
             pairs = table.pointee.pairTile != nil && layer.groups > 1 && outputs == table.lanes && layer.columnsPerPixel == 1
             count = pairs ? ceilDivide(layer.groups, 2) : perGroup * layer.groups
             width = vectors * table.lanes * layer.groups
