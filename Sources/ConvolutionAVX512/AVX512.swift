@@ -154,6 +154,20 @@ private nonisolated(unsafe) var float32 =
             { accumulateTile(AVX512Float32.self, rows: Count<8>.self, vectors: Count<2>.self, endsInHalf: true, $0) },
             { accumulateTile(AVX512Float32.self, rows: Count<8>.self, vectors: Count<3>.self, endsInHalf: true, $0) },
         ],
+        strips: [
+            TileKernel(rows: 16, vectors: 1) {
+                accumulateStrip(AVX512Float32.self, rows: Count<16>.self, vectors: Count<1>.self, runs: 8, $0)
+            },
+            TileKernel(rows: 8, vectors: 2) {
+                accumulateStrip(AVX512Float32.self, rows: Count<8>.self, vectors: Count<2>.self, runs: 8, $0)
+            },
+            TileKernel(rows: 8, vectors: 3) {
+                accumulateStrip(AVX512Float32.self, rows: Count<8>.self, vectors: Count<3>.self, runs: 8, $0)
+            },
+            TileKernel(rows: 6, vectors: 4) {
+                accumulateStrip(AVX512Float32.self, rows: Count<6>.self, vectors: Count<4>.self, runs: 6, $0)
+            },
+        ],
         laneTiles: [
             TileKernel(rows: 8, vectors: 1) {
                 accumulateLanes(AVX512Float32.self, rows: Count<8>.self, vectors: Count<1>.self, $0)

@@ -17,6 +17,8 @@ public struct KernelTable {
     /// Two tiles of the first of `tiles` at once, of pixels `TileArguments.groupPitch` and `outputPitch` apart: the sums of one
     /// are too few to keep the multiply-add units busy. nil where the tier has no registers for it.
     public var twinTile: Kernel?
+    /// `accumulateStrip` of as many vectors as the first to the fourth of `tiles`, and of as many pixels, or the first of more.
+    public var strips: InlineArray<4, TileKernel?>
     /// As the widest of `tiles`, for one pixel.
     public var pixelTile: TileKernel
     /// As the second, third and fourth of `tiles`, for one pixel less, so that tiles of both kinds make up numbers of pixels that
@@ -96,7 +98,8 @@ public struct KernelTable {
     public init(
         lanes: Int, tiles: InlineArray<4, TileKernel>, pixelTile: TileKernel,
         shortTiles: InlineArray<3, TileKernel?> = [nil, nil, nil], pairTile: TileKernel? = nil, twinTile: Kernel? = nil,
-        halfTiles: InlineArray<2, Kernel?> = [nil, nil], laneTiles: InlineArray<4, TileKernel>, pixelLanes: TileKernel? = nil,
+        halfTiles: InlineArray<2, Kernel?> = [nil, nil], strips: InlineArray<4, TileKernel?> = [nil, nil, nil, nil],
+        laneTiles: InlineArray<4, TileKernel>, pixelLanes: TileKernel? = nil,
         groupTile: TileKernel?, outerTiles: InlineArray<4, TileKernel>,
         otherOuterTiles: InlineArray<4, TileKernel?> = [nil, nil, nil, nil],
         tapRowTile: TileKernel? = nil, planes: @escaping Kernel, tapGradients: @escaping Kernel,
@@ -122,6 +125,7 @@ public struct KernelTable {
         self.pairTile = pairTile
         self.twinTile = twinTile
         self.halfTiles = halfTiles
+        self.strips = strips
         self.laneTiles = laneTiles
         self.pixelLanes = pixelLanes
         self.groupTile = groupTile

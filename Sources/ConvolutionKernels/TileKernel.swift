@@ -46,7 +46,8 @@ public struct TileArguments<Scalar> {
     public var outputOffset: Int
     /// How many of R are stored.
     public var rows: Int
-    /// From channel to channel of the output, where the vectors hold columns; of twins from a pixel of one to that of the other.
+    /// From channel to channel of the output, where the vectors hold columns; of twins from a pixel of one to that of the other;
+    /// of strips from pixel to pixel.
     public var outputPitch: Int
     /// Of the panel's output channels.
     public var bias: UnsafePointer<Scalar>
@@ -58,6 +59,9 @@ public struct TileArguments<Scalar> {
     public var lastMask = UInt32.max
     /// Shuffles take no time from multiply-adds.
     public var shuffles = true
+    /// `accumulateStrip`: how many pixels, and elements from one to the next.
+    public var columns = 0
+    public var pixelPitch = 0
     /// `accumulateGroups`: `[channel][lane]` integers as wide as the scalars, the lane of a pixel's vector that holds the input
     /// channel of the lane's group.
     public var places: UnsafeRawPointer?

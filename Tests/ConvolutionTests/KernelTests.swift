@@ -408,6 +408,70 @@ private enum TileKind: CaseIterable {
     @Test(arguments: tiers) func float64(_ tier: Tier) { check(tier.float64.pointee, Double.self) }
 }
 
+@Suite struct StripKernelTests {
+    /// Pixels in a row, of which the last tile repeats some that were computed before; some chunks, a last vector that is not full.
+    @Test(arguments: tiers, 0..<4) func float32(_ tier: Tier, vectors: Int) {
+        let table = tier.float32.pointee
+        guard let kernel = table.strips[vectors] else { return }
+        var numbers = SeededNumbers(seed: vectors)
+        func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
+        let (tileRows, lanes, length, segments, pitch) = (table.tiles[vectors].rows, table.lanes, 5, 3, 7)
+        let width = kernel.vectors * lanes
+        let (used, outputPitch) = (width - 3, width + 3)
+        for columns in [kernel.rows, kernel.rows + 1, 2 * kernel.rows - 1, 3 * kernel.rows] {
+            let line = 2 + (columns - 1) * pitch + length
+            let input = Field<Float>(segments * line)
+            let panel = Field<Float>(segments * length * width)
+            let tile = Field<Float>(kernel.rows * width)
+            let bias = Field<Float>(width)
+            let output = Field<Float>(4 + columns * outputPitch)
+            defer { for field in [input, panel, tile, bias, output] { field.free() } }
+            for s in 0..<segments {
+                for column in 0..<columns { for c in 0..<length { input.set(s * line + 2 + column * pitch + c, draw()) } }
+            }
+            for i in 0..<(segments * length * width) { panel.set(i, draw()) }
+            for i in 0..<width { bias.set(i, draw()) }
+            for i in 0..<(kernel.rows * width) { tile.open(i) }
+            for column in 0..<columns { for lane in 0..<used { output.open(4 + column * outputPitch + lane) } }
+            // As for a tile, of which only the first pixel's are read.
+            let runs = (0..<(segments * tileRows)).map {
+                UnsafePointer(input.pointer($0 / tileRows * line + ($0 % tileRows == 0 ? 0 : line)))
+            }
+            let targets = (0..<tileRows).map { output.pointer($0 == 0 ? 0 : 4 + columns * outputPitch) }
+            let order: [Int32] = [2, 0, 1, 1, 2]
+            runs.withUnsafeBufferPointer { runs in
+                targets.withUnsafeBufferPointer { targets in
+                    order.withUnsafeBufferPointer { order in
+                        var arguments = TileArguments<Float>(
+                            runs: runs.baseAddress!, channelOffset: 2, channelPitch: 1, order: order.baseAddress!, chunks: 2,
+                            segments: segments, length: length, segmentsPerChunk: 2, panel: panel.pointer(0),
+                            tile: tile.pointer(0), continues: false, outputs: targets.baseAddress, outputOffset: 4, rows: tileRows,
+                            outputPitch: outputPitch, bias: bias.pointer(0), low: -100, high: 90)
+                        (arguments.columns, arguments.pixelPitch) = (columns, pitch)
+                        arguments.lastMask = (1 << UInt32(lanes - 3)) - 1
+                        withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+                    }
+                }
+            }
+            var bounded = 0
+            for column in 0..<columns {
+                for lane in 0..<used {
+                    var sum: Float = bias.elements[lane]
+                    for s in 0..<segments {
+                        for c in 0..<length {
+                            sum += input.elements[s * line + 2 + column * pitch + c] * panel.elements[(s * length + c) * width + lane]
+                        }
+                    }
+                    if sum < -100 || sum > 90 { bounded += 1 }
+                    #expect(output.elements[4 + column * outputPitch + lane] == min(max(sum, -100), 90), "\(columns) columns")
+                }
+            }
+            #expect(bounded > 0)
+            #expect(output.surroundingsAreUntouched && tile.surroundingsAreUntouched)
+        }
+    }
+}
+
 @Suite struct TwinKernelTests {
     /// Two tiles of pixels `twin` apart, in one call and with the same weights; some chunks, one vector that is not full.
     @Test(arguments: tiers, [true, false]) func float32(_ tier: Tier, shuffles: Bool) {

@@ -311,6 +311,12 @@ private func multiply<Scalar: KernelScalar>(
     // Of tiles that repeat, two are twins: each call with the same tiles, whose sums lie side by side.
     let twin = strategy == .channels && mayFinish && kernel.vectors == 1 && kernel.rows > 1 && !streams
         ? plan.pointee.table.pointee.twinTile : nil
+    // Of short sums a row's tiles are computed in one call: beginning and end take as long as many a term. (No tier has such
+    // kernels for doubles.)
+    let strip = MemoryLayout<Scalar>.stride == 4 && strategy == .channels && mayFinish && !streams && block.pointee.hasOneCall
+        && panel.pointee.groups == 1 && kernel.rows > 1 && taps * inputs <= (kernel.vectors == 1 ? 100 : 200)
+        && (shim_is_intel() != 0 || plan.pointee.table.pointee.halfTile(channels: panel.pointee.channels) == nil)
+        ? plan.pointee.table.pointee.strips[kernel.vectors - 1] : nil
     var pixels = GatheredPixels(sums: sums, places: places)
     var blockOffset = firstInput
     while channel < inputs {
@@ -360,6 +366,21 @@ private func multiply<Scalar: KernelScalar>(
                     arguments.outputs = finishes ? targets : nil
                     withUnsafeMutablePointer(to: &arguments) { arguments in
                         var rows = tile.pointee.rowRepeats
+                        // The tile's pixels are a row, which goes on in those beside it.
+                        let columns = tile.pointee.repeats &* reach &- tile.pointee.overlap
+                        if let strip, finishes, count == reach, tile.pointee.repeats > 1, columns >= strip.rows,
+                            steps.input == reach &* columnUnit, steps.output == reach &* columnStep {
+                            arguments.pointee.columns = columns
+                            (arguments.pointee.pixelPitch, arguments.pointee.outputPitch) = (columnUnit, columnStep)
+                            while true {
+                                strip.accumulate(arguments)
+                                rows -= 1
+                                if rows == 0 { return }
+                                arguments.pointee.channelOffset &+= tile.pointee.rowSteps.input
+                                arguments.pointee.outputOffset &+= tile.pointee.rowSteps.output
+                                arguments.pointee.ahead += tile.pointee.repeats &* ahead
+                            }
+                        }
                         while true {
                             var left = tile.pointee.repeats
                             while left > 0 {

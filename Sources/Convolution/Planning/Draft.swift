@@ -47,14 +47,25 @@ func chunkTerms(_ terms: Int) -> Int {
     let n = Double(max(terms, 1))
     var chunk = 16
     while chunk < terms + 16, chunk <= 4096 {
-        let c = Double(min(chunk, terms))
-        let error = c * c / n + n / c
+        let error = chunkError(Double(min(chunk, terms)), of: n)
         // The error falls, then rises.
-        guard error <= 34 || error < bestError else { break }
+        guard error <= mostChunkError || error < bestError else { break }
         (best, bestError) = (chunk, min(error, bestError))
         chunk += 16
     }
     return best
+}
+
+private func chunkError(_ chunk: Double, of terms: Double) -> Double { chunk * chunk / terms + terms / chunk }
+private let mostChunkError = 34.0
+
+/// Input channels of a block of a single tap, of which a chunk may have up to `most`, in steps of 16: one block less where that is
+/// within what `chunkTerms` aims at, and makes all of them equally long. Kernels take those in one call.
+func blockOfSingleTap(_ inputs: Int, most: Int) -> Int {
+    let blocks = ceilDivide(inputs, most)
+    let fewer = max(1, blocks - 1)
+    let isFewer = inputs % fewer == 0 && chunkError(Double(inputs / fewer), of: Double(inputs)) <= mostChunkError
+    return ceilDivide(inputs, isFewer ? fewer : blocks)
 }
 
 /// The part of a block's taps, over all its outputs, that lies outside the input.
@@ -415,7 +426,8 @@ extension Draft {
         // At most as many channels as make one chunk of a tap, and as keep a panel's weights for a block in a level-2
         // cache.
         let mostChannels = max(32, min(chunk, weightRows / (vertical.taps * horizontal.taps)))
-        let channelBlock = ceilDivide(inputs, ceilDivide(inputs, mostChannels))
+        let channelBlock = vertical.taps * horizontal.taps == 1 ? blockOfSingleTap(inputs, most: mostChannels)
+            : ceilDivide(inputs, ceilDivide(inputs, mostChannels))
         var segmentsPerChunk = max(1, chunk / channelBlock)
         // Whole kernel rows, where a chunk holds one: their taps may be taken together.
         if segmentsPerChunk > horizontal.taps { segmentsPerChunk -= segmentsPerChunk % horizontal.taps }

@@ -665,13 +665,15 @@ func takesBorder(_ layer: Layer, _ table: UnsafePointer<KernelTable>, pixelsPerV
     let terms = Double(layer.inChannelsPerGroup) * Double(layer.vertical.kernel) * Double(layer.horizontal.kernel) / phases
     let pixels = length(layer.vertical) * length(layer.horizontal)
     let read = Double(layer.vertical.input) * Double(layer.horizontal.input)
+    // Rows so long are strips, which have few addresses.
+    let makesStrips = columns >= longRow && table.pointee.strips[0] != nil
     // Of so few, addresses are most of the time.
     let areFew = layer.groups == 1 && terms * Double(vectors) <= fewTerms
     return rows * columns >= 2 * largestTileSide
         && Double(rows * columns) >= (areFew ? 0.55 : 0.8) * Double(tiles) * Double(step * pixelsPerVector)
         && (meetsBorder(layer) ? pixels > read && pixels <= (rows == 1 ? borderOfRow : 2) * read
             : terms > Double(layer.inChannelsPerGroup) && inputBytes(layer) * Double(layer.batch) <= twinBytes)
-        && (areFew && Double(rows * columns) * terms * Double(vectors) >= copiedOften * pixels * Double(layer.inChannels)
+        && (areFew && !makesStrips && Double(rows * columns) * terms * Double(vectors) >= copiedOften * pixels * Double(layer.inChannels)
             || pixels * Double(layer.inChannels) * Double(layer.elementBytes) <= (isAlone ? twinBytes : borderedBytes)
             && (isAlone || terms * Double(vectors) <= borderedTerms))
 }
@@ -693,6 +695,7 @@ private let borderedTerms = 400.0
 /// 1.1 ms, so 1.4. (Not of groups: their packed pixels lie apart, 3x3 of 32 groups 1.25 times as long.)
 let fewTerms = 160.0
 private let copiedOften = 6.0
+private let longRow = 64
 /// A copy of a single row has so many times its columns. With more border, tiles that leave out the taps outside are faster: 2x3,
 /// dilation 1x22, 16->1 at 2x100 1.85 us, so 2.04; dilation 1x52 1.23 and 2.25.
 private let borderOfRow = 4.0 / 3
