@@ -363,6 +363,37 @@ func multiply<I: InstructionSet, let R: Int, let N: Int>(
     }
 }
 
+/// The same of pixel r alone, `u` bytes from `place`.
+@inlinable @inline(__always)
+func multiplyNear<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ r: Int, _ place: Int, _ u: Int, _ other: Int,
+    _ first: I.Vector, _ second: I.Vector
+) {
+    let x = UnsafePointer<I.Scalar>(bitPattern: place &+ u).unsafelyUnwrapped
+    let y = UnsafePointer<I.Scalar>(bitPattern: place &+ u &+ other).unsafelyUnwrapped
+    sums[unchecked: r][unchecked: 0] = I.multiplyAdd(I.Vector(repeating: x[0]), first, sums[unchecked: r][unchecked: 0])
+    sums[unchecked: r][unchecked: N &- 1] = I.multiplyAdd(I.Vector(repeating: y[0]), second, sums[unchecked: r][unchecked: N &- 1])
+}
+
+/// An input channel `u` bytes from `places` of a tile's two vectors, the second's `other` bytes further on. An address without
+/// an index makes a load and its multiply-add a single operation.
+@inlinable @inline(__always)
+func multiplyNear<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ places: (Int, Int, Int, Int, Int, Int, Int, Int),
+    _ u: Int, _ other: Int, _ panel: UnsafeRawPointer, areTwins: Bool
+) {
+    let first = panel.loadUnaligned(as: I.Vector.self)
+    let second = areTwins ? first : panel.loadUnaligned(fromByteOffset: I.bytes, as: I.Vector.self)
+    multiplyNear(I.self, &sums, 0, places.0, u, other, first, second)
+    multiplyNear(I.self, &sums, 1, places.1, u, other, first, second)
+    multiplyNear(I.self, &sums, 2, places.2, u, other, first, second)
+    multiplyNear(I.self, &sums, 3, places.3, u, other, first, second)
+    multiplyNear(I.self, &sums, 4, places.4, u, other, first, second)
+    multiplyNear(I.self, &sums, 5, places.5, u, other, first, second)
+    multiplyNear(I.self, &sums, 6, places.6, u, other, first, second)
+    multiplyNear(I.self, &sums, 7, places.7, u, other, first, second)
+}
+
 /// Two input channels from `c` on, for vector n of a tile, whose weights are `pitch` bytes apart. Each value loaded by itself
 /// would be a load per multiply-add, and more than the load units can do together with the weights; all parted by shuffles are
 /// more than the one unit can do that does not multiply. So one vector has `shuffles`, and the other not.
@@ -559,6 +590,42 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int, let H: Int
                 }
                 if c == arguments.length { continue }
             }
+            var length = arguments.length
+            if spansGroups || areTwins, R == 8, I.splitsTwos, !arguments.shuffles, length >= 4 {
+                var places = (
+                    Int(bitPattern: starts[unchecked: 0]), Int(bitPattern: starts[unchecked: 1]),
+                    Int(bitPattern: starts[unchecked: 2]), Int(bitPattern: starts[unchecked: 3]),
+                    Int(bitPattern: starts[unchecked: 4]), Int(bitPattern: starts[unchecked: 5]),
+                    Int(bitPattern: starts[unchecked: 6]), Int(bitPattern: starts[unchecked: 7]))
+                let size = MemoryLayout<I.Scalar>.stride
+                repeat {
+                    if arguments.aheadStep > 0 {
+                        for _ in 0..<(areTwins ? 8 : 4) {
+                            shim_prefetch(ahead)
+                            ahead += arguments.aheadStep
+                        }
+                    }
+                    let other = shim_opaque(arguments.groupPitch &* size)
+                    multiplyNear(I.self, &sums, places, 0, other, panel, areTwins: areTwins)
+                    multiplyNear(I.self, &sums, places, size, other, panel + channelBytes, areTwins: areTwins)
+                    multiplyNear(I.self, &sums, places, 2 &* size, other, panel + 2 &* channelBytes, areTwins: areTwins)
+                    multiplyNear(I.self, &sums, places, 3 &* size, other, panel + 3 &* channelBytes, areTwins: areTwins)
+                    let step = 4 &* size
+                    places.0 = shim_advanced(places.0, step)
+                    places.1 = shim_advanced(places.1, step)
+                    places.2 = shim_advanced(places.2, step)
+                    places.3 = shim_advanced(places.3, step)
+                    places.4 = shim_advanced(places.4, step)
+                    places.5 = shim_advanced(places.5, step)
+                    places.6 = shim_advanced(places.6, step)
+                    places.7 = shim_advanced(places.7, step)
+                    panel += 4 &* channelBytes
+                    length &-= 4
+                    c &+= 4
+                } while length >= 4
+                if length == 0 { continue }
+                length &+= c
+            }
             repeat {
                 // Which of twins and pairs, with a load for each multiply-add, are too many if there is nothing to fetch.
                 if R > 1, arguments.aheadStep > 0 || !spansGroups && !areTwins {
@@ -579,7 +646,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int, let H: Int
                 }
                 panel += channelBytes
                 c &+= 1
-            } while c < arguments.length
+            } while c < length
         }
         if keepsTotals {
             if continues { add(I.self, &sums, totals) }

@@ -16,6 +16,9 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #if defined(__linux__)
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -189,19 +192,41 @@ SHIM float shim_tanhf(float x) { return tanhf(x); }
 SHIM double shim_tanh(double x) { return tanh(x); }
 SHIM double shim_sin(double x) { return sin(x); }
 
-/* The compiler's own check, which also asks whether the operating system saves the wide registers. */
+/* What this processor is, asked once. The compiler's own check brings 5 KB of tables and asks at each start of a process. */
+enum { SHIM_IS_KNOWN = 1, SHIM_HAS_AVX2 = 2, SHIM_HAS_AVX512 = 4, SHIM_IS_INTEL = 8 };
+
+static inline __attribute__((noinline)) int32_t shim_ask_processor(void) {
+    int32_t found = SHIM_IS_KNOWN;
 #if defined(__x86_64__)
-SHIM int32_t shim_has_avx2_fma(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-SHIM int32_t shim_has_avx512(void) {
-    return shim_has_avx2_fma() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    uint32_t a, b, c, d, low, high;
+    if (!__get_cpuid(0, &a, &b, &c, &d)) return found;
+    if (b == signature_INTEL_ebx && c == signature_INTEL_ecx && d == signature_INTEL_edx) found |= SHIM_IS_INTEL;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE) || !(c & bit_FMA)) return found;
+    /* Which registers the operating system saves: bits 1 and 2 for 32 bytes, 5 to 7 for all of 64. */
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if ((low & 0x6) != 0x6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2)) return found;
+    found |= SHIM_HAS_AVX2;
+    const uint32_t parts = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+    if ((low & 0xe0) == 0xe0 && (b & parts) == parts) found |= SHIM_HAS_AVX512;
+#endif
+    return found;
 }
+
+SHIM int32_t shim_processor(void) {
+    static int32_t known = 0;
+    int32_t found = __atomic_load_n(&known, __ATOMIC_RELAXED);
+    if (!found) {
+        found = shim_ask_processor();
+        __atomic_store_n(&known, found, __ATOMIC_RELAXED);
+    }
+    return found;
+}
+
+SHIM int32_t shim_has_avx2_fma(void) { return (shim_processor() & SHIM_HAS_AVX2) != 0; }
+SHIM int32_t shim_has_avx512(void) { return (shim_processor() & SHIM_HAS_AVX512) != 0; }
 /* Intel's processors, on which some ways take longer than others, unlike on AMD's: one of the two units that multiply 64 bytes does
  * all shuffles besides, and what is stored across two cache lines takes twice the time, unless the next store goes on there. */
-SHIM int32_t shim_is_intel(void) { return __builtin_cpu_is("intel") != 0; }
-#else
-SHIM int32_t shim_is_intel(void) { return 0; }
-#endif
+SHIM int32_t shim_is_intel(void) { return (shim_processor() & SHIM_IS_INTEL) != 0; }
 
 /* The last level of cache, where all of it is any core's: 0 if nobody knows, and on AMD's processors, of whose it is a part. */
 SHIM int64_t shim_last_cache_bytes(void) {
