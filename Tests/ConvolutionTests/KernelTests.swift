@@ -459,7 +459,8 @@ private enum TileKind: CaseIterable {
                     var sum: Float = bias.elements[lane]
                     for s in 0..<segments {
                         for c in 0..<length {
-                            sum += input.elements[s * line + 2 + column * pitch + c] * panel.elements[(s * length + c) * width + lane]
+                            let weight = panel.elements[(s * length + c) * width + lane]
+                            sum += input.elements[s * line + 2 + column * pitch + c] * weight
                         }
                     }
                     if sum < -100 || sum > 90 { bounded += 1 }

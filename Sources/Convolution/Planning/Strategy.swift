@@ -666,14 +666,16 @@ func takesBorder(_ layer: Layer, _ table: UnsafePointer<KernelTable>, pixelsPerV
     let pixels = length(layer.vertical) * length(layer.horizontal)
     let read = Double(layer.vertical.input) * Double(layer.horizontal.input)
     // Rows so long are strips, which have few addresses.
-    let makesStrips = columns >= longRow && table.pointee.strips[0] != nil
+    let makesStrips = columns >= longRow && pixelsPerVector == 1 && table.pointee.strips[0] != nil && layer.output.channel == 1
+        && layer.activation.bounds != nil
     // Of so few, addresses are most of the time.
     let areFew = layer.groups == 1 && terms * Double(vectors) <= fewTerms
+    let saves = Double(rows * columns) * terms * Double(vectors) >= copiedOften * pixels * Double(layer.inChannels)
     return rows * columns >= 2 * largestTileSide
         && Double(rows * columns) >= (areFew ? 0.55 : 0.8) * Double(tiles) * Double(step * pixelsPerVector)
         && (meetsBorder(layer) ? pixels > read && pixels <= (rows == 1 ? borderOfRow : 2) * read
             : terms > Double(layer.inChannelsPerGroup) && inputBytes(layer) * Double(layer.batch) <= twinBytes)
-        && (areFew && !makesStrips && Double(rows * columns) * terms * Double(vectors) >= copiedOften * pixels * Double(layer.inChannels)
+        && (areFew && saves && !makesStrips
             || pixels * Double(layer.inChannels) * Double(layer.elementBytes) <= (isAlone ? twinBytes : borderedBytes)
             && (isAlone || terms * Double(vectors) <= borderedTerms))
 }
