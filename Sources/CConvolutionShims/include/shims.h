@@ -207,6 +207,9 @@ static inline __attribute__((noinline)) int32_t shim_ask_processor(void) {
     if ((low & 0x6) != 0x6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX2)) return found;
     found |= SHIM_HAS_AVX2;
     const uint32_t parts = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+#if defined(__APPLE__)
+    low |= 0xe0; /* Darwin saves them from their first use on, and says so only then. */
+#endif
     if ((low & 0xe0) == 0xe0 && (b & parts) == parts) found |= SHIM_HAS_AVX512;
 #endif
     return found;

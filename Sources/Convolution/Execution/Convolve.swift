@@ -311,12 +311,10 @@ private func multiply<Scalar: KernelScalar>(
     // Of tiles that repeat, two are twins: each call with the same tiles, whose sums lie side by side.
     let twin = strategy == .channels && mayFinish && kernel.vectors == 1 && kernel.rows > 1 && !streams
         ? plan.pointee.table.pointee.twinTile : nil
-    // Of short sums a row's tiles are computed in one call: beginning and end take as long as many a term. Twins, which fetch
-    // their input, are so only of shorter ones. (No tier has such kernels for doubles.)
-    let stripTerms = kernel.vectors > 1 ? 200 : taps > 1 ? 100 : 24
+    // No tier has such kernels for doubles.
     let strip = MemoryLayout<Scalar>.stride == 4 && strategy == .channels && mayFinish && !streams && block.pointee.hasOneCall
-        && panel.pointee.groups == 1 && kernel.rows > 1 && taps * inputs <= stripTerms
-        && (shim_is_intel() != 0 || plan.pointee.table.pointee.halfTile(channels: panel.pointee.channels) == nil)
+        && panel.pointee.groups == 1 && kernel.rows > 1
+        && suitsStrips(plan.pointee.table, channels: panel.pointee.channels, taps: taps, inputs: inputs)
         ? plan.pointee.table.pointee.strips[kernel.vectors - 1] : nil
     var pixels = GatheredPixels(sums: sums, places: places)
     var blockOffset = firstInput
@@ -375,11 +373,11 @@ private func multiply<Scalar: KernelScalar>(
                             (arguments.pointee.pixelPitch, arguments.pointee.outputPitch) = (columnUnit, columnStep)
                             while true {
                                 strip.accumulate(arguments)
+                                arguments.pointee.ahead += tile.pointee.repeats &* ahead
                                 rows -= 1
                                 if rows == 0 { return }
                                 arguments.pointee.channelOffset &+= tile.pointee.rowSteps.input
                                 arguments.pointee.outputOffset &+= tile.pointee.rowSteps.output
-                                arguments.pointee.ahead += tile.pointee.repeats &* ahead
                             }
                         }
                         while true {

@@ -646,6 +646,14 @@ func meetsBorder(_ layer: Layer) -> Bool {
     return layer.transposed || meets(layer.vertical) || meets(layer.horizontal)
 }
 
+/// Whether a row's tiles are computed in one call (`accumulateStrip`), for a panel of so many output channels: where sums are so
+/// short that beginning and end of a tile take as long as many a term; of one vector, whose other way are twins, still shorter.
+/// AMD's processors gain more by half vectors.
+func suitsStrips(_ table: UnsafePointer<KernelTable>, channels: Int, taps: Int, inputs: Int) -> Bool {
+    taps &* inputs <= (channels > table.lanes ? 200 : taps > 1 ? 100 : 24)
+        && (shim_is_intel() != 0 || table.pointee.halfTile(channels: channels) == nil)
+}
+
 /// Whether a small image is copied with its border, if outputs meet it, so that all tiles (`TileShape`) read at the same
 /// distances: where the addresses of other tiles take as long as their sums, or there is one vector of them.
 @inline(never)
@@ -667,7 +675,9 @@ func takesBorder(_ layer: Layer, _ table: UnsafePointer<KernelTable>, pixelsPerV
     let read = Double(layer.vertical.input) * Double(layer.horizontal.input)
     // Rows so long are strips, which have few addresses.
     let makesStrips = columns >= longRow && pixelsPerVector == 1 && table.pointee.strips[0] != nil && layer.output.channel == 1
-        && layer.activation.bounds != nil
+        && layer.activation.bounds != nil && layer.groups == 1 && suitsStrips(
+            table, channels: min(layer.outChannels, table.pointee.widestTile * table.lanes), taps: layer.phaseTaps,
+            inputs: layer.inChannels)
     // Of so few, addresses are most of the time.
     let areFew = layer.groups == 1 && terms * Double(vectors) <= fewTerms
     let saves = Double(rows * columns) * terms * Double(vectors) >= copiedOften * pixels * Double(layer.inChannels)
