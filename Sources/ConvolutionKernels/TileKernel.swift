@@ -363,7 +363,7 @@ func multiply<I: InstructionSet, let R: Int, let N: Int>(
     }
 }
 
-/// The same of pixel r alone, `u` bytes from `place`.
+/// Pixel r of `multiplyNear`.
 @inlinable @inline(__always)
 func multiplyNear<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ r: Int, _ place: Int, _ u: Int, _ other: Int,
@@ -591,6 +591,7 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int, let H: Int
                 if c == arguments.length { continue }
             }
             var length = arguments.length
+            // Addresses in an array would be kept, and moved on, as one vector.
             if spansGroups || areTwins, R == 8, I.splitsTwos, !arguments.shuffles, length >= 4 {
                 var places = (
                     Int(bitPattern: starts[unchecked: 0]), Int(bitPattern: starts[unchecked: 1]),

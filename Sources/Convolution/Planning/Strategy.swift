@@ -707,6 +707,7 @@ private let borderedTerms = 400.0
 /// 1.1 ms, so 1.4. (Not of groups: their packed pixels lie apart, 3x3 of 32 groups 1.25 times as long.)
 let fewTerms = 160.0
 private let copiedOften = 6.0
+/// Of shorter rows a strip computes too much twice: 3x3 8->32 at 28x28 23.7 us, so 27.4.
 private let longRow = 64
 /// A copy of a single row has so many times its columns. With more border, tiles that leave out the taps outside are faster: 2x3,
 /// dilation 1x22, 16->1 at 2x100 1.85 us, so 2.04; dilation 1x52 1.23 and 2.25.
