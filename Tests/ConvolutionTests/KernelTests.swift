@@ -411,7 +411,10 @@ private enum TileKind: CaseIterable {
 @Suite struct StripKernelTests {
     /// Pixels in a row, of which the last tile repeats some that were computed before; some chunks, a last vector that is not full.
     @Test(arguments: tiers, 0..<4) func float32(_ tier: Tier, vectors: Int) {
-        let table = tier.float32.pointee
+        for isOutside in [false, true] { check(tier.float32.pointee, vectors, isOutside: isOutside) }
+    }
+
+    private func check(_ table: KernelTable, _ vectors: Int, isOutside: Bool) {
         guard let kernel = table.strips[vectors] else { return }
         var numbers = SeededNumbers(seed: vectors)
         func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
@@ -438,12 +441,14 @@ private enum TileKind: CaseIterable {
                 UnsafePointer(input.pointer($0 / tileRows * line + ($0 % tileRows == 0 ? 0 : line)))
             }
             let targets = (0..<tileRows).map { output.pointer($0 == 0 ? 0 : 4 + columns * outputPitch) }
-            let order: [Int32] = [2, 0, 1, 1, 2]
+            // Where all taps lie outside, there is one chunk without segments.
+            let order: [Int32] = isOutside ? [0] : [2, 0, 1, 1, 2]
             runs.withUnsafeBufferPointer { runs in
                 targets.withUnsafeBufferPointer { targets in
                     order.withUnsafeBufferPointer { order in
                         var arguments = TileArguments<Float>(
-                            runs: runs.baseAddress!, channelOffset: 2, channelPitch: 1, order: order.baseAddress!, chunks: 2,
+                            runs: runs.baseAddress!, channelOffset: 2, channelPitch: 1, order: order.baseAddress!,
+                            chunks: isOutside ? 1 : 2,
                             segments: segments, length: length, segmentsPerChunk: 2, panel: panel.pointer(0),
                             tile: tile.pointer(0), continues: false, outputs: targets.baseAddress, outputOffset: 4, rows: tileRows,
                             outputPitch: outputPitch, bias: bias.pointer(0), low: -100, high: 90)
@@ -457,7 +462,7 @@ private enum TileKind: CaseIterable {
             for column in 0..<columns {
                 for lane in 0..<used {
                     var sum: Float = bias.elements[lane]
-                    for s in 0..<segments {
+                    for s in 0..<(isOutside ? 0 : segments) {
                         for c in 0..<length {
                             let weight = panel.elements[(s * length + c) * width + lane]
                             sum += input.elements[s * line + 2 + column * pitch + c] * weight
@@ -467,7 +472,7 @@ private enum TileKind: CaseIterable {
                     #expect(output.elements[4 + column * outputPitch + lane] == min(max(sum, -100), 90), "\(columns) columns")
                 }
             }
-            #expect(bounded > 0)
+            #expect(bounded > 0 || isOutside)
             #expect(output.surroundingsAreUntouched && tile.surroundingsAreUntouched)
         }
     }
