@@ -86,7 +86,8 @@ public func accumulateStrip<I: InstructionSet, let R: Int, let N: Int>(
             if continues { addTile(I.self, &sums, arguments.tile) }
             remaining &-= 1
             if remaining == 0 {
-                finishStrip(I.self, &sums, arguments, to: output, pitch: outputPitch)
+                addBias(I.self, &sums, arguments)
+                storePixels(I.self, sums, arguments) { r in output + r &* outputPitch }
             } else {
                 fold(I.self, sums, into: arguments.tile, continues: false)
             }
@@ -96,26 +97,4 @@ public func accumulateStrip<I: InstructionSet, let R: Int, let N: Int>(
         shift &+= R &* pitch
         output += R &* outputPitch
     } while left > 0
-}
-
-/// `finishSums` of pixels `pitch` bytes apart.
-@inlinable @inline(__always)
-func finishStrip<I: InstructionSet, let R: Int, let N: Int>(
-    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ arguments: TileArguments<I.Scalar>,
-    to output: UnsafeMutableRawPointer, pitch: Int
-) {
-    let bias = UnsafeRawPointer(arguments.bias)
-    for n in 0..<N {
-        let addend = bias.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
-        for r in 0..<R { sums[unchecked: r][unchecked: n] = I.sum(sums[unchecked: r][unchecked: n], addend) }
-    }
-    bound(I.self, &sums, arguments)
-    for r in 0..<R {
-        for n in 0..<(N &- 1) {
-            output.storeBytes(of: sums[unchecked: r][unchecked: n], toByteOffset: r &* pitch &+ n &* I.bytes, as: I.Vector.self)
-        }
-    }
-    for r in 0..<R {
-        I.store(sums[unchecked: r][unchecked: N &- 1], to: output + (r &* pitch &+ (N &- 1) &* I.bytes), mask: arguments.lastMask)
-    }
 }

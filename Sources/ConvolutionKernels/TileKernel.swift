@@ -281,12 +281,10 @@ func bound<I: InstructionSet, let R: Int, let N: Int>(
     }
 }
 
-/// The sums of a tile, finished in the registers and stored: one step after another, each a plain loop, for the same reason as in
-/// `fold`. Every pixel is stored: those beyond the last repeat it. Whole vectors may be written past the caches.
+/// The bias of each vector of output channels, or of twins, which have the same; then the bounds.
 @inlinable @inline(__always)
-func finishSums<I: InstructionSet, let R: Int, let N: Int>(
-    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ arguments: TileArguments<I.Scalar>,
-    _ outputs: UnsafePointer<UnsafeMutablePointer<I.Scalar>>, endsInHalf: Bool, areTwins: Bool, streams: Bool = true
+func addBias<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ arguments: TileArguments<I.Scalar>, areTwins: Bool = false
 ) {
     let bias = UnsafeRawPointer(arguments.bias)
     for n in 0..<N {
@@ -294,6 +292,33 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
         for r in 0..<R { sums[unchecked: r][unchecked: n] = I.sum(sums[unchecked: r][unchecked: n], addend) }
     }
     bound(I.self, &sums, arguments)
+}
+
+/// The finished sums of pixels, pixel r to `place(r)`; of the last vector what `lastMask` leaves.
+@inlinable @inline(__always)
+func storePixels<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: borrowing InlineArray<R, InlineArray<N, I.Vector>>, _ arguments: TileArguments<I.Scalar>,
+    place: (Int) -> UnsafeMutableRawPointer
+) {
+    for r in 0..<R {
+        let output = place(r)
+        for n in 0..<(N &- 1) {
+            output.storeBytes(of: sums[unchecked: r][unchecked: n], toByteOffset: n &* I.bytes, as: I.Vector.self)
+        }
+    }
+    for r in 0..<R {
+        I.store(sums[unchecked: r][unchecked: N &- 1], to: place(r) + (N &- 1) &* I.bytes, mask: arguments.lastMask)
+    }
+}
+
+/// The sums of a tile, finished in the registers and stored: one step after another, each a plain loop, for the same reason as in
+/// `fold`. Every pixel is stored: those beyond the last repeat it. Whole vectors may be written past the caches.
+@inlinable @inline(__always)
+func finishSums<I: InstructionSet, let R: Int, let N: Int>(
+    _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ arguments: TileArguments<I.Scalar>,
+    _ outputs: UnsafePointer<UnsafeMutablePointer<I.Scalar>>, endsInHalf: Bool, areTwins: Bool, streams: Bool = true
+) {
+    addBias(I.self, &sums, arguments, areTwins: areTwins)
     if areTwins {
         let twin = arguments.outputPitch &* MemoryLayout<I.Scalar>.stride
         for n in 0..<N {
@@ -311,16 +336,7 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
         }
         return
     }
-    for r in 0..<R {
-        let output = UnsafeMutableRawPointer(outputs[r] + arguments.outputOffset)
-        for n in 0..<(N &- 1) {
-            output.storeBytes(of: sums[unchecked: r][unchecked: n], toByteOffset: n &* I.bytes, as: I.Vector.self)
-        }
-    }
-    for r in 0..<R {
-        let output = UnsafeMutableRawPointer(outputs[r] + arguments.outputOffset)
-        I.store(sums[unchecked: r][unchecked: N &- 1], to: output + (N &- 1) &* I.bytes, mask: arguments.lastMask)
-    }
+    storePixels(I.self, sums, arguments) { r in UnsafeMutableRawPointer(outputs[r] + arguments.outputOffset) }
 }
 
 /// The same of a tile of output channels.

@@ -20,7 +20,7 @@ static inline __attribute__((always_inline)) intptr_t shim_opaque(intptr_t x) {
     return x;
 }
 
-/// The address so many bytes further on, by an instruction of its own: additions to several of them stay out of vectors.
+/* The address so many bytes further on, by an instruction of its own: additions to several of them stay out of vectors. */
 static inline __attribute__((always_inline)) intptr_t shim_advanced(intptr_t address, intptr_t bytes) {
 #if defined(__x86_64__)
     __asm__("addq %1, %0" : "+r"(address) : "er"(bytes) : "cc");

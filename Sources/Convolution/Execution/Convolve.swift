@@ -309,11 +309,10 @@ private func multiply<Scalar: KernelScalar>(
     // are kept, pixel after pixel, so that whole lines of a plane are stored at once.
     let gathers = plan.pointee.gathersTiles
     // Of tiles that repeat, two are twins: each call with the same tiles, whose sums lie side by side.
-    let twin = strategy == .channels && mayFinish && kernel.vectors == 1 && kernel.rows > 1 && !streams
-        ? plan.pointee.table.pointee.twinTile : nil
-    // No tier has such kernels for doubles.
-    let strip = MemoryLayout<Scalar>.stride == 4 && strategy == .channels && mayFinish && !streams && block.pointee.hasOneCall
-        && panel.pointee.groups == 1 && kernel.rows > 1
+    let mayJoin = strategy == .channels && mayFinish && kernel.rows > 1 && !streams
+    let twin = mayJoin && kernel.vectors == 1 ? plan.pointee.table.pointee.twinTile : nil
+    // Of those whose pixels are a row, all: no tier has such kernels for doubles.
+    let strip = mayJoin && MemoryLayout<Scalar>.stride == 4 && block.pointee.hasOneCall && panel.pointee.groups == 1
         && suitsStrips(plan.pointee.table, channels: panel.pointee.channels, taps: taps, inputs: inputs)
         ? plan.pointee.table.pointee.strips[kernel.vectors - 1] : nil
     var pixels = GatheredPixels(sums: sums, places: places)
@@ -346,7 +345,17 @@ private func multiply<Scalar: KernelScalar>(
                         || (count == reach || !plan.pointee.isWide) && tile.pointee.isFull(lanes: plan.pointee.table.lanes))
                 arguments.runs = addresses(tile.pointee.runs)
                 let steps = tile.pointee.steps
-                if twin != nil { (arguments.groupPitch, arguments.outputPitch) = steps }
+                // The last of a strip's tiles begins early by itself.
+                var joined: Kernel?
+                let columns = tile.pointee.repeats &* reach &- tile.pointee.overlap
+                if let strip, finishes, count == reach, tile.pointee.repeats > 1, columns >= strip.rows,
+                    steps.input == reach &* columnUnit, steps.output == reach &* columnStep {
+                    joined = strip.accumulate
+                    arguments.columns = columns
+                    (arguments.pixelPitch, arguments.outputPitch) = (columnUnit, columnStep)
+                } else if twin != nil {
+                    (arguments.groupPitch, arguments.outputPitch) = steps
+                }
                 arguments.channelOffset = tile.pointee.shift + blockOffset + image * source.imageStride
                 arguments.outputOffset = outputOffset + image * plan.pointee.layer.output.batch
                 arguments.order = UnsafePointer(tile.pointee.order)
@@ -358,38 +367,29 @@ private func multiply<Scalar: KernelScalar>(
                 let ahead = tile.pointee.taps * length * arguments.aheadStep
                 // The first of two does not begin early with the second.
                 let pairs = twin != nil && (tile.pointee.overlap == 0 || tile.pointee.repeats > 2)
-                let back = (
-                    input: tile.pointee.overlap &* columnUnit, output: tile.pointee.overlap &* columnStep)
+                let overlap = joined != nil ? 0 : tile.pointee.overlap
+                let back = (input: overlap &* columnUnit, output: overlap &* columnStep)
                 tile.pointee.targets.span.withUnsafeBufferPointer { targets in
                     let targets = targetPlaces(targets, Scalar.self)
                     arguments.outputs = finishes ? targets : nil
                     withUnsafeMutablePointer(to: &arguments) { arguments in
                         var rows = tile.pointee.rowRepeats
-                        // The tile's pixels are a row, which goes on in those beside it.
-                        let columns = tile.pointee.repeats &* reach &- tile.pointee.overlap
-                        if let strip, finishes, count == reach, tile.pointee.repeats > 1, columns >= strip.rows,
-                            steps.input == reach &* columnUnit, steps.output == reach &* columnStep {
-                            arguments.pointee.columns = columns
-                            (arguments.pointee.pixelPitch, arguments.pointee.outputPitch) = (columnUnit, columnStep)
-                            while true {
-                                strip.accumulate(arguments)
-                                arguments.pointee.ahead += tile.pointee.repeats &* ahead
-                                rows -= 1
-                                if rows == 0 { return }
-                                arguments.pointee.channelOffset &+= tile.pointee.rowSteps.input
-                                arguments.pointee.outputOffset &+= tile.pointee.rowSteps.output
-                            }
-                        }
                         while true {
                             var left = tile.pointee.repeats
                             while left > 0 {
-                                let taken = pairs && left > 1 ? 2 : 1
+                                let taken = joined != nil ? left : pairs && left > 1 ? 2 : 1
                                 left &-= taken
                                 if left == 0 {
                                     arguments.pointee.channelOffset &-= back.input
                                     arguments.pointee.outputOffset &-= back.output
                                 }
-                                if let twin, taken == 2 { twin(arguments) } else { tileKernel.accumulate(arguments) }
+                                if let joined {
+                                    joined(arguments)
+                                } else if let twin, taken == 2 {
+                                    twin(arguments)
+                                } else {
+                                    tileKernel.accumulate(arguments)
+                                }
                                 if isLast, !finishes {
                                     if strategy == .columns {
                                         finish(
