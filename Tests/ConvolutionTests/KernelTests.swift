@@ -51,7 +51,12 @@ private enum TileKind: CaseIterable {
         switch self {
         case .channels: (0..<4).map { table.tiles[$0] }
         case .pixel: [table.pixelTile]
-        case .halves: (1...2).map { table.tile(channels: $0 * table.lanes + table.lanes / 2) }
+        case .halves:
+            (1...2).map {
+                var kernel = table.tiles[$0]
+                kernel.accumulate = table.halfTiles[$0 - 1] ?? kernel.accumulate
+                return kernel
+            }
         case .lanes: (0..<4).map { table.laneTiles[$0] } + [table.pixelLanes].compactMap { $0 }
         case .partOfLanes: table.storesParts ? (0..<4).map { table.laneTiles[$0] } : []
         case .columns: (0..<5).map { table.columnTiles[$0] } + [table.shortColumnTile].compactMap { $0 }

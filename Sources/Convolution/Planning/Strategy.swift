@@ -648,10 +648,10 @@ func meetsBorder(_ layer: Layer) -> Bool {
 
 /// Whether a row's tiles are computed in one call (`accumulateStrip`), for a panel of so many output channels: where sums are so
 /// short that beginning and end of a tile take as long as many a term; of one vector, whose other way are twins, still shorter.
-/// AMD's processors gain more by half vectors.
+/// Half vectors gain more.
 func suitsStrips(_ table: UnsafePointer<KernelTable>, channels: Int, taps: Int, inputs: Int) -> Bool {
     taps &* inputs <= (channels > table.lanes ? 200 : taps > 1 ? 100 : 24)
-        && (shim_is_intel() != 0 || table.pointee.halfTile(channels: channels) == nil)
+        && table.pointee.halfTile(channels: channels) == nil
 }
 
 /// Whether a small image is copied with its border, if outputs meet it, so that all tiles (`TileShape`) read at the same
