@@ -80,6 +80,18 @@ private nonisolated(unsafe) var float32 =
         pixelTile: TileKernel(rows: 1, vectors: 3) {
             accumulateTile(AVX2Float32.self, rows: Count<1>.self, vectors: Count<3>.self, $0)
         },
+        strips: [
+            TileKernel(rows: 12, vectors: 1) {
+                accumulateStrip(AVX2Float32.self, rows: Count<12>.self, vectors: Count<1>.self, runs: 8, $0)
+            },
+            TileKernel(rows: 6, vectors: 2) {
+                accumulateStrip(AVX2Float32.self, rows: Count<6>.self, vectors: Count<2>.self, runs: 6, $0)
+            },
+            TileKernel(rows: 4, vectors: 3) {
+                accumulateStrip(AVX2Float32.self, rows: Count<4>.self, vectors: Count<3>.self, runs: 4, $0)
+            },
+            nil,
+        ],
         laneTiles: [
             TileKernel(rows: 8, vectors: 1) {
                 accumulateLanes(AVX2Float32.self, rows: Count<8>.self, vectors: Count<1>.self, $0)

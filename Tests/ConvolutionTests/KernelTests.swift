@@ -414,7 +414,8 @@ private enum TileKind: CaseIterable {
 }
 
 @Suite struct StripKernelTests {
-    /// Pixels in a row, of which the last tile repeats some that were computed before; some chunks, a last vector that is not full.
+    /// Pixels in a row, of which the last tile repeats some that were computed before; some chunks, a last vector that is not full
+    /// where the tier stores parts of one.
     @Test(arguments: tiers, 0..<4) func float32(_ tier: Tier, vectors: Int) {
         for isOutside in [false, true] { check(tier.float32.pointee, vectors, isOutside: isOutside) }
     }
@@ -425,7 +426,7 @@ private enum TileKind: CaseIterable {
         func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
         let (tileRows, lanes, length, segments, pitch) = (table.tiles[vectors].rows, table.lanes, 5, 3, 7)
         let width = kernel.vectors * lanes
-        let (used, outputPitch) = (width - 3, width + 3)
+        let (used, outputPitch) = (table.storesParts ? width - 3 : width, width + 3)
         for columns in [kernel.rows, kernel.rows + 1, 2 * kernel.rows - 1, 3 * kernel.rows] {
             let line = 2 + (columns - 1) * pitch + length
             let input = Field<Float>(segments * line)

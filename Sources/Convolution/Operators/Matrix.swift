@@ -4,7 +4,19 @@ import ConvolutionKernels
 
 // A layer or an upsampling of one image as a matrix. Along each axis an output index meets each of its input indices by one tap,
 // or by several where the border repeats input elements; the entries of a matrix row are the product of the two axes' lists and,
-// of a layer, the input channels.
+// of a layer, the input channels. All arithmetic is in double precision, so that one loop does for both types of elements.
+
+/// Elements of either type.
+private struct Numbers {
+    var base: UnsafeRawPointer
+    var areDoubles: Bool
+
+    subscript(_ i: Int) -> Double {
+        areDoubles
+            ? base.loadUnaligned(fromByteOffset: i &* 8, as: Double.self)
+            : Double(base.loadUnaligned(fromByteOffset: i &* 4, as: Float.self))
+    }
+}
 
 /// An input index and the kernel tap that reads it.
 private struct Meeting {
@@ -60,15 +72,18 @@ private struct LayerAxis: MeetingAxis {
     }
 }
 
-private struct UpsampleAxis<Scalar: KernelScalar>: MeetingAxis {
+private struct UpsampleAxis: MeetingAxis {
     var axis: ResamplingAxis
     var table: TapTable
+    var areDoubles: Bool
 
     var outputs: Int { axis.output }
     var inputs: Int { axis.input }
     var taps: Int { table.taps }
 
-    func weight(_ t: Int, tap: Int) -> Scalar { table.weights.assumingMemoryBound(to: Scalar.self)[t * table.taps + tap] }
+    func weight(_ t: Int, tap: Int) -> Double {
+        Numbers(base: UnsafeRawPointer(table.weights), areDoubles: areDoubles)[t * table.taps + tap]
+    }
 
     /// Taps without weight are none: they fill the table up.
     func meeting(_ t: Int, tap: Int) -> Int? { weight(t, tap: tap) == 0 ? nil : table.elements[t * table.taps + tap] }
@@ -142,10 +157,11 @@ func present<T>(_ pointer: T?, _ name: StaticString) throws(Failure) -> T {
 }
 
 /// Where a matrix is written, dense or as compressed sparse rows: one type for both, since the loops over the entries are long.
-private struct MatrixTarget<Scalar: KernelScalar> {
+private struct MatrixTarget {
     var size: MatrixSize
     /// `[rows][columns]`, or of the entries.
-    var values: UnsafeMutablePointer<Scalar>
+    var values: UnsafeMutableRawPointer
+    var areDoubles: Bool
     /// Of compressed sparse rows.
     var rowOffsets: UnsafeMutablePointer<Int64>?
     var columnIndices: UnsafeMutablePointer<Int64>?
@@ -155,17 +171,25 @@ private struct MatrixTarget<Scalar: KernelScalar> {
 
     /// Before the first entry, and after all scratch memory has been found.
     func begin() {
-        if rowOffsets == nil { values.update(repeating: 0, count: size.rows * size.columns) }
+        if rowOffsets == nil { values.initializeMemory(as: UInt8.self, repeating: 0, count: size.rows * size.columns * bytes) }
     }
 
-    mutating func add(row: Int, column: Int, value: Scalar) {
-        guard let columnIndices else {
-            values[row * size.columns + column] = value
-            return
+    private var bytes: Int { areDoubles ? 8 : 4 }
+
+    private func set(_ index: Int, _ value: Double) {
+        let place = values + index * bytes
+        if areDoubles {
+            place.storeBytes(of: value, as: Double.self)
+        } else {
+            place.storeBytes(of: Float(value), as: Float.self)
         }
+    }
+
+    mutating func add(row: Int, column: Int, value: Double) {
+        guard let columnIndices else { return set(row * size.columns + column, value) }
         open(row + 1)
         columnIndices[entries] = Int64(column)
-        values[entries] = value
+        set(entries, value)
         entries += 1
     }
 
@@ -180,23 +204,19 @@ private struct MatrixTarget<Scalar: KernelScalar> {
 
 /// Something that is a matrix.
 private protocol MatrixSource {
-    associatedtype Scalar: KernelScalar
+    var areDoubles: Bool { get }
     func size() throws(Failure) -> MatrixSize
     /// Writes the entries row by row, columns ascending.
-    func write(to target: inout MatrixTarget<Scalar>) throws(Failure)
+    func write(to target: inout MatrixTarget) throws(Failure)
     /// What the entries are made of must be there, if there are any.
     func check() throws(Failure)
 }
 
-private struct LayerMatrix<Scalar: KernelScalar>: MatrixSource {
+private struct LayerMatrix: MatrixSource {
     var layer: Layer
-    var kernel: UnsafePointer<Scalar>?
+    var kernel: UnsafeRawPointer?
 
-    init(_ layer: Layer, _ kernel: UnsafeRawPointer?) {
-        self.layer = layer
-        self.kernel = kernel?.assumingMemoryBound(to: Scalar.self)
-    }
-
+    var areDoubles: Bool { layer.isDouble }
     private var vertical: LayerAxis { LayerAxis(axis: layer.vertical, transposed: layer.transposed, mode: layer.paddingMode) }
     private var horizontal: LayerAxis { LayerAxis(axis: layer.horizontal, transposed: layer.transposed, mode: layer.paddingMode) }
 
@@ -213,10 +233,10 @@ private struct LayerMatrix<Scalar: KernelScalar>: MatrixSource {
     func check() throws(Failure) { _ = try present(kernel, "kernel") }
 
     @inline(never)
-    func write(to target: inout MatrixTarget<Scalar>) throws(Failure) {
+    func write(to target: inout MatrixTarget) throws(Failure) {
         let memory = try allocate(layer.vertical.kernel + layer.horizontal.kernel, of: MemoryLayout<Meeting>.stride, "the matrix")
         defer { shim_free(memory) }
-        let kernel = try present(self.kernel, "kernel")
+        let kernel = Numbers(base: try present(self.kernel, "kernel"), areDoubles: areDoubles)
         target.begin()
         let verticals = memory.assumingMemoryBound(to: Meeting.self)
         let horizontals = verticals + layer.vertical.kernel
@@ -237,7 +257,7 @@ private struct LayerMatrix<Scalar: KernelScalar>: MatrixSource {
                         let inputRow = verticals[rowRun.lowerBound].index
                         let pixel = inputRow * layer.horizontal.input + horizontals[columnRun.lowerBound].index
                         for input in first..<(first + together) {
-                            var value: Scalar = 0
+                            var value = 0.0
                             for a in rowRun {
                                 for b in columnRun {
                                     value += kernel[
@@ -259,16 +279,18 @@ private struct LayerMatrix<Scalar: KernelScalar>: MatrixSource {
     }
 }
 
-private struct UpsampleMatrix<Scalar: KernelScalar>: MatrixSource {
+private struct UpsampleMatrix: MatrixSource {
     var resampling: Resampling
-    var vertical: UpsampleAxis<Scalar>
-    var horizontal: UpsampleAxis<Scalar>
+    var vertical: UpsampleAxis
+    var horizontal: UpsampleAxis
 
     init(_ resampling: Resampling, _ tables: AxisTables) {
         self.resampling = resampling
-        vertical = UpsampleAxis(axis: resampling.vertical, table: tables.vertical)
-        horizontal = UpsampleAxis(axis: resampling.horizontal, table: tables.horizontal)
+        vertical = UpsampleAxis(axis: resampling.vertical, table: tables.vertical, areDoubles: resampling.isDouble)
+        horizontal = UpsampleAxis(axis: resampling.horizontal, table: tables.horizontal, areDoubles: resampling.isDouble)
     }
+
+    var areDoubles: Bool { resampling.isDouble }
 
     @inline(never)
     func size() throws(Failure) -> MatrixSize {
@@ -283,7 +305,7 @@ private struct UpsampleMatrix<Scalar: KernelScalar>: MatrixSource {
     func check() {}
 
     @inline(never)
-    func write(to target: inout MatrixTarget<Scalar>) throws(Failure) {
+    func write(to target: inout MatrixTarget) throws(Failure) {
         let memory = try allocate(vertical.taps + horizontal.taps, of: MemoryLayout<Meeting>.stride, "the matrix")
         defer { shim_free(memory) }
         target.begin()
@@ -296,7 +318,7 @@ private struct UpsampleMatrix<Scalar: KernelScalar>: MatrixSource {
             forEachRun(verticals, meetings(vertical, y, verticals)) { rowRun in
                 forEachRun(horizontals, meetings(horizontal, x, horizontals)) { columnRun in
                     let pixel = verticals[rowRun.lowerBound].index * horizontal.inputs + horizontals[columnRun.lowerBound].index
-                    var (rowWeight, columnWeight): (Scalar, Scalar) = (0, 0)
+                    var (rowWeight, columnWeight) = (0.0, 0.0)
                     for a in rowRun { rowWeight += vertical.weight(y, tap: verticals[a].tap) }
                     for b in columnRun { columnWeight += horizontal.weight(x, tap: horizontals[b].tap) }
                     let column = resampling.channelsFirst ? channel * image + pixel : pixel * channels + channel
@@ -345,14 +367,12 @@ func checkLinear(_ resampling: Resampling) throws(Failure) {
     }
 }
 
-func matrixSize(_ layer: Layer) throws(Failure) -> MatrixSize { try LayerMatrix<Double>(layer, nil).size() }
+func matrixSize(_ layer: Layer) throws(Failure) -> MatrixSize { try LayerMatrix(layer: layer).size() }
 
 func writeDense(
     _ layer: Layer, _ kernel: UnsafeRawPointer?, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64
 ) throws(Failure) {
-    layer.isDouble
-        ? try writeDense(LayerMatrix<Double>(layer, kernel), matrix, capacity)
-        : try writeDense(LayerMatrix<Float>(layer, kernel), matrix, capacity)
+    try writeDense(LayerMatrix(layer: layer, kernel: kernel), matrix, capacity)
 }
 
 func writeSparse(
@@ -360,9 +380,7 @@ func writeSparse(
     _ columnIndices: UnsafeMutablePointer<Int64>?,
     _ values: UnsafeMutableRawPointer?, _ capacity: Int64
 ) throws(Failure) {
-    layer.isDouble
-        ? try writeSparse(LayerMatrix<Double>(layer, kernel), rowOffsets, columnIndices, values, capacity)
-        : try writeSparse(LayerMatrix<Float>(layer, kernel), rowOffsets, columnIndices, values, capacity)
+    try writeSparse(LayerMatrix(layer: layer, kernel: kernel), rowOffsets, columnIndices, values, capacity)
 }
 
 /// The tables of one image's upsampling, for `body`.
@@ -381,8 +399,7 @@ func matrixSize(_ resampling: Resampling) throws(Failure) -> MatrixSize {
     if resampling.channels == 0 { return MatrixSize(rows: 0, columns: 0, nonzeros: 0) }
     var size = MatrixSize(rows: 0, columns: 0, nonzeros: 0)
     try withTables(resampling) { (single, tables) throws(Failure) in
-        size = resampling.isDouble
-            ? try UpsampleMatrix<Double>(single, tables).size() : try UpsampleMatrix<Float>(single, tables).size()
+        size = try UpsampleMatrix(single, tables).size()
     }
     return size
 }
@@ -390,9 +407,7 @@ func matrixSize(_ resampling: Resampling) throws(Failure) -> MatrixSize {
 func writeDense(_ resampling: Resampling, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64) throws(Failure) {
     if resampling.channels == 0 { return try checkCapacity(capacity, 0) }
     try withTables(resampling) { (single, tables) throws(Failure) in
-        resampling.isDouble
-            ? try writeDense(UpsampleMatrix<Double>(single, tables), matrix, capacity)
-            : try writeDense(UpsampleMatrix<Float>(single, tables), matrix, capacity)
+        try writeDense(UpsampleMatrix(single, tables), matrix, capacity)
     }
 }
 
@@ -406,20 +421,18 @@ func writeSparse(
         return
     }
     try withTables(resampling) { (single, tables) throws(Failure) in
-        resampling.isDouble
-            ? try writeSparse(UpsampleMatrix<Double>(single, tables), rowOffsets, columnIndices, values, capacity)
-            : try writeSparse(UpsampleMatrix<Float>(single, tables), rowOffsets, columnIndices, values, capacity)
+        try writeSparse(UpsampleMatrix(single, tables), rowOffsets, columnIndices, values, capacity)
     }
 }
 
-private func writeDense<Source: MatrixSource>(
-    _ source: Source, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64
+private func writeDense(
+    _ source: some MatrixSource, _ matrix: UnsafeMutableRawPointer?, _ capacity: Int64
 ) throws(Failure) {
     let size = try source.size()
     let elements = try times(size.rows, size.columns, "rows times columns")
     try checkCapacity(capacity, elements)
     if elements == 0 { return }
-    var target = MatrixTarget(size: size, values: try present(matrix, "matrix").assumingMemoryBound(to: Source.Scalar.self))
+    var target = MatrixTarget(size: size, values: try present(matrix, "matrix"), areDoubles: source.areDoubles)
     if size.nonzeros == 0 {
         target.begin()
         return
@@ -428,8 +441,8 @@ private func writeDense<Source: MatrixSource>(
     try source.write(to: &target)
 }
 
-private func writeSparse<Source: MatrixSource>(
-    _ source: Source, _ rowOffsets: UnsafeMutablePointer<Int64>?, _ columnIndices: UnsafeMutablePointer<Int64>?,
+private func writeSparse(
+    _ source: some MatrixSource, _ rowOffsets: UnsafeMutablePointer<Int64>?, _ columnIndices: UnsafeMutablePointer<Int64>?,
     _ values: UnsafeMutableRawPointer?, _ capacity: Int64
 ) throws(Failure) {
     let size = try source.size()
@@ -441,8 +454,9 @@ private func writeSparse<Source: MatrixSource>(
     }
     try source.check()
     let columnIndices = try present(columnIndices, "column_indices")
-    let values = try present(values, "values").assumingMemoryBound(to: Source.Scalar.self)
-    var target = MatrixTarget(size: size, values: values, rowOffsets: rowOffsets, columnIndices: columnIndices)
+    let values = try present(values, "values")
+    var target = MatrixTarget(
+        size: size, values: values, areDoubles: source.areDoubles, rowOffsets: rowOffsets, columnIndices: columnIndices)
     try source.write(to: &target)
     target.open(size.rows + 1)
 }

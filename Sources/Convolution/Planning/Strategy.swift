@@ -650,7 +650,7 @@ func meetsBorder(_ layer: Layer) -> Bool {
 /// short that beginning and end of a tile take as long as many a term; of one vector, whose other way are twins, still shorter.
 /// Half vectors gain more.
 func suitsStrips(_ table: UnsafePointer<KernelTable>, channels: Int, taps: Int, inputs: Int) -> Bool {
-    taps &* inputs <= (channels > table.lanes ? 200 : taps > 1 ? 100 : 24)
+    taps &* inputs <= (channels > table.lanes || table.pointee.twinTile == nil ? 200 : taps > 1 ? 100 : 24)
         && table.pointee.halfTile(channels: channels) == nil
 }
 
