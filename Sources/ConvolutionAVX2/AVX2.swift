@@ -27,6 +27,9 @@ public enum AVX2Float32: PermutingInstructionSet {
     @inlinable @inline(__always) public static func stream(_ x: Vector, to place: UnsafeMutableRawPointer) {
         shim_stream_f32x8(x, place)
     }
+    @inlinable @inline(__always) public static func store(_ x: Vector, to place: UnsafeMutableRawPointer, mask: UInt32) {
+        shim_store_f32x8(x, place, mask)
+    }
     @inlinable @inline(__always) public static func permute(_ x: Vector, _ places: UnsafeRawPointer) -> Vector {
         shim_permute_f32x8(x, places.loadUnaligned(as: SIMD8<Int32>.self))
     }
@@ -151,7 +154,7 @@ private nonisolated(unsafe) var float32 =
             { accumulateSmallStencil(AVX2Float32.self, size: Count<3>.self, step: Count<2>.self, $0) },
             { accumulateSmallStencil(AVX2Float32.self, size: Count<2>.self, step: Count<1>.self, $0) },
         ],
-        widestTile: 3,
+        widestTile: 3, tilesStoreParts: true,
         columnTiles: [
             TileKernel(rows: 1, vectors: 4) {
                 accumulateColumns(AVX2Float32.self, rows: Count<1>.self, vectors: Count<4>.self, $0)

@@ -46,7 +46,8 @@ public protocol InstructionSet {
     static func stream(_ x: Vector, to place: UnsafeMutableRawPointer)
     /// Whether the next two are instructions.
     static var storesParts: Bool { get }
-    /// Stores the lanes from the first on that `mask` has a 1 for, and touches nothing behind them.
+    /// Stores the lanes from the first on that `mask` has a 1 for, and touches nothing behind them: also where
+    /// `KernelTable.tilesStoreParts`.
     static func store(_ x: Vector, to place: UnsafeMutableRawPointer, mask: UInt32)
     /// a * b + c in the same lanes, where a is read from `place` on, nothing of it behind them.
     static func multiplyAdd(_ place: UnsafeRawPointer, _ b: Vector, _ c: Vector, mask: UInt32) -> Vector

@@ -57,8 +57,11 @@ public struct KernelTable {
     public var narrowStencil: Kernel
     public var smallStencils: InlineArray<3, Kernel?>
     public var widestTile: Int
-    /// `tiles` can finish a panel whose last vector is partial: `TileArguments.lastMask`.
+    /// All kernels of output channels can finish a panel whose last vector is partial (`TileArguments.lastMask`), and read no more
+    /// than there is of it.
     public var storesParts: Bool
+    /// `tiles`, which only store it, can.
+    public var tilesStoreParts: Bool
     /// Kernels of 1, 2, 3, 4 and the most output channels, over vectors of columns. The last may repeat the fourth.
     public var columnTiles: InlineArray<5, TileKernel>
     /// As the last of them, over a vector less: tiles of both make up rows that those do not divide.
@@ -110,7 +113,7 @@ public struct KernelTable {
         walk: WalkKernel, stridedWalk: WalkKernel? = nil, pairWalks: InlineArray<3, WalkKernel?> = [nil, nil, nil],
         sweeps: InlineArray<4, Kernel?> = [nil, nil, nil, nil], stencil: StencilKernel, narrowStencil: @escaping Kernel,
         smallStencils: InlineArray<3, Kernel?>, widestTile: Int,
-        storesParts: Bool = false, columnTiles: InlineArray<5, TileKernel>, shortColumnTile: TileKernel? = nil,
+        storesParts: Bool = false, tilesStoreParts: Bool = false, columnTiles: InlineArray<5, TileKernel>, shortColumnTile: TileKernel? = nil,
         wideTiles: InlineArray<4, TileKernel>, turn: Kernel? = nil, copy: Kernel? = nil, repeated: Kernel? = nil,
         layOutAxis: @escaping Kernel,
         layOutRuns: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void,
@@ -148,6 +151,7 @@ public struct KernelTable {
         self.smallStencils = smallStencils
         self.widestTile = widestTile
         self.storesParts = storesParts
+        self.tilesStoreParts = tilesStoreParts || storesParts
         self.columnTiles = columnTiles
         self.shortColumnTile = shortColumnTile
         self.wideTiles = wideTiles

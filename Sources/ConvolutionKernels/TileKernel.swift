@@ -55,7 +55,8 @@ public struct TileArguments<Scalar> {
     public var high: Scalar
     /// `accumulateTile`, and where the vectors hold columns: `outputs` are aligned to vectors, and written past the caches.
     public var streams = false
-    /// Tiles of pixels, where the tier `storesParts`: the lanes to be stored, and by `accumulateLanes` read, of the last vector.
+    /// Tiles of pixels, where `KernelTable.tilesStoreParts`: the lanes to be stored of the last vector; by `accumulateLanes`, where
+    /// it `storesParts`, read as well.
     public var lastMask = UInt32.max
     /// Shuffles take no time from multiply-adds.
     public var shuffles = true

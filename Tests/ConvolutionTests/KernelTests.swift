@@ -71,7 +71,7 @@ private enum TileKind: CaseIterable {
             for (segments, length, perChunk) in [(1, 1, 1), (5, 3, 2), (4, 7, 4), (3, 1, 100), (9, 2, 1), (2, 1, 1), (7, 2, 2)] {
                 for continues in [true, false] {
                     // A part of a vector is stored where the tier can.
-                    for finishes in kind == .pixel && !table.storesParts ? [false] : [true, false] {
+                    for finishes in kind == .pixel && !table.tilesStoreParts ? [false] : [true, false] {
                         // Lanes have one input channel each.
                         check(
                             kernel, kind, table.lanes, segments, kind == .lanes || kind == .partOfLanes ? 1 : length, perChunk,
@@ -426,7 +426,7 @@ private enum TileKind: CaseIterable {
         func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
         let (tileRows, lanes, length, segments, pitch) = (table.tiles[vectors].rows, table.lanes, 5, 3, 7)
         let width = kernel.vectors * lanes
-        let (used, outputPitch) = (table.storesParts ? width - 3 : width, width + 3)
+        let (used, outputPitch) = (table.tilesStoreParts ? width - 3 : width, width + 3)
         for columns in [kernel.rows, kernel.rows + 1, 2 * kernel.rows - 1, 3 * kernel.rows] {
             let line = 2 + (columns - 1) * pitch + length
             let input = Field<Float>(segments * line)

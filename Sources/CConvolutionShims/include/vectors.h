@@ -184,6 +184,15 @@ SHIM_SPREAD(3)
     }
 
 #ifdef __AVX2__
+/* The first lanes of x, as many as mask has ones. Some processors take as long for a masked store as for several others. */
+static inline __attribute__((always_inline)) void shim_store_f32x8(shim_f32x8 x, void *place, unsigned mask) {
+    typedef float vector __attribute__((vector_size(32)));
+    typedef float unaligned __attribute__((vector_size(32), aligned(4)));
+    typedef int lanes __attribute__((vector_size(32)));
+    const lanes bits = { 1, 2, 4, 8, 16, 32, 64, 128 };
+    if (mask == 0xFFFFFFFF) *(unaligned *)place = (vector)x;
+    else __builtin_ia32_maskstoreps256((vector *)place, ((lanes){ 0 } + (int)mask & bits) == bits, (vector)x);
+}
 /* No such instruction: two permutations, and a choice. */
 #define SHIM_PERMUTE2_F32X8(x, indices, y)                                                                                       \
     __builtin_ia32_blendvps256(__builtin_ia32_permvarsf256(x, indices), __builtin_ia32_permvarsf256(y, indices),                 \

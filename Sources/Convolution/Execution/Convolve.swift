@@ -271,7 +271,8 @@ private func multiply<Scalar: KernelScalar>(
     }
     // Whole vectors with simple activations, and nothing to be added, leave the kernel finished.
     let lastLanes = panel.pointee.channels % plan.pointee.table.lanes
-    let storesPart = strategy != .columns && !plan.pointee.permutes && plan.pointee.table.pointee.storesParts && lastLanes > 0
+    let storesParts = strategy == .channels ? plan.pointee.table.pointee.tilesStoreParts : plan.pointee.table.pointee.storesParts
+    let storesPart = strategy != .columns && !plan.pointee.permutes && storesParts && lastLanes > 0
         && tileWidth - panel.pointee.channels < plan.pointee.table.lanes
     let mayFinish = bounds != nil && !plan.pointee.layer.means.accumulates
         && (strategy == .columns ? columnStep == 1
