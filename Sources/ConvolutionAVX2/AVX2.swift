@@ -81,7 +81,7 @@ private nonisolated(unsafe) var float32 =
             TileKernel(rows: 4, vectors: 3) { accumulateTile(AVX2Float32.self, rows: Count<4>.self, vectors: Count<3>.self, $0) },
         ],
         pixelTile: TileKernel(rows: 1, vectors: 3) {
-            accumulateTile(AVX2Float32.self, rows: Count<1>.self, vectors: Count<3>.self, $0)
+            accumulateTile(AVX2Float32.self, rows: Count<1>.self, vectors: Count<3>.self, half: Count<1>.self, $0)
         },
         strips: [
             TileKernel(rows: 12, vectors: 1) {

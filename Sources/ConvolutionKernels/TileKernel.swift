@@ -482,7 +482,7 @@ func accumulateChunks<I: InstructionSet, let R: Int, let N: Int>(
     _ runs: UnsafePointer<UnsafePointer<I.Scalar>>, runPitch: Int, _ order: UnsafePointer<Int32>, _ count: Int,
     _ ahead: inout UnsafeRawPointer, second: Int, row: Int, continues: Bool, finishes: Bool
 ) {
-    let channelBytes = N &* I.bytes
+    let channelBytes = R == 1 ? arguments.panelPitch &* MemoryLayout<I.Scalar>.stride : N &* I.bytes
     let segmentBytes = arguments.length &* channelBytes
     var (sums, others) = (
         InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))),
@@ -539,7 +539,8 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int>(
         areTwins: areTwins, raw)
 }
 
-/// The same; where `H` is half of the rows, not 0, by `accumulateChunks` as long as two chunks have as many segments, and few.
+/// The same; where `H` is half of the rows, not 0, by `accumulateChunks` as long as two chunks have as many segments, and few. Or
+/// it is all of them, a single one, whose sums are too few to keep the multiply-add units busy.
 @inlinable @inline(__always)
 public func accumulateTile<I: InstructionSet, let R: Int, let N: Int, let H: Int>(
     _: I.Type, rows: Count<R>.Type, vectors: Count<N>.Type, half: Count<H>.Type, spansGroups: Bool = false,
@@ -557,9 +558,10 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int, let H: Int
     // The same line twice costs nothing, but one that the next step fetches as well does.
     let second = arguments.aheadStep > 64 ? 64 : 0
     if H > 0 {
-        while remaining > 1, order[0] == order[Int(order[0]) &+ 1], Int(order[0]) &* arguments.length <= fewTermsOfChunk {
+        while remaining > 1, order[0] == order[Int(order[0]) &+ 1],
+            R == H || Int(order[0]) &* arguments.length <= fewTermsOfChunk {
             let count = Int(order[0])
-            for part in 0..<2 {
+            for part in 0..<(R / H) {
                 accumulateChunks(
                     I.self, rows: half, vectors: vectors, arguments, runs + part &* H, runPitch: R, order + 1, count, &ahead,
                     second: second, row: part &* H, continues: continues, finishes: remaining == 2)

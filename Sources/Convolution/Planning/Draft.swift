@@ -108,7 +108,7 @@ private let addressBytes = 1 << 17
 private let groupTerms = 2048
 
 /// A panel's weights of so many vectors stay in a level-1 cache, so that all of a tile's sum is made at once; more are read in
-/// several passes.
+/// several passes, unless for one pixel alone.
 private let vectorsPerCall = 512
 
 /// Of more, the planes that a tile of columns reads lie in too many pages: 512 -> 6 at 32x32 61 -> 76 us.
@@ -471,7 +471,8 @@ extension Draft {
             && inputBytes(layer) * Double(layer.batch) >= Double(fetchedPlaneBytes)
         let fitsOneCall = arePlanes ? inputs <= channelsPerCall
             : plan.pointee.strategy == .channels && block.taps == 1
-            && inputs * plan.pointee.panels.pointee.kernel.vectors <= vectorsPerCall
+            && (plan.pointee.panels.pointee.kernel.rows == 1
+                || inputs * plan.pointee.panels.pointee.kernel.vectors <= vectorsPerCall)
         if fitsOneCall, inputs % channelBlock == 0 { block.blocksPerCall = inputs / channelBlock }
         block.hasOneCall = channelBlock * block.blocksPerCall == inputs
         // More tiles where the weights come in several passes, a tile is little work, or no other panel reads the input
