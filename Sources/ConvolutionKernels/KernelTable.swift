@@ -185,6 +185,10 @@ extension KernelTable {
     @inlinable @inline(__always)
     func halves(channels: Int) -> Int { (2 &* channels &+ lanes &- 1) / lanes }
 
+    /// Whether the kernels of the most output channels over columns take the tiles of a row in one call: see `accumulateColumns`.
+    @inlinable @inline(__always)
+    public var joinsColumns: Bool { storesParts && lanes == 16 }
+
     /// On Intel's processors a multiply-add's unit joins the halves, so that nothing is saved, and small images lose the tiles
     /// beside these: 1x1 272->68 at 7x7 15.3 us, so 13.9.
     @inlinable @inline(__always)

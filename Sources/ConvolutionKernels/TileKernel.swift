@@ -60,7 +60,8 @@ public struct TileArguments<Scalar> {
     public var lastMask = UInt32.max
     /// Shuffles take no time from multiply-adds.
     public var shuffles = true
-    /// `accumulateStrip`: how many pixels, and elements from one to the next.
+    /// `accumulateStrip`: how many pixels, and elements from one to the next; `accumulateColumns`: how many tiles (or 0), and from
+    /// one to the next.
     public var columns = 0
     public var pixelPitch = 0
     /// `accumulateGroups`: `[channel][lane]` integers as wide as the scalars, the lane of a pixel's vector that holds the input
@@ -344,14 +345,14 @@ func finishSums<I: InstructionSet, let R: Int, let N: Int>(
 @inlinable @inline(__always)
 func finishColumns<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, _ sums: inout InlineArray<R, InlineArray<N, I.Vector>>, _ arguments: TileArguments<I.Scalar>,
-    _ outputs: UnsafePointer<UnsafeMutablePointer<I.Scalar>>
+    _ outputs: UnsafePointer<UnsafeMutablePointer<I.Scalar>>, _ offset: Int
 ) {
     for r in 0..<R {
         let addend = I.Vector(repeating: arguments.bias[r])
         for n in 0..<N { sums[unchecked: r][unchecked: n] = I.sum(sums[unchecked: r][unchecked: n], addend) }
     }
     bound(I.self, &sums, arguments)
-    var place = arguments.outputOffset
+    var place = offset
     for r in 0..<R {
         for n in 0..<N {
             UnsafeMutableRawPointer(outputs[n] + place).storeBytes(of: sums[unchecked: r][unchecked: n], as: I.Vector.self)
@@ -801,61 +802,71 @@ public func accumulateGroups<I: PermutingInstructionSet, let R: Int>(
 
 /// Vectors of neighbouring output columns, one weight broadcast over each; R counts output channels:
 /// tile[r][n] += sum over segments s, channels c of runs[s][n][channelOffset + c * channelPitch] * panel[s][c][r]
+/// Where the table `joinsColumns`, the kernels of eight channels take `arguments.columns` such tiles, if that is not 0: those of
+/// one row, `pixelPitch` apart in the input and side by side in the output, all finished here.
 @inlinable @inline(__always)
 public func accumulateColumns<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, rows: Count<R>.Type, vectors: Count<N>.Type, _ raw: UnsafeRawPointer
 ) {
     let arguments = raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self).pointee
     let size = MemoryLayout<I.Scalar>.stride
-    var panel = arguments.panel
-    var runs = arguments.runs
-    var remaining = arguments.segments
-    var continues = arguments.continues
-    while remaining > 0 {
-        var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
-        remaining &-= chunk
-        var sums = InlineArray<R, InlineArray<N, I.Vector>>(
-            repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
-        while chunk > 0 {
-            chunk &-= 1
-            var starts = InlineArray<N, UnsafeRawPointer>(repeating: UnsafeRawPointer(runs[0]))
-            for n in 0..<N { starts[unchecked: n] = UnsafeRawPointer(runs[n] + arguments.channelOffset) }
-            runs += N
-            var offset = 0
-            var c = 0
-            repeat {
-                var inputs = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
-                for n in 0..<N {
-                    inputs[unchecked: n] = starts[unchecked: n].loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
-                }
-                if I.storesParts, R == 8, arguments.aheadStep != 0 {
-                    let ahead = shim_opaque(offset &+ arguments.aheadStep)
-                    for n in 0..<N { shim_prefetch(starts[unchecked: n] + ahead) }
-                }
-                for r in 0..<R {
-                    let weight = I.Vector(repeating: panel[r])
+    let joins = I.storesParts && I.lanes == 16 && R == 8
+    var (channelOffset, outputOffset, tiles) = (arguments.channelOffset, arguments.outputOffset, arguments.columns)
+    repeat {
+        var panel = arguments.panel
+        var runs = arguments.runs
+        var remaining = arguments.segments
+        var continues = arguments.continues
+        while remaining > 0 {
+            var chunk = remaining < arguments.segmentsPerChunk ? remaining : arguments.segmentsPerChunk
+            remaining &-= chunk
+            var sums = InlineArray<R, InlineArray<N, I.Vector>>(
+                repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0)))
+            while chunk > 0 {
+                chunk &-= 1
+                var starts = InlineArray<N, UnsafeRawPointer>(repeating: UnsafeRawPointer(runs[0]))
+                for n in 0..<N { starts[unchecked: n] = UnsafeRawPointer(runs[n] + channelOffset) }
+                runs += N
+                var offset = 0
+                var c = 0
+                repeat {
+                    var inputs = InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))
                     for n in 0..<N {
-                        sums[unchecked: r][unchecked: n] = I.multiplyAdd(inputs[unchecked: n], weight,
-                            sums[unchecked: r][unchecked: n])
+                        inputs[unchecked: n] = starts[unchecked: n].loadUnaligned(fromByteOffset: offset, as: I.Vector.self)
                     }
-                }
-                panel += R
-                offset &+= arguments.channelPitch &* size
-                c &+= 1
-            } while c < arguments.length
-        }
-        // Where the sum is short, what is left to do takes long.
-        if I.storesParts, I.lanes == 16, R == 8 {
-            if continues { addTile(I.self, &sums, arguments.tile) }
-            if remaining == 0, arguments.rows == R, !arguments.streams, let outputs = arguments.outputs {
-                finishColumns(I.self, &sums, arguments, outputs)
-                return
+                    if I.storesParts, R == 8, arguments.aheadStep != 0 {
+                        let ahead = shim_opaque(offset &+ arguments.aheadStep)
+                        for n in 0..<N { shim_prefetch(starts[unchecked: n] + ahead) }
+                    }
+                    for r in 0..<R {
+                        let weight = I.Vector(repeating: panel[r])
+                        for n in 0..<N {
+                            sums[unchecked: r][unchecked: n] = I.multiplyAdd(inputs[unchecked: n], weight,
+                                sums[unchecked: r][unchecked: n])
+                        }
+                    }
+                    panel += R
+                    offset &+= arguments.channelPitch &* size
+                    c &+= 1
+                } while c < arguments.length
             }
-            continues = false
+            // Where the sum is short, what is left to do takes long.
+            if joins {
+                if continues { addTile(I.self, &sums, arguments.tile) }
+                if remaining == 0, arguments.rows == R, !arguments.streams, let outputs = arguments.outputs {
+                    finishColumns(I.self, &sums, arguments, outputs, outputOffset)
+                    if tiles <= 1 { return }
+                    break
+                }
+                continues = false
+            }
+            fold(I.self, sums, into: arguments.tile, continues: continues)
+            continues = true
         }
-        fold(I.self, sums, into: arguments.tile, continues: continues)
-        continues = true
-    }
+        tiles &-= 1
+        channelOffset &+= arguments.pixelPitch
+        outputOffset &+= N &* I.lanes
+    } while joins && tiles > 0
     finishVectors(I.self, raw.assumingMemoryBound(to: TileArguments<I.Scalar>.self), vectors: Count<N>.self)
 }
 

@@ -484,6 +484,59 @@ private enum TileKind: CaseIterable {
     }
 }
 
+@Suite struct JoinedColumnsTests {
+    /// Tiles of a row in one call, for eight channels: two chunks, planes and output channels with gaps.
+    @Test(arguments: tiers, [1, 2, 5]) func float32(_ tier: Tier, tiles: Int) {
+        let table = tier.float32.pointee
+        guard table.joinsColumns else { return }
+        let kernel = table.columnTiles[4]
+        var numbers = SeededNumbers(seed: tiles)
+        func draw() -> Int { Int.random(in: -9...9, using: &numbers) }
+        let (rows, length, segments) = (kernel.rows, 5, 3)
+        let width = kernel.vectors * table.lanes
+        let (plane, outputPitch) = (2 + tiles * width, tiles * width + 3)
+        let input = Field<Float>(segments * length * plane)
+        let panel = Field<Float>(segments * length * rows)
+        let tile = Field<Float>(rows * width)
+        let bias = Field<Float>(rows)
+        let output = Field<Float>(4 + rows * outputPitch)
+        defer { for field in [input, panel, tile, bias, output] { field.free() } }
+        for s in 0..<(segments * length) { for column in 0..<(tiles * width) { input.set(s * plane + 2 + column, draw()) } }
+        for i in 0..<(segments * length * rows) { panel.set(i, draw()) }
+        for i in 0..<rows { bias.set(i, draw()) }
+        for i in 0..<(rows * width) { tile.open(i) }
+        for row in 0..<rows { for column in 0..<(tiles * width) { output.open(4 + row * outputPitch + column) } }
+        let runs = (0..<(segments * kernel.vectors)).map {
+            UnsafePointer(input.pointer($0 / kernel.vectors * length * plane + $0 % kernel.vectors * table.lanes))
+        }
+        let targets = (0..<kernel.vectors).map { output.pointer($0 * table.lanes) }
+        runs.withUnsafeBufferPointer { runs in
+            targets.withUnsafeBufferPointer { targets in
+                var arguments = TileArguments<Float>(
+                    runs: runs.baseAddress!, channelOffset: 2, channelPitch: plane, segments: segments, length: length,
+                    segmentsPerChunk: 2, panel: panel.pointer(0), tile: tile.pointer(0), continues: false,
+                    outputs: targets.baseAddress, outputOffset: 4, rows: rows, outputPitch: outputPitch, bias: bias.pointer(0),
+                    low: -100, high: 90)
+                (arguments.columns, arguments.pixelPitch) = (tiles, width)
+                withUnsafePointer(to: arguments) { kernel.accumulate($0) }
+            }
+        }
+        var bounded = 0
+        for row in 0..<rows {
+            for column in 0..<(tiles * width) {
+                var sum: Float = bias.elements[row]
+                for s in 0..<(segments * length) {
+                    sum += input.elements[s * plane + 2 + column] * panel.elements[s * rows + row]
+                }
+                if sum < -100 || sum > 90 { bounded += 1 }
+                #expect(output.elements[4 + row * outputPitch + column] == min(max(sum, -100), 90), "\(row), \(column)")
+            }
+        }
+        #expect(bounded > 0)
+        #expect(output.surroundingsAreUntouched && tile.surroundingsAreUntouched)
+    }
+}
+
 @Suite struct TwinKernelTests {
     /// Two tiles of pixels `twin` apart, in one call and with the same weights; some chunks, one vector that is not full.
     @Test(arguments: tiers, [true, false]) func float32(_ tier: Tier, shuffles: Bool) {

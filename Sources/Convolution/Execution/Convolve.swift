@@ -316,6 +316,9 @@ private func multiply<Scalar: KernelScalar>(
     let strip = mayJoin && MemoryLayout<Scalar>.stride == 4 && block.pointee.hasOneCall && panel.pointee.groups == 1
         && suitsStrips(plan.pointee.table, channels: panel.pointee.channels, taps: taps, inputs: inputs)
         ? plan.pointee.table.pointee.strips[kernel.vectors - 1] : nil
+    // And so those of eight channels over columns.
+    let joinsColumns = strategy == .columns && mayFinish && !streams && block.pointee.hasOneCall
+        && plan.pointee.table.pointee.joinsColumns && kernel.rows == plan.pointee.table.pointee.columnTiles[4].rows
     var pixels = GatheredPixels(sums: sums, places: places)
     var blockOffset = firstInput
     while channel < inputs {
@@ -354,6 +357,13 @@ private func multiply<Scalar: KernelScalar>(
                     joined = strip.accumulate
                     arguments.columns = columns
                     (arguments.pixelPitch, arguments.outputPitch) = (columnUnit, columnStep)
+                } else if strategy == .columns {
+                    arguments.columns = 0
+                    if finishes, joinsColumns, tile.pointee.repeats > 1, tile.pointee.overlap == 0,
+                        steps.output == kernel.vectors &* plan.pointee.table.lanes {
+                        joined = panel.pointee.kernel(for: count, strategy).accumulate
+                        (arguments.columns, arguments.pixelPitch) = (tile.pointee.repeats, steps.input)
+                    }
                 } else if twin != nil {
                     (arguments.groupPitch, arguments.outputPitch) = steps
                 }

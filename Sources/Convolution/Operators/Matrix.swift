@@ -4,19 +4,7 @@ import ConvolutionKernels
 
 // A layer or an upsampling of one image as a matrix. Along each axis an output index meets each of its input indices by one tap,
 // or by several where the border repeats input elements; the entries of a matrix row are the product of the two axes' lists and,
-// of a layer, the input channels. All arithmetic is in double precision, so that one loop does for both types of elements.
-
-/// Elements of either type.
-private struct Numbers {
-    var base: UnsafeRawPointer
-    var areDoubles: Bool
-
-    subscript(_ i: Int) -> Double {
-        areDoubles
-            ? base.loadUnaligned(fromByteOffset: i &* 8, as: Double.self)
-            : Double(base.loadUnaligned(fromByteOffset: i &* 4, as: Float.self))
-    }
-}
+// of a layer, the input channels. All arithmetic is in double precision.
 
 /// An input index and the kernel tap that reads it.
 private struct Meeting {
@@ -75,15 +63,18 @@ private struct LayerAxis: MeetingAxis {
 private struct UpsampleAxis: MeetingAxis {
     var axis: ResamplingAxis
     var table: TapTable
-    var areDoubles: Bool
+    var weights: Numbers
 
     var outputs: Int { axis.output }
     var inputs: Int { axis.input }
     var taps: Int { table.taps }
 
-    func weight(_ t: Int, tap: Int) -> Double {
-        Numbers(base: UnsafeRawPointer(table.weights), areDoubles: areDoubles)[t * table.taps + tap]
+    init(_ axis: ResamplingAxis, _ table: TapTable, areDoubles: Bool) {
+        (self.axis, self.table) = (axis, table)
+        weights = Numbers(table.weights, areDoubles: areDoubles)
     }
+
+    func weight(_ t: Int, tap: Int) -> Double { weights[t * table.taps + tap] }
 
     /// Taps without weight are none: they fill the table up.
     func meeting(_ t: Int, tap: Int) -> Int? { weight(t, tap: tap) == 0 ? nil : table.elements[t * table.taps + tap] }
@@ -160,8 +151,7 @@ func present<T>(_ pointer: T?, _ name: StaticString) throws(Failure) -> T {
 private struct MatrixTarget {
     var size: MatrixSize
     /// `[rows][columns]`, or of the entries.
-    var values: UnsafeMutableRawPointer
-    var areDoubles: Bool
+    var values: Numbers
     /// Of compressed sparse rows.
     var rowOffsets: UnsafeMutablePointer<Int64>?
     var columnIndices: UnsafeMutablePointer<Int64>?
@@ -171,25 +161,17 @@ private struct MatrixTarget {
 
     /// Before the first entry, and after all scratch memory has been found.
     func begin() {
-        if rowOffsets == nil { values.initializeMemory(as: UInt8.self, repeating: 0, count: size.rows * size.columns * bytes) }
-    }
-
-    private var bytes: Int { areDoubles ? 8 : 4 }
-
-    private func set(_ index: Int, _ value: Double) {
-        let place = values + index * bytes
-        if areDoubles {
-            place.storeBytes(of: value, as: Double.self)
-        } else {
-            place.storeBytes(of: Float(value), as: Float.self)
-        }
+        if rowOffsets == nil { values.clear(size.rows * size.columns) }
     }
 
     mutating func add(row: Int, column: Int, value: Double) {
-        guard let columnIndices else { return set(row * size.columns + column, value) }
+        guard let columnIndices else {
+            values[row * size.columns + column] = value
+            return
+        }
         open(row + 1)
         columnIndices[entries] = Int64(column)
-        set(entries, value)
+        values[entries] = value
         entries += 1
     }
 
@@ -236,7 +218,7 @@ private struct LayerMatrix: MatrixSource {
     func write(to target: inout MatrixTarget) throws(Failure) {
         let memory = try allocate(layer.vertical.kernel + layer.horizontal.kernel, of: MemoryLayout<Meeting>.stride, "the matrix")
         defer { shim_free(memory) }
-        let kernel = Numbers(base: try present(self.kernel, "kernel"), areDoubles: areDoubles)
+        let kernel = Numbers(reading: try present(self.kernel, "kernel"), areDoubles: areDoubles)
         target.begin()
         let verticals = memory.assumingMemoryBound(to: Meeting.self)
         let horizontals = verticals + layer.vertical.kernel
@@ -286,8 +268,8 @@ private struct UpsampleMatrix: MatrixSource {
 
     init(_ resampling: Resampling, _ tables: AxisTables) {
         self.resampling = resampling
-        vertical = UpsampleAxis(axis: resampling.vertical, table: tables.vertical, areDoubles: resampling.isDouble)
-        horizontal = UpsampleAxis(axis: resampling.horizontal, table: tables.horizontal, areDoubles: resampling.isDouble)
+        vertical = UpsampleAxis(resampling.vertical, tables.vertical, areDoubles: resampling.isDouble)
+        horizontal = UpsampleAxis(resampling.horizontal, tables.horizontal, areDoubles: resampling.isDouble)
     }
 
     var areDoubles: Bool { resampling.isDouble }
@@ -432,7 +414,7 @@ private func writeDense(
     let elements = try times(size.rows, size.columns, "rows times columns")
     try checkCapacity(capacity, elements)
     if elements == 0 { return }
-    var target = MatrixTarget(size: size, values: try present(matrix, "matrix"), areDoubles: source.areDoubles)
+    var target = MatrixTarget(size: size, values: Numbers(try present(matrix, "matrix"), areDoubles: source.areDoubles))
     if size.nonzeros == 0 {
         target.begin()
         return
@@ -454,9 +436,8 @@ private func writeSparse(
     }
     try source.check()
     let columnIndices = try present(columnIndices, "column_indices")
-    let values = try present(values, "values")
-    var target = MatrixTarget(
-        size: size, values: values, areDoubles: source.areDoubles, rowOffsets: rowOffsets, columnIndices: columnIndices)
+    let values = Numbers(try present(values, "values"), areDoubles: source.areDoubles)
+    var target = MatrixTarget(size: size, values: values, rowOffsets: rowOffsets, columnIndices: columnIndices)
     try source.write(to: &target)
     target.open(size.rows + 1)
 }

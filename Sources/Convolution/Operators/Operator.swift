@@ -131,27 +131,26 @@ private func adjointTest(
     of linear: some LinearOperator, _ kernel: UnsafeRawPointer?, seed: UInt64, _ error: UnsafeMutablePointer<Double>?
 ) throws(Failure) {
     guard let error else { throw Failure(CONVOLUTION_ERROR_NULL_POINTER, "relative_error is NULL; it must point to a double") }
-    error.pointee = linear.isDouble
-        ? try adjointError(linear, kernel, seed: seed, Double.self) : try adjointError(linear, kernel, seed: seed, Float.self)
+    error.pointee = try adjointError(linear, kernel, seed: seed)
 }
 
-private func adjointError<Scalar: KernelScalar>(
-    _ linear: some LinearOperator, _ kernel: UnsafeRawPointer?, seed: UInt64, _: Scalar.Type
+private func adjointError(
+    _ linear: some LinearOperator, _ kernel: UnsafeRawPointer?, seed: UInt64
 ) throws(Failure) -> Double {
     let (inputs, outputs) = (linear.inputCount, linear.outputCount)
     if inputs == 0 || outputs == 0 { return 0 }
     let elements = try times(plus(inputs, outputs, "the test"), 2, "the test")
-    let memory = try allocate(elements, of: MemoryLayout<Scalar>.stride, "the test")
+    let memory = try allocate(elements, of: linear.isDouble ? 8 : 4, "the test")
     defer { shim_free(memory) }
-    let x = memory.assumingMemoryBound(to: Scalar.self)
+    let x = Numbers(memory, areDoubles: linear.isDouble)
     let adjoint = x + inputs
     let y = adjoint + inputs
     let image = y + outputs
     var state = seed
-    for i in 0..<inputs { x[i] = Scalar(uniform(&state)) }
-    for i in 0..<outputs { y[i] = Scalar(uniform(&state)) }
-    try linear.apply(kernel, x, to: image)
-    try linear.applyAdjoint(kernel, y, to: adjoint)
+    for i in 0..<inputs { x[i] = uniform(&state) }
+    for i in 0..<outputs { y[i] = uniform(&state) }
+    try linear.apply(kernel, x.base, to: image.base)
+    try linear.applyAdjoint(kernel, y.base, to: adjoint.base)
     let difference = dot(image, y, outputs) - dot(x, adjoint, inputs)
     let scale = dot(image, image, outputs).squareRoot() * dot(y, y, outputs).squareRoot()
     return difference == 0 ? 0 : difference.magnitude / scale
@@ -167,8 +166,8 @@ private func uniform(_ state: inout UInt64) -> Double {
     return Double(z >> 11) * 0x1p-52 - 1
 }
 
-private func dot<Scalar: KernelScalar>(_ a: UnsafePointer<Scalar>, _ b: UnsafePointer<Scalar>, _ count: Int) -> Double {
+private func dot(_ a: Numbers, _ b: Numbers, _ count: Int) -> Double {
     var sum = CompensatedSum<Double>()
-    for i in 0..<count { sum.add(Double(a[i]) * Double(b[i])) }
+    for i in 0..<count { sum.add(a[i] * b[i]) }
     return sum.value
 }

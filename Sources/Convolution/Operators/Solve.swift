@@ -42,15 +42,6 @@ func solution(
     _ layer: Layer, _ options: SolveOptions, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?, output: UnsafeRawPointer?,
     input: UnsafeMutableRawPointer?
 ) throws(Failure) -> SolveReport {
-    layer.isDouble
-        ? try solution(layer, options, kernel: kernel, bias: bias, output: output, input: input, Double.self)
-        : try solution(layer, options, kernel: kernel, bias: bias, output: output, input: input, Float.self)
-}
-
-private func solution<Scalar: KernelScalar>(
-    _ layer: Layer, _ options: SolveOptions, kernel: UnsafeRawPointer?, bias: UnsafeRawPointer?, output: UnsafeRawPointer?,
-    input: UnsafeMutableRawPointer?, _: Scalar.Type
-) throws(Failure) -> SolveReport {
     let (rows, columns) = (layer.vertical, layer.horizontal)
     _ = try layer.inputFootprint.extent(at: input, "input")
     _ = try layer.outputFootprint.extent(at: output, "output")
@@ -67,30 +58,34 @@ private func solution<Scalar: KernelScalar>(
     let solutions = memory.assumingMemoryBound(to: Double.self)
     let wideKernel = solutions + solutionElements
     let wideBias = wideKernel + layer.kernelElements
-    widen(kernel, Scalar.self, layer.kernelElements, wideKernel)
-    widen(bias, Scalar.self, layer.outChannels, wideBias)
+    let areDoubles = layer.isDouble
+    widen(kernel.map { Numbers(reading: $0, areDoubles: areDoubles) }, layer.kernelElements, wideKernel)
+    widen(bias.map { Numbers(reading: $0, areDoubles: areDoubles) }, layer.outChannels, wideBias)
 
     var problem = try LeastSquares(
         layer, options, unknowns: unknowns, equations: equations, kernel: wideKernel, bias: wideBias, x: solutions)
     defer { problem.release() }
     for image in 0..<layer.batch {
         problem.x = solutions + image * unknowns
-        if let output = output?.assumingMemoryBound(to: Scalar.self) {
+        if let output {
             gather(
-                output + image * layer.output.batch, layer.output, rows.output, columns.output, layer.outChannels, problem.target)
+                Numbers(reading: output, areDoubles: areDoubles) + image * layer.output.batch, layer.output, rows.output, columns.output,
+                layer.outChannels, problem.target)
         }
-        if let start = options.start?.assumingMemoryBound(to: Scalar.self) {
-            gather(start + image * layer.input.batch, layer.input, rows.input, columns.input, layer.inChannels, problem.x)
+        if let start = options.start {
+            gather(
+                Numbers(reading: start, areDoubles: areDoubles) + image * layer.input.batch, layer.input, rows.input, columns.input,
+                layer.inChannels, problem.x)
         } else {
             problem.x.update(repeating: 0, count: unknowns)
         }
         report.include(try problem.solve(image, stopped: report.outcome == CONV2D_SOLVE_STOPPED))
     }
-    if let input = input?.assumingMemoryBound(to: Scalar.self) {
+    if let input {
         for image in 0..<layer.batch {
             scatter(
                 solutions + image * unknowns, rows.input, columns.input, layer.inChannels, layer.input,
-                input + image * layer.input.batch)
+                Numbers(input, areDoubles: areDoubles) + image * layer.input.batch)
         }
     }
     return report
@@ -98,40 +93,37 @@ private func solution<Scalar: KernelScalar>(
 
 // MARK: - Arrays of the caller
 
-private func widen<Scalar: KernelScalar>(
-    _ array: UnsafeRawPointer?, _: Scalar.Type, _ count: Int, _ target: UnsafeMutablePointer<Double>
-) {
-    guard let array = array?.assumingMemoryBound(to: Scalar.self) else {
+private func widen(_ array: Numbers?, _ count: Int, _ target: UnsafeMutablePointer<Double>) {
+    guard let array else {
         target.update(repeating: 0, count: count)
         return
     }
-    for i in 0..<count { target[i] = Double(array[i]) }
+    for i in 0..<count { target[i] = array[i] }
 }
 
 /// From wherever an image's elements lie to packed ones, channels last.
-private func gather<Scalar: KernelScalar>(
-    _ image: UnsafePointer<Scalar>, _ strides: Strides, _ rows: Int, _ columns: Int, _ channels: Int,
+private func gather(
+    _ image: Numbers, _ strides: Strides, _ rows: Int, _ columns: Int, _ channels: Int,
     _ target: UnsafeMutablePointer<Double>
 ) {
     var place = target
     for row in 0..<rows {
         for column in 0..<columns {
             let pixel = image + row * strides.row + column * strides.column
-            for channel in 0..<channels { place[channel] = Double(pixel[channel * strides.channel]) }
+            for channel in 0..<channels { place[channel] = pixel[channel * strides.channel] }
             place += channels
         }
     }
 }
 
-private func scatter<Scalar: KernelScalar>(
-    _ source: UnsafePointer<Double>, _ rows: Int, _ columns: Int, _ channels: Int, _ strides: Strides,
-    _ image: UnsafeMutablePointer<Scalar>
+private func scatter(
+    _ source: UnsafePointer<Double>, _ rows: Int, _ columns: Int, _ channels: Int, _ strides: Strides, _ image: Numbers
 ) {
     var place = source
     for row in 0..<rows {
         for column in 0..<columns {
             let pixel = image + row * strides.row + column * strides.column
-            for channel in 0..<channels { pixel[channel * strides.channel] = Scalar(place[channel]) }
+            for channel in 0..<channels { pixel[channel * strides.channel] = place[channel] }
             place += channels
         }
     }
@@ -439,7 +431,7 @@ private struct LeastSquares {
     private func wantsStop(_ image: Int, _ iteration: Int, _ residualNorm: Double, _ normalResidual: Double) -> Bool {
         guard let progress = options.progress else { return false }
         let (rows, columns, channels) = (layer.vertical.input, layer.horizontal.input, layer.inChannels)
-        scatter(x, rows, columns, channels, layer.packedInput, shown)
+        scatter(x, rows, columns, channels, layer.packedInput, Numbers(shown, areDoubles: true))
         let state = conv2d_solve_progress(
             struct_size: MemoryLayout<conv2d_solve_progress>.size, image: Int64(image), iteration: Int64(iteration),
             residual_norm: residualNorm, normal_residual: normalResidual, input: UnsafePointer(shown))
