@@ -481,9 +481,8 @@ func joinHalves<I: InstructionSet, let R: Int, let N: Int>(_: I.Type, _ sums: in
 func accumulateChunks<I: InstructionSet, let R: Int, let N: Int>(
     _: I.Type, rows: Count<R>.Type, vectors: Count<N>.Type, _ arguments: TileArguments<I.Scalar>,
     _ runs: UnsafePointer<UnsafePointer<I.Scalar>>, runPitch: Int, _ order: UnsafePointer<Int32>, _ count: Int,
-    _ ahead: inout UnsafeRawPointer, second: Int, row: Int, continues: Bool, finishes: Bool
+    channelBytes: Int, _ ahead: inout UnsafeRawPointer, second: Int, row: Int, continues: Bool, finishes: Bool
 ) {
-    let channelBytes = R == 1 ? arguments.panelPitch &* MemoryLayout<I.Scalar>.stride : N &* I.bytes
     let segmentBytes = arguments.length &* channelBytes
     var (sums, others) = (
         InlineArray<R, InlineArray<N, I.Vector>>(repeating: InlineArray<N, I.Vector>(repeating: I.Vector(repeating: 0))),
@@ -504,9 +503,11 @@ func accumulateChunks<I: InstructionSet, let R: Int, let N: Int>(
         segment &+= 1
         var c = 0
         repeat {
-            shim_prefetch(ahead)
-            shim_prefetch(ahead + second)
-            ahead += arguments.aheadStep
+            if R > 1 {
+                shim_prefetch(ahead)
+                shim_prefetch(ahead + second)
+                ahead += arguments.aheadStep
+            }
             multiply(I.self, &sums, starts, c, c, panel)
             multiply(I.self, &others, otherStarts, c, c, otherPanel)
             panel += channelBytes
@@ -564,8 +565,9 @@ public func accumulateTile<I: InstructionSet, let R: Int, let N: Int, let H: Int
             let count = Int(order[0])
             for part in 0..<(R / H) {
                 accumulateChunks(
-                    I.self, rows: half, vectors: vectors, arguments, runs + part &* H, runPitch: R, order + 1, count, &ahead,
-                    second: second, row: part &* H, continues: continues, finishes: remaining == 2)
+                    I.self, rows: half, vectors: vectors, arguments, runs + part &* H, runPitch: R, order + 1, count,
+                    channelBytes: channelBytes, &ahead, second: second, row: part &* H, continues: continues,
+                    finishes: remaining == 2)
             }
             runs += 2 &* count &* R
             order += 2 &* count &+ 2

@@ -589,6 +589,21 @@ def test_empty_arrays():
     assert conv2d(X[:, :2], KERNEL, allow_empty_output=True).shape == (2, 0, 5, 4)
 
 
+@pytest.mark.parametrize("out_channels", [20, 25, 64])
+@pytest.mark.parametrize("in_channels", [200, 1920, 65920])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("tier", isas())
+def test_one_pixel_has_the_bits_of_several(tier, dtype, in_channels, out_channels):
+    """Its sum is made in one call; of so many channels, several blocks might make one chunk there."""
+    data = np.random.default_rng(in_channels)
+    x = data.uniform(1, 2, (1, 1, 1, in_channels)).astype(dtype)
+    kernel = data.uniform(1, 2, (1, 1, in_channels, out_channels)).astype(dtype)
+    expected = conv2d(x, kernel, isa=tier)
+    for shape in [(3, 1, 1, in_channels), (1, 1, 7, in_channels)]:
+        several = conv2d(np.broadcast_to(x, shape), kernel, isa=tier).reshape(-1, out_channels)
+        assert all(same_bits(pixel, expected[0, 0, 0]) for pixel in several)
+
+
 def test_threads_do_not_change_the_bits():
     x, kernel = numbers((3, 40, 33, 5), dtype=np.float32) / 7, numbers((3, 3, 5, 19), dtype=np.float32) / 3
     results = [conv2d(x, kernel, threads=threads, padding="same") for threads in (1, 0, 2, 3)]

@@ -69,8 +69,8 @@ func solution(
         problem.x = solutions + image * unknowns
         if let output {
             gather(
-                Numbers(reading: output, areDoubles: areDoubles) + image * layer.output.batch, layer.output, rows.output, columns.output,
-                layer.outChannels, problem.target)
+                Numbers(reading: output, areDoubles: areDoubles) + image * layer.output.batch, layer.output, rows.output,
+                columns.output, layer.outChannels, problem.target)
         }
         if let start = options.start {
             gather(

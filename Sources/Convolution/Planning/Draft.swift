@@ -431,7 +431,9 @@ extension Draft {
         let mostChannels = max(32, min(chunk, weightRows / (vertical.taps * horizontal.taps)))
         let channelBlock = vertical.taps * horizontal.taps == 1 ? blockOfSingleTap(inputs, most: mostChannels)
             : ceilDivide(inputs, ceilDivide(inputs, mostChannels))
-        var segmentsPerChunk = max(1, chunk / channelBlock)
+        // Blocks of a single tap are chunks, though more of 640 channels than one might fit: whether a call has one or all of them
+        // depends on the pixels.
+        var segmentsPerChunk = vertical.taps * horizontal.taps == 1 ? 1 : max(1, chunk / channelBlock)
         // Whole kernel rows, where a chunk holds one: their taps may be taken together.
         if segmentsPerChunk > horizontal.taps { segmentsPerChunk -= segmentsPerChunk % horizontal.taps }
         if let rows = layer.chunkRows { segmentsPerChunk = rows * horizontal.taps }
