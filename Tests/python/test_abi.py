@@ -2,9 +2,11 @@
 c-examples against it, on every tier, under emulated processors that lack the wide ones, and on arm64."""
 import collections
 import ctypes
+import os
 import platform
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -304,20 +306,48 @@ def test_program_on_an_emulated_processor(name, processor, tier, programs):
     check_program(name, programs[name], emulator=emulator)
 
 
+def processor_lines(program, *arguments, tier, emulator=()):
+    """What `processors` prints: (layer, hash), and the sizes that go with them."""
+    lines = run(*emulator, program, *arguments, env={"CONVOLUTION_ISA": tier}).stdout.splitlines()
+    lines = [line.rsplit(" ", 2) for line in lines if not line.startswith("qemu")]
+    return [line[0] for line in lines], [line[1:] for line in lines]
+
+
 @on_x86_64
 @pytest.mark.skipif(not have("qemu-x86_64"), reason="qemu-x86_64 is not installed")
 def test_bits_do_not_depend_on_the_maker_of_the_processor(tmp_path):
     program = compile_c(ROOT / "Tests/c/processors.c", tmp_path / "processors")
-
-    def hashes(*emulator):
-        lines = run(*emulator, program, env={"CONVOLUTION_ISA": "avx2"}).stdout.splitlines()
-        return [line for line in lines if not line.startswith("qemu")]
-
-    intel = hashes("qemu-x86_64", "-cpu", "Haswell")
+    intel, _ = processor_lines(program, tier="avx2", emulator=["qemu-x86_64", "-cpu", "Haswell"])
     assert len(intel) == 10
-    assert hashes("qemu-x86_64", "-cpu", "EPYC") == intel
+    assert processor_lines(program, tier="avx2", emulator=["qemu-x86_64", "-cpu", "EPYC"])[0] == intel
     if "avx2" in tiers():
-        assert hashes() == intel
+        assert processor_lines(program, tier="avx2")[0] == intel
+
+
+def taking_this_processor_for_another_makers(directory):
+    """A copy of the library that knows Intel's processors by another name: where this is one, it takes it for another maker's,
+    else for Intel's."""
+    maker = next(line.split()[-1] for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("vendor_id"))
+    code = LIBRARY.read_bytes()
+    for part in range(0, 12, 4):
+        known = b"GenuineIntel"[part : part + 4]
+        assert code.count(known) == 1, "how the library asks for the maker is not what this test changes"
+        code = code.replace(known, b"none" if maker == "GenuineIntel" else maker[part : part + 4].encode())
+    library = directory / Path(os.readlink(LIBRARY)).name
+    library.write_bytes(code)
+    return library
+
+
+@on_x86_64
+@pytest.mark.parametrize("tier", tiers())
+def test_bits_do_not_depend_on_what_maker_the_library_finds(tier, tmp_path):
+    """As above, but natively: so that the ways of both makers are gone on each tier, whoever's processor this is."""
+    here, other = LIBRARY, taking_this_processor_for_another_makers(tmp_path)
+    lines = [processor_lines(compile_c(ROOT / "Tests/c/processors.c", tmp_path / f"processors-{i}", library), 2000, tier=tier)
+             for i, library in enumerate([here, other])]
+    assert len(lines[0][0]) == 2010
+    assert lines[0][0] == lines[1][0]
+    assert lines[0][1] != lines[1][1], "no plan is another: the library has not taken the processor for another maker's"
 
 
 @on_x86_64
