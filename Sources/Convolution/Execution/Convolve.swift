@@ -183,10 +183,13 @@ func run(
             // After the last group follows the next band's input, or weights.
             let fetchesInput = block.pointee.fetchesInput && index == panels.lowerBound
                 && !(isDone && block.pointee.fetchesWeights)
+            // No lines that another thread writes.
+            let fetchesOutput = plan.pointee.fetchesOutput && index > 0 && !isDone && panels.count == plan.pointee.panelCount
             func multiplyPanel<Scalar: KernelScalar>(_: Scalar.Type) {
                 multiply(
                     plan, block, index, source, tiles, strips: strips, images: images, tiles: tileCount, taps: taps * images,
-                    workspace, fetchesInput: fetchesInput, ahead: ahead, following: following, Scalar.self)
+                    workspace, fetchesInput: fetchesInput, fetchesOutput: fetchesOutput, ahead: ahead, following: following,
+                    Scalar.self)
             }
             isDouble ? multiplyPanel(Double.self) : multiplyPanel(Float.self)
         }
@@ -240,7 +243,8 @@ private func source(
 private func multiply<Scalar: KernelScalar>(
     _ plan: UnsafePointer<ConvolutionPlan>, _ block: UnsafePointer<Block>, _ panelIndex: Int, _ source: Source,
     _ tiles: UnsafeMutablePointer<Tile>, strips: Int, images: Int, tiles tileCount: Int, taps tapsOfTiles: Int,
-    _ workspace: UnsafeMutableRawPointer, fetchesInput: Bool, ahead: Int, following: UnsafeRawPointer, _: Scalar.Type
+    _ workspace: UnsafeMutableRawPointer, fetchesInput: Bool, fetchesOutput: Bool, ahead: Int, following: UnsafeRawPointer,
+    _: Scalar.Type
 ) {
     let sums = (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
     let places = (workspace + plan.pointee.workspace.lines).assumingMemoryBound(to: UnsafeMutablePointer<Scalar>.self)
@@ -282,17 +286,22 @@ private func multiply<Scalar: KernelScalar>(
     let streams = mayFinish && !storesPart && plan.pointee.streams && strategy != .lanes
         && plan.pointee.alignsVectors(UnsafeRawPointer(tiles.pointee.targets[0] + outputOffset * MemoryLayout<Scalar>.stride))
     let mergedTaps = block.pointee.horizontal.taps
-    // While the first panel is multiplied, each channel fetches so many elements of the next group's input; else weights, unless
-    // they stay in the cache.
-    var nextInput = source.base.assumingMemoryBound(to: Scalar.self)
+    // While the first panel is multiplied, each channel fetches so many elements of the next group's input; while the others are,
+    // of where the next group's output goes; else weights, unless they stay in the cache.
+    var fetched = UnsafePointer(source.base.assumingMemoryBound(to: Scalar.self))
     var share = block.pointee.fetchesWeights ? taps * width : 0
     if fetchesInput {
         let rowStep = block.pointee.vertical.inputStep
         let pixel = rowStep * block.pointee.horizontal.inputStep * source.columnStride
         share = tileCount * reach * pixel / inputs
-        nextInput += tiles.pointee.images[0] * source.imageStride
+        fetched += tiles.pointee.images[0] * source.imageStride
             + ((tiles.pointee.rows[0] - 1) * rowStep + block.pointee.vertical.lastOffset + 1) &* source.rowStride
             + (tiles.pointee.columns[0] + tileCount * reach) * pixel
+    } else if fetchesOutput {
+        let group = tileCount * reach * plan.pointee.layer.outChannels
+        share = group / (inputs * (plan.pointee.panelCount - 1))
+        fetched = UnsafePointer(tiles.pointee.targets[0].assumingMemoryBound(to: Scalar.self))
+            + (group + (panelIndex - 1) * share * inputs)
     }
     var channel = 0
     // Made once, and changed from tile to tile: what was written long before can be read in any pieces at once.
@@ -332,8 +341,8 @@ private func multiply<Scalar: KernelScalar>(
         arguments.panel = weights
         arguments.tile = sums
         arguments.continues = channel > 0
-        arguments.ahead = fetchesInput
-            ? UnsafeRawPointer(nextInput + share * channel) : isLast ? following : UnsafeRawPointer(next)
+        arguments.ahead = fetchesInput || fetchesOutput
+            ? UnsafeRawPointer(fetched + share * channel) : isLast ? following : UnsafeRawPointer(next)
         arguments.aheadStep = min(
             kernel.vectors > 1 && panel.pointee.groups == 1 ? 128 : 64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))
         if strategy == .columns { arguments.aheadStep = fetchesInput ? ahead &* MemoryLayout<Scalar>.stride : 0 }

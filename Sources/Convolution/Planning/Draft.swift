@@ -132,8 +132,10 @@ private let cachedWeightBytes = 1 << 19
 /// one thread and on two: 9.4 MB 0.8 -> 1.7, 0.23 -> 0.80 ms; 14.7 MB 2.4 -> 2.6, 0.9 -> 1.3; 21 MB 3.9 -> 3.9, 1.9 -> 2.0;
 /// reading the same input in each call, 21 MB 3.8 -> 3.8, 1.3 -> 0.4, 38 MB 8.6 -> 7.2, 4.4 -> 2.9. Stencils, which wait for
 /// memory most, not before they fill a quarter of the last cache (others use it too): 3x3 on 2048x2048 with one of 260 MiB, past
-/// the caches 2.10, to them 1.69 ms; matrix products gain a tenth from it there, too.
+/// the caches 2.10, to them 1.69 ms; nor short sums, which fetch those lines ahead (`fetchesOutput`): 1x1 32->192, 4 of 112x112,
+/// past the caches 4.4, to them 3.9 ms; 64->256, 8 of 56x56, 5.1 and 4.9; but 256->256 21.0 and 21.4.
 private let streamedBytes = 16 << 20
+private let fewFetchedTerms = 128.0
 
 /// A plan with its work divided, but without weights yet.
 struct Draft {
@@ -388,8 +390,14 @@ extension Draft {
         if hasOutput, turned == nil {
             let elements = Double(layer.batch * layer.outChannels) * Double(rows.output * columns.output)
             let outputBytes = elements * Double(layer.elementBytes)
+            let terms = Double(inputs) * Double(rows.kernel) * Double(columns.kernel)
+            let fetches = areDense && panels.count > 1 && rowLattices * columnLattices == 1 && layer.output.channel == 1
+                && layer.output.column == layer.outChannels
+                && terms * Double(layer.outChannels * layer.elementBytes) <= Double(cachedWeightBytes)
+            let isNear = panels.stencils || fetches && terms <= fewFetchedTerms
             memory.plan.pointee.streams = outputBytes >= Double(streamedBytes)
-                && !(panels.stencils && outputBytes + inputBytes(layer) * Double(layer.batch) < Double(shim_last_cache_bytes() / 4))
+                && !(isNear && outputBytes + inputBytes(layer) * Double(layer.batch) < Double(shim_last_cache_bytes() / 4))
+            memory.plan.pointee.fetchesOutput = fetches && !memory.plan.pointee.streams
         }
         (plan, bytes, self.economy) = (memory.plan, memory.bytes, economy)
         (self.rowLattices, self.columnLattices) = (rowLattices, columnLattices)

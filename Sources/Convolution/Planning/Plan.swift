@@ -157,6 +157,8 @@ struct ConvolutionPlan: ~Copyable {
     var separates = false
     /// The output is large enough to be written past the caches.
     var streams = false
+    /// All panels but the first fetch the lines into the cache that the next group of tiles will write: those of dense pixels.
+    var fetchesOutput = false
     /// `walks`: `comesFromMemory`.
     var fetchesWalk = false
     /// Strategy `lanes`, pixels read in place: whole rows in a call (`accumulateSweep`).
