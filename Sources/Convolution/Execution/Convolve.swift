@@ -297,7 +297,7 @@ private func multiply<Scalar: KernelScalar>(
         fetched += tiles.pointee.images[0] * source.imageStride
             + ((tiles.pointee.rows[0] - 1) * rowStep + block.pointee.vertical.lastOffset + 1) &* source.rowStride
             + (tiles.pointee.columns[0] + tileCount * reach) * pixel
-    } else if fetchesOutput {
+    } else if fetchesOutput, !streams {
         let group = tileCount * reach * plan.pointee.layer.outChannels
         share = group / (inputs * (plan.pointee.panelCount - 1))
         fetched = UnsafePointer(tiles.pointee.targets[0].assumingMemoryBound(to: Scalar.self))
@@ -341,7 +341,7 @@ private func multiply<Scalar: KernelScalar>(
         arguments.panel = weights
         arguments.tile = sums
         arguments.continues = channel > 0
-        arguments.ahead = fetchesInput || fetchesOutput
+        arguments.ahead = fetchesInput || fetchesOutput && !streams
             ? UnsafeRawPointer(fetched + share * channel) : isLast ? following : UnsafeRawPointer(next)
         arguments.aheadStep = min(
             kernel.vectors > 1 && panel.pointee.groups == 1 ? 128 : 64, ceilDivide(aheadBytes, max(1, tapsOfTiles * length)))

@@ -133,7 +133,9 @@ private let cachedWeightBytes = 1 << 19
 /// reading the same input in each call, 21 MB 3.8 -> 3.8, 1.3 -> 0.4, 38 MB 8.6 -> 7.2, 4.4 -> 2.9. Stencils, which wait for
 /// memory most, not before they fill a quarter of the last cache (others use it too): 3x3 on 2048x2048 with one of 260 MiB, past
 /// the caches 2.10, to them 1.69 ms; nor short sums, which fetch those lines ahead (`fetchesOutput`): 1x1 32->192, 4 of 112x112,
-/// past the caches 4.4, to them 3.9 ms; 64->256, 8 of 56x56, 5.1 and 4.9; but 256->256 21.0 and 21.4.
+/// past the caches 4.4, to them 3.9 ms; 64->256, 8 of 56x56, 5.1 and 4.9; but 256->256 21.0 and 21.4. Nor where panels or
+/// vectors are parts of a line, which memory then takes twice: AVX2, 1x1 32->192, 4 of 112x112, 31 and 7.5 ms; depthwise 3x3, 32
+/// channels, 4 of 224x224, 8.0 and 2.3.
 private let streamedBytes = 16 << 20
 private let fewFetchedTerms = 128.0
 
@@ -356,11 +358,14 @@ extension Draft {
             panels: panels.count, blocks: times(rowLattices, columnLattices, "blocks"),
             rows: fullyCovered ? 0 : layer.vertical.output, columns: fullyCovered ? 0 : layer.horizontal.output)
         var (leastReach, tileScalars) = (largestTileSide, 0)
+        var arePanelsLines = panels.strategy == .channels
         for index in 0..<panels.count {
             let panel = panels.panel(index, layer, table)
             (memory.panels + index).initialize(to: panel)
             leastReach = min(leastReach, panel.reach(panels.strategy))
-            tileScalars = max(tileScalars, panel.kernel.rows * panel.tileWidth(panels.strategy, lanes: table.lanes))
+            let tileWidth = panel.tileWidth(panels.strategy, lanes: table.lanes)
+            tileScalars = max(tileScalars, panel.kernel.rows * tileWidth)
+            if tileWidth * layer.elementBytes % cacheLine != 0 { arePanelsLines = false }
         }
         let readsInputDirectly = switch panels.strategy {
         case _ where borders && (pixelsPerVector > 1 || meetsBorder(layer)): false
@@ -395,9 +400,12 @@ extension Draft {
                 && layer.output.column == layer.outChannels
                 && terms * Double(layer.outChannels * layer.elementBytes) <= Double(cachedWeightBytes)
             let isNear = panels.stencils || fetches && terms <= fewFetchedTerms
-            memory.plan.pointee.streams = outputBytes >= Double(streamedBytes)
+            // What is stored at a time fills its lines, or what follows at once does.
+            let storesLines = arePanelsLines || panels.strategy == .columns || table.lanes * layer.elementBytes >= cacheLine
+                || panels.strategy == .channels && panels.count == 1 && rowLattices * columnLattices == 1
+            memory.plan.pointee.streams = storesLines && outputBytes >= Double(streamedBytes)
                 && !(isNear && outputBytes + inputBytes(layer) * Double(layer.batch) < Double(shim_last_cache_bytes() / 4))
-            memory.plan.pointee.fetchesOutput = fetches && !memory.plan.pointee.streams
+            memory.plan.pointee.fetchesOutput = fetches
         }
         (plan, bytes, self.economy) = (memory.plan, memory.bytes, economy)
         (self.rowLattices, self.columnLattices) = (rowLattices, columnLattices)

@@ -4,6 +4,9 @@ import ConvolutionKernels
 
 // What a plan holds, and how it is made: the layer's work divided, kernel and bias packed.
 
+/// Bytes of a line of the caches.
+let cacheLine = 64
+
 /// The outputs of one vertical and one horizontal lattice, cut into items of work.
 struct Block {
     var vertical: Lattice
@@ -157,7 +160,8 @@ struct ConvolutionPlan: ~Copyable {
     var separates = false
     /// The output is large enough to be written past the caches.
     var streams = false
-    /// All panels but the first fetch the lines into the cache that the next group of tiles will write: those of dense pixels.
+    /// All panels but the first fetch the lines into the cache that the next group of tiles will write, if it does not write past
+    /// it: those of dense pixels.
     var fetchesOutput = false
     /// `walks`: `comesFromMemory`.
     var fetchesWalk = false
@@ -278,7 +282,9 @@ struct ConvolutionPlan: ~Copyable {
         let elements = (layer.batch > 1 ? strides.batch : 0) | (layer.vertical.output > 1 ? strides.row : 0)
             | (strategy == .columns ? strides.channel | layer.horizontal.output
                 : layer.horizontal.output > 1 ? strides.column : 0)
-        return elements % table.lanes == 0 && Int(bitPattern: place) % (table.lanes * layer.elementBytes) == 0
+        // And so are lines, if one panel does not fill what the next goes on with.
+        let unit = strategy == .columns || panelCount == 1 ? table.lanes : max(table.lanes, cacheLine / layer.elementBytes)
+        return elements % unit == 0 && Int(bitPattern: place) % (unit * layer.elementBytes) == 0
     }
 
     /// The pixels of a group of tiles become planes together.
