@@ -181,6 +181,16 @@ private struct RowShape {
     }
 }
 
+/// What rows need, and lines where there may be any.
+private func shapes(
+    _ resampling: Resampling, _ taps: TapCounts, mayTurn: Bool, threads: Int
+) throws(Failure) -> (RowShape, LineShape?) {
+    let row = try RowShape(resampling, taps)
+    let mayBeLines = mayTurn && resampling.hasOutput && !resampling.streams
+        && (!row.mayBeSparse || resampling.horizontal.input * resampling.pixelChannels <= 8 * resampling.table.lanes)
+    return (row, mayBeLines ? LineShape(resampling, taps, threads: threads) : nil)
+}
+
 /// With `tables` instead of what the axes and the method say. `isOnce`: for one execution, which tables must be worth.
 func createPlan(
     _ resampling: Resampling, tables: (vertical: TurnedTable, horizontal: TurnedTable)? = nil, mayTurn: Bool = true,
@@ -200,10 +210,14 @@ func createPlan(
         // Pixels of half a vector and more go to their place at once as two of the narrower vectors, which overlap.
         resampling.tier = resampling.tier.narrow
     }
-    let rowShape = try RowShape(resampling, taps)
-    let mayBeLines = mayTurn && resampling.hasOutput && !resampling.streams
-        && (!rowShape.mayBeSparse || resampling.horizontal.input * resampling.pixelChannels <= 8 * resampling.table.lanes)
-    let lineShape = mayBeLines ? LineShape(resampling, taps, threads: threads) : nil
+    var (rowShape, lineShape) = try shapes(resampling, taps, mayTurn: mayTurn, threads: threads)
+    let rowElements = resampling.horizontal.input * channels
+    if rowElements < resampling.table.lanes, 2 * rowElements >= resampling.table.lanes, lineShape == nil,
+        resampling.planes < lanes {
+        // A row that is not a whole vector would be copied each time; one of the narrower vectors is read where it lies.
+        resampling.tier = resampling.tier.narrow
+        (rowShape, lineShape) = try shapes(resampling, taps, mayTurn: mayTurn, threads: threads)
+    }
 
     var given = try AxisTables(
         resampling, taps, turned: tables, header: aligned(MemoryLayout<ResamplingPlan>.size),
