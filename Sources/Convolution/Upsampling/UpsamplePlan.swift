@@ -209,6 +209,10 @@ func createPlan(
     if channels < lanes, 2 * channels > lanes, resampling.method.copies || taps.rows == 2 && taps.columns == 2 {
         // Pixels of half a vector and more go to their place at once as two of the narrower vectors, which overlap.
         resampling.tier = resampling.tier.narrow
+    } else if resampling.streams,
+        (2 * channels <= lanes ? resampling.horizontal.output * channels : channels) % lanes == lanes / 2 {
+        // What is aligned to the narrower vectors alone can be written past the caches by them without a copy.
+        resampling.tier = resampling.tier.narrow
     }
     var (rowShape, lineShape) = try shapes(resampling, taps, mayTurn: mayTurn, threads: threads)
     let rowElements = resampling.horizontal.input * channels
