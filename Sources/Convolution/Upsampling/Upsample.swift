@@ -62,7 +62,8 @@ private struct ResamplingExecution {
 /// Planes that are written side by side: all would meet in one set of the nearest cache.
 private let planesSideBySide = 8
 
-/// Rows that are copied by one call, unless they are as long as this.
+/// Rows that are copied by one call, unless they are as long as this. (So long, rows put together in a near cache are not aligned
+/// there, which takes a fourth longer: 999 columns x3.)
 let rowsCopied = 32
 private let longRowBytes = 4 << 10
 
@@ -191,25 +192,31 @@ func resample<Scalar: KernelScalar>(
         return
     }
     let packed = (scratch + plan.pointee.scratch.outputAt).assumingMemoryBound(to: Scalar.self)
-    let packedPitch = plan.pointee.scratch.outputPitch / MemoryLayout<Scalar>.stride
+    // Past the caches by way of one that is near. Where short rows follow each other, so do these: lines that two share are then
+    // stored at once.
+    let follow = inWholeVectors && output.row == columns * channels && output.row * MemoryLayout<Scalar>.stride <= longRowBytes
+    let packedPitch = follow ? output.row : plan.pointee.scratch.outputPitch / MemoryLayout<Scalar>.stride
     func copyOut(_ rows: UnsafePointer<UnsafePointer<Scalar>>, count: Int, to target: UnsafeMutablePointer<Scalar>) {
         let copy = BlendRowsArguments(
-            count: count, rows: rows, weights: nil, taps: 1, output: target, pitch: output.row, elements: columns * channels,
-            streaming: streaming)
+            count: follow ? 1 : count, rows: rows, weights: nil, taps: 1, output: target, pitch: output.row,
+            elements: follow ? count * output.row : columns * channels, streaming: streaming)
         withUnsafePointer(to: copy) { plan.pointee.table.pointee.blendedRows($0) }
     }
+    let rows = scratch.assumingMemoryBound(to: UnsafePointer<Scalar>.self)
     if plan.pointee.direct, inWholeVectors {
-        // Past the caches by way of one that is near; what is there already is not made again.
-        let elements = plan.pointee.vertical.elements
-        for row in outputRows {
-            if row == outputRows.lowerBound || !copiesRows || elements[row] != elements[row - 1] {
+        let (batch, elements) = (follow ? plan.pointee.scratch.batch : 1, plan.pointee.vertical.elements)
+        var row = outputRows.lowerBound
+        while row < outputRows.upperBound {
+            let count = min(batch, outputRows.upperBound - row)
+            // A row that is there already is not made again.
+            if count > 1 || row == outputRows.lowerBound || !copiesRows || elements[row] != elements[row - 1] {
                 resampleDirectly(
-                    plan, input, rows: row..<row + 1, firstColumn: firstColumn, columns: columns, to: packed, pitch: 0,
-                    streaming: false, scratch)
+                    plan, input, rows: row..<row + count, firstColumn: firstColumn, columns: columns, to: packed,
+                    pitch: packedPitch, streaming: false, scratch)
             }
-            withUnsafePointer(to: UnsafePointer(packed)) {
-                copyOut($0, count: 1, to: corner + (row - outputRows.lowerBound) * output.row)
-            }
+            for i in 0..<count { rows[i] = UnsafePointer(packed + i * packedPitch) }
+            copyOut(rows, count: count, to: corner + (row - outputRows.lowerBound) * output.row)
+            row += count
         }
         return
     }
@@ -219,7 +226,6 @@ func resample<Scalar: KernelScalar>(
     let sources = plan.pointee.vertical.elements
     let weights = plan.pointee.vertical.weights.assumingMemoryBound(to: Scalar.self)
     let segment = plan.pointee.segments[chunk]
-    let rows = scratch.assumingMemoryBound(to: UnsafePointer<Scalar>.self)
     let (blends, targets) = batchAddresses(plan, scratch, Scalar.self)
     let blended = (scratch + plan.pointee.scratch.blendedAt).assumingMemoryBound(to: Scalar.self)
     let blendedPitch = plan.pointee.scratch.blendedPitch / MemoryLayout<Scalar>.stride
