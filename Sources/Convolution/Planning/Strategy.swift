@@ -460,7 +460,10 @@ private func takesSweep(_ layer: Layer) -> Bool {
     if layer.outChannels < layer.table.lanes {
         let isFew = layer.outChannels <= 4
         let most = isFew ? 6000 : layer.outChannels <= 8 && taps > 49 ? 16000 : .max
-        return pixels <= 484 && (taps <= 25 || pixels * taps <= most) || !isFew && taps <= 4
+        // A pixel's nanoseconds, and those of its channels where each becomes a plane, or tiles find their taps by addresses.
+        let channels = Double(layer.outChannels * 16 / layer.table.lanes)
+        let others = channels * (horizontal.stride > 1 ? 1.5 + 0.03 * Double(taps) : 0.5 + 0.021 * Double(taps))
+        return pixels <= 484 && (taps <= 25 || pixels * taps <= most) || !isFew && taps <= 4 || 1.8 + 0.35 * Double(taps) <= others
     }
     let walks = canWalk(layer)
     // What is loaded for each multiply-add should lie within a cache line: of long rows in arrays as they may lie, a walk loads
