@@ -226,6 +226,7 @@ func draft(_ asked: Layer, economy: Int) throws(Failure) -> Draft {
     if economy == mostEconomy { (given.threads, given.means.joinsPhases) = (1, true) }
     if economy > 0 { given.means.mayRepeat = false }
     if let side = given.winogradTile { return try winogradDraft(given, side: side, economy: economy) }
+    given.takeNarrowVectors()
     given.thinOut()
     given.layDown()
     var chain = given.productChain()
@@ -299,6 +300,16 @@ private func phaselessDraft(_ asked: Layer, _ given: Layer, _ drawn: Layer) thro
 }
 
 extension Layer {
+    /// Depthwise, on pixels of as many channels as narrower vectors hold: by these whole ones, not by parts of others. (Small images
+    /// have several pixels in a vector; doubles of more taps take up to 1.8 times as long.)
+    @inline(never)
+    fileprivate mutating func takeNarrowVectors() {
+        guard isDepthwise, !isDouble, outChannels == tier.narrow.float32.pointee.lanes, input.channel == 1, output.channel == 1
+        else { return }
+        let (pixels, taps) = (vertical.output * horizontal.output, vertical.kernel * horizontal.kernel)
+        if horizontal.stride > 1 || pixels >= 2000 || pixels >= 600 && taps > 9 { tier = tier.narrow }
+    }
+
     /// Joined, if that takes less time.
     @inline(never)
     fileprivate mutating func joinRows() {
