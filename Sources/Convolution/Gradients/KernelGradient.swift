@@ -51,7 +51,8 @@ struct KernelGradientPlan {
         {
             (algorithm, items, bytes) = (.zeros, 0, 0)
         } else {
-            let table = layer.table
+            // In any format: the order of the sum follows from the vectors.
+            let table = layer.fillsNarrowVectors ? layer.tier.narrow.float32 : layer.table
             let vectors = OuterProductWork(
                 convolution, table, PackedAxis(convolution.horizontal, outputs: convolution.horizontal.output))
             let byOuterProducts = min(vectors.byPoints, vectors.byImage) * Double(convolution.vertical.kernel)
@@ -64,7 +65,7 @@ struct KernelGradientPlan {
                 let byPlanes = PlaneGradientPlan.work(convolution, lanes: table.lanes),
                 byPlanes <= limit * min(byOuterProducts, byWalk)
             {
-                let chosen = try PlaneGradientPlan(convolution)
+                let chosen = try PlaneGradientPlan(convolution, table)
                 (algorithm, items, bytes) = (.planes(chosen), chosen.parts, chosen.bytes)
                 sharedBytes = chosen.totalBytes
             } else if convolution.takesWinogradGradient {
@@ -74,7 +75,7 @@ struct KernelGradientPlan {
                 let chosen = try WalkGradientPlan(convolution, table, work: work)
                 (algorithm, items, bytes) = (.walk(chosen), chosen.items, chosen.bytes)
             } else {
-                let chosen = try OuterProductPlan(convolution)
+                let chosen = try OuterProductPlan(convolution, table)
                 (algorithm, items, bytes) = (.outerProducts(chosen), chosen.items, chosen.bytes)
             }
         }

@@ -256,9 +256,9 @@ struct OuterProductPlan {
         return Double(tapRowsPerItem * tapColumns * products) + loads
     }
 
-    init(_ layer: Layer) throws(Failure) {
+    init(_ layer: Layer, _ table: UnsafePointer<KernelTable>) throws(Failure) {
         self.layer = layer
-        table = layer.table
+        self.table = table
         (largerKernel, smallerKernel) = (table.pointee.outerTiles[0], table.pointee.outerTiles[0])
         let (vertical, horizontal) = (layer.vertical, layer.horizontal)
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)

@@ -53,9 +53,9 @@ struct PlaneGradientPlan {
         return 2 * Double(layer.inChannels * layer.outChannelsPerGroup) * Double(tiles * tileTaps * tileTaps) / Double(lanes)
     }
 
-    init(_ layer: Layer) throws(Failure) {
+    init(_ layer: Layer, _ table: UnsafePointer<KernelTable>) throws(Failure) {
         self.layer = layer
-        table = layer.table
+        self.table = table
         let lanes = table.lanes
         let (vertical, horizontal) = (layer.vertical, layer.horizontal)
         // As long as a lane's chain c of the chunk's n = c * lanes terms keeps c * c / n + n / c below 34, see `chunkTerms`.

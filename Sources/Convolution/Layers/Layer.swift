@@ -70,6 +70,9 @@ struct Layer {
     var elements: ElementType { ElementType(table, bytes: elementBytes) }
     /// The kernels of its tier and element type.
     var table: UnsafePointer<KernelTable> { isDouble ? tier.float64 : tier.float32 }
+    /// Depthwise, of as many channels as vectors of half the length hold. (Doubles of more than nine taps take up to 1.8 times as
+    /// long by those.)
+    var fillsNarrowVectors: Bool { isDepthwise && !isDouble && outChannels == tier.narrow.float32.pointee.lanes }
 
     /// A transposed convolution whose output phases of P neighbouring columns all read the same input, such as one with kernel =
     /// P * n, stride P and no crop: as a layer of 1/P of the columns and P times the channels, in the same arrays. Column t = P *

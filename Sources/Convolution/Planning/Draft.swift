@@ -300,12 +300,10 @@ private func phaselessDraft(_ asked: Layer, _ given: Layer, _ drawn: Layer) thro
 }
 
 extension Layer {
-    /// Depthwise, on pixels of as many channels as narrower vectors hold: by these whole ones, not by parts of others. (Small images
-    /// have several pixels in a vector; doubles of more taps take up to 1.8 times as long.)
+    /// On pixels of as many channels: by whole vectors, not by parts of others. (Small images have several pixels in a vector.)
     @inline(never)
     fileprivate mutating func takeNarrowVectors() {
-        guard isDepthwise, !isDouble, outChannels == tier.narrow.float32.pointee.lanes, input.channel == 1, output.channel == 1
-        else { return }
+        guard fillsNarrowVectors, input.channel == 1, output.channel == 1 else { return }
         let (pixels, taps) = (vertical.output * horizontal.output, vertical.kernel * horizontal.kernel)
         if horizontal.stride > 1 || pixels >= 2000 || pixels >= 600 && taps > 9 { tier = tier.narrow }
     }
