@@ -846,8 +846,10 @@ int32_t upsample2d_adjoint_test(const upsample2d_params *params, uint64_t seed, 
  * computed in double and rounded once; the result lies within the bound that conv2d has, and whole numbers are exact. Only what
  * is not finite may differ: infinite input elements times weights of both signs or 0, which in two steps make NaN where their sum
  * makes an infinity, and sums of weights beyond the type's range.
- * All else (also where nothing meets) has the bits of conv2d after upsample2d. The rows that some output rows need are upsampled
- * on the way, into scratch memory of each thread that holds no more than them: half a megabyte, or what four output rows need.
+ * All else (also where nothing meets) has the bits of conv2d after upsample2d, save stride 1 from 8 input channels or more to 8
+ * output channels or fewer, whose products conv2d may add up in another order, within the same bound. The rows that some output
+ * rows need are upsampled on the way, into scratch memory of each thread that holds no more than them: half a megabyte, or what
+ * four output rows need.
  */
 typedef struct upsample2d_conv2d_plan upsample2d_conv2d_plan;
 

@@ -328,6 +328,7 @@ def taking_this_processor_for_another_makers(directory):
     """A copy of the library that knows Intel's processors by another name: where this is one, it takes it for another maker's,
     else for Intel's."""
     maker = next(line.split()[-1] for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("vendor_id"))
+    assert len(maker) == 12
     code = LIBRARY.read_bytes()
     for part in range(0, 12, 4):
         known = b"GenuineIntel"[part : part + 4]

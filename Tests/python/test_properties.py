@@ -1357,3 +1357,25 @@ def test_padding_far_larger_than_a_depthwise_image(axis):
     assert np.array_equal(np.take(result, range(kept, result.shape[axis + 1]), axis + 1), want)
     assert not np.take(result, range(0, kept), axis + 1).any()
 
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("shape, size, data_format", [
+    ((1, 128, 75, 75), (225, 225), "channels_first"),   # rows that fill no vectors, the last alone in its group of four
+    ((1, 200, 75, 75), (149, 223), "channels_first"),
+    ((8, 64, 60, 60), (120, 120), "channels_first"),    # half vectors
+    ((60, 75, 75, 3), (225, 161), "channels_last"),
+    ((12, 75, 75, 24), (161, 150), "channels_last"),
+    ((3, 75, 75, 100), (161, 150), "channels_last"),
+])
+def test_what_is_resampled_past_the_caches_has_the_bits_of_its_parts(shape, size, data_format, interpolation, isa):
+    """Outputs of 24 MiB and more, and image by image or some planes at a time."""
+    x = np.random.default_rng(12).standard_normal(shape, np.float32)
+    options = dict(output_size=size, data_format=data_format, interpolation=interpolation, isa=isa)
+    result = convolution.upsample2d(x, **options)
+    assert result.nbytes >= 24 << 20
+    axis = 1 if data_format == "channels_first" else 0
+    parts = np.array_split(x, shape[axis] // 16 if axis else len(x), axis)
+    assert_same_bits(result, np.concatenate([convolution.upsample2d(np.ascontiguousarray(part), **options) for part in parts], axis))
+    odd = np.empty(result.size + 3, np.float32)[3:].reshape(result.shape)
+    assert_same_bits(convolution.upsample2d(x, out=odd, **options), result)

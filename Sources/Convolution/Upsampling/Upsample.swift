@@ -208,8 +208,8 @@ func resample<Scalar: KernelScalar>(
         var row = outputRows.lowerBound
         while row < outputRows.upperBound {
             let count = min(batch, outputRows.upperBound - row)
-            // A row that is there already is not made again.
-            if count > 1 || row == outputRows.lowerBound || !copiesRows || elements[row] != elements[row - 1] {
+            // Of rows by themselves, one that is there already is not made again.
+            if batch > 1 || row == outputRows.lowerBound || !copiesRows || elements[row] != elements[row - 1] {
                 resampleDirectly(
                     plan, input, rows: row..<row + count, firstColumn: firstColumn, columns: columns, to: packed,
                     pitch: packedPitch, streaming: false, scratch)
