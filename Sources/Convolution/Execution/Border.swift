@@ -61,43 +61,52 @@ func finishedBias(
 /// Output elements that no tap reaches (between the strokes of a kernel shorter than the stride, beyond the natural result, or
 /// all of them where there are no input channels): the activated bias. Part `index` of `count`: an item's, whose tiles write the
 /// lines between them.
-func fillUncovered<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, part index: Int, of count: Int, _ output: UnsafeMutablePointer<Scalar>,
+func fillUncovered(
+    _ plan: UnsafePointer<ConvolutionPlan>, part index: Int, of count: Int, _ output: UnsafeMutableRawPointer,
     _ workspace: UnsafeMutableRawPointer
 ) {
     let layer = plan.pointee.layer
-    let values = (workspace + plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
+    let elements = layer.elements
+    let size = elements.bytes
+    let values = workspace + plan.pointee.workspace.sums
     let accumulates = layer.means.accumulates
     let (rows, columns, strides) = (layer.vertical.output, layer.horizontal.output, layer.output)
     let lines = evenPart(index, of: count, layer.batch * rows)
     for index in 0..<(lines.isEmpty ? 0 : plan.pointee.panelCount) {
         let panel = plan.pointee.panels[index]
         // What is added to is finished element by element, from nothing.
-        values.update(repeating: 0, count: panel.channels)
-        let finished = accumulates ? UnsafePointer(values) : finishedBias(plan, panel, workspace, Scalar.self)
+        elements.clear(values, count: panel.channels)
+        let finished = accumulates ? UnsafeRawPointer(values) : finishedBias(plan, panel, workspace)
         // Planes one after another.
         let channels = accumulates || strides.channel == 1 ? panel.channels : 1
         for first in stride(from: 0, to: panel.channels, by: channels) {
             for line in lines {
                 let isCovered = plan.pointee.coveredRows[line % rows] != 0
-                let target = output + (line / rows * strides.batch + line % rows * strides.row)
-                    + (panel.firstChannel + first) * strides.channel
+                let target = output + (line / rows * strides.batch + line % rows * strides.row
+                    + (panel.firstChannel + first) * strides.channel) * size
+                let source = finished + first * size
                 if channels == 1, !accumulates, strides.column == 1, !isCovered {
-                    target.update(repeating: finished[first], count: columns)
+                    elements.fill(target, with: elements.value(source), count: columns)
                     continue
                 }
                 for column in 0..<columns where !isCovered || plan.pointee.coveredColumns[column] == 0 {
-                    let target = target + column * strides.column
-                    if accumulates {
-                        finishPixel(
-                            plan, panel, finished, target, channelStride: strides.channel,
-                            scratch: values + largestTileScalars / 2)
-                    } else if channels > plan.pointee.table.lanes {
-                        copyElements(finished + first, count: channels, to: target)
-                    } else {
-                        // Without a call.
-                        copyLine(finished + first, count: channels, to: target)
+                    let target = target + column * strides.column * size
+                    if !accumulates {
+                        if channels > plan.pointee.table.lanes {
+                            target.copyMemory(from: source, byteCount: channels * size)
+                        } else {
+                            // Without a call.
+                            copyLine(source, bytes: channels * size, to: target)
+                        }
+                        continue
                     }
+                    func finish<Scalar: KernelScalar>(_: Scalar.Type) {
+                        let values = values.assumingMemoryBound(to: Scalar.self)
+                        finishPixel(
+                            plan, panel, values, target.assumingMemoryBound(to: Scalar.self), channelStride: strides.channel,
+                            scratch: values + largestTileScalars / 2)
+                    }
+                    size == 8 ? finish(Double.self) : finish(Float.self)
                 }
             }
         }
@@ -115,38 +124,55 @@ struct BorderPixel {
     var offset: Int
 }
 
-func forEachBorderPixel(_ plan: UnsafePointer<ConvolutionPlan>, _ body: (BorderPixel) -> Void) {
-    let layer = plan.pointee.layer
-    for blockIndex in 0..<plan.pointee.blockCount {
-        let block = plan.pointee.blocks + blockIndex
-        let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
-        for row in 0..<vertical.count {
-            let plainRow = meetsNoBorder(vertical, row, row, 0..<layer.vertical.input)
-            for column in 0..<horizontal.count
-            where !plainRow || !meetsNoBorder(horizontal, column, column, 0..<layer.horizontal.input) {
-                for image in 0..<layer.batch {
-                    let offset = image * layer.output.batch
-                        + (vertical.outputStart + row * vertical.outputStep) * layer.output.row
-                        + (horizontal.outputStart + column * horizontal.outputStep) * layer.output.column
-                    body(BorderPixel(block: block, row: row, column: column, image: image, offset: offset))
-                }
+/// All of a plan's, of each image of the batch.
+struct BorderPixels {
+    private let plan: UnsafePointer<ConvolutionPlan>
+    private var block = 0
+    private var row = 0
+    private var column = 0
+    private var image = -1
+
+    init(_ plan: UnsafePointer<ConvolutionPlan>) { self.plan = plan }
+
+    @inline(never)
+    mutating func next() -> BorderPixel? {
+        while block < plan.pointee.blockCount {
+            let block = plan.pointee.blocks + block
+            let (vertical, horizontal) = (block.pointee.vertical, block.pointee.horizontal)
+            image += 1
+            if image == plan.pointee.layer.batch { (column, image) = (column + 1, 0) }
+            if column == horizontal.count { (row, column) = (row + 1, 0) }
+            if row >= vertical.count || horizontal.count == 0 {
+                (self.block, row, column, image) = (self.block + 1, 0, 0, -1)
+                continue
             }
+            if meetsNoBorder(vertical, row, row, 0..<plan.pointee.layer.vertical.input),
+                meetsNoBorder(horizontal, column, column, 0..<plan.pointee.layer.horizontal.input) { continue }
+            let strides = plan.pointee.layer.output
+            let offset = image * strides.batch + (vertical.outputStart + row * vertical.outputStep) * strides.row
+                + (horizontal.outputStart + column * horizontal.outputStep) * strides.column
+            return BorderPixel(block: block, row: row, column: column, image: image, offset: offset)
         }
+        return nil
     }
 }
 
 /// What the border pixels of an accumulating layer hold before the tiles' results replace it, `[border pixel][channel]`.
 @inline(never)
-func borderBefore<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) throws(Failure) -> UnsafeMutableRawPointer {
+func borderBefore(_ execution: Execution) throws(Failure) -> UnsafeMutableRawPointer {
     let layer = execution.plan.pointee.layer
+    let elements = layer.elements
     var pixels = 0
-    forEachBorderPixel(execution.plan) { _ in pixels += 1 }
-    let memory = try allocate(pixels * layer.outChannels, of: MemoryLayout<Scalar>.stride, "the border of the output")
-    var place = memory.assumingMemoryBound(to: Scalar.self)
-    forEachBorderPixel(execution.plan) { pixel in
-        let source = execution.output.assumingMemoryBound(to: Scalar.self) + pixel.offset
-        for channel in 0..<layer.outChannels { place[channel] = source[channel * layer.output.channel] }
-        place += layer.outChannels
+    var border = BorderPixels(execution.plan)
+    while border.next() != nil { pixels += 1 }
+    let memory = try allocate(pixels * layer.outChannels, of: elements.bytes, "the border of the output")
+    var place = memory
+    border = BorderPixels(execution.plan)
+    while let pixel = border.next() {
+        elements.copy(
+            execution.output + pixel.offset * elements.bytes, sourceStride: layer.output.channel, count: layer.outChannels,
+            to: place)
+        place += layer.outChannels * elements.bytes
     }
     return memory
 }
@@ -160,7 +186,8 @@ func mendBorder<Scalar: KernelScalar>(_ execution: Execution, _: Scalar.Type) {
     let output = execution.output.assumingMemoryBound(to: Scalar.self)
     let values = execution.workspace.advanced(by: plan.pointee.workspace.sums).assumingMemoryBound(to: Scalar.self)
     var saved = execution.before?.assumingMemoryBound(to: Scalar.self)
-    forEachBorderPixel(plan) { pixel in
+    var border = BorderPixels(plan)
+    while let pixel = border.next() {
         let target = output + pixel.offset
         if let place = saved {
             for channel in 0..<layer.outChannels { target[channel * layer.output.channel] = place[channel] }

@@ -34,8 +34,7 @@ func execute(_ plan: UnsafePointer<ConvolutionPlan>, input: UnsafeRawPointer?, o
     var execution = Execution(
         plan: plan, input: input ?? UnsafeRawPointer(output), output: output, workspace: output, threads: threads)
     if plan.pointee.mendsBorder, plan.pointee.layer.means.accumulates {
-        execution.before = try plan.pointee.layer.isDouble
-            ? borderBefore(execution, Double.self) : borderBefore(execution, Float.self)
+        execution.before = try borderBefore(execution)
     }
     defer { if let before = execution.before { shim_free(before) } }
     try withWorkspace(threads, of: plan.pointee.workspace.bytes, &execution) { execute($0, $1) }

@@ -98,8 +98,9 @@ extension ConvolutionPlan {
 /// Each element followed by `value`.
 @inline(never) @_optimize(speed)
 private func pair<Scalar: KernelScalar>(
-    _ source: UnsafePointer<Scalar>, count: Int, with value: Scalar, to target: UnsafeMutableRawPointer
+    _ source: UnsafeRawPointer, count: Int, with value: UnsafeRawPointer, to target: UnsafeMutableRawPointer, _: Scalar.Type
 ) {
+    let (source, value) = (source.assumingMemoryBound(to: Scalar.self), value.load(as: Scalar.self))
     for i in 0..<count {
         target.storeBytes(
             of: SIMD2(source[i], value), toByteOffset: 2 &* MemoryLayout<Scalar>.stride &* i, as: SIMD2<Scalar>.self)
@@ -107,53 +108,54 @@ private func pair<Scalar: KernelScalar>(
 }
 
 /// One item: see `Expansion`.
-func runExpanded<Scalar: KernelScalar>(
-    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Expansion, _ item: Int, _ input: UnsafePointer<Scalar>,
-    _ output: UnsafeMutablePointer<Scalar>, _ workspace: UnsafeMutableRawPointer
+func runExpanded(
+    _ plan: UnsafePointer<ConvolutionPlan>, _ part: Expansion, _ item: Int, _ input: UnsafeRawPointer,
+    _ output: UnsafeMutableRawPointer, _ workspace: UnsafeMutableRawPointer
 ) {
+    let elements = plan.pointee.layer.elements
+    let size = elements.bytes
     let panels = evenPart(item % part.panelChunks, of: part.panelChunks, plan.pointee.panelCount)
     let band = evenPart(item / part.panelChunks % part.rowBands, of: part.rowBands, part.rows)
     let image = item / part.panelChunks / part.rowBands
     let width = plan.pointee.layer.horizontal.input / part.rows
     let pitch = plan.pointee.layer.output.channel
-    let products = (workspace + part.productsAt).assumingMemoryBound(to: Scalar.self)
-    let empty = (workspace + part.emptyAt).assumingMemoryBound(to: Scalar.self)
+    let products = workspace + part.productsAt
+    let empty = workspace + part.emptyAt
     let firstChannel = plan.pointee.panels[panels.lowerBound].firstChannel
     run(
         plan, plan.pointee.blocks,
         Portion(
             rows: image..<image + 1, columns: band.lowerBound * width..<band.upperBound * width, panels: panels,
             nextPanel: panels.lowerBound),
-        input, products - (firstChannel * pitch + band.lowerBound * width), workspace)
+        input, products - (firstChannel * pitch + band.lowerBound * width) * size, workspace)
     let lines = band.lowerBound * part.rowStep
         ..< (band.upperBound == part.rows ? part.outputRows : band.upperBound * part.rowStep)
     for index in panels {
         let panel = plan.pointee.panels[index]
-        let between = finishedBias(plan, panel, workspace, Scalar.self)
+        let between = finishedBias(plan, panel, workspace)
         for channel in 0..<panel.channels {
-            let plane = output + image * part.output.batch + (panel.firstChannel + channel) * part.output.channel
-            var product = products + (panel.firstChannel + channel - firstChannel) * pitch
+            let plane = output
+                + (image * part.output.batch + (panel.firstChannel + channel) * part.output.channel) * size
+            var product = products + (panel.firstChannel + channel - firstChannel) * pitch * size
             var until = band.lowerBound * part.rowStep
-            let value = between[channel]
-            empty.update(repeating: value, count: part.outputColumns)
+            let value = between + channel * size
+            elements.fill(empty, with: elements.value(value), count: part.outputColumns)
             for line in lines {
-                var target = plane + line &* part.output.row
+                let target = plane + line &* part.output.row &* size
                 if line != until || line == part.rows &* part.rowStep {
-                    copyElements(empty, count: part.outputColumns, to: target)
+                    target.copyMemory(from: empty, byteCount: part.outputColumns &* size)
                     continue
                 }
                 until += part.rowStep
                 if part.columnStep == 2, part.outputColumns == 2 &* width {
-                    pair(product, count: width, with: value, to: target)
-                    product += width
-                    continue
+                    size == 8
+                        ? pair(product, count: width, with: value, to: target, Double.self)
+                        : pair(product, count: width, with: value, to: target, Float.self)
+                } else {
+                    target.copyMemory(from: empty, byteCount: part.outputColumns &* size)
+                    elements.copy(product, count: width, to: target, targetStride: part.columnStep)
                 }
-                copyElements(empty, count: part.outputColumns, to: target)
-                for _ in 0..<width {
-                    target.pointee = product.pointee
-                    target += part.columnStep
-                    product += 1
-                }
+                product += width &* size
             }
         }
     }

@@ -88,6 +88,8 @@ struct ElementType {
             : target.assumingMemoryBound(to: Float.self).update(repeating: Float(value), count: count)
     }
 
+    func value(_ place: UnsafeRawPointer) -> Double { bytes == 8 ? place.load(as: Double.self) : Double(place.load(as: Float.self)) }
+
     func clear(_ target: UnsafeMutableRawPointer, count: Int) {
         target.assumingMemoryBound(to: UInt8.self).update(repeating: 0, count: count &* bytes)
     }
@@ -130,6 +132,7 @@ struct ElementType {
     }
 
     /// See the function of this name.
+    @inline(never) @_optimize(speed)
     func packLine(from source: UnsafeRawPointer, stride: Int, count: Int, to target: UnsafeMutableRawPointer) {
         func pack<Scalar: KernelScalar>(_: Scalar.Type) {
             ConvolutionKernels.packLine(

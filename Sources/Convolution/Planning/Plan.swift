@@ -311,18 +311,17 @@ func createPlan(
 }
 
 /// The layer, with what its execution will copy of the border taken off the workspace's limit: see `borderBefore`.
-private func leavingRoomForBorder<Scalar: KernelScalar>(
-    _ layer: Layer, _ kernel: UnsafePointer<Scalar>?
-) throws(Failure) -> Layer {
-    guard let kernel, layer.transposed, layer.means.accumulates, layer.means.workspaceLimit < Int.max, layer.hasOutput,
-        !areFinite(kernel, count: layer.kernelElements)
+@inline(never)
+private func leavingRoomForBorder(_ layer: Layer, isFinite: () -> Bool) throws(Failure) -> Layer {
+    guard layer.transposed, layer.means.accumulates, layer.means.workspaceLimit < Int.max, layer.hasOutput, !isFinite()
     else { return layer }
     let frugal = try draft(layer, economy: mostEconomy)
     defer { shim_free(frugal.plan) }
     if frugal.plan.pointee.algorithm.isProducts || frugal.plan.pointee.algorithm.isWinograd { return layer }
     var pixels = 0
-    forEachBorderPixel(frugal.plan) { _ in pixels += 1 }
-    let border = pixels * layer.outChannels * MemoryLayout<Scalar>.stride
+    var places = BorderPixels(frugal.plan)
+    while places.next() != nil { pixels += 1 }
+    let border = pixels * layer.outChannels * layer.elementBytes
     let least = frugal.plan.pointee.workspace.bytes + border
     if least > layer.means.workspaceLimit {
         throw Failure.workspace(
@@ -337,7 +336,7 @@ private func packedPlan<Scalar: KernelScalar>(
     _ layer: Layer, kernel: UnsafePointer<Scalar>?, bias: UnsafePointer<Scalar>?
 ) throws(Failure) -> UnsafeMutablePointer<ConvolutionPlan> {
     try checkKernel(layer, kernel)
-    let layer = try leavingRoomForBorder(layer, kernel)
+    let layer = try leavingRoomForBorder(layer) { kernel.map { areFinite($0, count: layer.kernelElements) } ?? true }
     if layer.means.workspaceLimit < Int.max { try checkLimit(layer, least: leastWorkspace(layer)) }
     let draft = try fastestDraft(layer)
     let (plan, weightElements) = (draft.plan, draft.weightElements)
