@@ -379,7 +379,8 @@ int32_t conv2d_matrix_csr(const conv2d_params *params, const void *kernel, int64
  * border repeats, add one rounding each): only real products are added, an infinite weight meets no invented zero.
  * kernel_gradient lies within 8 * 2^-24 * sum |input * g| where rounding errors are independent (save with algorithm WINOGRAD),
  * bias_gradient within 8 * 2^-24 * sum |g| (2^-53 for double), however many pixels there are. Where padding meets a g that is not
- * finite, kernel elements that multiply the two may be NaN. Errors and overlaps are refused as in conv2d, and a call that fails
+ * finite, kernel elements that multiply the two may be NaN; and so may those that an input that is not finite would multiply with
+ * what lies outside g, if there are no strides. Errors and overlaps are refused as in conv2d, and a call that fails
  * has written nothing. An empty batch or output gives zeros. The bits of a gradient depend on the layer, its data (all images,
  * for kernel and bias) and the tier alone.
  */

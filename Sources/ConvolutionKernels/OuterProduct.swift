@@ -71,8 +71,9 @@ public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
                 for n in 0..<N {
                     columns[unchecked: n] = right.loadUnaligned(fromByteOffset: n &* I.bytes, as: I.Vector.self)
                 }
-                // Of one vector: two lefts per load, or there would be more loads than multiply-adds.
-                let pairs = N == 1 && I.splitsTwos ? 2 : 0
+                // Of one vector: two lefts per load, or there would be more loads than multiply-adds. (Nine are mostly taps that
+                // neighbouring pixels share: 3x3 of 3 to 16 channels takes 1.26 times as long by twos.)
+                let pairs = N == 1 && R == 8 && I.splitsTwos ? 2 : 0
                 for pair in 0..<pairs {
                     let (x, first, second) = (I.twos(left + 2 &* pair), 2 &* pair, 2 &* pair &+ 1)
                     sums[unchecked: first][unchecked: 0] = I.multiplyAdd(

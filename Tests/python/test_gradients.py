@@ -439,6 +439,26 @@ def test_pytorch(isa, data_format, name, dtype):
     ((1, 50, 33, 2), (2, 1, 2, 1), {"dilation_rate": (40, 1)}),  # rows of taps that are packed apart
     ((3, 20, 21, 1), (5, 5, 1, 1), {}),  # rows of one vector and a part
     ((2, 18, 16, 2), (3, 3, 1, 2), {"padding": 1, "groups": 2}),  # of one vector
+    ((1, 101, 150, 1), (3, 3, 1, 1), {"padding": 1, "strides": 2}),  # every other column, several chunks
+    ((2, 67, 260, 3), (4, 3, 1, 3), {"groups": 3, "padding": ((2, 1), (1, 3)), "strides": (1, 3), "dilation_rate": (2, 2)}),
+    ((1, 3, 9000, 1), (2, 5, 1, 1), {"padding": "same", "padding_mode": "circular", "strides": (2, 2), "flip_kernel": True}),
+    ((1, 60, 200, 2), (2, 1, 1, 2), {"groups": 2, "padding": (1, 2), "strides": 5, "padding_mode": "reflect"}),  # columns unread
+    # All taps side by side:
+    ((5, 19, 20, 1), (3, 3, 1, 24), {"padding": 1}),  # several bands
+    ((1, 60, 61, 1), (7, 7, 1, 64), {"padding": 3, "strides": 2, "flip_kernel": True}),
+    ((2, 40, 41, 2), (3, 3, 2, 72), {"padding": "same", "padding_mode": "reflect", "strides": (3, 1), "dilation_rate": (2, 1)}),
+    ((1, 17, 18, 1), (4, 4, 1, 5), {"strides": 2, "padding": 3}),  # in vectors
+    ((1, 12, 13, 8), (5, 3, 1, 32), {"groups": 8, "padding": 2, "padding_mode": "constant", "padding_value": 1.5}),
+    ((1, 12, 13, 1), (3, 3, 1, 40), {"padding": 1, "dtype": np.float64}),
+    # And of points in place of the image:
+    ((2, 30, 31, 64), (3, 3, 64, 1), {"padding": 1}),
+    ((1, 20, 33, 40), (5, 3, 40, 2), {"padding": ((3, -1), (0, 4)), "dilation_rate": (2, 1), "flip_kernel": True}),
+    ((3, 9, 10, 100), (4, 2, 100, 3), {}),
+    ((1, 30, 31, 24), (3, 3, 24, 1), {"padding": 1, "padding_mode": "replicate"}),  # not those: there are no zeros outside
+    ((2, 12, 13, 33), (3, 3, 33, 1), {"padding": 2, "dtype": np.float64}),
+    # Groups with two points per channel:
+    ((2, 9, 10, 16), (3, 3, 1, 32), {"padding": 1, "groups": 16}),
+    ((1, 9, 10, 48), (3, 3, 1, 96), {"padding": 1, "groups": 48, "strides": 2}),
     # Doubles: planes; outer products, whose sums are written tap by tap or together; walks, permuted and gathered.
     ((2, 40, 37, 3), (3, 4, 3, 2), {"padding": 2, "dilation_rate": 2, "strides": (2, 1), "dtype": np.float64}),
     ((1, 3, 2000, 1), (2, 7, 1, 1), {"padding": "same", "padding_mode": "circular", "dtype": np.float64}),
@@ -513,6 +533,8 @@ def test_kernel_gradients_of_depthwise_borders(isa, data_format, size, strides):
     ((1, 80, 80, 128), (5, 5, 1, 128), {"groups": 128, "padding": "same"}),  # walks
     ((1, 40, 40, 272), (3, 3, 1, 272), {"groups": 272, "padding": "same"}),  # of two vectors at once
     ((1, 100, 100, 3), (3, 3, 3, 3), {"padding": "same"}),  # planes
+    ((1, 100, 100, 1), (3, 3, 1, 32), {"padding": "same"}),  # rows merged
+    ((1, 60, 60, 64), (3, 3, 64, 1), {"padding": "same"}),  # image and points exchanged
 ])
 def test_the_least_workspace_of_a_kernel_gradient(isa, shape, kernel_shape, options):
     """It is the same for any number of threads, and suffices for each."""

@@ -190,14 +190,16 @@ struct PixelPacker {
                 if count < pitch { elements.clear(place, count: shape.columns &* pitch) }
                 if rows[row] < 0 {
                     elements.fill(place, with: outside, count: shape.columns &* pitch)
-                } else if strides.channel == 1, count < pitch || strides.column != count {
+                } else if strides.channel == 1, pitch > 1, count < pitch || strides.column != count {
                     packColumns(0..<shape.columns)
                 } else {
                     packColumns(0..<start)
                     if start < end {
                         let inside = line + columns[start] &* strides.column &* size
                         let pixels = place + start &* pitch &* size
-                        if strides.channel == 1 || pitch == 1 && strides.column == 1 {
+                        if pitch == 1 {
+                            elements.packLine(from: inside, stride: strides.column, count: end &- start, to: pixels)
+                        } else if strides.channel == 1 {
                             pixels.copyMemory(from: inside, byteCount: (end &- start) &* count &* size)
                         } else {
                             elements.packPixels(

@@ -30,6 +30,8 @@ struct KernelGradientPlan {
     fileprivate let input: Footprint
     fileprivate let output: Footprint
     fileprivate let algorithm: GradientAlgorithm
+    /// The input stands for the points, and the output's gradient for the image.
+    fileprivate let exchanges: Bool
     fileprivate let items: Int
     /// Multiply-adds.
     fileprivate let work: Double
@@ -46,6 +48,7 @@ struct KernelGradientPlan {
         work = Double(layer.kernelElements) * Double(layer.batch)
             * Double(convolution.vertical.output * convolution.horizontal.output)
         var sharedBytes = 0
+        var exchanges = layer.transposed
         if layer.kernelElements == 0 || !convolution.hasOutput || convolution.vertical.input == 0
             || convolution.horizontal.input == 0
         {
@@ -53,17 +56,20 @@ struct KernelGradientPlan {
         } else {
             // In any format: the order of the sum follows from the vectors.
             let table = layer.fillsNarrowVectors ? layer.tier.narrow.float32 : layer.table
-            let vectors = OuterProductWork(
+            let work = OuterProductWork(
                 convolution, table, PackedAxis(convolution.horizontal, outputs: convolution.horizontal.output))
-            let byOuterProducts = min(vectors.byPoints, vectors.byImage) * Double(convolution.vertical.kernel)
+            let byOuterProducts = work.apart
             let byWalk = WalkGradientPlan.work(convolution, table)
             // For few channels, whatever lies beside them, and rows of a vector or more. Of less than two, half of a row may be
-            // its tail. Doubles' chunks are shorter: more of the time goes into adding up their lanes.
+            // its tail. Doubles' chunks are shorter: more of the time goes into adding up their lanes. With strides a row is
+            // packed in parts, which pays where the channels would hardly fill a vector.
             let columns = convolution.horizontal.output
             let limit = columns < 2 * table.lanes ? 0.5 : convolution.isDouble ? 1.75 : 2.5
             if convolution.inChannels + convolution.outChannels <= 12, columns >= table.lanes,
                 let byPlanes = PlaneGradientPlan.work(convolution, lanes: table.lanes),
-                byPlanes <= limit * min(byOuterProducts, byWalk)
+                convolution.horizontal.stride == 1 ? byPlanes <= limit * min(byOuterProducts, byWalk)
+                    : convolution.isDepthwise && convolution.outChannels < min(5, table.lanes)
+                    && columns >= 8 * (convolution.outChannels + 1)
             {
                 let chosen = try PlaneGradientPlan(convolution, table)
                 (algorithm, items, bytes) = (.planes(chosen), chosen.parts, chosen.bytes)
@@ -72,17 +78,38 @@ struct KernelGradientPlan {
                 let chosen = try WinogradGradientPlan(convolution, table)
                 (algorithm, items, bytes) = (.winograd(chosen), chosen.items, chosen.bytes)
             } else if byWalk <= byOuterProducts {
-                let chosen = try WalkGradientPlan(convolution, table, work: work)
+                let chosen = try WalkGradientPlan(convolution, table, work: self.work)
                 (algorithm, items, bytes) = (.walk(chosen), chosen.items, chosen.bytes)
             } else {
-                let chosen = try OuterProductPlan(convolution, table)
-                (algorithm, items, bytes) = (.outerProducts(chosen), chosen.items, chosen.bytes)
+                var chosen = convolution
+                if let other = convolution.exchanged(table, computed: work.computed) {
+                    chosen = other
+                    exchanges.toggle()
+                }
+                let plan = try OuterProductPlan(chosen, table)
+                (algorithm, items, bytes) = (.outerProducts(plan), plan.items, plan.bytes)
             }
         }
-        self.sharedBytes = sharedBytes
+        (self.sharedBytes, self.exchanges) = (sharedBytes, exchanges)
         if bytes + sharedBytes > layer.means.workspaceLimit {
             throw Failure.workspace(layer, "this kernel gradient needs at least", bytes + sharedBytes)
         }
+    }
+}
+
+extension Layer {
+    /// Without strides, and with zeros outside, points and image may change places: a convolution of the points by the turned
+    /// kernel. If its tiles compute clearly less for each pixel: those of few output channels are hardly filled, but taps beside
+    /// each other fill them.
+    fileprivate func exchanged(_ table: UnsafePointer<KernelTable>, computed: Int) -> Layer? {
+        guard groups == 1, vertical.stride == 1, horizontal.stride == 1, vertical.repetition == 1, horizontal.repetition == 1,
+            paddingMode == .constant, paddingValue == 0
+        else { return nil }
+        var layer = adjoint
+        layer.takeCounterpart()
+        let work = OuterProductWork(layer, table, PackedAxis(layer.horizontal, outputs: layer.horizontal.output))
+        let (pixels, points) = (vertical.input * horizontal.input, vertical.output * horizontal.output)
+        return 1.25 * Double(work.computed * pixels) < Double(computed * points) ? layer : nil
     }
 }
 
@@ -134,9 +161,8 @@ func execute(
     kernelGradient: UnsafeMutableRawPointer?
 ) throws(Failure) {
     guard let kernelGradient, plan.pointee.kernelElements > 0 else { return }
-    let isTransposed = plan.pointee.layer.transposed
-    guard plan.pointee.items > 0, let image = isTransposed ? outputGradient : input,
-        let points = isTransposed ? input : outputGradient
+    let exchanges = plan.pointee.exchanges
+    guard plan.pointee.items > 0, let image = exchanges ? outputGradient : input, let points = exchanges ? input : outputGradient
     else {
         // Nothing to add.
         let layer = plan.pointee.layer

@@ -10,6 +10,20 @@ private let itemSums = 1 << 18
 /// Bytes of a row of a single pixel's products.
 private let longestRow = 16 << 10
 
+/// What an element takes to be packed beside those of other kernel rows, by squares or by itself, in vectors of multiply-adds.
+private let mergedElement = (together: 2, apart: 4)
+
+extension UnsafePointer<KernelTable> {
+    /// Vectors of multiply-adds per pixel of tiles for so many lefts and lanes, those that are not full too.
+    fileprivate func outerProducts(_ lefts: Int, _ rights: Int) -> Int {
+        let vectors = ceilDivide(rights, lanes)
+        let panel = pointee.outerTiles[min(vectors, pointee.widestTile) - 1]
+        var rows = 0
+        while rows < lefts { rows += outerTile(panel, rest: lefts - rows).rows }
+        return rows * vectors
+    }
+}
+
 extension Layer {
     /// Where the taps of a pair of channels are neighbours in the kernel array, a gradient is written pair by pair.
     fileprivate func writesTapsTogether(_ mergesTaps: Bool) -> Bool {
@@ -17,12 +31,16 @@ extension Layer {
     }
 }
 
-/// Vectors of multiply-adds per pixel and kernel row.
+/// Vectors of multiply-adds per pixel.
 struct OuterProductWork {
     /// Neighbouring taps of one kernel row are neighbours in the packed image.
     var mergesTaps: Bool
-    var byPoints: Double
-    var byImage: Double
+    /// And so are those of all rows: what they read of a column is packed side by side, for each output row anew.
+    var mergesRows = false
+    /// Of a group, by tiles, which are not all full, and to merge rows.
+    var computed: Int
+    /// If rows are not merged: what other algorithms are compared with.
+    var apart: Double
     /// Only this, which changes no bit, may depend on the kernel's format and the image's strides.
     var pointsInVectors: Bool
 
@@ -33,16 +51,29 @@ struct OuterProductWork {
         // Where one tap's channels fill the rows of tiles, nothing is gained.
         mergesTaps = across.isDense(layer.horizontal) && layer.horizontal.dilation == 1 && columns > 1 && inputs < commonTileRows
             && inputs % largestTileSide != 0
-        let runs = mergesTaps ? inputs * columns : inputs
-        let repeats = Double(mergesTaps ? 1 : columns) * Double(layer.groups)
-        byPoints = work(lefts: runs, rights: outputs) * repeats
-        byImage = work(lefts: outputs, rights: runs) * repeats
+        let rows = layer.vertical.kernel
+        let groups = Double(layer.groups)
+        func products(_ runs: Int) -> Int { min(table.outerProducts(runs, outputs), table.outerProducts(outputs, runs)) }
+        var runs = mergesTaps ? inputs * columns : inputs
+        var repeats = rows * (mergesTaps ? 1 : columns)
+        computed = products(runs) * repeats
+        apart = min(work(lefts: runs, rights: outputs), work(lefts: outputs, rights: runs)) * Double(repeats) * groups
+        if mergesTaps, rows > 1 {
+            let element = layer.isDouble || inputs > 1 ? mergedElement.apart : mergedElement.together
+            let merged = products(rows * runs) + element * rows * inputs * layer.horizontal.stride
+            if merged < computed {
+                (mergesRows, computed) = (true, merged)
+                (runs, repeats) = (runs * rows, 1)
+            }
+        }
+        let byPoints = work(lefts: runs, rights: outputs) * Double(repeats) * groups
+        let byImage = work(lefts: outputs, rights: runs) * Double(repeats) * groups
         // Lanes that are not neighbours in the result are written one by one, which takes as long as the sums of some 48 pixels.
         let scattered = 1 + 48 / Double(layer.batch * layer.vertical.output * layer.horizontal.output)
         let imageScatters = mergesTaps || layer.kernelStrides.input != 1 && !layer.writesTapsTogether(mergesTaps)
         // An image whose channels end in a part of a vector is packed then; such points are read in place.
         let packs = !mergesTaps && layer.input.channel == 1 && inputs % table.lanes != 0
-        let packing = packs ? Double(layer.inChannels) / 2 / Double(layer.vertical.kernel) : 0
+        let packing = packs ? Double(layer.inChannels) / 2 : 0
         pointsInVectors = byPoints * (layer.kernelStrides.output != 1 ? scattered : 1)
             <= byImage * (imageScatters ? scattered : 1) + packing
     }
@@ -57,6 +88,8 @@ struct OuterProductPlan {
     /// Neighbouring taps of one kernel row are neighbours in the packed image: a run of (tap, channel) counts as channels of one
     /// tap.
     var mergesTaps = false
+    /// And one of (tap, channel, kernel row): see `OuterProductWork`. Then there is one tap.
+    var mergesRows = false
     var bands: GradientBands
     /// How the image places of a band are packed.
     var down: PackedAxis
@@ -108,11 +141,15 @@ struct OuterProductPlan {
     var rightRunsAt = 0
     var pointsAt = 0
     var imageAt = 0
+    /// The image before rows are merged.
+    var apartAt = 0
     var sumsAt = 0
     /// Elements of the sums of one item.
     var sums = 0
     var bytes = 0
 
+    /// Of the image's places beside each other.
+    var mergedRows: Int { mergesRows ? layer.vertical.kernel : 1 }
     var leftUnits: Int { ceilDivide(lefts, commonTileRows) }
     /// From pixel to pixel of packed lefts. A tile's rows beyond the last left are those of the next pixel, which nobody uses.
     var leftPitch: Int { min(lefts, commonTileRows) }
@@ -132,7 +169,7 @@ struct OuterProductPlan {
     @inline(__always)
     func kernel(_ panel: TileKernel, at left: Int, rest: Int) -> TileKernel {
         // A unit that is not the last is made up by either.
-        guard rest < commonTileRows &- left % commonTileRows else { return panel }
+        guard mergesTaps && pointsInVectors || rest < commonTileRows &- left % commonTileRows else { return panel }
         return table.outerTile(panel, rest: rest)
     }
 
@@ -217,7 +254,8 @@ struct OuterProductPlan {
     private mutating func layOut() throws(Failure) {
         let (size, lanes) = (layer.elementBytes, table.lanes)
         let slack = largestTileScalars
-        let bandPlaces = try times(times(bands.images, down.places, "a band"), across.places, "a band")
+        let places = try times(times(bands.images, down.places, "a band"), across.places, "a band")
+        let merged = try times(bands.images * bands.rows * across.places, mergedRows, "a band")
         let panelWidth = itemVectors * lanes
         let leftWidth = leftUnitsPerItem * commonTileRows
         let pointsWidth = pointsInVectors ? panelWidth : leftWidth
@@ -229,7 +267,8 @@ struct OuterProductPlan {
         rightRunsAt = leftRunsAt + aligned(bands.images * bands.rows * pointer)
         pointsAt = rightRunsAt + aligned(bands.images * bands.rows * pointer)
         imageAt = pointsAt + aligned(try times(bands.pixels, pointsWidth, "a band") * size + slack * size)
-        sumsAt = imageAt + aligned(try times(bandPlaces, imageWidth, "a band") * size + slack * size)
+        apartAt = imageAt + aligned(try times(mergesRows ? merged : places, imageWidth, "a band") * size + slack * size)
+        sumsAt = apartAt + (mergesRows ? aligned(try times(places, imageWidth, "a band") * size) : 0)
         bytes = sumsAt + aligned(try times(sums, (bands.isBlocked ? 3 : 1) * size, "the sums"))
     }
 
@@ -241,7 +280,8 @@ struct OuterProductPlan {
         let lefts = min(leftUnitsPerItem * commonTileRows, self.lefts)
         func load(_ strides: Strides, isRead: Bool) -> Double { isRead ? 0.2 : strides.channel == 1 ? 0.6 : 1.5 }
         let points = load(layer.output, isRead: readsPoints)
-        let placesPerPixel = Double(down.places * across.places) / Double(bands.rows * bands.columns)
+        let imageRows = mergesRows ? bands.rows * mergedRows : down.places
+        let placesPerPixel = Double(imageRows * across.places) / Double(bands.rows * bands.columns)
         let image = load(layer.input, isRead: readsImage) * placesPerPixel
         let width = Double(itemVectors * table.lanes)
         let merged = Double(layer.inChannelsPerGroup)
@@ -272,17 +312,18 @@ struct OuterProductPlan {
 
         let lanes = table.lanes
         let work = OuterProductWork(layer, table, across)
-        mergesTaps = work.mergesTaps
-        let runs = mergesTaps ? inputs * tapColumns : inputs
+        (mergesTaps, mergesRows) = (work.mergesTaps, work.mergesRows)
+        let runs = mergesTaps ? inputs * tapColumns * (mergesRows ? tapRows : 1) : inputs
         pointsInVectors = work.pointsInVectors
         if mergesTaps { tapColumns = 1 }
+        if mergesRows { tapRows = 1 }
         (lefts, rights) = pointsInVectors ? (runs, outputs) : (outputs, runs)
         panelVectors = ceilDivide(rights, lanes)
         setPanels(ceilDivide(panelVectors, table.pointee.widestTile))
         writesTapsTogether = layer.writesTapsTogether(mergesTaps)
         hasOneBand = bands.isSingle && !writesTapsTogether
         let strides = layer.kernelStrides
-        addsInPlace = !bands.isBlocked && !layer.means.accumulates && !writesTapsTogether
+        addsInPlace = !bands.isBlocked && !layer.means.accumulates && !writesTapsTogether && !mergesRows
             && (pointsInVectors ? strides.output : mergesTaps ? 0 : strides.input) == 1
             && (!mergesTaps || !layer.flipKernel && strides.column == inputs * strides.input)
         // Pixels that are a multiple of a page apart share few sets of the caches: many are packed, or fewer if that is worth
@@ -363,6 +404,7 @@ struct OuterProductItem {
     let rightRuns: UnsafeMutablePointer<UnsafeRawPointer>
     let packedPoints: UnsafeMutableRawPointer
     let packedImage: UnsafeMutableRawPointer
+    let apart: UnsafeMutableRawPointer
     let sums: UnsafeMutableRawPointer
 
     private var layer: Layer { plan.layer }
@@ -396,6 +438,7 @@ struct OuterProductItem {
         rightRuns = (workspace + plan.rightRunsAt).assumingMemoryBound(to: UnsafeRawPointer.self)
         packedPoints = workspace + plan.pointsAt
         packedImage = workspace + plan.imageAt
+        apart = workspace + plan.apartAt
         sums = workspace + plan.sumsAt
     }
 
@@ -517,7 +560,8 @@ struct OuterProductItem {
             // Nothing is packed.
         } else if plan.mergesTaps {
             packer.pack(image, layer.input, area, channels: group * inputs, count: inputs, pitch: inputs, outside: outside,
-                to: packedImage)
+                to: plan.mergesRows ? apart : packedImage)
+            if plan.mergesRows { mergeRows(images: band.images.count, rows: band.rows.count, down, across) }
         } else if pointsInVectors {
             forEachLeftUnit { first, count in
                 packer.pack(
@@ -533,6 +577,28 @@ struct OuterProductItem {
         }
         multiplyOuter(band, down, across, firstLane, pixels: pixels, places: places, readsPoints: readsPoints, isFirst: isFirst,
             result)
+    }
+
+    /// Packs what all kernel rows read for each output row: `[image][row][place][channel][kernel row]`.
+    private func mergeRows(images: Int, rows: Int, _ down: PackedAxis, _ across: PackedAxis) {
+        let (inputs, merged) = (layer.inChannelsPerGroup, plan.mergedRows)
+        let line = across.places &* inputs
+        // Rows that read from one place row after the other are one.
+        let runs = down.step == 1 ? 1 : rows
+        let columns = rows / runs &* across.places
+        var target = packedImage
+        for image in 0..<images {
+            for run in 0..<runs {
+                let source = apart + (image &* down.places &+ run &* down.step) &* line &* size
+                for channel in 0..<inputs {
+                    elements.packPixels(
+                        from: source + channel &* size, columnStride: inputs, channelStride: down.tapPitch &* line,
+                        columns: columns, channels: merged, pixelPitch: inputs &* merged,
+                        to: target + channel &* merged &* size)
+                }
+                target += columns &* inputs &* merged &* size
+            }
+        }
     }
 
     private func forEachPanel(_ body: (_ first: Int, _ width: Int) -> Void) {
@@ -560,6 +626,7 @@ struct OuterProductItem {
         let leavesOut = plan.leavesOutZeros
         let (rowPlaces, columnPlaces) = (packer.rows, packer.columns)
         let readsLefts = pointsInVectors ? plan.readsImage || plan.mergesTaps : readsPoints
+        let imageRows = plan.mergesRows ? band.rows.count : down.places
         let unitPitch = commonTileRows &* (pointsInVectors ? places : pixels)
         let (hasOneBand, firstLeft, leftStride, columnStride) = (plan.hasOneBand, lefts.lowerBound, leftStride, columnStride)
         var arguments = OuterProductArguments(
@@ -582,20 +649,20 @@ struct OuterProductItem {
             if prepared.firstLane != tile.firstLane || prepared.tapColumn != tile.tapColumn || prepared.tapRow != tile.tapRow {
                 prepared = (tile.tapRow, tile.tapColumn, tile.firstLane)
                 let imagePitch = plan.readsImage
-                    ? layer.input.column : plan.mergesTaps ? inputs : pointsInVectors ? plan.leftPitch : tile.width
+                    ? layer.input.column : plan.mergesTaps ? inputs &* plan.mergedRows : pointsInVectors ? plan.leftPitch : tile.width
                 let pointPitch = readsPoints ? layer.output.column : pointsInVectors ? tile.width : plan.leftPitch
                 if laidOut.tapRow != tile.tapRow || laidOut.width != tile.width {
                     laidOut = (tile.tapRow, tile.width)
                     var segments = 0
                     for image in 0..<band.images.count {
                         for row in 0..<band.rows.count {
-                            let place = tile.tapRow &* down.tapPitch &+ row &* down.step
-                            if leavesOut, rowPlaces[place] < 0 { continue }
+                            let place = plan.mergesRows ? row : tile.tapRow &* down.tapPitch &+ row &* down.step
+                            if leavesOut, !plan.mergesRows, rowPlaces[place] < 0 { continue }
                             let imageRun = plan.readsImage
                                 ? self.image + ((band.images.lowerBound &+ image) &* layer.input.batch
                                     &+ rowPlaces[place] &* layer.input.row &+ group &* inputs) &* size
                                 : UnsafeRawPointer(packedImage)
-                                + (image &* down.places &+ place) &* across.places &* imagePitch &* size
+                                + (image &* imageRows &+ place) &* across.places &* imagePitch &* size
                             let pointRun = readsPoints
                                 ? points + ((band.images.lowerBound &+ image) &* layer.output.batch
                                     &+ (band.rows.lowerBound &+ row) &* layer.output.row
@@ -691,6 +758,8 @@ struct OuterProductItem {
     /// From tap to tap of a kernel row in the result, which may run backwards.
     private var columnStride: Int { layer.flipKernel ? -kernelStrides.column : kernelStrides.column }
 
+    private var rowStride: Int { layer.flipKernel ? -kernelStrides.row : kernelStrides.row }
+
     /// From left to left in the result: in runs of (tap, channel), where they are as far apart as channels.
     private var leftStride: Int { pointsInVectors ? kernelStrides.input : kernelStrides.output }
 
@@ -698,13 +767,15 @@ struct OuterProductItem {
     private func index(_ tile: GradientTile, row: Int) -> Int {
         let inputs = layer.inChannelsPerGroup
         let left = tile.left &+ row
-        var (column, input, output) = (tile.tapColumn, left, tile.firstLane)
+        var (row, column, input, output) = (tile.tapRow, tile.tapColumn, left, tile.firstLane)
         if !pointsInVectors {
             (input, output) = (plan.mergesTaps ? 0 : tile.firstLane, left)
         } else if plan.mergesTaps {
-            (column, input) = (left / inputs, left % inputs)
+            let merged = plan.mergedRows
+            (column, input) = (left / merged / inputs, left / merged % inputs)
+            row &+= left % merged
         }
-        let row = layer.flipKernel ? layer.vertical.kernel &- 1 &- tile.tapRow : tile.tapRow
+        if layer.flipKernel { row = layer.vertical.kernel &- 1 &- row }
         if layer.flipKernel { column = layer.horizontal.kernel &- 1 &- column }
         return row &* kernelStrides.row &+ column &* kernelStrides.column &+ input &* kernelStrides.input
             &+ output &* kernelStrides.output &+ group &* kernelStrides.group
@@ -714,24 +785,26 @@ struct OuterProductItem {
     private func writeRows(_ tile: GradientTile, to result: UnsafeMutableRawPointer) {
         let strides = kernelStrides
         let inputs = layer.inChannelsPerGroup
-        let laneStride = pointsInVectors ? strides.output : strides.input
         let accumulates = layer.means.accumulates
         let width = min(tile.width, plan.rights &- tile.firstLane)
+        let isMerged = !pointsInVectors && plan.mergesTaps
+        let laneStride = pointsInVectors ? strides.output : plan.mergesRows ? rowStride : strides.input
+        // Tap by tap, or channel by channel.
+        let run = plan.mergesRows ? plan.mergedRows : inputs
         for r in tile.skipped..<min(tile.kernel.rows, lefts.upperBound &- tile.left) {
             let values = sums + (tile.offset &+ r &* tile.width) &* size
             let place = result + index(tile, row: r) &* size
-            if pointsInVectors || !plan.mergesTaps {
-                elements.copy(values, count: width, to: place, targetStride: laneStride, adds: accumulates)
-                continue
-            }
-            // Tap by tap.
             var lane = 0
             while lane < width {
-                let (tap, input) = (tile.firstLane &+ lane).quotientAndRemainder(dividingBy: inputs)
-                let count = min(inputs &- input, width &- lane)
+                var (count, start) = (width, 0)
+                if isMerged {
+                    let (first, rest) = (tile.firstLane &+ lane).quotientAndRemainder(dividingBy: run)
+                    count = min(run &- rest, width &- lane)
+                    start = rest &* laneStride &+ (plan.mergesRows
+                        ? first / inputs &* columnStride &+ first % inputs &* strides.input : first &* columnStride)
+                }
                 elements.copy(
-                    values + lane &* size, count: count, to: place + (tap &* columnStride &+ input &* strides.input) &* size,
-                    targetStride: strides.input, adds: accumulates)
+                    values + lane &* size, count: count, to: place + start &* size, targetStride: laneStride, adds: accumulates)
                 lane &+= count
             }
         }

@@ -30,6 +30,10 @@ struct PlaneGradientPlan {
     private var elements: Int
     private var imagePitch: Int
     private var pointPitch: Int
+    /// A packed row of the image is dealt into the columns that are a stride apart: so many runs, each of as many elements as
+    /// there are points and these.
+    private var residues: Int
+    private var residueReach: Int
     /// Elements of a packed plane.
     private var imagePlane: Int
     private var pointPlane: Int
@@ -48,7 +52,8 @@ struct PlaneGradientPlan {
     /// Vectors of multiply-adds per pixel, one of which loads both factors; nil if the layer's columns do not allow for it.
     static func work(_ layer: Layer, lanes: Int) -> Double? {
         let (vertical, horizontal) = (layer.vertical, layer.horizontal)
-        guard horizontal.stride == 1, (horizontal.kernel - 1) * horizontal.dilation <= horizontal.output + 64 else { return nil }
+        let reach = (horizontal.kernel - 1) * horizontal.dilation
+        guard reach <= horizontal.output + 64 else { return nil }
         let tiles = ceilDivide(vertical.kernel, tileTaps) * ceilDivide(horizontal.kernel, tileTaps)
         return 2 * Double(layer.inChannels * layer.outChannelsPerGroup) * Double(tiles * tileTaps * tileTaps) / Double(lanes)
     }
@@ -64,10 +69,14 @@ struct PlaneGradientPlan {
         bandColumns = ceilDivide(piece, lanes) * lanes
         columnBands = ceilDivide(horizontal.output, bandColumns)
         chunkRows = max(1, chunkPixels / bandColumns)
-        bandRows = min(chunkRows * max(1, planeElements / (bandColumns * chunkRows)), vertical.output)
+        let reach = (horizontal.kernel - 1) * horizontal.dilation
+        (residues, residueReach) = (min(horizontal.stride, reach + 1), reach / horizontal.stride)
+        bandRows = min(
+            chunkRows * max(1, planeElements / (bandColumns * chunkRows * residues * min(vertical.stride, vertical.kernel))),
+            vertical.output)
         rowBands = ceilDivide(vertical.output, bandRows)
 
-        let places = try times(1, bandColumns + (horizontal.kernel - 1) * horizontal.dilation, "a band")
+        let places = try times(residues, bandColumns + residueReach, "a band")
         imagePitch = try places + times(horizontal.kernel, lanes, "a band")
         pointPitch = bandColumns
         imagePlane = try times(imagePitch, PackedAxis(vertical, outputs: bandRows).places, "a band")
@@ -112,49 +121,57 @@ struct PlaneGradientPlan {
         let lanes = table.lanes
         let down = PackedAxis(layer.vertical, outputs: band.rows.count)
         let tail = band.columns.count % lanes
-        let whole = band.columns.count - tail
-        let places = band.columns.count + (layer.horizontal.kernel - 1) * layer.horizontal.dilation
-        // Those inside follow each other.
-        let first = band.columns.lowerBound - layer.horizontal.start
-        for place in 0..<places {
-            columnPlaces[place] = borderIndex(first + place, layer.horizontal.input, layer.paddingMode) ?? -1
+        let stride = layer.horizontal.stride
+        // Of a residue; those inside follow each other.
+        let places = band.columns.count + residueReach
+        let first = band.columns.lowerBound * stride - layer.horizontal.start
+        for residue in 0..<residues {
+            for place in 0..<places {
+                columnPlaces[residue * places + place]
+                    = borderIndex(first + residue + place * stride, layer.horizontal.input, layer.paddingMode) ?? -1
+            }
         }
-        let inside = min(max(-first, 0), places)..<max(min(layer.horizontal.input - first, places), min(max(-first, 0), places))
         let (inputs, outputs) = (layer.inChannelsPerGroup, layer.outChannelsPerGroup)
         for group in 0..<layer.groups {
             for input in 0..<inputs {
                 let plane = image + (band.image * layer.input.batch + (group * inputs + input) * layer.input.channel) * size
-                for place in 0..<down.places {
-                    let target = workspace + (imageAt + (input * imagePlane + place * imagePitch) * size)
-                    let (output, tap) = down.isDense(layer.vertical)
-                        ? (0, place) : (place % band.rows.count * layer.vertical.stride,
-                        place / band.rows.count * layer.vertical.dilation)
-                    let index = band.rows.lowerBound * layer.vertical.stride + output + tap - layer.vertical.start
-                    guard let row = borderIndex(index, layer.vertical.input, layer.paddingMode) else {
-                        type.fill(target, with: layer.paddingValue, count: places)
-                        fillTails(target, from: whole, tail)
-                        continue
-                    }
-                    let line = plane + row * layer.input.row * size
-                    func border(_ range: Range<Int>) {
-                        for x in range {
-                            let place = target + x * size
-                            if columnPlaces[x] < 0 {
-                                type.fill(place, with: layer.paddingValue, count: 1)
-                            } else {
-                                type.copy(line + columnPlaces[x] * layer.input.column * size, count: 1, to: place)
+                let packed = workspace + (imageAt + input * imagePlane * size)
+                for residue in 0..<residues {
+                    let (start, places) = (first + residue, residue * places..<(residue + 1) * places)
+                    let low = min(places.lowerBound + max(ceilDivide(-start, stride), 0), places.upperBound)
+                    let high = max(places.lowerBound + ceilDivide(layer.horizontal.input - start, stride), low)
+                    let inside = low..<min(high, places.upperBound)
+                    for place in 0..<down.places {
+                        let target = packed + place * imagePitch * size
+                        let (output, tap) = down.isDense(layer.vertical)
+                            ? (0, place) : (place % band.rows.count * layer.vertical.stride,
+                            place / band.rows.count * layer.vertical.dilation)
+                        let index = band.rows.lowerBound * layer.vertical.stride + output + tap - layer.vertical.start
+                        guard let row = borderIndex(index, layer.vertical.input, layer.paddingMode) else {
+                            type.fill(target + places.lowerBound * size, with: layer.paddingValue, count: places.count)
+                            continue
+                        }
+                        let line = plane + row * layer.input.row * size
+                        func border(_ range: Range<Int>) {
+                            for x in range {
+                                let place = target + x * size
+                                if columnPlaces[x] < 0 {
+                                    type.fill(place, with: layer.paddingValue, count: 1)
+                                } else {
+                                    type.copy(line + columnPlaces[x] * layer.input.column * size, count: 1, to: place)
+                                }
                             }
                         }
+                        border(places.lowerBound..<inside.lowerBound)
+                        if !inside.isEmpty {
+                            type.packLine(
+                                from: line + columnPlaces[inside.lowerBound] * layer.input.column * size,
+                                stride: layer.input.column * stride, count: inside.count, to: target + inside.lowerBound * size)
+                        }
+                        border(inside.upperBound..<places.upperBound)
                     }
-                    border(0..<inside.lowerBound)
-                    if !inside.isEmpty {
-                        type.packLine(
-                            from: line + columnPlaces[inside.lowerBound] * layer.input.column * size, stride: layer.input.column,
-                            count: inside.count, to: target + inside.lowerBound * size)
-                    }
-                    border(inside.upperBound..<places)
-                    fillTails(target, from: whole, tail)
                 }
+                for place in 0..<down.places { fillTails(packed + place * imagePitch * size, band) }
             }
             for output in 0..<outputs {
                 let plane = points + (band.image * layer.output.batch + (group * outputs + output) * layer.output.channel
@@ -181,15 +198,23 @@ struct PlaneGradientPlan {
 
     /// What the taps of each kernel column meet in the last, partial vector, and zeros: an infinity that they do not meet must
     /// not be multiplied by the zeros behind the points.
-    private func fillTails(_ row: UnsafeMutableRawPointer, from start: Int, _ tail: Int) {
-        if tail == 0 { return }
+    private func fillTails(_ row: UnsafeMutableRawPointer, _ band: PlaneBand) {
         let (lanes, size) = (table.lanes, layer.elementBytes)
+        let (start, tail) = (band.columns.count / lanes * lanes, band.columns.count % lanes)
+        if tail == 0 { return }
         var target = row + (imagePitch - layer.horizontal.kernel * lanes) * size
+        layer.elements.clear(target, count: layer.horizontal.kernel * lanes)
         for tap in 0..<layer.horizontal.kernel {
-            copyLine(row + (start + tap * layer.horizontal.dilation) * size, bytes: tail * size, to: target)
-            layer.elements.clear(target + tail * size, count: lanes - tail)
+            copyLine(row + (start + columnOffset(tap, band)) * size, bytes: tail * size, to: target)
             target += lanes * size
         }
+    }
+
+    /// Where what a kernel column meets starts in a packed row.
+    private func columnOffset(_ column: Int, _ band: PlaneBand) -> Int {
+        if residues == 1 { return column * layer.horizontal.dilation }
+        let (place, residue) = (column * layer.horizontal.dilation).quotientAndRemainder(dividingBy: layer.horizontal.stride)
+        return residue * (band.columns.count + residueReach) + place
     }
 
     /// Of one pair of planes, `[tap row][tap column]`.
@@ -212,7 +237,7 @@ struct PlaneGradientPlan {
                 for i in 0..<tileTaps {
                     let column = min(tapColumn + i, columns - 1)
                     rowOffsets[i] = min(tapRow + i, rows - 1) * down.tapPitch * imagePitch
-                    columnOffsets[i] = column * layer.horizontal.dilation
+                    columnOffsets[i] = columnOffset(column, band)
                     tailOffsets[i] = imagePitch - (columns - column) * lanes
                 }
                 var row = 0

@@ -495,13 +495,33 @@ struct WalkGradientPlan {
             offsets[lane] = (group * layer.outChannelsPerGroup + output) * layer.output.channel
         }
         var place = (workspace + pointsAt).assumingMemoryBound(to: Bits.self)
+        // Lanes of a group each are equally far apart, perhaps from pixel to pixel too.
+        let lanes = table.lanes
+        let step = layer.outChannelsPerGroup * layer.output.channel
+        let isEven = layer.inChannelsPerGroup == 1 && channels.count == lanes && step == 2 && !layer.isDouble
+        let run = layer.output.column == lanes * step ? band.columns.count : 1
         for image in band.images {
             for row in band.rows {
                 let line = points + (image &* layer.output.batch &+ row &* layer.output.row)
+                if isEven {
+                    for column in stride(from: band.columns.lowerBound, to: band.columns.upperBound, by: run) {
+                        layer.elements.packLine(
+                            from: line + (column &* layer.output.column &+ offsets[0]), stride: step, count: run &* lanes,
+                            to: place)
+                        place += run &* lanes
+                    }
+                    continue
+                }
                 for column in band.columns {
                     let pixel = line + column &* layer.output.column
-                    for lane in 0..<table.lanes { place[lane] = pixel[offsets[lane]] }
-                    place += table.lanes
+                    // A tier has two at least.
+                    var lane = 0
+                    while lane < lanes {
+                        place[lane] = pixel[offsets[lane]]
+                        place[lane &+ 1] = pixel[offsets[lane &+ 1]]
+                        lane &+= 2
+                    }
+                    place += lanes
                 }
             }
         }
