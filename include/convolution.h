@@ -57,7 +57,7 @@ extern "C" {
 
 #define CONVOLUTION_VERSION_MAJOR 0
 #define CONVOLUTION_VERSION_MINOR 7
-#define CONVOLUTION_VERSION_PATCH 9
+#define CONVOLUTION_VERSION_PATCH 10
 
 /* major * 10000 + minor * 100 + patch of the header you compile with. */
 #define CONVOLUTION_VERSION \

@@ -1,3 +1,5 @@
+import CConvolutionShims
+
 /// The work of one register tile of a matrix product: R rows times N vectors of sums of products over pixels (kernel gradients)
 /// or input channels (`TapProducts`). Distances are in elements.
 public struct OuterProductArguments {
@@ -18,6 +20,8 @@ public struct OuterProductArguments {
     public var tile: UnsafeMutableRawPointer
     public var tilePitch: Int
     public var continues: Bool
+    /// `accumulateOuterProducts`: the next tiles' lefts, which lie whole pixels apart, so that no processor foresees their lines.
+    public var fetchesLefts = false
     /// `accumulateTapRow`: from tap to tap of the lefts, and of `tile`.
     public var tapPitch = 0
     public var tileTapPitch = 0
@@ -55,6 +59,7 @@ public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
     let arguments = raw.assumingMemoryBound(to: OuterProductArguments.self).pointee
     let size = MemoryLayout<I.Scalar>.stride
     let rightStep = arguments.rightPitch &* size
+    let fetchesLefts = arguments.fetchesLefts
     var continues = arguments.continues
     var segment = 0
     while segment < arguments.segments {
@@ -88,6 +93,8 @@ public func accumulateOuterProducts<I: InstructionSet, let R: Int, let N: Int>(
                             sums[unchecked: r][unchecked: n])
                     }
                 }
+                // Shorter vectors have no load to spare.
+                if I.bytes == 64, fetchesLefts { shim_prefetch(UnsafeRawPointer(left) + I.bytes) }
                 left += arguments.leftPitch
                 right += rightStep
                 remaining &-= 1

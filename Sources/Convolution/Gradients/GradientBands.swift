@@ -23,8 +23,10 @@ struct PackedAxis {
 /// Pixels of a block of bands. The sum over a block is made as in the forward layers, in chunks; the sums of several blocks are
 /// added with what each addition rounds away. Chunks of up to a block keep the bound on rounding errors (`chunkTerms`).
 private let blockPixels = 4608
-/// Pixels of a band, about, where a tap at a time is multiplied: its packed points stay in a level-2 cache.
+/// Pixels of a band, about, where a tap at a time is multiplied: its packed points stay in a level-2 cache, and so do both
+/// tensors' pixels, of which there are half as many where these would take more bytes than so many.
 private let tapBandPixels = 512
+private let tapBandBytes = 1 << 20
 
 /// A part of the batch.
 struct GradientBand {
@@ -52,8 +54,14 @@ struct GradientBands {
     /// Of a band.
     var pixels: Int { images * rows * columns }
 
-    init(_ layer: Layer, pixels: Int = tapBandPixels) {
+    init(_ layer: Layer, pixels: Int) {
         self.init(batch: layer.batch, height: layer.vertical.output, width: layer.horizontal.output, pixels: pixels)
+    }
+
+    /// Of what is multiplied tap by tap.
+    init(_ layer: Layer) {
+        let pixel = (layer.inChannelsPerGroup + layer.outChannelsPerGroup) * layer.elementBytes
+        self.init(layer, pixels: pixel * tapBandPixels <= tapBandBytes ? tapBandPixels : tapBandPixels / 2)
     }
 
     /// With chunks of so many pixels at most, and bands of about so many.

@@ -9,6 +9,8 @@ import ConvolutionKernels
 private let itemSums = 1 << 18
 /// Bytes of a row of a single pixel's products.
 private let longestRow = 16 << 10
+/// Of both tensors, in a level-2 cache.
+private let cachedBytes = 1 << 20
 
 /// What an element takes to be packed beside those of other kernel rows, by squares or by itself, in vectors of multiply-adds.
 private let mergedElement = (together: 2, apart: 4)
@@ -99,6 +101,8 @@ struct OuterProductPlan {
     /// Channels last: the kernels read the caller's array, and nothing is packed.
     var readsPoints = false
     var readsImage = false
+    /// A level-2 cache does not hold both tensors.
+    var isLarge = false
     /// The points have a partial vector, which reaches into the next pixel: the band of the last one is packed.
     var packsLastPixel = false
     /// One band and a partial vector: the last panel begins so early that it ends with the last lane, and some are computed
@@ -346,6 +350,10 @@ struct OuterProductPlan {
                 && layer.output.row == horizontal.output * layer.output.column
                 && (layer.batch == 1 || layer.output.batch == vertical.output * layer.output.row)
         }
+
+        let elements = vertical.input * horizontal.input * layer.inChannels
+            + vertical.output * horizontal.output * layer.outChannels
+        isLarge = layer.batch * elements * layer.elementBytes > cachedBytes
 
         // Rows of one whole panel are a tile's as well; longer ones than these leave the nearest cache before the next row.
         isSinglePixel = hasOneBand && bands.pixels == 1 && tapRows == 1 && tapColumns == 1 && !mergesTaps && addsInPlace
@@ -633,6 +641,7 @@ struct OuterProductItem {
             lefts: UnsafePointer(leftRuns), rights: UnsafePointer(rightRuns), leftOffset: 0, rightOffset: 0, leftPitch: 0,
             rightPitch: 0, segments: 0, length: 0, segmentsPerChunk: plan.bands.segmentsPerChunk, tile: sums, tilePitch: 0,
             continues: !isFirst)
+        arguments.fetchesLefts = plan.isLarge && (pointsInVectors ? plan.readsImage : readsPoints)
         // What changes with tap and panel alone is done once for all their tiles.
         var laidOut = (tapRow: -1, width: -1)
         var prepared = (tapRow: -1, tapColumn: -1, firstLane: -1)
@@ -649,7 +658,8 @@ struct OuterProductItem {
             if prepared.firstLane != tile.firstLane || prepared.tapColumn != tile.tapColumn || prepared.tapRow != tile.tapRow {
                 prepared = (tile.tapRow, tile.tapColumn, tile.firstLane)
                 let imagePitch = plan.readsImage
-                    ? layer.input.column : plan.mergesTaps ? inputs &* plan.mergedRows : pointsInVectors ? plan.leftPitch : tile.width
+                    ? layer.input.column : plan.mergesTaps ? inputs &* plan.mergedRows
+                    : pointsInVectors ? plan.leftPitch : tile.width
                 let pointPitch = readsPoints ? layer.output.column : pointsInVectors ? tile.width : plan.leftPitch
                 if laidOut.tapRow != tile.tapRow || laidOut.width != tile.width {
                     laidOut = (tile.tapRow, tile.width)

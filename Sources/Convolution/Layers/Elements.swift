@@ -88,7 +88,9 @@ struct ElementType {
             : target.assumingMemoryBound(to: Float.self).update(repeating: Float(value), count: count)
     }
 
-    func value(_ place: UnsafeRawPointer) -> Double { bytes == 8 ? place.load(as: Double.self) : Double(place.load(as: Float.self)) }
+    func value(_ place: UnsafeRawPointer) -> Double {
+        bytes == 8 ? place.load(as: Double.self) : Double(place.load(as: Float.self))
+    }
 
     func clear(_ target: UnsafeMutableRawPointer, count: Int) {
         target.assumingMemoryBound(to: UInt8.self).update(repeating: 0, count: count &* bytes)
