@@ -87,6 +87,27 @@ int main(void) {
     CHECK(conv2d_plan_create(&many, kernel, NULL, &plan) == 0 && conv2d_plan_execute(plan, NULL, NULL) == 0);
     conv2d_plan_destroy(plan);
 
+    /* Kernel gradients: of one output the stride may be anything, and so may be the sizes of a plan's arrays. */
+    memset(output, 0, sizeof output);
+    conv2d_params wide = { .struct_size = sizeof wide, .batch = 1, .height = 4, .width = 5, .in_channels = 1, .out_channels = 2,
+                           .kernel_height = 3, .kernel_width = 3, .stride_height = TWO_TO_THE(47), .stride_width = TWO_TO_THE(47) };
+    CHECK(conv2d_backward_kernel(&wide, input, kernel, output) == 0);
+    CHECK(output[0] == input[0] * kernel[0] && output[17] == input[12] * kernel[1]);
+    conv2d_params vast = { .struct_size = sizeof vast, .batch = 1, .height = TWO_TO_THE(22), .width = TWO_TO_THE(22),
+                           .in_channels = 1, .out_channels = 1, .kernel_height = TWO_TO_THE(21), .kernel_width = TWO_TO_THE(21) };
+    conv2d_backward_kernel_plan *gradient = NULL;
+    int32_t status = conv2d_backward_kernel_plan_create(&vast, &gradient);
+    CHECK(status == 0 || status == CONVOLUTION_ERROR_OVERFLOW || status == CONVOLUTION_ERROR_WORKSPACE);
+    conv2d_backward_kernel_plan_destroy(gradient);
+    gradient = NULL;
+    conv2d_params many_outputs = { .struct_size = sizeof many_outputs, ONE_PIXEL, .kernel_height = 1 };
+    many_outputs.out_channels = TWO_TO_THE(36);
+    many_outputs.kernel_width = 3;
+    many_outputs.padding = CONVOLUTION_PADDING_SAME;
+    status = conv2d_backward_kernel_plan_create(&many_outputs, &gradient);
+    CHECK(status == 0 || status == CONVOLUTION_ERROR_OVERFLOW || status == CONVOLUTION_ERROR_WORKSPACE);
+    conv2d_backward_kernel_plan_destroy(gradient);
+
     /* Depthwise weights are counted once per channel. */
     int64_t shape[4], rows = -1, columns = -1, nonzeros = -1;
     conv2d_params deep = { .struct_size = sizeof deep, .batch = 1, .height = 1, .width = 1, .in_channels = TWO_TO_THE(22),

@@ -101,7 +101,7 @@ extension Layer {
     /// Without strides, and with zeros outside, points and image may change places: a convolution of the points by the turned
     /// kernel. If its tiles compute clearly less for each pixel: those of few output channels are hardly filled, but taps beside
     /// each other fill them.
-    fileprivate func exchanged(_ table: UnsafePointer<KernelTable>, computed: Int) -> Layer? {
+    fileprivate func exchanged(_ table: UnsafePointer<KernelTable>, computed: Double) -> Layer? {
         guard groups == 1, vertical.stride == 1, horizontal.stride == 1, vertical.repetition == 1, horizontal.repetition == 1,
             paddingMode == .constant, paddingValue == 0
         else { return nil }
@@ -109,7 +109,7 @@ extension Layer {
         layer.takeCounterpart()
         let work = OuterProductWork(layer, table, PackedAxis(layer.horizontal, outputs: layer.horizontal.output))
         let (pixels, points) = (vertical.input * horizontal.input, vertical.output * horizontal.output)
-        return 1.25 * Double(work.computed * pixels) < Double(computed * points) ? layer : nil
+        return 1.25 * work.computed * Double(pixels) < computed * Double(points) ? layer : nil
     }
 }
 

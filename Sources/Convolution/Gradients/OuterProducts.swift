@@ -13,16 +13,17 @@ private let longestRow = 16 << 10
 private let cachedBytes = 1 << 20
 
 /// What an element takes to be packed beside those of other kernel rows, by squares or by itself, in vectors of multiply-adds.
-private let mergedElement = (together: 2, apart: 4)
+private let mergedElement = (together: 2.0, apart: 4.0)
 
 extension UnsafePointer<KernelTable> {
     /// Vectors of multiply-adds per pixel of tiles for so many lefts and lanes, those that are not full too.
-    fileprivate func outerProducts(_ lefts: Int, _ rights: Int) -> Int {
+    fileprivate func outerProducts(_ lefts: Int, _ rights: Int) -> Double {
         let vectors = ceilDivide(rights, lanes)
         let panel = pointee.outerTiles[min(vectors, pointee.widestTile) - 1]
-        var rows = 0
+        // Many fill their tiles.
+        var rows = lefts < 4 * commonTileRows ? 0 : lefts
         while rows < lefts { rows += outerTile(panel, rest: lefts - rows).rows }
-        return rows * vectors
+        return Double(rows) * Double(vectors)
     }
 }
 
@@ -40,7 +41,7 @@ struct OuterProductWork {
     /// And so are those of all rows: what they read of a column is packed side by side, for each output row anew.
     var mergesRows = false
     /// Of a group, by tiles, which are not all full, and to merge rows.
-    var computed: Int
+    var computed: Double
     /// If rows are not merged: what other algorithms are compared with.
     var apart: Double
     /// Only this, which changes no bit, may depend on the kernel's format and the image's strides.
@@ -55,21 +56,21 @@ struct OuterProductWork {
             && inputs % largestTileSide != 0
         let rows = layer.vertical.kernel
         let groups = Double(layer.groups)
-        func products(_ runs: Int) -> Int { min(table.outerProducts(runs, outputs), table.outerProducts(outputs, runs)) }
+        func products(_ runs: Int) -> Double { min(table.outerProducts(runs, outputs), table.outerProducts(outputs, runs)) }
         var runs = mergesTaps ? inputs * columns : inputs
-        var repeats = rows * (mergesTaps ? 1 : columns)
+        var repeats = Double(rows) * Double(mergesTaps ? 1 : columns)
         computed = products(runs) * repeats
-        apart = min(work(lefts: runs, rights: outputs), work(lefts: outputs, rights: runs)) * Double(repeats) * groups
+        apart = min(work(lefts: runs, rights: outputs), work(lefts: outputs, rights: runs)) * repeats * groups
         if mergesTaps, rows > 1 {
             let element = layer.isDouble || inputs > 1 ? mergedElement.apart : mergedElement.together
-            let merged = products(rows * runs) + element * rows * inputs * layer.horizontal.stride
+            let merged = products(rows * runs) + element * Double(rows * inputs) * Double(layer.horizontal.stride)
             if merged < computed {
                 (mergesRows, computed) = (true, merged)
                 (runs, repeats) = (runs * rows, 1)
             }
         }
-        let byPoints = work(lefts: runs, rights: outputs) * Double(repeats) * groups
-        let byImage = work(lefts: outputs, rights: runs) * Double(repeats) * groups
+        let byPoints = work(lefts: runs, rights: outputs) * repeats * groups
+        let byImage = work(lefts: outputs, rights: runs) * repeats * groups
         // Lanes that are not neighbours in the result are written one by one, which takes as long as the sums of some 48 pixels.
         let scattered = 1 + 48 / Double(layer.batch * layer.vertical.output * layer.horizontal.output)
         let imageScatters = mergesTaps || layer.kernelStrides.input != 1 && !layer.writesTapsTogether(mergesTaps)

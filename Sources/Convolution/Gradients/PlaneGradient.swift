@@ -71,9 +71,8 @@ struct PlaneGradientPlan {
         chunkRows = max(1, chunkPixels / bandColumns)
         let reach = (horizontal.kernel - 1) * horizontal.dilation
         (residues, residueReach) = (min(horizontal.stride, reach + 1), reach / horizontal.stride)
-        bandRows = min(
-            chunkRows * max(1, planeElements / (bandColumns * chunkRows * residues * min(vertical.stride, vertical.kernel))),
-            vertical.output)
+        let chunks = planeElements / (bandColumns * chunkRows) / residues / min(vertical.stride, vertical.kernel)
+        bandRows = min(chunkRows * max(1, chunks), vertical.output)
         rowBands = ceilDivide(vertical.output, bandRows)
 
         let places = try times(residues, bandColumns + residueReach, "a band")
