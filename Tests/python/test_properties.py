@@ -1358,7 +1358,6 @@ def test_padding_far_larger_than_a_depthwise_image(axis):
     assert not np.take(result, range(0, kept), axis + 1).any()
 
 
-
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
 @pytest.mark.parametrize("shape, size, data_format", [
     ((1, 128, 75, 75), (225, 225), "channels_first"),   # rows that fill no vectors, the last alone in its group of four

@@ -137,6 +137,7 @@ private let cachedWeightBytes = 1 << 19
 /// vectors are parts of a line, which memory then takes twice: AVX2, 1x1 32->192, 4 of 112x112, 31 and 7.5 ms; depthwise 3x3, 32
 /// channels, 4 of 224x224, 8.0 and 2.3.
 private let streamedBytes = 16 << 20
+/// Terms of a sum so short.
 private let fewFetchedTerms = 128.0
 
 /// A plan with its work divided, but without weights yet.
