@@ -100,7 +100,7 @@ int main(void) {
     CHECK(status == 0 || status == CONVOLUTION_ERROR_OVERFLOW || status == CONVOLUTION_ERROR_WORKSPACE);
     conv2d_backward_kernel_plan_destroy(gradient);
     gradient = NULL;
-    conv2d_params many_outputs = { .struct_size = sizeof many_outputs, ONE_PIXEL, .kernel_height = 1 };
+    conv2d_params many_outputs = { .struct_size = sizeof many_outputs, ONE_PIXEL };
     many_outputs.out_channels = TWO_TO_THE(36);
     many_outputs.kernel_width = 3;
     many_outputs.padding = CONVOLUTION_PADDING_SAME;
